@@ -1,0 +1,207 @@
+"""Reading step scores inside a forward pass that is made anyway (AttnPO, Eq. 1 and 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from attnpo.attention.headset import Head, validate_heads
+from attnpo.attention.hook import AttentionCall, Decoder, find_decoder, observe_attention
+from attnpo.attention.reduction import Rows, read_layer
+from attnpo.errors import UnsupportedModelError
+
+
+class StepReading:
+    """What a forward pass said about the steps; filled while it runs."""
+
+    def __init__(self, decoder: Decoder, heads: list[Head], rows: Rows, length: int, answer_chunk: int):
+        self._decoder = decoder
+        self._heads = heads
+        self._rows = rows
+        self._length = length
+        self._answer_chunk = answer_chunk
+        self._scores: dict[int, Tensor] = {}
+        self._passes = 0
+        self._running = False
+        self._layers: dict[int, list[int]] = {}
+        for head in heads:
+            self._layers.setdefault(head.layer, []).append(head.head)
+        self._heads_N = {
+            layer: torch.tensor(numbers, device=rows.row_R.device) for layer, numbers in self._layers.items()
+        }
+
+    @property
+    def scores_BKN(self) -> Tensor:
+        """Step scores, float32: what the step's tokens receive from the whole answer, averaged over them.
+
+        The last dimension follows the heads asked for. A response with an empty answer scores 0 on every step,
+        and a step without tokens (padding of K included) scores 0.
+
+        Raises:
+            RuntimeError: no forward pass has been made inside the reading.
+            UnsupportedModelError: a layer was not seen during the forward pass.
+        """
+        if not self._passes or self._running:
+            raise RuntimeError(
+                f"no finished forward pass of {self._decoder.name} inside `read_step_scores`;"
+                " call the model there, and do not call a copy"
+            )
+        unseen = [layer for layer in self._layers if layer not in self._scores]
+        if unseen:
+            raise UnsupportedModelError(
+                f"{self._decoder.name}: layers {_listed(unseen)} made no attention call through transformers'"
+                " registry in the forward pass; load the model with attn_implementation='sdpa', uncompiled"
+            )
+        device = self._rows.row_R.device
+        columns = {
+            Head(layer, head): (layer, column)
+            for layer, heads in self._layers.items()
+            for column, head in enumerate(heads)
+        }
+        if list(columns) == self._heads:
+            return torch.cat([self._scores[layer].to(device) for layer in self._layers], dim=-1)
+        places = [columns[head] for head in self._heads]
+        return torch.stack([self._scores[layer][..., column].to(device) for layer, column in places], dim=-1)
+
+    @contextmanager
+    def _attached(self) -> Iterator[None]:
+        observers = {
+            self._decoder.attention[layer]: partial(self._observe, layer, heads)
+            for layer, heads in self._layers.items()
+        }
+        module = self._decoder.module
+        with ExitStack() as stack:
+            stack.enter_context(observe_attention(observers))
+            # The forward pass is what happens between these two; layers that gradient checkpointing runs
+            # again during the backward pass run outside of it.
+            stack.callback(module.register_forward_pre_hook(self._begin).remove)
+            stack.callback(module.register_forward_hook(self._end, always_call=True).remove)
+            yield
+
+    def _begin(self, *_: object) -> None:
+        if self._passes:
+            raise RuntimeError(
+                f"a second forward pass of {self._decoder.name} inside one `read_step_scores`; open one a pass"
+            )
+        self._passes += 1
+        self._running = True
+
+    def _end(self, *_: object) -> None:
+        self._running = False
+
+    def _observe(self, layer: int, heads: Sequence[int], call: AttentionCall) -> None:
+        if not self._running:
+            return
+        where = f"{self._decoder.name}, layer {layer}"
+        if layer in self._scores:
+            raise UnsupportedModelError(f"{where}: calls attention twice in a forward pass; choose another layer")
+        expected = (self._rows.batch_size, self._length)
+        for name, tensor in (("queries", call.query_BHLD), ("keys", call.key_BJLD)):
+            if (tensor.shape[0], tensor.shape[2]) != expected:
+                raise ValueError(
+                    f"{where}: {name} of {tensor.shape[0]} rows and {tensor.shape[2]} tokens, but step_index_BL"
+                    f" has {expected[0]} and {expected[1]}; pass the same tokens, no cache, no virtual tokens"
+                )
+        self._scores[layer] = read_layer(call, heads, self._heads_N[layer], self._rows, self._answer_chunk)
+
+
+@contextmanager
+def read_step_scores(
+    model: nn.Module,
+    heads: Sequence[Head] | None,
+    step_index_BL: Tensor,
+    answer_mask_BL: Tensor,
+    attention_mask_BL: Tensor | None = None,
+    num_steps: int | None = None,
+    answer_chunk: int = 64,
+) -> Iterator[StepReading]:
+    """Read step scores off the next forward pass of `model`, at no extra pass.
+
+        with read_step_scores(model, heads, step_index_BL, answer_mask_BL) as reading:
+            output = model(input_ids, attention_mask=attention_mask)
+        scores_BKN = reading.scores_BKN
+
+    Outputs and gradients of the model are bit-identical with and without it. The backward pass may run inside
+    or outside the block, with gradient checkpointing too. Readings may be nested, of one model or of several;
+    each takes exactly one forward pass. Nothing is left behind when the block ends, also by an exception.
+
+    Give the tensors on the model's device: then the device is waited for once, on entering. An exhaustive reading
+    (`heads=None`) costs as many rows as there are heads; a few heads cost next to nothing.
+
+    Args:
+        model: a transformers decoder, bare or wrapped (PEFT, DDP, accelerate, multimodal).
+        heads: the heads to read; None reads all heads of all layers, N = layers x heads by layer, then head.
+        step_index_BL: step of each token, -1 where it belongs to none.
+        answer_mask_BL: True on the tokens of the final answer F.
+        attention_mask_BL: where given, padding (0) belongs to no step and no answer. What queries see is taken
+            from the model's own mask.
+        num_steps: K; by default the largest step index plus 1.
+        answer_chunk: most answer tokens taken at once; bounds memory, does not change scores.
+
+    Raises:
+        UnsupportedModelError: a chosen layer has no softmax attention that can be read.
+        HeadSetError: a head does not exist or is listed twice, or no head is given.
+        ValueError: the shapes differ from each other or from the forward pass.
+        RuntimeError: a second forward pass is made inside the block.
+    """
+    if step_index_BL.shape != answer_mask_BL.shape or step_index_BL.dim() != 2 or not step_index_BL.numel():
+        raise ValueError(
+            f"step_index_BL {tuple(step_index_BL.shape)} and answer_mask_BL {tuple(answer_mask_BL.shape)}"
+            " must have one shape (B, L), not empty"
+        )
+    if answer_chunk < 1:
+        raise ValueError(f"answer_chunk is {answer_chunk}; it must be at least 1")
+    decoder, chosen = _readable(model, heads)
+    answer_mask_BL = answer_mask_BL.bool()
+    if attention_mask_BL is not None:
+        real_BL = attention_mask_BL.bool()
+        answer_mask_BL = answer_mask_BL & real_BL
+        step_index_BL = torch.where(real_BL, step_index_BL, -1)
+    rows = Rows.of(step_index_BL, answer_mask_BL, num_steps)
+    reading = StepReading(decoder, chosen, rows, step_index_BL.shape[1], answer_chunk)
+    with reading._attached():
+        yield reading
+
+
+def check_readable(model: nn.Module, heads: Sequence[Head] | None = None) -> None:
+    """Check before any forward pass that heads can be read; None stands for every head of every layer.
+
+    Raises:
+        UnsupportedModelError: a chosen layer has no softmax attention that can be read.
+        HeadSetError: a head does not exist or is listed twice, or no head is given.
+    """
+    _readable(model, heads)
+
+
+def ensemble_scores(scores_BKN: Tensor) -> Tensor:
+    """Average step scores over the heads: scores_BK (AttnPO, Eq. 2)."""
+    return scores_BKN.mean(-1)
+
+
+def _readable(model: nn.Module, heads: Sequence[Head] | None) -> tuple[Decoder, list[Head]]:
+    decoder = find_decoder(model)
+    every_layer = range(decoder.config.num_hidden_layers)
+    layers = list(every_layer) if heads is None else sorted({head[0] for head in heads})
+    # Layers before heads: a model without attention has no number of heads to check against.
+    refused = [layer for layer in layers if layer in decoder.unreadable]
+    if refused:
+        readable = f"in layers {_listed(decoder.attention)}" if decoder.attention else "of another model"
+        raise UnsupportedModelError(
+            f"{decoder.name}: layer {refused[0]} has no softmax attention to read"
+            f" ({decoder.unreadable[refused[0]]}); choose heads {readable}"
+        )
+    if heads is None:
+        return decoder, [Head(n, head) for n in layers for head in range(decoder.config.num_attention_heads)]
+    chosen = [Head(*head) for head in heads]
+    validate_heads(chosen, decoder.config)
+    return decoder, chosen
+
+
+def _listed(layers: Iterable[int]) -> str:
+    """A list of layers for a message, cut after eight."""
+    numbers = sorted(layers)
+    return ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")

@@ -1,0 +1,107 @@
+"""Scores of heads on every step of sampled responses, one forward pass a response."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import Progress
+
+from attnpo.attention.headset import Head
+from attnpo.attention.reading import read_step_scores
+from attnpo.progress import bar
+from attnpo.rollouts import Rollout
+from attnpo.sampling import render_prompt
+
+
+def score_steps(
+    model: Any,
+    tokenizer: Any,
+    rollouts: Sequence[Rollout],
+    heads: Sequence[Head] | None = None,
+    *,
+    batch_size: int = 16,
+    progress: Progress | None = None,
+    description: str = "scoring heads",
+) -> list[NDArray[np.float32]]:
+    """Score the steps of segmented responses (AttnPO, Eq. 1), head by head.
+
+    Responses are sorted by length, the longest first, and right-padded. The model is in evaluation mode meanwhile.
+
+    Args:
+        model: the causal language model.
+        tokenizer: renders the prompts.
+        rollouts: segmented responses.
+        heads: the heads to read; None reads all, in row-major (layer, head) order.
+        batch_size: responses a forward pass.
+        progress: display, or None.
+        description: text of the progress bar.
+
+    Returns:
+        Per response (K steps, N heads) float32.
+
+    Raises:
+        UnsupportedModelError: the model has no attention that can be read.
+    """
+    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+    prompts = [render_prompt(tokenizer, rollout.prompt) for rollout in rollouts]
+    order = sorted(range(len(rollouts)), key=lambda i: -(len(prompts[i]) + rollouts[i].n_tokens))
+    scores: dict[int, NDArray[np.float32]] = {}
+    with _evaluating(model), bar(progress, description, len(rollouts)) as advance:
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            scores_BKN = _score_batch(model, heads, [prompts[i] for i in batch], [rollouts[i] for i in batch], pad_id)
+            for row, index in enumerate(batch):
+                scores[index] = scores_BKN[row, : len(rollouts[index].steps)]
+            advance(len(batch))
+    return [scores[index] for index in range(len(rollouts))]
+
+
+@torch.no_grad()
+def _score_batch(
+    model: Any,
+    heads: Sequence[Head] | None,
+    prompts: Sequence[Sequence[int]],
+    rollouts: Sequence[Rollout],
+    pad_id: int,
+) -> NDArray[np.float32]:
+    rows = [list(p) + list(r.response_ids) for p, r in zip(prompts, rollouts, strict=True)]
+    shape = (len(rows), max(len(row) for row in rows))
+    input_ids_BL = torch.full(shape, pad_id)
+    attention_mask_BL = torch.zeros(shape, dtype=torch.long)
+    step_index_BL = torch.full(shape, -1)
+    answer_mask_BL = torch.zeros(shape, dtype=torch.bool)
+    for b, (row, prompt, rollout) in enumerate(zip(rows, prompts, rollouts, strict=True)):
+        input_ids_BL[b, : len(row)] = torch.tensor(row)
+        attention_mask_BL[b, : len(row)] = 1
+        offset = len(prompt)
+        for k, step in enumerate(rollout.steps):
+            step_index_BL[b, offset + step.tokens[0] : offset + step.tokens[1]] = k
+        answer_mask_BL[b, offset + rollout.answer_tokens[0] : offset + rollout.answer_tokens[1]] = True
+    device = next(model.parameters()).device
+    input_ids_BL, attention_mask_BL, step_index_BL, answer_mask_BL = (
+        tensor.to(device) for tensor in (input_ids_BL, attention_mask_BL, step_index_BL, answer_mask_BL)
+    )
+    # Attention is all that is wanted: where the model can, the logits are computed for one position only.
+    few_logits = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
+    num_steps = max(len(rollout.steps) for rollout in rollouts)
+    with read_step_scores(
+        model, heads, step_index_BL, answer_mask_BL, attention_mask_BL, num_steps=num_steps
+    ) as reading:
+        model(input_ids=input_ids_BL, attention_mask=attention_mask_BL, use_cache=False, **few_logits)
+    return reading.scores_BKN.float().cpu().numpy()
+
+
+@contextmanager
+def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)

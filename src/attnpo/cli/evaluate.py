@@ -1,0 +1,133 @@
+"""`attnpo evaluate`: accuracy and response length of a model, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attnpo.cli.arguments import DataArguments, ModelArguments, StepArguments
+from attnpo.cli.console import console, quiet_libraries
+from attnpo.cli.parsing import parse
+
+if TYPE_CHECKING:
+    from attnpo.evaluation import EvaluationSettings
+
+EXAMPLE = """  attnpo evaluate --model tinyworld --data tinyworld --num_problems 200 --max_new_tokens 320 \\
+      --temperature 1 --top_p 1 --segmentation paragraphs --labeler attnpo.tinyworld:label_steps --output_dir runs/base
+  attnpo evaluate --model deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B --data openai/gsm8k:main --split test \\
+      --prompt_column question --solution_column answer --solution_after '####' --output_dir runs/gsm8k
+
+  Interrupted? The same command goes on where it stopped."""
+
+
+@dataclass
+class EvaluateArguments:
+    """Where results go, and what is shown of them."""
+
+    output_dir: str = field(
+        default="runs/evaluation", metadata={"help": "Folder of evaluation.json and rollouts.jsonl."}
+    )
+    name: str | None = field(default=None, metadata={"help": "Name of the run in tables; the folder's if absent."})
+    heads: str | None = field(
+        default=None, metadata={"help": "Head set: also write annotated.jsonl, traces with their steps scored by it."}
+    )
+    annotate_problems: int = field(default=8, metadata={"help": "With heads: how many problems to annotate."})
+    annotate_samples: int = field(default=8, metadata={"help": "With heads: responses a problem to annotate."})
+
+
+def run(argv: Sequence[str]) -> None:
+    """Run the command."""
+    from attnpo.evaluation import EvaluationSettings
+
+    arguments, model_arguments, data_arguments, step_arguments, settings = parse(
+        "evaluate",
+        (EvaluateArguments, ModelArguments, DataArguments, StepArguments, EvaluationSettings),
+        argv,
+        "Measure accuracy and response length of a model on problems with known answers.",
+        EXAMPLE,
+    )
+    quiet_libraries()
+    evaluate_model(arguments, model_arguments, data_arguments, step_arguments, settings)
+
+
+def evaluate_model(
+    arguments: EvaluateArguments,
+    model_arguments: ModelArguments,
+    data_arguments: DataArguments,
+    step_arguments: StepArguments,
+    settings: EvaluationSettings,
+) -> None:
+    """Evaluate one model and, with heads, annotate some of its traces."""
+    from attnpo.attention import resolve_heads
+    from attnpo.cli.loading import build_segmenter, data_source, load_data, load_model, load_tokenizer, model_source
+    from attnpo.cli.tables import evaluation_table
+    from attnpo.collecting import model_fingerprint
+    from attnpo.evaluation import evaluate
+    from attnpo.labeling import load_labeler
+    from attnpo.output import prepare_output_dir
+    from attnpo.progress import console_progress
+    from attnpo.sampling import TransformersSampler
+    from attnpo.segmentation import PhraseFamilies
+    from attnpo.verification import build_verifier
+
+    output_dir = prepare_output_dir(Path(arguments.output_dir))
+    labeler = load_labeler(step_arguments.labeler) if step_arguments.labeler else None
+    problems = load_data(data_arguments, step_arguments.solution_column, "heldout")
+    source = model_source(model_arguments.model)
+    tokenizer = load_tokenizer(source, model_arguments)
+    segmenter = build_segmenter(tokenizer, step_arguments)
+    model = load_model(source, model_arguments)
+    head_set = resolve_heads(arguments.heads, model.config) if arguments.heads else None
+    sampler = TransformersSampler(model, tokenizer, rows=step_arguments.rows)
+    context = {
+        "model_fingerprint": model_fingerprint(model),
+        "verifier": step_arguments.verifier,
+        "segmentation": step_arguments.segmentation,
+        "min_step_chars": step_arguments.min_step_chars,
+        "labeler": step_arguments.labeler,
+    }
+    name = arguments.name or output_dir.name
+    with (
+        build_verifier(
+            step_arguments.verifier, step_arguments.verifier_timeout, step_arguments.verifier_workers
+        ) as verifier,
+        console_progress(console) as progress,
+    ):
+        result = evaluate(
+            name,
+            tokenizer,
+            problems,
+            sampler,
+            segmenter,
+            verifier,
+            labeler,
+            settings,
+            output_dir,
+            progress,
+            model_name=model_arguments.model or source,
+            dataset_name=data_source(data_arguments.data, "heldout"),
+            context=context,
+            phrases=PhraseFamilies.load(Path(step_arguments.phrases_file)) if step_arguments.phrases_file else None,
+        )
+        if head_set is not None:
+            from attnpo.cli.annotating import annotate_problems
+
+            annotate_problems(
+                output_dir,
+                model,
+                tokenizer,
+                problems[: arguments.annotate_problems],
+                sampler,
+                segmenter,
+                verifier,
+                labeler,
+                head_set,
+                samples=arguments.annotate_samples,
+                params=settings.sampling,
+                context=context,
+                progress=progress,
+            )
+    console.print(evaluation_table([result]))
+    console.print(f"written to {output_dir / 'evaluation.json'}")

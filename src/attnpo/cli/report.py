@@ -1,0 +1,40 @@
+"""`attnpo report`: one HTML page that shows what a run did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from attnpo.cli.console import console
+from attnpo.cli.parsing import parse
+
+EXAMPLE = """  attnpo report --run_dir runs/quickstart
+  attnpo report --run_dir runs/mine --output mine.html --title "AttnPO on our 7B"
+
+  The folder holds discovery.json (optional) and one folder a run with evaluation.json, and optionally
+  trainer_state.json and annotated.jsonl."""
+
+
+@dataclass
+class ReportArguments:
+    """What to report on."""
+
+    run_dir: str | None = field(default=None, metadata={"help": "Folder of the run."})
+    output: str | None = field(default=None, metadata={"help": "HTML file; report.html in the folder if absent."})
+    title: str | None = field(default=None, metadata={"help": "Title of the page."})
+
+
+def run(argv: Sequence[str]) -> None:
+    """Run the command."""
+    (arguments,) = parse(
+        "report", (ReportArguments,), argv, "Write one self-contained HTML page that shows what a run did.", EXAMPLE
+    )
+    from attnpo.errors import ConfigError
+    from attnpo.reporting import write_report
+
+    if not arguments.run_dir:
+        raise ConfigError("--run_dir: name the folder of a run, such as runs/quickstart")
+    output = None if arguments.output is None else Path(arguments.output)
+    path = write_report(Path(arguments.run_dir), output, arguments.title)
+    console.print(f"written to {path}")

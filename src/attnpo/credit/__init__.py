@@ -1,0 +1,40 @@
+"""From verdicts, lengths and step scores to per-token advantages (AttnPO, Eq. 3-8). Torch only."""
+
+from attnpo.credit.accuracy import CREDIT_CELLS, CreditAccuracy, credit_accuracy
+from attnpo.credit.advantages import group_advantages, grpo_advantages, rloo_advantages
+from attnpo.credit.batches import ESSENTIAL, LABEL_CODES, REDUNDANT, UNDECIDED, GroupBatch, StepBatch
+from attnpo.credit.methods import METHODS, Method, build_method
+from attnpo.credit.monitoring import credit_counts, credit_metrics
+from attnpo.credit.packing import pack_steps
+from attnpo.credit.rescaling import scheduled, step_baseline, step_gamma, token_advantages
+from attnpo.credit.rewards import length_z_scores, outcome_rewards, tlmre_rewards
+from attnpo.credit.settings import CreditSettings
+
+__all__ = [
+    "CREDIT_CELLS",
+    "ESSENTIAL",
+    "LABEL_CODES",
+    "METHODS",
+    "REDUNDANT",
+    "UNDECIDED",
+    "CreditAccuracy",
+    "CreditSettings",
+    "GroupBatch",
+    "Method",
+    "StepBatch",
+    "build_method",
+    "credit_accuracy",
+    "credit_counts",
+    "credit_metrics",
+    "group_advantages",
+    "grpo_advantages",
+    "length_z_scores",
+    "outcome_rewards",
+    "pack_steps",
+    "rloo_advantages",
+    "scheduled",
+    "step_baseline",
+    "step_gamma",
+    "tlmre_rewards",
+    "token_advantages",
+]

@@ -1,0 +1,93 @@
+"""What credit is computed from: groups of verified responses, and the scored steps of responses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from torch import Tensor
+
+from attnpo.rollouts import StepLabel
+
+UNDECIDED: Final = 0
+ESSENTIAL: Final = 1
+REDUNDANT: Final = 2
+LABEL_CODES: Final[dict[StepLabel, int]] = {
+    "undecided": UNDECIDED,
+    "essential": ESSENTIAL,
+    "redundant": REDUNDANT,
+}
+"""Codes of the step labels in `StepBatch.labels_BK`."""
+
+
+@dataclass(frozen=True)
+class GroupBatch:
+    """Whole groups of verified responses.
+
+    The verdict alone decides what a response earns: an unfinished one that was judged correct is a correct
+    response of the length at which it was cut (in practice it never closed its think part and is judged
+    incorrect).
+
+    Attributes:
+        correct_PG: (P, G) bool, the verdicts.
+        lengths_PG: (P, G) integer, response lengths |o| in tokens, end token included.
+        finished_PG: (P, G) bool, False where the token limit cut the response.
+    """
+
+    correct_PG: Tensor
+    lengths_PG: Tensor
+    finished_PG: Tensor
+
+    @property
+    def pass_rate_P(self) -> Tensor:
+        """(P,) float32, share p of each group that is correct."""
+        return self.correct_PG.float().mean(dim=1)
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """The steps of B responses, padded to K steps; no row's credit depends on another row.
+
+    Attributes:
+        scores_BK: (B, K) step scores S(s_k) (Eq. 2); read only by methods with `needs_scores`.
+        step_mask_BK: (B, K) bool, True where there is a step.
+        step_lengths_BK: (B, K) integer, tokens of each step. A step that owns no token is no step here.
+        answer_lengths_B: (B,) integer, tokens |F| of the final answer; 0 where there is none.
+        response_lengths_B: (B,) integer, tokens |o| of the response, end token included.
+        prompt_lengths_B: (B,) integer, tokens of the prompt.
+        advantages_B: (B,) outcome advantages A_i (Eq. 4).
+        correct_B: (B,) bool, the verdicts.
+        pass_rate_B: (B,) pass rate p of the response's group, in [0, 1].
+        progress_step: optimizer step t, counted from 0.
+        row_ids_B: (B,) int64, unique per response of the run; seeds what a method draws for it.
+        labels_BK: (B, K) integer, `UNDECIDED`, `ESSENTIAL` or `REDUNDANT`, where labels are known.
+    """
+
+    scores_BK: Tensor
+    step_mask_BK: Tensor
+    step_lengths_BK: Tensor
+    answer_lengths_B: Tensor
+    response_lengths_B: Tensor
+    prompt_lengths_B: Tensor
+    advantages_B: Tensor
+    correct_B: Tensor
+    pass_rate_B: Tensor
+    progress_step: int
+    row_ids_B: Tensor
+    labels_BK: Tensor | None = None
+
+    @property
+    def owned_BK(self) -> Tensor:
+        """(B, K) bool, True for the steps that own at least one token."""
+        return self.step_mask_BK.bool() & (self.step_lengths_BK > 0)
+
+    @property
+    def rescalable_BK(self) -> Tensor:
+        """(B, K) bool, True for the steps whose credit may differ from the response's.
+
+        These are the steps of correct responses with at least two steps and a final answer. Every other step
+        keeps gamma = 1: without an answer there is no attention from it to go by.
+        """
+        owned_BK = self.owned_BK
+        rescalable_B = self.correct_B.bool() & (owned_BK.sum(dim=1) >= 2) & (self.answer_lengths_B > 0)
+        return owned_BK & rescalable_B[:, None]

@@ -1,0 +1,44 @@
+"""Controls: AttnPO with the truth about each step in place of its score, and with the truth reversed."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from attnpo.credit.batches import ESSENTIAL, REDUNDANT, StepBatch
+from attnpo.credit.methods.attnpo import AttnPO
+from attnpo.credit.rescaling import step_baseline
+from attnpo.errors import DataError
+
+
+class Oracle(AttnPO):
+    """Redundant steps score 0, essential ones 2 (above any baseline), undecided ones the baseline itself."""
+
+    name = "oracle"
+    needs_scores = False
+    needs_labels = True
+    below: ClassVar[int] = REDUNDANT
+    above: ClassVar[int] = ESSENTIAL
+
+    @torch.no_grad()
+    def step_scores(self, steps: StepBatch) -> Tensor:
+        """Return (B, K) scores by label.
+
+        Raises:
+            DataError: the steps carry no labels.
+        """
+        if steps.labels_BK is None:
+            raise DataError(f"method {self.name}: the steps carry no labels; give a labeller")
+        scores_BK = step_baseline(steps, self.settings)[:, None].expand(steps.labels_BK.shape)
+        scores_BK = scores_BK.masked_fill(steps.labels_BK == self.below, 0.0)
+        return scores_BK.masked_fill(steps.labels_BK == self.above, 2.0)
+
+
+class OracleReversed(Oracle):
+    """The oracle with essential and redundant swapped."""
+
+    name = "oracle_reversed"
+    below = ESSENTIAL
+    above = REDUNDANT

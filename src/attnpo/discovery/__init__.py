@@ -1,0 +1,24 @@
+"""Find and prove Key-Focus Heads."""
+
+from attnpo.discovery.gates import GateCounts, probing_set
+from attnpo.discovery.ranking import PairTable, pair_table, sra, sra_interval
+from attnpo.discovery.result import DiscoveryResult, EnsembleResult, RuleResult
+from attnpo.discovery.run import discover
+from attnpo.discovery.selection import greedy_selection, top_selection
+from attnpo.discovery.settings import DiscoverySettings
+
+__all__ = [
+    "DiscoveryResult",
+    "DiscoverySettings",
+    "EnsembleResult",
+    "GateCounts",
+    "PairTable",
+    "RuleResult",
+    "discover",
+    "greedy_selection",
+    "pair_table",
+    "probing_set",
+    "sra",
+    "sra_interval",
+    "top_selection",
+]

@@ -1,0 +1,27 @@
+"""Errors that a user can cause and can mend: each message is one line that names the file, field or row and the fix."""
+
+from __future__ import annotations
+
+
+class AttnPOError(Exception):
+    """Base of all errors caused by input; the command line prints it without a traceback and exits with 2."""
+
+
+class ConfigError(AttnPOError):
+    """A setting is missing, malformed or contradicts another one."""
+
+
+class DataError(AttnPOError):
+    """A data file or data set lacks a column, a row or a valid value."""
+
+
+class HeadSetError(AttnPOError):
+    """A head set is missing, malformed, or does not fit the model it is used with."""
+
+
+class UnsupportedModelError(AttnPOError):
+    """A model has no softmax attention that can be read where it is asked for."""
+
+
+class OutputError(AttnPOError):
+    """An output folder or file cannot be written, or holds results of other settings."""

@@ -1,0 +1,74 @@
+"""Responses with the credit a head set would give them: step scores, advantage and gamma, for people to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
+
+import torch
+from rich.progress import Progress
+
+from attnpo.attention import Head, score_steps
+from attnpo.credit import CreditSettings, GroupBatch, Method, build_method, pack_steps
+from attnpo.rollouts import Rollout
+
+
+def annotate(
+    model: Any,
+    tokenizer: Any,
+    rollouts: Sequence[Rollout],
+    heads: Sequence[Head],
+    settings: CreditSettings | None = None,
+    *,
+    method: str = "attnpo",
+    batch_size: int = 16,
+    progress: Progress | None = None,
+) -> list[Rollout]:
+    """Fill step scores, gamma, pass rate and advantage of verified, segmented responses.
+
+    Credit is that of a finished schedule (AttnPO, Eq. 8 with t = infinity): what the method says of each step.
+
+    Args:
+        model: the model whose attention is read.
+        tokenizer: renders the prompts.
+        rollouts: responses; those of one problem follow each other and make up one group.
+        heads: the head set.
+        settings: settings of the credit; the paper's by default.
+        method: a method of `attnpo.credit.METHODS`.
+        batch_size: responses a forward pass.
+        progress: display, or None.
+
+    Returns:
+        Copies of the rollouts, in the same order.
+    """
+    credit = build_method(method, replace(settings or CreditSettings(), schedule=False))
+    scores = score_steps(model, tokenizer, rollouts, heads, batch_size=batch_size, progress=progress)
+    ensemble = [scores_KN.mean(axis=1) for scores_KN in scores]
+    judged = [
+        r for _, group in groupby(rollouts, key=lambda r: r.problem_id) for r in _with_outcome(list(group), credit)
+    ]
+    gamma_BK = credit.gamma(pack_steps(judged, ensemble)).tolist()
+    return [
+        replace(
+            rollout,
+            steps=tuple(
+                replace(step, score=score, gamma=gamma)
+                for step, score, gamma in zip(rollout.steps, scores_K.tolist(), gamma_K, strict=False)
+            ),
+        )
+        for rollout, scores_K, gamma_K in zip(judged, ensemble, gamma_BK, strict=True)
+    ]
+
+
+def _with_outcome(group: list[Rollout], credit: Method) -> list[Rollout]:
+    """Fill pass rate and advantage; alone, a response has no group to be compared with: advantage 0."""
+    groups = GroupBatch(
+        torch.tensor([[bool(r.correct) for r in group]]),
+        torch.tensor([[r.n_tokens for r in group]]),
+        torch.tensor([[r.finished for r in group]]),
+    )
+    advantages = credit.advantages(credit.rewards(groups), groups)[0].tolist()
+    pass_rate = float(groups.pass_rate_P)
+    return [replace(r, pass_rate=pass_rate, advantage=a) for r, a in zip(group, advantages, strict=True)]

@@ -1,0 +1,63 @@
+"""Output folders: refused before expensive work when they cannot be written or hold results of other settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attnpo.errors import OutputError
+
+
+def prepare_output_dir(path: Path) -> Path:
+    """Make the folder and prove that a file can be written into it.
+
+    Raises:
+        OutputError: it cannot be made or written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot write into this output folder ({error.strerror}); choose another one"
+        ) from error
+    return path
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a killed run leaves either the old file or the new one."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def claim_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    """Write the settings a result file is made with, or check them against those already written.
+
+    Args:
+        path: the JSON file beside the results.
+        settings: everything the results depend on, as JSON values.
+
+    Raises:
+        OutputError: the file holds other settings (the message says which), or is not readable as settings.
+    """
+    asked = json.loads(json.dumps(settings))
+    if not path.exists():
+        write_atomically(path, json.dumps(asked, indent=2, ensure_ascii=False) + "\n")
+        return
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        names = sorted(set(found) | set(asked))
+    except (json.JSONDecodeError, TypeError) as error:
+        raise OutputError(f"{path}: not a settings file; remove it or choose another output folder") from error
+    differing = [f"{n} (there {found.get(n)!r}, asked {asked.get(n)!r})" for n in names if found.get(n) != asked.get(n)]
+    if differing:
+        raise OutputError(
+            f"{path.parent}: holds results of other settings: {', '.join(differing)}; "
+            "choose another output folder or remove this one"
+        )

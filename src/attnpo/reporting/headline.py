@@ -1,0 +1,156 @@
+"""The result in one sentence, computed from the data, that claims no more than the intervals carry."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from attnpo.reporting.comparison import Difference, compare, direction
+from attnpo.reporting.run_folder import Arm, RunFolder
+from attnpo.reporting.wording import arm_note, arm_title, percent, plural, signed, signed_bounds, tokens_pair
+
+HELD_OUT = re.compile(r"(?<![a-z])(held[-_ ]?out|test|validation|valid|dev|eval)(?![a-z])", re.IGNORECASE)
+START = "the model it started from"
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The sentence, further sentences that qualify it, and the arm it is about."""
+
+    sentence: str
+    details: tuple[str, ...]
+    subject: Arm | None
+    reference: Arm | None
+
+
+def headline(run: RunFolder) -> Headline:
+    """Return the result of a run in a sentence.
+
+    The subject is the AttnPO arm where there is one, else the last trained arm; the reference is the starting model.
+    """
+    evaluated = run.evaluated
+    if not evaluated:
+        return Headline(_without_evaluation(run), (), None, None)
+    base = next((arm for arm in evaluated if arm.method == "base"), None)
+    trained = [arm for arm in evaluated if arm is not base]
+    if not trained:
+        return Headline(f"{_alone(evaluated[0])} Nothing has been trained yet.", (), evaluated[0], None)
+    subject = next((arm for arm in trained if arm.method == "attnpo"), trained[-1])
+    if base is None:
+        sentence = f"{_alone(subject)} The model it started from was not measured."
+        return Headline(sentence, _against_others(subject, trained), subject, None)
+    difference = compare(subject, base)
+    if difference is None:
+        sentence = f"{_alone(subject)} The model it started from was measured otherwise: no comparison."
+        return Headline(sentence, _against_others(subject, trained), subject, base)
+    details = (*_against_others(subject, trained), _caveat(difference, subject, trained))
+    return Headline(_change(subject, base, difference), details, subject, base)
+
+
+def problems(arm: Arm) -> str:
+    """Return how many problems an arm was measured on; `held-out` only where the data set's name says so."""
+    assert arm.evaluation is not None
+    held_out = "held-out " if HELD_OUT.search(arm.evaluation.dataset) else ""
+    return plural(arm.evaluation.num_problems, f"{held_out}problem")
+
+
+def _alone(arm: Arm) -> str:
+    assert arm.evaluation is not None
+    summary = arm.evaluation.overall
+    name = "The starting model" if arm.method == "base" else arm_title(arm.name)
+    tokens = f"{summary.response_tokens.value:,.0f}"
+    return f"{name} answers {percent(summary.accuracy.value)} of {problems(arm)} right with {tokens} tokens a response."
+
+
+def _change(arm: Arm, base: Arm, difference: Difference) -> str:
+    assert arm.evaluation is not None
+    assert base.evaluation is not None
+    now, before = arm.evaluation.overall, base.evaluation.overall
+    name, share, old_share = arm_title(arm.name), percent(now.accuracy.value), percent(before.accuracy.value)
+    tokens, old_tokens = tokens_pair(now.response_tokens.value, before.response_tokens.value)
+    n = problems(arm)
+    rates = f"{share} against {old_share} of {n}"
+    lengths = f"{tokens} against {old_tokens} tokens a response"
+    shorter = f"{name} needs {tokens} tokens a response, where {START} needed {old_tokens}"
+    longer = f"{name} needs {tokens} tokens a response, more than the {old_tokens} of {START}"
+    righter = f"{name} answers {share} of {n} right, where {START} answered {old_share}"
+    wronger = f"{name} answers fewer problems right than {START}: {rates}"
+    sentences = {
+        (1, -1): f"{name} answers {share} of {n} right with {tokens} tokens a response, "
+        f"where {START} needed {old_tokens} for {old_share}.",
+        (0, -1): f"{shorter}, with no measurable difference in accuracy ({rates}).",
+        (-1, -1): f"{shorter}, but it answers fewer problems right: {rates}.",
+        (1, 0): f"{righter}, with no measurable difference in length ({lengths}).",
+        (0, 0): f"{name} shows no measurable difference from {START}: {rates} right, {lengths}.",
+        (-1, 0): f"{wronger}, with no measurable difference in length ({lengths}).",
+        (1, 1): f"{righter}, but at greater length: {lengths}.",
+        (0, 1): f"{longer}, with no measurable difference in accuracy ({rates}).",
+        (-1, 1): f"{wronger}, and needs more tokens: {lengths}.",
+    }
+    return sentences[direction(difference.accuracy), direction(difference.tokens)]
+
+
+def _against_others(subject: Arm, trained: list[Arm]) -> tuple[str, ...]:
+    """Return one sentence for each other main arm (controls stay in the table)."""
+    sentences = []
+    for other in trained:
+        if other is subject or other.method not in ("tlmre", "rloo", "grpo"):
+            continue
+        difference = compare(subject, other)
+        if difference is not None:
+            sentences.append(f"Against {_named(other)}: {difference_words(difference)}.")
+    return tuple(sentences)
+
+
+def _named(arm: Arm) -> str:
+    note = arm_note(arm.name)
+    return f"{arm_title(arm.name)} ({note})" if note else arm_title(arm.name)
+
+
+def difference_words(difference: Difference) -> str:
+    """Return a difference in words, with its 95 % intervals: accuracy in points, length in tokens."""
+    points = 100 * difference.accuracy.value
+    interval = signed_bounds(difference.accuracy, 100)
+    change = f"{signed(f'{abs(points):.1f}', points)} points, {interval}"
+    way = direction(difference.accuracy)
+    accuracy = (
+        f"no measurable difference in accuracy ({change})"
+        if way == 0
+        else f"{'more' if way > 0 else 'fewer'} problems right ({change})"
+    )
+    tokens = difference.tokens
+    change = f"{signed(f'{abs(tokens.value):.1f}', tokens.value)} tokens a response, {signed_bounds(tokens)}"
+    way = direction(tokens)
+    length = (
+        f"no measurable difference in length ({change})"
+        if way == 0
+        else f"{'shorter' if way < 0 else 'longer'} responses ({change})"
+    )
+    return f"{length}; {accuracy}"
+
+
+def _caveat(difference: Difference, subject: Arm, trained: list[Arm]) -> str:
+    how = (
+        "Differences are taken problem by problem"
+        if difference.paired
+        else "Differences set the two intervals against each other"
+    )
+    seeds = sum(arm.method == subject.method for arm in trained)
+    choice = (
+        f" Of {seeds} such runs in this folder the sentence is about the first, {subject.name}." if seeds > 1 else ""
+    )
+    return (
+        f"{how}; intervals are 95 % over problems. Each arm is one training run: how far another training seed "
+        f"would move it is not in these intervals.{choice}"
+    )
+
+
+def _without_evaluation(run: RunFolder) -> str:
+    if run.discovery is not None:
+        found = run.discovery.chosen_sra
+        heads = plural(len(run.discovery.chosen), "head")
+        return (
+            f"{heads} found in {run.discovery.model}: {percent(found.value)} of pairs of an essential and a redundant "
+            f"step ranked right ({percent(found.low)} to {percent(found.high)}). No arm has been evaluated."
+        )
+    return "No arm has been evaluated yet."

@@ -1,0 +1,171 @@
+"""What travels through every room: a problem, a sampled response, its steps, its verdict; and its JSON Lines form.
+
+One row of the JSON Lines form is one response. `discover`, `train`, `evaluate` and `inspect` read and write it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from attnpo.errors import DataError
+
+StepLabel = Literal["essential", "redundant", "undecided"]
+StepFamily = Literal["confused", "progression", "summary", "final", "plain"]
+Prompt = str | list[dict[str, str]]
+"""A prompt: plain text, or chat messages with `role` and `content`."""
+Span = tuple[int, int]
+"""Half-open range `[start, end)`."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One reasoning step of a response.
+
+    Attributes:
+        chars: span of characters in the response text.
+        tokens: span of positions in `response_ids`; empty when no token starts inside the step.
+        family: which phrase family opened it (`plain` when none did).
+        label: whether the answer needed it, where known.
+        score: step score S(s_k) (AttnPO, Eq. 2), where computed.
+        gamma: factor on the advantage (AttnPO, Eq. 5), where computed.
+    """
+
+    chars: Span
+    tokens: Span
+    family: StepFamily = "plain"
+    label: StepLabel | None = None
+    score: float | None = None
+    gamma: float | None = None
+
+
+@dataclass(frozen=True)
+class SegmentedResponse:
+    """A response cut into steps and final answer.
+
+    Attributes:
+        text: decoded text of the response ids, special end tokens left out.
+        n_tokens: number of sampled ids, the end token included.
+        steps: the steps; their character spans tile `think_chars` exactly.
+        think_chars: span of the think part in `text` (without its tags).
+        answer_chars: span of the final answer F in `text`; empty where the think part was never closed.
+        answer_tokens: the final answer's span in the response ids; end and padding tokens excluded.
+        closed: whether `</think>` was found.
+    """
+
+    text: str
+    n_tokens: int
+    steps: tuple[Step, ...]
+    think_chars: Span
+    answer_chars: Span
+    answer_tokens: Span
+    closed: bool
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One sampled response to one problem, with everything later rooms learn about it.
+
+    Attributes:
+        problem_id: id of the problem; responses with the same id are one group.
+        prompt: the prompt as given in the data set.
+        solution: the reference answer.
+        sample: index of the response within its group.
+        response_ids: the sampled token ids, end token included where one was sampled.
+        response: decoded text of `response_ids`.
+        finished: True when the model ended the response itself, False when the token limit cut it.
+        correct: the verdict, None before verification.
+        steps: the reasoning steps.
+        answer_tokens: span of the final answer F in `response_ids`.
+        difficulty: difficulty or level of the problem, where the data set has one.
+        pass_rate: share of the group that is correct, where known.
+        advantage: the response's outcome advantage A_i (AttnPO, Eq. 4), where known.
+        extra: further columns of the data set row that labellers may need.
+    """
+
+    problem_id: str
+    prompt: Prompt
+    solution: str
+    sample: int
+    response_ids: tuple[int, ...]
+    response: str
+    finished: bool
+    correct: bool | None = None
+    steps: tuple[Step, ...] = ()
+    answer_tokens: Span = (0, 0)
+    difficulty: str | None = None
+    pass_rate: float | None = None
+    advantage: float | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def n_tokens(self) -> int:
+        """Response length |o| in tokens, end token included."""
+        return len(self.response_ids)
+
+    def with_segmentation(self, segmented: SegmentedResponse) -> Rollout:
+        """Return a copy that carries the steps and answer span of `segmented`."""
+        return replace(self, response=segmented.text, steps=segmented.steps, answer_tokens=segmented.answer_tokens)
+
+    def to_json(self) -> str:
+        """Return the row as one line of JSON."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, line: str, where: str = "rollout") -> Rollout:
+        """Parse one line of JSON.
+
+        Args:
+            line: the line.
+            where: name of file and row for the error message.
+
+        Raises:
+            DataError: the line is not JSON or lacks a field.
+        """
+        try:
+            row = json.loads(line)
+            steps = tuple(
+                Step(**{**s, "chars": tuple(s["chars"]), "tokens": tuple(s["tokens"])}) for s in row.pop("steps")
+            )
+            return cls(
+                **{
+                    **row,
+                    "steps": steps,
+                    "response_ids": tuple(row["response_ids"]),
+                    "answer_tokens": tuple(row["answer_tokens"]),
+                }
+            )
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"{where}: not a rollout row ({error}); write it with `attnpo evaluate` or `discover`"
+            ) from error
+
+
+def prompt_text(prompt: Prompt) -> str:
+    """Return the prompt as one text: itself, or the contents of its messages joined by blank lines."""
+    return prompt if isinstance(prompt, str) else "\n\n".join(message["content"] for message in prompt)
+
+
+def write_rollouts(path: Path, rollouts: Iterable[Rollout], append: bool = False) -> None:
+    """Write rollouts as JSON Lines, one a line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a" if append else "w", encoding="utf-8") as file:
+        for rollout in rollouts:
+            file.write(rollout.to_json() + "\n")
+
+
+def read_rollouts(path: Path) -> Iterator[Rollout]:
+    """Yield the rollouts of a JSON Lines file.
+
+    Raises:
+        DataError: the file is missing or a row is malformed (the message names the row).
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such rollouts file")
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield Rollout.from_json(line, where=f"{path}, row {number}")

@@ -1,0 +1,142 @@
+"""The truth about a trace: which steps are essential, which are redundant, which checks were useful.
+
+Works on any text, the model's own included, and reads nothing but the question and the response.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from attnpo.tinyworld.problems import ParsedQuestion, parse_question
+
+Label = Literal["essential", "redundant", "undecided"]
+Verdict = Literal["confirms", "corrects", "detects", "misses", "false alarm"]
+
+_NUMBER = r"([0-9]{1,9})"
+_EQUATION = re.compile(rf"{_NUMBER} ?([-+]) ?{_NUMBER} ?= ?{_NUMBER}")
+_CLAIM = re.compile(
+    rf"\b([A-Z][a-z]+) has (?:{_NUMBER} ?[-+] ?{_NUMBER} ?= ?)?{_NUMBER}(?![0-9]| ?[-+=]| more\b| fewer\b)"
+)
+_RESTATED_FACT = re.compile(r"\b[A-Z][a-z]+ has [0-9]{1,9} (?:more|fewer) than [A-Z][a-z]+")
+_DENIAL = re.compile(r"\bnot [0-9]")
+_SUMMARY = re.compile(r"\s*(?:Therefore|Thus|Hence|Putting it all together)\b")
+_REMARK = re.compile(
+    r"\b(?:how many|the question|double-check|verify|check|checking|make sure|not needed|does not matter)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step as the oracle understands it."""
+
+    label: Label
+    claims: tuple[tuple[str, int], ...]
+    """Names with the values that the step says they have, in its order."""
+    establishes: tuple[str, ...]
+    """Needed names whose right value this step is the first to state, or states after a wrong one."""
+    verdict: Verdict | None
+    """What the check found if the step is one, else None."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A step that checks an earlier value by an equation of its own."""
+
+    step: int
+    name: str | None
+    """Whose value is checked, where that can be told."""
+    verdict: Verdict
+    useful: bool
+    """True only if a wrong value of a needed name stood before the step and the right one after it."""
+
+
+def _claims(text: str) -> list[tuple[str, int]]:
+    return [(match[1], int(match[4])) for match in _CLAIM.finditer(text)]
+
+
+def _checked_name(text: str, said: dict[str, int], order: list[str]) -> str | None:
+    """The name whose value a check's equation starts from: the latest so stated, else the latest at all."""
+    equation = _EQUATION.search(text)
+    if equation is None or not order:
+        return None
+    first = int(equation[1])
+    return next((name for name in reversed(order) if said[name] == first), order[-1])
+
+
+def _read(question: ParsedQuestion, texts: Sequence[str]) -> list[tuple[Step, str | None]]:
+    """Follow what the steps say about each name, step by step."""
+    truth, given = question.values, {fact.name for fact in question.facts if fact.base is None}
+    derived = {name for name in question.needed if name in truth and name not in given}
+    said: dict[str, int] = {}
+    order: list[str] = []
+    read: list[tuple[Step, str | None]] = []
+    for text in texts:
+        claims = _claims(text)
+        derives = bool(claims) and any(match[2] for match in _CLAIM.finditer(text))
+        checked = None if derives else _checked_name(text, said, order)
+        before = dict(said)
+        for name, value in claims:
+            said[name] = value
+            if name in order:
+                order.remove(name)
+            order.append(name)
+        named = {name for name, _ in claims}
+        establishes = tuple(
+            name for name in dict(claims) if name in derived and said[name] == truth[name] != before.get(name)
+        )
+        spoils = any(name in truth and said[name] != truth[name] for name in named)
+        denies = _DENIAL.search(text) is not None
+        verdict: Verdict | None = None
+        if checked is not None:
+            was_wrong = checked in truth and before[checked] != truth[checked]
+            if was_wrong:
+                mended = said[checked] == truth[checked]
+                verdict = "corrects" if mended else "detects" if denies else "misses"
+            else:
+                verdict = "false alarm" if denies or spoils else "confirms"
+        label: Label
+        if establishes:
+            label = "essential"
+        elif spoils or verdict in ("detects", "false alarm") or not question.facts or _SUMMARY.match(text):
+            label = "undecided"
+        elif claims or checked is not None or _RESTATED_FACT.search(text) or _REMARK.search(text):
+            label = "redundant"
+        else:
+            label = "undecided"
+        read.append((Step(label, tuple(claims), establishes, verdict), checked))
+    return read
+
+
+def describe_steps(question: str, response: str, steps: Sequence[tuple[int, int]]) -> list[Step]:
+    """What each step says and does; `steps` are half-open character spans of `response`, in order."""
+    texts = [response[start:stop] for start, stop in steps]
+    return [step for step, _ in _read(parse_question(question), texts)]
+
+
+def label_steps(question: str, response: str, steps: Sequence[tuple[int, int]]) -> list[Label]:
+    """Label the steps of any response from the texts alone; never raises on text.
+
+    - *essential*: the first step that states the right value of a name the answer depends on and whose value
+      the question does not give; also a later step that restores such a value after a wrong one was stated.
+    - *redundant*: states only what was known (given facts, values already right, names the answer does not
+      depend on), or checks a value and leaves it as it was.
+    - *undecided*: states a wrong value; denies a value without mending it, or denies a right one; a summary
+      ("Therefore", "Thus", "Hence", "Putting it all together") of values already right; or says nothing that
+      the oracle can read. Every step is undecided if the question holds no fact that can be read.
+    """
+    return [step.label for step in describe_steps(question, response, steps)]
+
+
+def check_usefulness(question: str, response: str, steps: Sequence[tuple[int, int]]) -> list[Check]:
+    """Every check among the steps, with what it found and whether it mended an error."""
+    parsed = parse_question(question)
+    texts = [response[start:stop] for start, stop in steps]
+    return [
+        Check(index, name, step.verdict, step.verdict == "corrects" and name in parsed.needed)
+        for index, (step, name) in enumerate(_read(parsed, texts))
+        if step.verdict is not None
+    ]

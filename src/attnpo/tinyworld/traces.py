@@ -1,0 +1,180 @@
+"""Reference traces that overthink: right steps among checks, restatements and irrelevant quantities."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from dataclasses import dataclass
+
+from attnpo.tinyworld.problems import OPERANDS, Fact, Problem
+
+STEP_BREAK = "\n\n"
+THINK_END = "\n</think>\n\n"
+
+PROGRESSION = ("Now,", "Then", "Next,", "So", "Okay,")
+CONFUSED = ("Wait,", "Hmm,", "Alternatively,", "But", "Hold on,")
+FILLERS = ("we know that", "I think that", "let me see,", "this means that")
+CHECKS = ("let me double-check.", "let me verify.", "let me make sure.", "checking back,")
+AGREED = (", yes.", ", right.", ".")
+
+
+@dataclass(frozen=True)
+class TraceStyle:
+    """Probabilities with which a reference trace takes its detours."""
+
+    slip: float = 0.13
+    miscount: float = 0.35
+    """Share of the slips that miscalculate; the others look in the wrong place."""
+    check: float = 0.45
+    check_again: float = 0.2
+    distractor: float = 0.6
+    restate_question: float = 0.45
+    restate_given: float = 0.45
+    restate_fact: float = 0.1
+    last_check: float = 0.25
+    summary: float = 0.15
+    essential_confused: float = 0.36
+    essential_progression: float = 0.46
+    redundant_confused: float = 0.40
+    redundant_progression: float = 0.37
+    filler: float = 0.5
+
+
+@dataclass
+class _Writer:
+    """Collects the paragraphs of one trace."""
+
+    problem: Problem
+    rng: random.Random
+    style: TraceStyle
+
+    def __post_init__(self) -> None:
+        self.steps: list[str] = []
+
+    def say(self, body: str, *, essential: bool) -> None:
+        """Add a step: an opener that both kinds share, then the body."""
+        style, draw = self.style, self.rng.random()
+        confused = style.essential_confused if essential else style.redundant_confused
+        progression = style.essential_progression if essential else style.redundant_progression
+        opener = ""
+        if draw < confused:
+            opener = self.rng.choice(CONFUSED) + " "
+        elif draw < confused + progression:
+            opener = self.rng.choice(PROGRESSION) + " "
+            if not self.steps and (essential or self.rng.random() < 0.4):
+                opener = "First, "
+        text = opener + body
+        self.steps.append(text[0].upper() + text[1:])
+
+    def fill(self) -> str:
+        """A filler that either kind of step may carry."""
+        return self.rng.choice(FILLERS) + " " if self.rng.random() < self.style.filler else ""
+
+    def given(self, fact: Fact) -> None:
+        body = f"{self.fill()}{fact.name} has {fact.amount} {self.problem.unit}."
+        self.say(body, essential=False)
+
+    def restate(self, fact: Fact) -> None:
+        self.say(self.fill() + fact.text(self.problem.unit), essential=False)
+
+    def question(self) -> None:
+        target, unit = self.problem.target, self.problem.unit
+        body = self.rng.choice(
+            (
+                f"we want to know how many {unit} {target} has.",
+                f"the question is how many {unit} {target} has.",
+            )
+        )
+        self.say(body, essential=False)
+
+    def derive(self, name: str, before: int, amount: int, result: int, *, essential: bool) -> None:
+        """Work a value out; `essential` only chooses the opener."""
+        sign = "+" if amount > 0 else "-"
+        body = f"{self.fill()}{name} has {before}{sign}{abs(amount)}={result}."
+        self.say(body, essential=essential)
+
+    def check(self, fact: Fact, before: int, result: int) -> bool:
+        """Undo the step; repeats the value only where it mends it. Returns whether the step was right."""
+        sign = "-" if fact.amount > 0 else "+"
+        back = result - fact.amount
+        right = back == before
+        body = f"{self.rng.choice(CHECKS)} {result}{sign}{abs(fact.amount)}={back}"
+        if right:
+            self.say(body + self.rng.choice(AGREED), essential=False)
+        else:
+            self.say(f"{body}, not {before}. So {fact.name} has {before + fact.amount}.", essential=True)
+        return right
+
+    def slip(self, fact: Fact, before: int) -> tuple[int, int, int]:
+        """A wrong step: the value it starts from, the amount it adds, its result.
+
+        Some miscalculate; the others look in the wrong place and take another's value or another amount, so that
+        the check, which reads the question again, finds them.
+        """
+        values, right = self.problem.values, before + fact.amount
+        steps = [(before, fact.amount, right + off) for off in (-2, -1, 1, 2)]
+        if self.rng.random() >= self.style.miscount:
+            if self.rng.random() < 0.5:
+                earlier = itertools.takewhile(lambda other: other != fact, self.problem.facts)
+                starts = {values[other.name] for other in earlier}
+                steps = [(start, fact.amount, start + fact.amount) for start in sorted(starts)]
+            else:
+                amounts = range(OPERANDS[0], OPERANDS[1] + 1)
+                steps = [(before, sign * a, before + sign * a) for a in amounts for sign in (1, -1)]
+        lowest = max(0, fact.amount)
+        steps = [step for step in steps if step[2] != right and step[2] >= lowest]
+        return self.rng.choice(steps) if steps else (before, fact.amount, right)
+
+
+def think_steps(problem: Problem, rng: random.Random, style: TraceStyle | None = None) -> list[str]:
+    """The steps of one reference trace; every slip is caught by the check that follows it."""
+    style = style or TraceStyle()
+    writer = _Writer(problem, rng, style)
+    values, chain = problem.values, problem.chain
+    if rng.random() < style.restate_question:
+        writer.question()
+    given = [fact for fact in problem.facts if fact.base is None]
+    if rng.random() < style.restate_given:
+        writer.given(rng.choice(given))
+    done: list[Fact] = []
+    for fact in problem.facts:
+        if fact.base is None:
+            continue
+        needed = fact.name in chain
+        if not needed and rng.random() >= style.distractor:
+            continue
+        if rng.random() < style.restate_fact:
+            writer.restate(fact)
+        before, right = values[fact.base], values[fact.name]
+        start, amount, result = before, fact.amount, right
+        if needed and rng.random() < style.slip:
+            start, amount, result = writer.slip(fact, before)
+        writer.derive(fact.name, start, amount, result, essential=needed)
+        if result != right:
+            writer.check(fact, before, result)
+        chance = style.check if needed else style.check / 3
+        while rng.random() < chance:
+            writer.check(fact, before, right)
+            chance = style.check_again
+        if needed:
+            done.append(fact)
+    if rng.random() < style.last_check:
+        fact = rng.choice(done)
+        writer.check(fact, values[fact.base or ""], values[fact.name])
+    if rng.random() < style.summary:
+        writer.steps.append(f"Therefore, {problem.target} has {problem.solution} {problem.unit}.")
+    return writer.steps
+
+
+def final_answer(problem: Problem) -> str:
+    """What follows the think part: every derived name with its value, then the boxed answer."""
+    values = problem.values
+    derived = [fact.name for fact in problem.facts if fact.base is not None and fact.name in problem.chain]
+    stated = ", ".join(f"{name} has {values[name]}" for name in derived)
+    return f"{stated}. The answer is \\boxed{{{problem.solution}}}."
+
+
+def reference_trace(problem: Problem, seed: int | random.Random = 0, style: TraceStyle | None = None) -> str:
+    """A correct response that overthinks, as text after the generation prompt's `<think>` (Eq. 1's o)."""
+    rng = seed if isinstance(seed, random.Random) else random.Random(f"{problem.id}/{seed}")
+    return STEP_BREAK.join(think_steps(problem, rng, style)) + THINK_END + final_answer(problem)

@@ -1,0 +1,8 @@
+"""Training through TRL: the configuration and the trainer."""
+
+from attnpo.training.callbacks import LogFileCallback
+from attnpo.training.checkpoints import last_checkpoint
+from attnpo.training.config import AttnPOConfig
+from attnpo.training.trainer import AttnPOTrainer
+
+__all__ = ["AttnPOConfig", "AttnPOTrainer", "LogFileCallback", "last_checkpoint"]

@@ -1,0 +1,65 @@
+"""What a run writes besides its checkpoints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+
+class LogFileCallback(TrainerCallback):
+    """Appends every log line to a JSON Lines file as it is made, so that others can follow a run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Drop lines of steps that a resumed run makes again."""
+        if not state.is_world_process_zero:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        keep_rows_before(self.path, "step", state.global_step + 1)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Append one line."""
+        if state.is_world_process_zero and logs is not None:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({**logs, "step": state.global_step, "max_steps": state.max_steps}) + "\n")
+
+
+class RolloutsFileCallback(TrainerCallback):
+    """Drops training responses that a resumed run makes again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Keep the responses of steps before the one that training goes on from."""
+        keep_rows_before(self.path, "train_step", state.global_step)
+
+
+def keep_rows_before(path: Path, name: str, limit: int) -> None:
+    """Rewrite a JSON Lines file without the rows whose `name` (or `extra.name`) is `limit` or more."""
+    if not path.exists():
+        return
+
+    def place(line: str) -> int:
+        row = json.loads(line)
+        return int(row[name] if name in row else row["extra"][name])
+
+    # A killed run can leave half a line behind: only whole ones are read.
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+    path.write_text("".join(line for line in lines if place(line) < limit), encoding="utf-8")

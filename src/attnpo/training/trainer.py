@@ -1,0 +1,279 @@
+"""`AttnPOTrainer`: outcome rewards shared out over reasoning steps by attention, on TRL's `GRPOTrainer`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from transformers import AutoConfig, PreTrainedTokenizerBase
+
+from attnpo.attention import HeadSet, check_readable, ensemble_scores, resolve_heads
+from attnpo.credit import (
+    ESSENTIAL,
+    REDUNDANT,
+    GroupBatch,
+    StepBatch,
+    build_method,
+    credit_counts,
+    token_advantages,
+)
+from attnpo.errors import ConfigError, DataError
+from attnpo.labeling import Labeler, label_steps, load_labeler
+from attnpo.rollouts import Rollout, SegmentedResponse, StepFamily, write_rollouts
+from attnpo.segmentation import PhraseFamilies, Segmenter, build_strategy, phrase_counts
+from attnpo.training.config import AttnPOConfig
+from attnpo.training.layout import ResponseLayout, lay_out
+from attnpo.training.meter import Meter
+from attnpo.training.trl_hooks import GatheredOutcome, GenerationRound, StepCreditTrainer
+from attnpo.verification import Verifier, build_verifier
+
+PHRASE_FAMILIES: tuple[StepFamily, ...] = ("confused", "progression", "summary")
+
+
+class AttnPOTrainer(StepCreditTrainer):
+    """Train a reasoning model with step credit (AttnPO, Eq. 1-8), or with a neighbouring method.
+
+    Any data set row with a `prompt` (text or chat messages) and a solution column will do.
+
+    Args:
+        model: model, path or hub id; must use softmax attention in the layers of `heads`.
+        args: the configuration.
+        train_dataset: rows with `prompt` and `args.solution_column`.
+        eval_dataset: the same, for TRL's evaluation loop.
+        processing_class: the tokenizer; loaded from the model's path if absent.
+        heads: head set: path, `HeadSet`, or pairs (layer, head); `args.heads` if absent.
+        reward_funcs: further reward functions in TRL's form, added to the method's reward.
+        verifier: decides correctness; built from `args.verifier` if absent.
+        labeler: labels steps where the truth is known; loaded from `args.step_labeler` if absent.
+        kwargs: passed on to `GRPOTrainer` (callbacks, optimizers, peft_config, quantization_config).
+
+    Raises:
+        ConfigError: settings contradict each other.
+        DataError: the data set is empty or lacks a column.
+        HeadSetError: the head set does not fit the model.
+        UnsupportedModelError: a chosen layer has no softmax attention.
+    """
+
+    _tag_names: ClassVar[list[str]] = ["trl", "grpo", "attnpo"]
+    _name = "AttnPO"
+
+    def __init__(
+        self,
+        model: Any,
+        args: AttnPOConfig | None = None,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        processing_class: PreTrainedTokenizerBase | None = None,
+        heads: str | Sequence[tuple[int, int]] | HeadSet | None = None,
+        reward_funcs: list[Callable] | None = None,
+        verifier: Verifier | None = None,
+        labeler: Labeler | None = None,
+        **kwargs: Any,
+    ) -> None:
+        args = args if args is not None else AttnPOConfig("attnpo-output")
+        check_training_data(train_dataset, args.solution_column)
+        self.credit = build_method(args.method, args.credit_settings())
+        self.head_set = self._resolve_heads(model, heads if heads is not None else args.heads, args)
+        self.credit_heads = self.head_set.heads if self.head_set is not None else ()
+        self.labeler = labeler or (load_labeler(args.step_labeler) if args.step_labeler else None)
+        if self.credit.needs_labels and self.labeler is None:
+            raise ConfigError(f"step_labeler: method '{args.method}' needs step labels; name a module:function")
+        self.verifier = verifier or build_verifier(args.verifier, args.verifier_timeout, args.verifier_workers)
+        self.phrases = PhraseFamilies.load(args.phrases_file) if args.phrases_file else PhraseFamilies.load()
+        self.meter = Meter()
+        self._rollouts: list[Rollout] | None = None
+        super().__init__(
+            model=model,
+            reward_funcs=[self.accuracy, *(reward_funcs or [])],
+            args=args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            **kwargs,
+        )
+        if self.credit_heads:
+            check_readable(self.model, self.credit_heads)
+        strategy = build_strategy(args.segmentation, args.phrases_file, args.min_step_chars)
+        self.segmenter = Segmenter(self._tokenizer, strategy)
+
+    def _resolve_heads(self, model: Any, heads: Any, args: AttnPOConfig) -> HeadSet | None:
+        if not self.credit.needs_scores:
+            return None
+        if heads is None:
+            raise ConfigError(
+                f"heads: method '{args.method}' reads attention; give a head set file from `attnpo discover`, or pairs "
+                "such as 16.2,20.9,23.2"
+            )
+        if isinstance(model, str):
+            config = AutoConfig.from_pretrained(model, trust_remote_code=args.trust_remote_code)
+        else:
+            config = model.config
+        return resolve_heads(heads, config)
+
+    def accuracy(self, completions: list[Any], **columns: Any) -> list[float]:
+        """TRL reward function: 1 for a correct response, else 0."""
+        solutions = columns[self.args.solution_column]
+        if self._rollouts is None:  # TRL's evaluation loop: no credit, texts as TRL decoded them
+            texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
+            return [float(ok) for ok in self.verifier.verify(texts, solutions)]
+        verdicts = self.verifier.verify([rollout.response for rollout in self._rollouts], solutions)
+        self._rollouts = [replace(r, correct=ok) for r, ok in zip(self._rollouts, verdicts, strict=True)]
+        return [float(ok) for ok in verdicts]
+
+    def on_responses(self, round_: GenerationRound, width: int) -> None:
+        """Segment the sampled ids, label steps where the truth is known, and lay both out as tensors."""
+        segmented = [self.segmenter(ids) for ids in round_.response_ids]
+        self._rollouts = [
+            self._rollout(row, row_id, ids, response)
+            for row, row_id, ids, response in zip(
+                round_.rows, round_.row_ids, round_.response_ids, segmented, strict=True
+            )
+        ]
+        device = self.accelerator.device
+        layout = lay_out(self._rollouts, width, device, labelled=self.labeler is not None)
+        round_.tensors.update(
+            step_index=layout.step_index_BT,
+            answer_mask=layout.answer_mask_BT,
+            step_lengths=layout.step_lengths_BK,
+            step_mask=layout.step_mask_BK,
+            answer_lengths=layout.answer_lengths_B,
+            prompt_lengths=torch.tensor([len(ids) for ids in round_.prompt_ids], device=device),
+            response_lengths=torch.tensor([len(ids) for ids in round_.response_ids], device=device),
+            row_ids=torch.tensor(round_.row_ids, device=device),
+        )
+        if layout.labels_BK is not None:
+            round_.tensors["labels"] = layout.labels_BK
+        self._log_responses(layout)
+
+    def _rollout(self, row: dict[str, Any], row_id: int, ids: list[int], response: SegmentedResponse) -> Rollout:
+        size = self.num_generations
+        rollout = Rollout(
+            problem_id=str(row.get("problem_id", row_id // size)),
+            prompt=row["prompt"],
+            solution=str(row[self.args.solution_column]),
+            sample=row_id % size,
+            response_ids=tuple(ids),
+            response=response.text,
+            finished=self.ends_itself(ids),
+            steps=response.steps,
+            answer_tokens=response.answer_tokens,
+            difficulty=None if row.get("difficulty") is None else str(row["difficulty"]),
+            extra={"train_step": self.state.global_step},
+        )
+        return rollout if self.labeler is None else label_steps(self.labeler, rollout)
+
+    def _log_responses(self, layout: ResponseLayout) -> None:
+        assert self._rollouts is not None
+        steps_BK, device = layout.step_mask_BK, layout.step_mask_BK.device
+        self.meter.add_values("steps_per_response", steps_BK.sum(dim=1))
+        counts = [phrase_counts(rollout.response, self.phrases) for rollout in self._rollouts]
+        for family in PHRASE_FAMILIES:
+            total = torch.tensor(float(sum(count[family] for count in counts)), device=device)
+            self.meter.add(f"phrases/{family}", total, float(len(counts)))
+        if layout.labels_BK is not None:
+            for name, code in (("essential", ESSENTIAL), ("redundant", REDUNDANT)):
+                self.meter.add_values(f"steps/{name}", ((layout.labels_BK == code) & steps_BK).sum(dim=1))
+
+    def outcome_advantages(self, outcome: GatheredOutcome) -> dict[str, torch.Tensor]:
+        """Rewards, advantages and pass rates of whole groups (AttnPO, Eq. 3, 4), on gathered values."""
+        size = outcome.group_size
+        groups = GroupBatch(
+            correct_PG=(outcome.rewards_BF[:, 0] > 0.5).view(-1, size),
+            lengths_PG=outcome.lengths_B.view(-1, size),
+            finished_PG=outcome.finished_B.view(-1, size),
+        )
+        rewards_PG = self.credit.rewards(groups)
+        if outcome.rewards_BF.size(1) > 1:
+            weights_F = self.reward_weights.to(outcome.rewards_BF.device)
+            rewards_PG = rewards_PG + (outcome.rewards_BF * weights_F)[:, 1:].nansum(dim=1).view(-1, size)
+        main = float(self.accelerator.is_main_process)  # gathered values are the same everywhere: count them once
+        for name, values in (
+            ("accuracy", groups.correct_PG),
+            ("response_length", groups.lengths_PG),
+            ("reward", rewards_PG),
+            ("all_correct_groups", groups.correct_PG.all(dim=1)),
+            ("all_wrong_groups", ~groups.correct_PG.any(dim=1)),
+        ):
+            self.meter.add(name, values.float().sum() * main, values.numel() * main)
+        pass_rate_B = groups.pass_rate_P.repeat_interleave(size)
+        self._save_rollouts(pass_rate_B)
+        return {
+            "advantages": self.credit.advantages(rewards_PG, groups).reshape(-1),
+            "correct": groups.correct_PG.reshape(-1),
+            "pass_rate": pass_rate_B,
+        }
+
+    def step_advantages(
+        self, tensors: dict[str, torch.Tensor], advantages_B: torch.Tensor, scores_BKN: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Advantage of every token (AttnPO, Eq. 5-8), (B, T)."""
+        mask_BK = tensors["step_mask"]
+        scores_BK = (
+            torch.zeros(mask_BK.shape, device=mask_BK.device) if scores_BKN is None else ensemble_scores(scores_BKN)
+        )
+        batch = StepBatch(
+            scores_BK=scores_BK,
+            step_mask_BK=mask_BK,
+            step_lengths_BK=tensors["step_lengths"],
+            answer_lengths_B=tensors["answer_lengths"],
+            response_lengths_B=tensors["response_lengths"],
+            prompt_lengths_B=tensors["prompt_lengths"],
+            advantages_B=advantages_B,
+            correct_B=tensors["correct"],
+            pass_rate_B=tensors["pass_rate"],
+            progress_step=self.state.global_step,
+            row_ids_B=tensors["row_ids"],
+            labels_BK=tensors.get("labels"),
+        )
+        gamma_BK = self.credit.gamma(batch)
+        self._log_credit(batch, gamma_BK)
+        return token_advantages(advantages_B, gamma_BK, tensors["step_index"])
+
+    def _log_credit(self, batch: StepBatch, gamma_BK: torch.Tensor) -> None:
+        counts = credit_counts(batch, gamma_BK)
+        self.meter.add("steps_attenuated", counts["attenuated"], counts["steps"])
+        self.meter.add("steps_protected", counts["protected"], counts["steps"])
+        self.meter.add("gamma", counts["gamma"], counts["steps"])
+        self.meter.add("step_score", (batch.scores_BK * batch.owned_BK).sum(), counts["steps"])
+        if batch.labels_BK is not None:
+            self.meter.add("credit_agreement", counts["agreeing"], counts["judged"])
+
+    def _save_rollouts(self, pass_rate_B: torch.Tensor) -> None:
+        rollouts, self._rollouts = self._rollouts, None
+        if not self.args.save_rollouts or rollouts is None:
+            return
+        first = self.accelerator.process_index * len(rollouts)
+        rates = pass_rate_B[first : first + len(rollouts)].tolist()
+        rows = (replace(r, pass_rate=rate) for r, rate in zip(rollouts, rates, strict=True))
+        write_rollouts(self.rollouts_path, rows, append=True)
+
+    @property
+    def rollouts_path(self) -> Path:
+        """File of this process's training responses (`save_rollouts`)."""
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        return Path(self.args.output_dir) / ("rollouts.jsonl" if world == 1 else f"rollouts-{rank:05d}.jsonl")
+
+    def flush_metrics(self) -> dict[str, float]:
+        """Means over all processes since the last log line."""
+        return self.meter.flush(lambda totals: self.accelerator.reduce(totals, reduction="sum"))
+
+
+def check_training_data(dataset: Any, solution_column: str) -> None:
+    """Check a training set before anything expensive happens.
+
+    Raises:
+        DataError: there is no data set, it is empty, or it lacks a column.
+    """
+    if dataset is None:
+        raise DataError("train_dataset: missing; give a data set with columns 'prompt' and the solution column")
+    if hasattr(dataset, "__len__") and len(dataset) == 0:
+        raise DataError("train_dataset: has no rows; check the file, split or filter it comes from")
+    columns = dataset.column_names if dataset.column_names is not None else list(next(iter(dataset)))
+    for column in ("prompt", solution_column):
+        if column not in columns:
+            raise DataError(
+                f"train_dataset: no column '{column}' (it has: {', '.join(columns)}); rename one or set solution_column"
+            )

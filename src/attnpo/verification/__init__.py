@@ -1,0 +1,23 @@
+"""Is the answer right: math, exact match, a user's own function."""
+
+from attnpo.verification.answer import boxed_answer, final_answer, reference_answer
+from attnpo.verification.functions import load_function
+from attnpo.verification.verifiers import (
+    ExactVerifier,
+    FunctionVerifier,
+    MathVerifier,
+    Verifier,
+    build_verifier,
+)
+
+__all__ = [
+    "ExactVerifier",
+    "FunctionVerifier",
+    "MathVerifier",
+    "Verifier",
+    "boxed_answer",
+    "build_verifier",
+    "final_answer",
+    "load_function",
+    "reference_answer",
+]

@@ -1,0 +1,212 @@
+"""Worker processes with a hard time limit for every item."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from attnpo.errors import ConfigError
+from attnpo.verification.worker import BOOTSTRAP
+
+log = logging.getLogger(__name__)
+
+_START_SECONDS = 120.0
+_ORPHAN_GRACE_SECONDS = 2.0
+_CHUNK = 65536
+
+
+class Worker:
+    """One child process, started when first needed and again after every interruption.
+
+    The child is a fresh interpreter that imports the judge's module and nothing of the parent's (in particular neither
+    torch nor the parent's main module). It ends with its parent: at `close`, at interpreter exit, and, when the parent
+    is killed, as soon as its input closes or its own limit runs out.
+    """
+
+    def __init__(self, judge: str, timeout: float, memory_bytes: int | None = None):
+        """Describe the job; nothing is started.
+
+        Args:
+            judge: name `module:function` of a function of two texts that returns a bool.
+            timeout: seconds for one item, counted from when a ready worker gets it.
+            memory_bytes: limit on the child's address space, None for none.
+        """
+        self._judge = judge
+        self._timeout = timeout
+        self._memory_bytes = memory_bytes
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = os.getpid()
+        self._stop: weakref.finalize | None = None
+
+    def ask(self, first: str, second: str) -> bool | None:
+        """Return the judge's verdict, None when it had to be interrupted (too long, out of memory, crashed).
+
+        Raises:
+            ConfigError: the judge cannot be imported, raises, or returns no bool.
+        """
+        try:
+            process = self._ready()
+            message = json.dumps([first, second]).encode() + b"\n"
+            reply = _exchange(process, message, time.monotonic() + self._timeout)
+        except BaseException:
+            # Interrupted halfway, the child would answer the next item with this one's verdict.
+            self.close()
+            raise
+        if reply is None:
+            self.close()
+            return None
+        if "failed" in reply:
+            raise ConfigError(f"verifier {self._judge}: {reply['failed']}")
+        return reply.get("verdict")
+
+    def close(self) -> None:
+        """Kill the child, if there is one."""
+        if self._stop is not None:
+            self._stop()
+        self._process = self._stop = None
+
+    def _ready(self) -> subprocess.Popen[bytes]:
+        if self._owner != os.getpid():
+            # After a fork the child belongs to the other process.
+            if self._stop is not None:
+                self._stop.detach()
+            self._process, self._stop, self._owner = None, None, os.getpid()
+        if self._process is not None and self._process.poll() is None:
+            return self._process
+        self.close()
+        process = subprocess.Popen(
+            [sys.executable, "-c", BOOTSTRAP],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+        )
+        self._process, self._stop = process, weakref.finalize(self, _kill, process, os.getpid())
+        job = {
+            "path": [entry or os.getcwd() for entry in sys.path],
+            "judge": self._judge,
+            "limit_seconds": self._timeout + _ORPHAN_GRACE_SECONDS,
+            "memory_bytes": self._memory_bytes,
+        }
+        reply = _exchange(process, json.dumps(job).encode() + b"\n", time.monotonic() + _START_SECONDS)
+        if reply is None:
+            raise ConfigError(f"verifier {self._judge}: its worker process did not start; see the messages above")
+        if "failed" in reply:
+            raise ConfigError(reply["failed"])
+        return process
+
+
+class WorkerPool:
+    """Judges batches of pairs with a fixed number of workers; usable from any thread."""
+
+    def __init__(self, judge: str, timeout: float = 5.0, workers: int = 1, memory_bytes: int | None = None):
+        """Describe the workers; none is started.
+
+        Args:
+            judge: name `module:function` of a function of two texts that returns a bool.
+            timeout: seconds for one pair.
+            workers: number of processes.
+            memory_bytes: limit on each process's address space, None for none.
+
+        Raises:
+            ConfigError: `timeout` or `workers` is not positive.
+        """
+        if not timeout > 0:
+            raise ConfigError(f"verifier: timeout is {timeout}; set seconds above 0")
+        if workers < 1:
+            raise ConfigError(f"verifier: workers is {workers}; set 1 or more")
+        self.interrupted = 0
+        """Number of pairs so far that had to be interrupted and were counted wrong."""
+        self._timeout = timeout
+        self._workers = [Worker(judge, timeout, memory_bytes) for _ in range(workers)]
+        self._lock = threading.Lock()
+
+    def judge(self, pairs: Sequence[tuple[str, str]]) -> list[bool]:
+        """Return the verdict for each pair; a pair that had to be interrupted is wrong.
+
+        Raises:
+            ConfigError: the judge cannot be imported, raises, or returns no bool.
+        """
+        with self._lock:
+            verdicts = self._ask_all(pairs)
+        lost = sum(verdict is None for verdict in verdicts)
+        if lost:
+            self.interrupted += lost
+            log.warning("interrupted %d of %d answers (limit %g s): counted wrong", lost, len(pairs), self._timeout)
+        return [verdict is True for verdict in verdicts]
+
+    def close(self) -> None:
+        """Kill the workers; a later `judge` starts them again."""
+        with self._lock:
+            for worker in self._workers:
+                worker.close()
+
+    def _ask_all(self, pairs: Sequence[tuple[str, str]]) -> list[bool | None]:
+        if len(self._workers) == 1 or len(pairs) < 2:
+            return [self._workers[0].ask(*pair) for pair in pairs]
+        idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        for worker in self._workers:
+            idle.put(worker)
+
+        def ask(pair: tuple[str, str]) -> bool | None:
+            worker = idle.get()
+            try:
+                return worker.ask(*pair)
+            finally:
+                idle.put(worker)
+
+        with ThreadPoolExecutor(len(self._workers)) as threads:
+            return list(threads.map(ask, pairs))
+
+
+def _exchange(process: subprocess.Popen[bytes], message: bytes, deadline: float) -> dict[str, Any] | None:
+    """Send one line and return the reply, None when the deadline passed or the process ended."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    source, target = process.stdout.fileno(), process.stdin.fileno()
+    os.set_blocking(target, False)
+    received = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(target, selectors.EVENT_WRITE)
+        selector.register(source, selectors.EVENT_READ)
+        while (remaining := deadline - time.monotonic()) > 0:
+            for key, _ in selector.select(remaining):
+                if key.fd == target:
+                    try:
+                        message = message[os.write(target, message[:_CHUNK]) :]
+                    except BrokenPipeError:
+                        return None
+                    if not message:
+                        selector.unregister(target)
+                else:
+                    chunk = os.read(source, _CHUNK)
+                    if not chunk:
+                        return None
+                    received += chunk
+                    if received.endswith(b"\n"):
+                        return json.loads(received)
+    return None
+
+
+def _kill(process: subprocess.Popen[bytes], owner: int) -> None:
+    """Kill the child with everything it started, unless this process is only a fork of its parent."""
+    if owner != os.getpid():
+        return
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()

@@ -1,0 +1,90 @@
+"""The child process that judges one pair of texts after another, for a parent that kills it when it takes too long.
+
+Messages are lines of JSON. The first describes the job (see `serve`); the reply is `{"ready": true}` or
+`{"failed": reason}`. Every further line is a pair of texts; the reply is `{"verdict": bool}`, `{"exhausted": reason}`
+(out of memory or recursion depth) or `{"failed": reason}`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from attnpo.errors import ConfigError
+from attnpo.verification.functions import load_function
+
+BOOTSTRAP = (
+    "import json, sys; job = json.loads(sys.stdin.buffer.readline()); sys.path[:] = job['path']; "
+    "from attnpo.verification.worker import main; main(job)"
+)
+"""Python code that starts a worker: a plain interpreter, so the parent's main module is not imported again."""
+
+
+def main(job: dict[str, Any]) -> None:
+    """Serve the parent over standard input and output until it closes them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A judge that prints must not write into the replies.
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    serve(job, sys.stdin.buffer, replies)
+
+
+def serve(job: dict[str, Any], requests: BinaryIO, replies: BinaryIO) -> None:
+    """Answer requests until they end.
+
+    Args:
+        job: `judge` (name `module:function` of a function of two texts), `limit_seconds` for one request (the parent
+            kills earlier; this ends a worker whose parent is gone), `memory_bytes` (address space, null for no limit).
+        requests: lines of JSON, see the module.
+        replies: receives lines of JSON.
+    """
+    try:
+        judge = load_function(job["judge"])
+    except ConfigError as error:
+        _send(replies, {"failed": str(error)})
+        return
+    if job["memory_bytes"] is not None:
+        _limit_memory(job["memory_bytes"])
+    _send(replies, {"ready": True})
+    with open(os.devnull, "w") as nowhere:
+        for line in requests:
+            # Fires from a thread of C, so even code that never lets go of the interpreter ends.
+            faulthandler.dump_traceback_later(job["limit_seconds"], exit=True, file=nowhere)
+            reply = _reply(judge, line)
+            faulthandler.cancel_dump_traceback_later()
+            _send(replies, reply)
+
+
+def _reply(judge: Callable[..., Any], line: bytes) -> dict[str, Any]:
+    try:
+        verdict = judge(*json.loads(line))
+    except (MemoryError, RecursionError) as error:
+        return {"exhausted": type(error).__name__}
+    except Exception as error:  # whatever a user's function raises is reported to the parent, which raises it
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        return {"failed": f"raised {reason} ({os.path.basename(where.filename)}, line {where.lineno})"}
+    if type(verdict).__name__ not in ("bool", "bool_"):
+        return {"failed": f"returned {verdict!r:.80} ({type(verdict).__name__}), must return True or False"}
+    return {"verdict": bool(verdict)}
+
+
+def _limit_memory(memory_bytes: int) -> None:
+    import resource  # not on every system
+
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    # macOS knows the limit and refuses to set it.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, hard))
+
+
+def _send(replies: BinaryIO, reply: dict[str, Any]) -> None:
+    replies.write(json.dumps(reply).encode() + b"\n")
+    replies.flush()

@@ -1,0 +1,109 @@
+"""A toy world for rooms that need a whole pipeline: tokens are ASCII characters, responses come from a seed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+
+from attnpo.datasets import ProblemRow
+from attnpo.rollouts import SegmentedResponse, Step
+from attnpo.sampling import SampledResponse, SamplingParams
+
+CLOSE = "</think>"
+
+
+class Interrupted(Exception):
+    """Stands for a kill."""
+
+
+class ToyTokenizer:
+    pad_token_id = 0
+    eos_token_id = 1
+
+    def __call__(self, text: str) -> dict[str, list[int]]:
+        return {"input_ids": [ord(c) for c in text]}
+
+
+def toy_segmenter(response_ids: Sequence[int]) -> SegmentedResponse:
+    """Paragraphs are steps; one character is one token, the end token has no text."""
+    text = "".join(chr(i) for i in response_ids if i != 1)
+    closed = CLOSE in text
+    think_end = text.index(CLOSE) if closed else len(text)
+    steps, start = [], 0
+    while start < think_end:
+        stop = text.find("\n\n", start, think_end)
+        stop = think_end if stop < 0 else stop + 2
+        steps.append(Step((start, stop), (start, stop), "confused" if text.startswith("Wait", start) else "plain"))
+        start = stop
+    answer = (think_end + len(CLOSE), len(text)) if closed else (len(text), len(text))
+    return SegmentedResponse(text, len(response_ids), tuple(steps), (0, think_end), answer, answer, closed)
+
+
+class ToyVerifier:
+    """The text after `</think>` is the answer."""
+
+    calls = 0
+
+    def verify(self, responses: Sequence[str], solutions: Sequence[str]) -> list[bool]:
+        self.calls += 1
+        return [CLOSE in r and r.split(CLOSE)[1].strip() == s for r, s in zip(responses, solutions, strict=True)]
+
+
+def toy_labeler(question: str, response: str, steps: Sequence[tuple[int, int]]) -> list[str]:
+    words = {"So": "essential", "Wait": "redundant"}
+    return [words.get(response[a:b].split()[0].strip(","), "undecided") for a, b in steps]
+
+
+@dataclass
+class ToySampler:
+    """Draws a response from (seed, key, sample) alone; may break off after some groups, or take an order of its own."""
+
+    interrupt_after: int | None = None
+    backwards: bool = False
+    sampled: list[str] = field(default_factory=list)
+
+    def sample(
+        self, prompt_ids: Sequence[Sequence[int]], n: int, params: SamplingParams, keys: Sequence[int] | None = None
+    ) -> Iterator[tuple[int, list[SampledResponse]]]:
+        keys = range(len(prompt_ids)) if keys is None else keys
+        order = range(len(prompt_ids))
+        for done, index in enumerate(reversed(order) if self.backwards else order):
+            if done == self.interrupt_after:
+                raise Interrupted
+            question = "".join(map(chr, prompt_ids[index]))
+            self.sampled.append(question)
+            yield (
+                index,
+                [self._draw(question, random.Random(f"{params.seed}/{keys[index]}/{j}"), params) for j in range(n)],
+            )
+
+    def _draw(self, question: str, rng: random.Random, params: SamplingParams) -> SampledResponse:
+        hard, number = question.split()
+        answer = int(number) if rng.random() < {"easy": 0.9, "hard": 0.4}[hard] else -1
+        steps = [f"So it is {answer}.", *("Wait, is it?" + "?" * rng.randrange(4) for _ in range(rng.randrange(3)))]
+        steps += ["Hm."] * rng.randrange(2)
+        rng.shuffle(steps)
+        ids = [ord(c) for c in "\n\n".join(steps) + f"{CLOSE}{answer}"] + [1]
+        return SampledResponse(ids[: params.max_new_tokens], len(ids) <= params.max_new_tokens)
+
+
+def toy_problems(n: int) -> list[ProblemRow]:
+    levels = ("easy", "hard")
+    return [ProblemRow(f"p{i}", f"{levels[i % 2]} {i}", str(i), levels[i % 2]) for i in range(n)]
+
+
+@pytest.fixture
+def toy() -> SimpleNamespace:
+    return SimpleNamespace(
+        tokenizer=ToyTokenizer(),
+        segmenter=toy_segmenter,
+        verifier=ToyVerifier(),
+        labeler=toy_labeler,
+        Sampler=ToySampler,
+        Interrupted=Interrupted,
+        problems=toy_problems,
+    )

@@ -1,0 +1,109 @@
+"""The pages in headless Chromium: the script runs to its end, works, and nothing is requested."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from attnpo.reporting import render_trace_html, write_report
+from attnpo.reporting.run_folder import load_run
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on PATH")
+
+# Presses what a person would press, then writes down what happened and every error on the way.
+DRIVER = """
+<script>
+(() => {
+  const log = {};
+  const hidden = (s) => [...document.querySelectorAll(s)].map((e) => getComputedStyle(e).display === "none");
+  const key = (e, k) => e.dispatchEvent(new KeyboardEvent("keydown", { key: k, bubbles: true }));
+  const tabs = [...document.querySelectorAll('[role="tab"]')];
+  if (tabs.length) {
+    tabs[1].click();
+    log.afterClick = hidden(".case").join();
+    key(tabs[1], "ArrowRight");
+    log.afterArrow = hidden(".case").join();
+    key(tabs[2], "End"); key(tabs[3], "ArrowRight");
+    log.afterWrap = hidden(".case").join();
+    log.focused = document.activeElement.id;
+    const chip = document.querySelector('.chip[data-method="tlmre"]');
+    chip.click();
+    log.chip = chip.getAttribute("aria-pressed");
+    log.armHidden = hidden('[data-arm="tlmre"]').every(Boolean) && !hidden('tr[data-arm="attnpo"]').some(Boolean);
+    chip.click();
+    log.armBack = hidden('table.arms [data-arm="tlmre"]').some(Boolean);
+    const before = getComputedStyle(document.body).backgroundColor;
+    document.getElementById("theme").click();
+    log.themeChanged = before !== getComputedStyle(document.body).backgroundColor;
+  }
+  const step = document.querySelector(".case:not([hidden]) .step, .single .step");
+  step.dispatchEvent(new PointerEvent("pointermove", { bubbles: true, clientX: 40, clientY: 40 }));
+  log.tip = document.getElementById("tip").textContent.split("\\n")[0];
+  log.tipShown = !document.getElementById("tip").hidden;
+  log.wide = document.documentElement.scrollWidth <= innerWidth;
+  log.requests = performance.getEntriesByType("resource").length;
+  log.ready = document.documentElement.dataset.ready;
+  log.errors = window.__errors.join("|");
+  document.documentElement.dataset.log = Object.entries(log).map(([k, v]) => `${k}=${v}`).join(";");
+})();
+</script>
+"""
+WATCH = '<script>window.__errors=[];addEventListener("error",(e)=>__errors.push(e.message));</script>'
+
+
+def chromium(page: Path, tmp_path: Path, *arguments: str) -> str:
+    profile = tmp_path / f"profile-{len(list(tmp_path.glob('profile-*')))}"
+    command = [
+        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync", "--no-first-run", "--disable-dev-shm-usage",
+        f"--user-data-dir={profile}", *arguments, page.as_uri(),
+    ]  # fmt: skip
+    environment = os.environ | {"HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def driven(html: str, tmp_path: Path, *arguments: str) -> dict[str, str]:
+    page = tmp_path / "driven.html"
+    page.write_text(html.replace("<style>", WATCH + "<style>", 1).replace("</body>", DRIVER + "</body>"), "utf-8")
+    dom = chromium(page, tmp_path, *arguments, "--dump-dom")
+    found = re.search(r'data-log="([^"]*)"', dom)
+    assert found, "the driver did not run to its end"
+    return dict(part.split("=", 1) for part in found[1].split(";"))
+
+
+@pytest.mark.parametrize("width", [1280, 500])
+def test_report_works_in_a_browser(run_dir: Path, tmp_path: Path, width: int) -> None:
+    log = driven(write_report(run_dir).read_text("utf-8"), tmp_path, f"--window-size={width},900")
+    assert log == {
+        "afterClick": "true,false,true,true",
+        "afterArrow": "true,true,false,true",
+        "afterWrap": "false,true,true,true",
+        "focused": "tab1",
+        "chip": "false",
+        "armHidden": "true",
+        "armBack": "false",
+        "themeChanged": "true",
+        "tip": "step 1 · 9 tokens · plain",
+        "tipShown": "true",
+        "wide": "true",
+        "requests": "0",
+        "ready": "true",
+        "errors": "",
+    }
+
+
+def test_page_of_one_hostile_response_works(run_dir: Path, tmp_path: Path) -> None:
+    row = load_run(run_dir).arms[0].traces[0]
+    hostile = replace(row, prompt="<script>window.__errors.push('ran')</script><img src=x onerror=__errors.push(1)>")
+    log = driven(render_trace_html(hostile), tmp_path, "--window-size=500,900")
+    assert (log["ready"], log["errors"], log["requests"], log["wide"]) == ("true", "", "0", "true")
+    assert log["tip"] == "step 1 · 9 tokens · plain"

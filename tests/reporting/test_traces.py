@@ -1,0 +1,165 @@
+"""One response: its view, the terminal, the standalone page."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from attnpo.credit import CreditSettings
+from attnpo.reporting import render_trace_html, render_trace_terminal, trace_baseline
+from attnpo.reporting.traces import mark_of, shade_of, trace_cases, trace_view
+from attnpo.rollouts import Rollout, Step
+
+_spec = importlib.util.spec_from_file_location("reporting_fixture", Path(__file__).with_name("conftest.py"))
+assert _spec is not None
+assert _spec.loader is not None
+_fixture = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_fixture)
+trace = _fixture.trace
+
+
+def rollout(**more: object) -> Rollout:
+    """Two steps of 4 and 2 tokens, an answer of 3 of 12 tokens, p = 1/2: S_base = 1/4 · 3/12 = 0.0625."""
+    text = "First one.\n\nWait, two.\n\n</think>\n\nIt is 3."
+    steps = (
+        Step((0, 12), (0, 4), "progression", "essential", 0.125, 1.0),
+        Step((12, 24), (4, 6), "confused", "redundant", 0.03125, 0.875),
+    )
+    row = Rollout("p", "How many?", "3", 0, tuple(range(12)), text, True, True, steps, (8, 11), "2", 0.5, 0.3)
+    return replace(row, **more)
+
+
+def test_view_of_a_response_worked_by_hand() -> None:
+    view = trace_view(rollout())
+    assert view.baseline == pytest.approx(0.0625)
+    assert [(s.text, s.tokens, s.ratio, s.mark, s.shade) for s in view.steps] == [
+        ("First one.", 4, pytest.approx(2.0), "untouched", 5),
+        ("Wait, two.", 2, pytest.approx(0.5), "attenuated", -5),
+    ]
+    assert (view.head, view.tail, view.closed, view.verdict) == ("", "It is 3.", True, "correct")
+    assert view.judged == (1, 1)
+
+
+def test_baseline_follows_the_settings_and_needs_a_pass_rate() -> None:
+    assert trace_baseline(rollout(), CreditSettings(alpha_base=1.0)) == pytest.approx(0.125)
+    assert trace_baseline(rollout(), CreditSettings(difficulty_baseline=False)) == pytest.approx(0.25)
+    assert trace_baseline(rollout(pass_rate=None)) is None
+
+
+def test_given_baseline_wins() -> None:
+    assert trace_view(rollout(), baseline=0.125).steps[0].ratio == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("gamma", "score", "advantage", "expected"),
+    [
+        (0.4, 0.1, 0.2, "attenuated"),
+        (0.0, 0.1, 0.2, "attenuated"),
+        (0.0, 0.9, -0.2, "protected"),
+        (1.0, 0.1, 0.2, "untouched"),
+        (None, 0.1, 0.2, "untouched"),
+        (0.0, 0.9, None, "protected"),
+        (0.4, 0.1, None, "attenuated"),
+        (0.4, None, None, "attenuated"),
+    ],
+)
+def test_marks(gamma: float | None, score: float | None, advantage: float | None, expected: str) -> None:
+    assert mark_of(Step((0, 1), (0, 1), score=score, gamma=gamma), advantage, baseline=0.5) == expected
+
+
+def test_shades_of_score_over_baseline() -> None:
+    assert [shade_of(r) for r in (None, 0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 99.0)] == [None, -10, -10, -5, 0, 5, 10, 10]
+
+
+@pytest.mark.parametrize(
+    ("response", "steps", "head", "tail", "closed"),
+    [
+        ("<think>First one.</think>3", ((7, 17),), "", "3", True),
+        ("Hm. <think>First one.</think>3", ((11, 21),), "Hm.", "3", True),
+        ("First one.", ((0, 10),), "", "", False),
+        ("</think>3", (), "", "3", True),
+        ("just 3", (), "", "just 3", False),
+    ],
+)
+def test_text_around_the_steps(response: str, steps: tuple, head: str, tail: str, closed: bool) -> None:
+    view = trace_view(rollout(response=response, steps=tuple(Step(chars, (0, 1)) for chars in steps)))
+    assert (view.head, view.tail, view.closed) == (head, tail, closed)
+    assert all(step.text == "First one." for step in view.steps)
+
+
+def printed(row: Rollout, **more: object) -> str:
+    console = Console(file=io.StringIO(), width=100, **more)  # type: ignore[arg-type]
+    render_trace_terminal(row, console)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_terminal_says_everything_without_colours() -> None:
+    text = printed(rollout())
+    rows = [line.split() for line in text.splitlines()]
+    assert ["1", "4", "progression", "0.1250", "2.00", "1.00", "essential", "untouched"] in rows
+    assert ["2", "2", "confused", "0.0312", "0.50", "0.88", "redundant", "▽", "attenuated"] in rows
+    assert "pass rate 0.5" in text
+    assert "S_base 0.0625" in text
+    assert "final answer: It is 3." in text
+    assert "\x1b" not in text
+
+
+def test_terminal_shades_steps() -> None:
+    text = printed(rollout(), force_terminal=True, color_system="truecolor")
+    plain = printed(rollout(steps=tuple(replace(s, score=None) for s in rollout().steps)), force_terminal=True)
+    assert "48;2;" in text
+    assert "48;2;" not in plain
+
+
+def test_terminal_cannot_be_steered_by_a_response() -> None:
+    row = rollout(
+        response="First\x1b]0;owned\x07 [bold]one.</think>\x1b[2J3", steps=(Step((0, 24), (0, 3)),), solution="\x9b2J"
+    )
+    text = printed(row)
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert "\x9b" not in text
+    assert "[bold]" in text
+
+
+def test_terminal_without_steps_scores_or_verdict() -> None:
+    text = printed(rollout(steps=(), correct=None, pass_rate=None, advantage=None, finished=False))
+    assert "not verified, cut at the token limit" in text
+    assert "baseline" not in text
+
+
+def test_page_of_one_response() -> None:
+    page = render_trace_html(rollout(response="First <b>one.\n</think>3", steps=(Step((0, 13), (0, 4)),)))
+    assert "First &lt;b&gt;one." in page
+    assert "<b>one" not in page
+    assert page.count("<!doctype html>") == 1
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_page_of_one_response_marks_and_table() -> None:
+    page = render_trace_html(rollout(), title="A title")
+    assert "<title>A title</title>" in page
+    assert "▽ attenuated γ 0.88" in page
+    assert '<td class="n">0.0312</td><td class="n">0.50</td>' in page
+    assert "Credit agrees with the known label on <b>1 of 1</b> touched steps." in page
+
+
+def test_cases_put_arms_side_by_side_and_stay_small() -> None:
+    rows = {arm: [trace(arm, i) for i in range(3)] for arm in ("base", "attnpo")}
+    rows["attnpo"] = rows["attnpo"][1:]
+    cases, left_out = trace_cases(rows, most=2)
+    assert left_out == 1
+    assert [[name for name, _ in case.columns] for case in cases] == [["base", "attnpo"]] * 2
+    assert cases[0].columns[0][1].problem_id == cases[0].columns[1][1].problem_id == "p1"
+    assert trace_cases(rows, most_characters=10) == ([], 3)
+
+
+def test_second_samples_come_after_all_first_ones() -> None:
+    rows = {"base": [trace("base", 0), replace(trace("base", 0), sample=1), trace("base", 1)]}
+    cases, _ = trace_cases(rows)
+    assert [case.columns[0][1].problem_id for case in cases] == ["p0", "p1", "p0"]

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from datasets import Dataset
+
+import attnpo.datasets
+from attnpo.datasets import load_problems
+from attnpo.errors import ConfigError, DataError
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+ROWS = [
+    {"prompt": "1 + 1?", "solution": "2", "problem_id": "a", "difficulty": 1, "source": {"page": 3}},
+    {"prompt": [{"content": "2 + 3?", "role": "user"}], "solution": 5, "problem_id": "b", "difficulty": None},
+]
+
+
+def write(path: Path, rows: list[dict]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def rows_from_function(limit: int, seed: int = 7) -> Dataset:
+    return Dataset.from_list([{"prompt": f"{seed} + {i}?", "solution": str(seed + i)} for i in range(limit + 3)])
+
+
+def number_of_rows() -> int:
+    return 3
+
+
+def test_jsonl_rows_keep_messages_ids_difficulty_and_other_columns(tmp_path):
+    first, second = load_problems(write(tmp_path / "d.jsonl", ROWS))
+    assert (first.problem_id, first.prompt, first.solution, first.difficulty) == ("a", "1 + 1?", "2", "1")
+    assert first.extra == {"source": {"page": 3}}
+    assert second.prompt == [{"role": "user", "content": "2 + 3?"}]
+    assert (second.solution, second.difficulty) == ("5", None)
+
+
+def test_every_local_format_gives_the_same_problems(tmp_path):
+    rows = [{"prompt": 'a, "b"\nc?', "solution": "025"}, {"prompt": "d\u2028e?", "solution": "\\frac{1}{2}"}]
+    (tmp_path / "d.json").write_text(json.dumps(rows))
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "d.parquet")
+    with (tmp_path / "d.csv").open("w", newline="") as file:
+        file.write('prompt,solution\n"a, ""b""\nc?",025\nd\u2028e?,\\frac{1}{2}\n')
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    loaded = [load_problems(str(tmp_path / f"d.{suffix}")) for suffix in ("jsonl", "json", "parquet", "csv")]
+    assert [p.solution for p in loaded[0]] == ["025", "\\frac{1}{2}"]
+    assert all(problems == loaded[0] for problems in loaded)
+
+
+def test_an_id_is_made_from_the_prompt_where_there_is_none(tmp_path):
+    spec = write(tmp_path / "d.jsonl", [{"prompt": p, "solution": "1"} for p in ("x", "y")])
+    ids = [p.problem_id for p in load_problems(spec)]
+    assert ids == [p.problem_id for p in load_problems(spec)]
+    assert len(set(ids)) == 2
+
+
+def test_repeated_rows_count_once_and_contradicting_ones_are_refused(tmp_path):
+    rows = [{"prompt": "x", "solution": "1"}, {"prompt": "y", "solution": "2"}] * 4
+    assert [p.prompt for p in load_problems(write(tmp_path / "d.jsonl", rows))] == ["x", "y"]
+    with pytest.raises(DataError, match=r"d.jsonl, row 9: problem id .* already belongs"):
+        load_problems(write(tmp_path / "d.jsonl", [*rows, {"prompt": "x", "solution": "3"}]))
+
+
+def test_limit_takes_the_first_or_a_seeded_sample_in_file_order(tmp_path):
+    spec = write(tmp_path / "d.jsonl", [{"prompt": f"{i:02}", "solution": "1"} for i in range(50)])
+    assert [p.prompt for p in load_problems(spec, limit=3)] == ["00", "01", "02"]
+    drawn = [p.prompt for p in load_problems(spec, limit=10, seed=1)]
+    assert drawn == sorted(drawn) == [p.prompt for p in load_problems(spec, limit=10, seed=1)]
+    assert drawn != [p.prompt for p in load_problems(spec, limit=10, seed=2)]
+    assert len(load_problems(spec, limit=99, seed=1)) == 50
+    with pytest.raises(DataError, match="limit of 0"):
+        load_problems(spec, limit=0)
+
+
+def test_a_function_gets_the_arguments_it_names(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    problems = load_problems("test_datasets:rows_from_function", limit=4, split="ignored")
+    assert [p.solution for p in problems] == ["7", "8", "9", "10"]
+    assert load_problems("test_datasets:rows_from_function", limit=4, seed=1)[0].prompt.startswith("1 + ")
+    with pytest.raises(DataError, match=r"returned int; return a datasets.Dataset"):
+        load_problems("test_datasets:number_of_rows")
+    with pytest.raises(ConfigError, match="no function 'nothing'"):
+        load_problems("test_datasets:nothing")
+    with pytest.raises(ConfigError, match="module 'no_such_module' cannot be imported"):
+        load_problems("no_such_module:rows")
+
+
+def test_hub_ids_carry_revision_and_configuration(monkeypatch):
+    asked = []
+
+    def fake(name, config, split, revision):
+        asked.append((name, config, split, revision))
+        return attnpo.datasets.DatasetDict(train=Dataset.from_list(ROWS[:1]), test=Dataset.from_list(ROWS[:1]))
+
+    monkeypatch.setattr(attnpo.datasets, "load_dataset", fake)
+    with pytest.raises(DataError, match="has the splits train, test; choose one with --split"):
+        load_problems("openai/gsm8k@abc:main")
+    assert asked == [("openai/gsm8k", "main", None, "abc")]
+
+
+def test_a_hub_data_set_that_cannot_be_had_is_one_line(monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    with pytest.raises(DataError, match=r"data set 'no-one/no-such-set': cannot be loaded from the Hub \(.+\)$"):
+        load_problems("no-one/no-such-set")
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix", "message"),
+    [
+        ("", "jsonl", "has no rows"),
+        ("[]", "json", "has no rows"),
+        ('{"prompt": "x", "solution": "1"}', "json", "expected a list of rows, found dict"),
+        ('{"prompt": "x", "solution": "1"}\n{"prompt"\n', "jsonl", r"row 2: not valid JSON"),
+        ('{"prompt": "x", "solution": "1"}\n3\n', "jsonl", r"row 2: expected an object"),
+        (
+            '{"question": "x", "a": {"b": 1}}\n',
+            "jsonl",
+            r"no column 'prompt'; the columns are a.b, question; .*--prompt-column",
+        ),
+        ('{"prompt": "x", "answer": "1"}\n', "jsonl", r"no column 'solution'; .*--solution-column"),
+        ('{"prompt": "x", "solution": "1"}\n{"prompt": " ", "solution": "1"}\n', "jsonl", r"row 2: 'prompt'"),
+        ('{"prompt": "x", "solution": "1"}\n{"prompt": "y"}\n', "jsonl", r"row 2: 'solution' is empty"),
+        ('{"prompt": [{"role": "user"}], "solution": "1"}\n', "jsonl", r"row 1: 'prompt' is neither text nor chat"),
+        ("not parquet", "parquet", "not a readable parquet file"),
+    ],
+)
+def test_malformed_files_are_named_with_row_and_fix(tmp_path, text, suffix, message):
+    path = tmp_path / f"bad.{suffix}"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message) as caught:
+        load_problems(str(path))
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file_and_nonsense_spec(tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        load_problems(str(tmp_path / "gone.jsonl"))
+    with pytest.raises(DataError, match="or a Hub id such as owner/name"):
+        load_problems("what is this?")
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the shared benchmark files are not beside the repository")
+@pytest.mark.parametrize(
+    ("name", "problems"),
+    [
+        ("aime2024_16", 30),
+        ("aime2025_16", 30),
+        ("amc_16", 40),
+        ("gsm8k_4", 1319),
+        ("math_4", 500),
+        ("olympiadbench_4", 581),
+    ],
+)
+def test_benchmark_files_give_each_problem_once(name, problems):
+    loaded = load_problems(str(DATA / f"{name}.parquet"), solution_column="reward_model.ground_truth")
+    assert len(loaded) == problems
+    assert all(p.prompt[0]["role"] == "user" and p.solution for p in loaded)
+    assert loaded[0].extra["ability"] == "math"
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the shared benchmark files are not beside the repository")
+def test_gsm8k_answers_are_cut_out_of_the_worked_solution():
+    columns = {"prompt_column": "question", "solution_column": "answer", "solution_after": "####"}
+    loaded = load_problems(str(DATA / "gsm8k_test.jsonl"), **columns)
+    assert len(loaded) == 1319
+    assert loaded[0].solution == "18"
+    with pytest.raises(DataError, match=r"row 1: 'answer' does not contain '@@'"):
+        load_problems(str(DATA / "gsm8k_test.jsonl"), **{**columns, "solution_after": "@@"})

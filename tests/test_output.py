@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+
+from attnpo.errors import OutputError
+from attnpo.output import claim_settings, prepare_output_dir, write_atomically
+
+
+def test_a_folder_is_made_and_left_empty(tmp_path):
+    assert list(prepare_output_dir(tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"file/run: cannot write into this output folder \(Not a directory\)"):
+        prepare_output_dir(tmp_path / "file" / "run")
+
+
+def test_settings_are_kept_and_others_refused_by_name(tmp_path):
+    path = tmp_path / "rollouts.settings.json"
+    claim_settings(path, {"seed": 0, "heads": (1, 2), "model": "a"})
+    claim_settings(path, {"seed": 0, "heads": [1, 2], "model": "a"})
+    with pytest.raises(
+        OutputError, match=r"other settings: model \(there 'a', asked 'b'\), top_k \(there None, asked 3\);"
+    ):
+        claim_settings(path, {"seed": 0, "heads": [1, 2], "model": "b", "top_k": 3})
+    path.write_text("{")
+    with pytest.raises(OutputError, match="not a settings file"):
+        claim_settings(path, {"seed": 0})
+
+
+def test_writing_leaves_no_temporary_file(tmp_path):
+    write_atomically(tmp_path / "a.json", "1")
+    write_atomically(tmp_path / "a.json", "2")
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"a.json": "2"}

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attnpo.tinyworld import check_usefulness, describe_steps, label_steps
+
+QUESTION = (
+    "Leo has 9 coins. Bob has 2 fewer than Leo. Gus has 3 more than Bob. Ann has 4 more than Bob. "
+    "How many coins does Ann have?"
+)
+
+
+def spans(paragraphs: list[str]) -> tuple[str, list[tuple[int, int]]]:
+    text, steps = "", []
+    for paragraph in paragraphs:
+        steps.append((len(text), len(text) + len(paragraph) + 2))
+        text += paragraph + "\n\n"
+    return text, steps
+
+
+def labels(*paragraphs: str, question: str = QUESTION) -> str:
+    text, steps = spans(list(paragraphs))
+    return "".join(label[0] for label in label_steps(question, text, steps))
+
+
+def verdicts(*paragraphs: str) -> list[tuple[int, str | None, str, bool]]:
+    text, steps = spans(list(paragraphs))
+    return [(c.step, c.name, c.verdict, c.useful) for c in check_usefulness(QUESTION, text, steps)]
+
+
+def test_clean_derivation_is_essential() -> None:
+    assert labels("First, Bob has 9-2=7.", "So we know that Ann has 7+4=11.") == "ee"
+
+
+def test_direct_and_merged_statements_are_essential() -> None:
+    assert labels("Bob has 7.", "Then Ann has 11 coins.") == "ee"
+    assert labels("Bob has 9-2=7, so Ann has 7+4=11.") == "e"
+
+
+def test_restatements_are_redundant() -> None:
+    assert (
+        labels(
+            "We want to know how many coins Ann has.",
+            "Leo has 9 coins.",
+            "Bob has 2 fewer than Leo.",
+            "Now, Bob has 9-2=7.",
+            "Wait, Bob has 9-2=7.",
+            "Bob has 7.",
+        )
+        == "rrrerr"
+    )
+
+
+def test_distractors_are_redundant() -> None:
+    assert labels("Bob has 9-2=7.", "Next, Gus has 7+3=10.", "Let me verify. 10-3=7.") == "err"
+
+
+def test_a_check_that_agrees_is_redundant_and_not_useful() -> None:
+    steps = ("Bob has 9-2=7.", "Wait, let me double-check. 7+2=9, yes.")
+    assert labels(*steps) == "er"
+    assert verdicts(*steps) == [(1, "Bob", "confirms", False)]
+
+
+def test_a_slip_is_undecided_and_its_correction_essential() -> None:
+    steps = ("Bob has 9-2=6.", "Hmm, let me verify. 6+2=8, not 9. So Bob has 7.", "Ann has 7+4=11.")
+    assert labels(*steps) == "uee"
+    assert verdicts(*steps) == [(1, "Bob", "corrects", True)]
+    text, where = spans(list(steps))
+    assert [s.establishes for s in describe_steps(QUESTION, text, where)] == [(), ("Bob",), ("Ann",)]
+
+
+def test_a_slip_nobody_catches() -> None:
+    steps = ("Bob has 9-2=6.", "Let me verify. 6+2=9, yes.", "Ann has 6+4=10.")
+    assert labels(*steps) == "uru"
+    assert verdicts(*steps) == [(1, "Bob", "misses", False)]
+
+
+def test_a_slip_that_is_only_noticed() -> None:
+    steps = ("Bob has 9-2=6.", "Let me verify. 6+2=8, not 9.", "So Bob has 9-2=7.")
+    assert labels(*steps) == "uue"
+    assert verdicts(*steps) == [(1, "Bob", "detects", False)]
+
+
+def test_a_false_alarm_is_undecided_and_the_return_essential() -> None:
+    steps = ("Bob has 9-2=7.", "Let me verify. 7+2=8, not 9. So Bob has 8.", "Wait, Bob has 9-2=7.")
+    assert labels(*steps) == "eue"
+    assert verdicts(*steps) == [(1, "Bob", "false alarm", False)]
+
+
+def test_checks_of_an_earlier_value_are_told_apart() -> None:
+    steps = ("Bob has 9-2=7.", "Ann has 7+4=11.", "Hmm, let me make sure. 7+2=9.")
+    assert labels(*steps) == "eer"
+    assert verdicts(*steps) == [(2, "Bob", "confirms", False)]
+
+
+def test_summaries_are_undecided_unless_they_say_something_new() -> None:
+    assert labels("Bob has 9-2=7.", "Ann has 7+4=11.", "Therefore, Ann has 11 coins.") == "eeu"
+    assert labels("Bob has 9-2=7.", "Therefore, Ann has 11 coins.") == "ee"
+
+
+def test_unreadable_steps_are_undecided() -> None:
+    assert labels("colourless green ideas", "", "Bob has 9 - 2 =") == "uuu"
+
+
+def test_a_truncated_step_keeps_the_others() -> None:
+    text = "Bob has 9-2=7.\n\nAnn has 7 +"
+    assert label_steps(QUESTION, text, [(0, 20), (20, len(text))]) == ["essential", "undecided"]
+
+
+def test_without_a_readable_question_all_is_undecided() -> None:
+    assert labels("Bob has 9-2=7.", "Let me verify. 7+2=9.", question="What is love?") == "uu"
+
+
+def test_facts_after_the_target_and_others_names_do_not_matter() -> None:
+    assert labels("Zed has 4+4=8.", "Bob has 9-2=7.") == "re"
+
+
+pieces = st.one_of(
+    st.text(max_size=20),
+    st.sampled_from(["Bob has ", "9-2=7", "Ann", " = ", "not 9", "So ", "\n\n", ".", "more than", "1" * 5000, "٣"]),
+)
+
+
+@given(st.lists(pieces, max_size=12), st.lists(pieces, max_size=6), st.data())
+@settings(max_examples=200, deadline=None)
+def test_never_raises_and_labels_every_step(body: list[str], head: list[str], data: st.DataObject) -> None:
+    text, question = "".join(body), "".join(head) + data.draw(st.sampled_from(["", QUESTION]))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=5)))
+    steps = list(zip([0, *cuts], [*cuts, len(text)], strict=True))
+    got = label_steps(question, text, steps)
+    assert len(got) == len(steps)
+    assert set(got) <= {"essential", "redundant", "undecided"}
+    check_usefulness(question, text, steps)

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from functools import lru_cache
+
+from attnpo.tinyworld import check_usefulness, generate_problems, label_steps, reference_trace
+from attnpo.tinyworld.problems import NAMES
+from attnpo.tinyworld.survey import boxed_answer, paragraph_steps
+from attnpo.tinyworld.tokenizer import build_tokenizer
+
+# One step: (place in the trace, tokens, opening word, label).
+Row = tuple[int, int, str, str]
+
+
+@lru_cache(maxsize=1)
+def reference_rows() -> list[list[Row]]:
+    tokenizer = build_tokenizer()
+    traces = []
+    for problem in generate_problems("train", 1200, seed=11):
+        text = reference_trace(problem, seed=1)
+        steps = paragraph_steps(text)
+        rows = []
+        for i, ((a, b), label) in enumerate(zip(steps, label_steps(problem.question, text, steps), strict=True)):
+            word = text[a:b].split()[0]
+            rows.append((i, len(tokenizer(text[a:b])["input_ids"]), "NAME" if word in NAMES else word, label))
+        traces.append(rows)
+    return traces
+
+
+def ranking_accuracy(score: Callable[[Row], float], traces: list[list[Row]]) -> float:
+    """Share of (essential, redundant) pairs inside a trace that a score ranks right; ties count half."""
+    wins = pairs = 0.0
+    for rows in traces:
+        for e in (row for row in rows if row[3] == "essential"):
+            for r in (row for row in rows if row[3] == "redundant"):
+                wins += (score(e) > score(r)) + 0.5 * (score(e) == score(r))
+                pairs += 1
+    return wins / pairs
+
+
+def test_length_does_not_tell_the_label() -> None:
+    assert 0.35 <= ranking_accuracy(lambda row: -row[1], reference_rows()) <= 0.65
+
+
+def test_place_does_not_tell_the_label() -> None:
+    assert 0.35 <= ranking_accuracy(lambda row: -row[0], reference_rows()) <= 0.65
+
+
+def test_opening_word_does_not_tell_the_label() -> None:
+    traces = reference_rows()
+    half = len(traces) // 2
+    counts = Counter((row[2], row[3]) for rows in traces[:half] for row in rows)
+
+    def odds(row: Row) -> float:
+        essential, redundant = counts[row[2], "essential"], counts[row[2], "redundant"]
+        return (essential + 0.5) / (essential + redundant + 1)
+
+    assert ranking_accuracy(odds, traces[half:]) <= 0.65
+    confused = ("Wait,", "Hmm,", "Alternatively,", "But", "Hold")
+    assert ranking_accuracy(lambda row: row[2] not in confused, traces) <= 0.65
+
+
+def test_traces_overthink() -> None:
+    tokens: Counter[str] = Counter()
+    for rows in reference_rows():
+        for row in rows:
+            tokens[row[3]] += row[1]
+    assert tokens["redundant"] / tokens.total() >= 0.40
+    openings = {row[2] for rows in reference_rows() for row in rows}
+    assert {"Wait,", "Hmm,", "Alternatively,", "First,", "Next,", "Then", "Now,", "So", "Therefore,"} <= openings
+
+
+def test_every_needed_value_is_established_once_and_the_answer_is_right() -> None:
+    for problem in generate_problems("heldout", 200, seed=2):
+        text = reference_trace(problem, seed=5)
+        steps = paragraph_steps(text)
+        labels = label_steps(problem.question, text, steps)
+        assert labels.count("essential") == problem.difficulty
+        assert boxed_answer(text) == problem.solution
+        final = text.split("</think>")[1]
+        assert all(f"{name} has {problem.values[name]}" in final for name in problem.chain[1:])
+
+
+def test_some_checks_are_useful_and_most_are_not() -> None:
+    useful: Counter[bool] = Counter()
+    for problem in generate_problems("train", 300, seed=8):
+        text = reference_trace(problem, seed=2)
+        useful.update(check.useful for check in check_usefulness(problem.question, text, paragraph_steps(text)))
+    assert 0.05 < useful[True] / useful.total() < 0.4
+
+
+def test_traces_are_seeded() -> None:
+    problem = generate_problems("train", 1)[0]
+    assert reference_trace(problem, seed=3) == reference_trace(problem, seed=3)
+    assert len({reference_trace(problem, seed=s) for s in range(10)}) > 5

@@ -1,0 +1,116 @@
+"""Whole runs through the command line: two processes against one, and a killed run against one that was not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+FLAGS = {
+    "model": "tinyworld",
+    "data": "tinyworld",
+    "num_problems": 64,
+    "heads": "2.0,1.1",
+    "segmentation": "paragraphs",
+    "verifier": "exact",
+    "num_generations": 4,
+    "gradient_accumulation_steps": 1,
+    "max_completion_length": 64,
+    "schedule_steps": 0,
+    "learning_rate": 1e-3,
+    "group_sampler": True,
+    "use_cpu": True,
+    "bf16": False,
+    "gradient_checkpointing": False,
+    "report_to": "none",
+    "logging_steps": 1,
+    "disable_tqdm": True,
+    "step_labeler": "attnpo.tinyworld:label_steps",
+}
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def command(output_dir: Path, processes: int = 1, **settings) -> list[str]:
+    flags = {**FLAGS, "output_dir": output_dir, **settings}
+    arguments = ["train", *(part for name, value in flags.items() for part in (f"--{name}", str(value)))]
+    if processes == 1:
+        return [sys.executable, "-m", "attnpo", *arguments]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes), "--num_machines", "1"]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(port)]
+    return [sys.executable, *launch, "-m", "attnpo", *arguments]
+
+
+def run(argv: list[str]) -> None:
+    done = subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def log(folder: Path) -> list[dict]:
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [row for row in rows if "attnpo/accuracy" in row]
+
+
+def test_two_processes_equal_one(tmp_path):
+    # A group of 4 is split over the processes (2 rows each per micro-batch of 6): 12 rows in all.
+    settings = {"num_generations": 4, "max_steps": 2, "save_strategy": "no"}
+    run(command(tmp_path / "one", per_device_train_batch_size=12, **settings))
+    run(command(tmp_path / "two", processes=2, per_device_train_batch_size=6, **settings))
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=1e-4, atol=2e-5)
+    for a, b in zip(log(tmp_path / "one"), log(tmp_path / "two"), strict=True):
+        names = {name for name in a if name.startswith("attnpo/")}
+        assert len(names) >= 15
+        for name in names:
+            assert b[name] == pytest.approx(a[name], rel=1e-4, abs=1e-6), name
+
+
+def test_a_killed_run_goes_on_with_the_same_numbers(tmp_path):
+    settings = {
+        "per_device_train_batch_size": 8,
+        "max_steps": 5,
+        "save_strategy": "steps",
+        "save_steps": 2,
+        "save_rollouts": True,
+        "resume_from_checkpoint": True,
+    }
+    run(command(tmp_path / "whole", **settings))
+
+    folder = tmp_path / "killed"
+    process = subprocess.Popen(
+        command(folder, **settings), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 300
+    while not ((folder / "checkpoint-2" / "trainer_state.json").exists() and len(log(folder)) >= 3):
+        assert process.poll() is None, "the run ended before it was killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "model.safetensors").exists()
+
+    run(command(folder, **settings))
+    whole, resumed = weights(tmp_path / "whole"), weights(folder)
+    assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
+    clocks = ("time", "runtime", "per_second", "num_tokens")
+    for a, b in zip(log(tmp_path / "whole"), log(folder), strict=True):
+        for name in a:
+            if not any(clock in name for clock in clocks):
+                assert a[name] == b[name], name
+    assert (tmp_path / "whole" / "rollouts.jsonl").read_text() == (folder / "rollouts.jsonl").read_text()

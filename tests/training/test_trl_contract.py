@@ -1,0 +1,103 @@
+"""What step credit relies on inside TRL and transformers; a failure here says what changed upstream."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+import torch
+from trl import GRPOConfig, GRPOTrainer
+
+from attnpo.training.trl_hooks import _COMPLETION_KEYS, PREFIX, StepCreditTrainer
+
+
+def parameters(function) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+def source(function) -> str:
+    return inspect.getsource(inspect.unwrap(function))
+
+
+@pytest.mark.parametrize(
+    ("name", "leading"),
+    [
+        ("_generate", ["self", "prompts"]),
+        ("_generate_single_turn", ["self", "prompt_ids", "images", "multimodal_fields", "num_generations"]),
+        ("_generate_and_score_completions", ["self", "inputs"]),
+        ("_calculate_rewards", ["self", "inputs", "prompts", "completions", "completion_ids_list"]),
+        (
+            "_get_per_token_logps_and_entropies",
+            ["self", "model", "input_ids", "attention_mask", "logits_to_keep", "batch_size"],
+        ),
+        ("_compute_loss", ["self", "model", "inputs"]),
+        ("log", ["self", "logs", "start_time"]),
+    ],
+)
+def test_signatures(name, leading):
+    assert parameters(getattr(GRPOTrainer, name))[: len(leading)] == leading
+    assert name in vars(StepCreditTrainer)
+
+
+def test_generate_returns_prompt_and_response_ids_first():
+    assert "return prompt_ids, completion_ids, tool_mask, completions, logprobs" in source(GRPOTrainer._generate)
+
+
+def test_loss_reads_advantages_after_its_forward_pass():
+    text = source(GRPOTrainer._compute_loss)
+    assert text.count('inputs["advantages"]') == 1
+    assert text.index("self._get_per_token_logps_and_entropies(") < text.index('inputs["advantages"]')
+    assert "if advantages.dim() == 1" in text  # a (B, T) advantage is allowed
+
+
+def test_when_trl_makes_an_old_policy_pass():
+    text = source(GRPOTrainer._generate_and_score_completions)
+    assert "generate_every = self.args.steps_per_generation * self.num_iterations" in text
+    assert "if self.args.gradient_accumulation_steps % generate_every != 0 or (" in text
+    assert "self.use_vllm and self.vllm_importance_sampling_correction" in text
+    # The policy's own pass comes before the reference's, and before the rewards.
+    passes = [i for i in range(len(text)) if text.startswith("self._get_per_token_logps_and_entropies(", i)]
+    assert len(passes) == 3
+    assert passes[-1] < text.index("self._calculate_rewards(")
+    assert text.index("old_per_token_logps, _, _ =") < text.index("ref_per_token_logps, _, _ =")
+
+
+def test_rewards_are_gathered_in_process_order():
+    assert "rewards_per_func = gather(rewards_per_func)" in source(GRPOTrainer._calculate_rewards)
+    text = source(GRPOTrainer._generate_and_score_completions)
+    assert "self.accelerator.process_index * len(prompts)" in text
+
+
+def test_every_response_tensor_that_the_loss_reads_is_trimmed():
+    text = source(GRPOTrainer._compute_loss) + source(GRPOTrainer._generate_and_score_completions)
+    known = {*_COMPLETION_KEYS, "prompt_ids", "prompt_mask", "num_items_in_batch"}
+    multimodal = {
+        "pixel_values", "image_grid_thw", "num_images", "pixel_attention_mask", "spatial_shapes", "num_tiles",
+        "image_sizes", "token_type_ids", "mm_token_type_ids", "image_position_ids",
+    }  # fmt: skip
+    written = {line.split('"')[1] for line in text.splitlines() if line.strip().startswith('output["')}
+    assert written <= known | multimodal
+    assert {k for k in _COMPLETION_KEYS if not k.startswith(PREFIX)} - {
+        "completion_ids",
+        "completion_mask",
+        "advantages",
+    } <= written
+
+
+def test_extra_tensors_survive_shuffling_and_splitting():
+    from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
+
+    batch = {
+        "completion_ids": torch.arange(8).view(4, 2),
+        f"{PREFIX}row_ids": torch.arange(4),
+        "advantages": torch.arange(4.0),
+    }
+    for part in split_tensor_dict(shuffle_sequence_dict(batch), 2):
+        assert part["completion_ids"][:, 0].tolist() == (2 * part[f"{PREFIX}row_ids"]).tolist()
+        assert part["advantages"].tolist() == part[f"{PREFIX}row_ids"].tolist()
+
+
+def test_token_mean_is_trls_default_loss():
+    assert GRPOConfig.__dataclass_fields__["loss_type"].default == "dapo"
+    assert GRPOConfig.__dataclass_fields__["beta"].default == 0.0
+    assert GRPOConfig.__dataclass_fields__["num_iterations"].default == 1
