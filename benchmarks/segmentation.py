@@ -3,9 +3,9 @@
     python benchmarks/segmentation.py [--json FILE] [--repeat N]
 
 - text to steps: `segment_text`, against one `re` pass a phrase over the text;
-- ids to steps: `decode_with_offsets` and `Segmenter`, against decoding the text and tokenizing it again with offsets (what
-  published code does; its tokens need not be the sampled ones), and against one `decode` call a prefix (exact and
-  quadratic: measured on the first 1,000 tokens).
+- ids to steps: `decode_with_offsets` and `Segmenter`, against decoding the text and tokenizing it again with offsets
+  (what published code does; its tokens need not be the sampled ones), and against one `decode` call a prefix (exact
+  and quadratic: measured on the first 1,000 tokens).
 
 The tokenizer is a byte-level BPE trained on the spot. Rates are medians of the repeats.
 """

@@ -89,6 +89,17 @@ def test_options_reach_the_call(tools):
     assert first_call(tools.model("qwen2"), batch).position_ids is not None
 
 
+def test_position_bias_reaches_the_call(tools):
+    """Few decoders have one, so the function is called by hand as such a layer would."""
+    calls = []
+    attention = find_decoder(tools.model("qwen2")).attention[0]
+    query, key, bias = torch.randn(1, 6, 5, 8), torch.randn(1, 2, 5, 8), torch.randn(1, 6, 5, 5)
+    with observe_attention({attention: calls.append}):
+        ALL_ATTENTION_FUNCTIONS["sdpa"](attention, query, key, key, None, scaling=0.5, position_bias=bias)
+    assert calls[0].position_bias is bias
+    assert calls[0].query_BHLD is query
+
+
 @pytest.mark.parametrize("name", ["qwen2", "qwen3", "llama", "mistral", "gemma2", "gemma3_text", "mixtral", "gpt2"])
 def test_every_layer_is_found(tools, name):
     decoder = find_decoder(tools.model(name, "eager"))

@@ -67,7 +67,18 @@ def test_an_attention_that_looks_far_matters(tools, truths):
     assert (truths("qwen2")[0, :3] > 0).all()
 
 
-@pytest.mark.parametrize("heads", [[(2, 5), (0, 1), (2, 0)], [(1, 3)], [(0, 0), (0, 1), (0, 2)], [(1, 4), (1, 1)]])
+@pytest.mark.parametrize(
+    "heads",
+    [
+        [(2, 5), (0, 1), (2, 0)],
+        [(1, 3)],
+        [(0, 0), (0, 1), (0, 2)],
+        [(1, 4), (1, 1)],
+        [(1, 0), (1, 1), (1, 4)],
+        [(1, 1), (1, 0), (1, 3), (1, 5)],
+        [(2, 0), (2, 3), (2, 1)],
+    ],
+)
 def test_chosen_heads_are_columns_of_all_heads(tools, truths, heads):
     scores = read(tools.model("qwen2"), tools.batch("right"), [Head(*head) for head in heads])
     columns = [layer * 6 + head for layer, head in heads]

@@ -173,10 +173,12 @@ def test_an_exception_in_the_forward_pass_leaves_nothing_behind(tools, implement
     with (
         pytest.raises(ZeroDivisionError),
         torch.no_grad(),
-        read_step_scores(model, HEADS, *batch.annotations),
+        read_step_scores(model, HEADS, *batch.annotations) as unfinished,
     ):
         model(**batch.inputs)
     assert_nothing_left_behind()
+    with pytest.raises(RuntimeError, match="no finished forward pass"):
+        _ = unfinished.scores_BKN
     broken.remove()
     assert not model.model._forward_pre_hooks
     assert not model.model._forward_hooks

@@ -155,6 +155,19 @@ def test_boolean_additive_and_per_head_masks_agree():
     assert torch.equal(one_for_all_rows[0], expected[0])
 
 
+def test_padding_queries_that_see_nothing_do_no_harm():
+    """Rows of an additive mask that are -inf throughout, as some callers write them for padding queries."""
+    boolean = causal_mask()
+    boolean[1, :, :7] = False
+    additive = torch.zeros(2, 1, 20, 20).masked_fill(~boolean, -torch.inf)
+    step_index_BL = torch.where(torch.arange(20) < 12, torch.arange(20) // 4, -1).expand(2, 20)
+    answer_mask_BL = torch.stack([torch.arange(20) >= 12, torch.arange(20) >= 17])
+    rows = Rows.of(step_index_BL, answer_mask_BL, None)
+    scores = read_layer(call_with(additive), [1], torch.tensor([1]), rows, 64)
+    torch.testing.assert_close(scores, read_layer(call_with(boolean), [1], torch.tensor([1]), rows, 64))
+    assert scores.isfinite().all()
+
+
 def test_masks_that_differ_between_heads():
     masks = torch.cat([causal_mask(3 + 4 * head) for head in range(4)], dim=1)
     scores = scores_of(call_with(masks))

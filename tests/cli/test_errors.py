@@ -78,7 +78,7 @@ def test_malformed_head_set(capsys, tmp_path):
 
 
 def test_a_head_that_does_not_exist(capsys, tmp_path):
-    train(capsys, tmp_path, "(99, 0)", heads="2.0,99.0")
+    train(capsys, tmp_path, "99.0", "layers 0 to 3", heads="2.0,99.0")
 
 
 def test_head_set_of_another_model(capsys, tmp_path):

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from attnpo.segmentation import OffsetDecoder, decode_with_offsets
-from attnpo.segmentation.decode_bytes import decode_bytes, token_bytes
+from attnpo.segmentation.decode_bytes import decode_bytes, decode_stepwise, token_bytes
 from attnpo.segmentation.decode_windows import decode_windows
 
 SAMPLE = list("abBo has12.,\n é你😀🦜γ\u200d")
@@ -90,6 +92,14 @@ def test_invalid_bytes_decode_like_python_and_rust(pieces) -> None:
     check_spans(text, spans, len(pieces))
 
 
+@given(st.text(), st.lists(st.integers(0, 60)))
+def test_all_at_once_equals_piece_by_piece(text_in, cuts) -> None:
+    data = text_in.encode("utf-8", errors="ignore")
+    borders = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    pieces = [data[start:end] for start, end in pairwise(borders)]
+    assert decode_bytes(pieces) == decode_stepwise(pieces)
+
+
 def test_a_byte_that_breaks_a_character_begins_after_the_replacement() -> None:
     text, spans = decode_bytes([b"\xf0\x9f", b"a", b"\xf0\x9f", b"\x98\x80b"])
     assert text == "\ufffda😀b"
@@ -160,6 +170,21 @@ def test_window_decoding_is_linear(bert) -> None:
     text, _ = decode_windows(decode, ids)
     assert text == reference_decode(bert, ids)
     assert decoded < 30 * len(ids)
+
+
+@pytest.mark.parametrize("decoder", [None, decoders.Fuse(), decoders.Sequence([decoders.ByteFallback()])])
+@given(ids=st.lists(st.integers(0, 6), max_size=12))
+def test_plain_joins(decoder, ids) -> None:
+    vocabulary = {token: n for n, token in enumerate(["Bob", " has", "<0xC3>", "<0xA9>", "é", "\n", "<think>"])}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="Bob"))
+    if decoder is not None:
+        backend.decoder = decoder
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
+    exact = OffsetDecoder(tokenizer)._decode_tokens
+    assert exact is not None
+    text, spans = exact(tokenizer.convert_ids_to_tokens(ids))
+    assert text == reference_decode(tokenizer, ids)
+    check_spans(text, spans, len(ids))
 
 
 @pytest.mark.parametrize("ids", [[], [0]])

@@ -13,7 +13,7 @@ from attnpo.tinyworld.problems import VALUES, canonical, parse_question, split_o
 
 def answer_by_words(question: str) -> int:
     """An evaluator of its own: recursion over the sentences, no regular expression of the package."""
-    sentences = [s.strip() for s in re.split(r"[.?]", question) if s.strip()]
+    sentences = [s.strip() for s in re.split(r"[.?]", question.removeprefix("Suppose ")) if s.strip()]
     said = {sentence.split()[0]: sentence.split() for sentence in sentences[:-1]}
 
     def value(name: str) -> int:

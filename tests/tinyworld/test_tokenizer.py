@@ -38,8 +38,8 @@ def test_any_text_makes_the_round_trip(text: str) -> None:
 
 
 def test_world_words_are_single_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
-    tokens = tokenizer.convert_ids_to_tokens(tokenizer("Hmm, Bob has 12-3=9.\n\nAnn")["input_ids"])
-    assert tokens == ["Hmm", ",", "ĠBob", "Ġhas", "Ġ", "1", "2", "-", "3", "=", "9", ".", "ĊĊ", "Ann"]
+    tokens = tokenizer.convert_ids_to_tokens(tokenizer("Hmm, Bob has 12-3=9.\n\nWait")["input_ids"])
+    assert tokens == ["Hmm", ",", "ĠBob", "Ġhas", "Ġ", "1", "2", "-", "3", "=", "9", ".", "ĊĊ", "Wait"]
     final = tokenizer.convert_ids_to_tokens(tokenizer("answer: \\boxed{12}.")["input_ids"])
     assert final[-7:] == ["Ġ", "\\", "boxed", "{", "1", "2", "}", "."][-7:]
 

@@ -193,10 +193,10 @@ def test_own_function_may_return_numpy_bools_and_print() -> None:
     [
         ("own_judges:missing", "has no function 'missing'"),
         ("own_judges:not_a_function", "has no function"),
-        ("no_such_module:f", "cannot import 'no_such_module'"),
+        ("no_such_module:f", "'no_such_module' cannot be imported"),
         ("broken_judges:f", "No module named 'no_such_package'"),
-        ("own_judges:", "write module:function"),
-        (":same", "write module:function"),
+        ("own_judges:", "expected module:function"),
+        (":same", "expected module:function"),
         ("maths", "choose math, exact or module:function"),
         ("__main__:f", "not importable by a worker"),
     ],

@@ -77,9 +77,9 @@ class StepReading:
         with ExitStack() as stack:
             stack.enter_context(observe_attention(observers))
             # The forward pass is what happens between these two; layers that gradient checkpointing runs
-            # again during the backward pass run outside of it.
+            # again during the backward pass run outside of it. A pass that raises is never finished.
             stack.callback(module.register_forward_pre_hook(self._begin).remove)
-            stack.callback(module.register_forward_hook(self._end, always_call=True).remove)
+            stack.callback(module.register_forward_hook(self._end).remove)
             yield
 
     def _begin(self, *_: object) -> None:

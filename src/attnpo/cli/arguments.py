@@ -45,7 +45,7 @@ class DataArguments:
     solution_after: str | None = field(
         default=None, metadata={"help": "The answer is what follows this text in the solution column (GSM8K: '####')."}
     )
-    data_seed: int | None = field(
+    problems_seed: int | None = field(
         default=None, metadata={"help": "With num_problems: draw them with this seed; the first ones if absent."}
     )
 

@@ -68,7 +68,7 @@ EVALUATION: dict[str, Any] = {
 DISCOVERY: dict[str, Any] = {
     "model": "tinyworld",
     "data": "attnpo.tinyworld:train_dataset",
-    "data_seed": 1_000_003,
+    "problems_seed": 1_000_003,
     "max_new_tokens": 320,
     "device": "cpu",
     "labeler": "attnpo.tinyworld:label_steps",
@@ -149,7 +149,7 @@ def training_arm(
         "max_steps": max_steps,
         "schedule_steps": max_steps,
         "seed": seed,
-        "data_seed": seed,
+        "problems_seed": seed,
         "resume_from_checkpoint": True,
         **({} if heads is None else {"heads": heads}),
         **(settings or {}),

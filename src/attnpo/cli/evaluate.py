@@ -62,7 +62,7 @@ def evaluate_model(
     """Evaluate one model and, with heads, annotate some of its traces."""
     from attnpo.attention import resolve_heads
     from attnpo.cli.loading import build_segmenter, data_source, load_data, load_model, load_tokenizer, model_source
-    from attnpo.cli.tables import evaluation_table
+    from attnpo.cli.tables import evaluation_tables
     from attnpo.collecting import model_fingerprint
     from attnpo.evaluation import evaluate
     from attnpo.labeling import load_labeler
@@ -129,5 +129,5 @@ def evaluate_model(
                 context=context,
                 progress=progress,
             )
-    console.print(evaluation_table([result]))
+    console.print(*evaluation_tables([result]), sep="\n")
     console.print(f"written to {output_dir / 'evaluation.json'}")

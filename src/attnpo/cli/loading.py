@@ -105,7 +105,7 @@ def load_data(
         difficulty_column=arguments.difficulty_column,
         solution_after=arguments.solution_after,
         split=arguments.split,
-        seed=arguments.data_seed,
+        seed=arguments.problems_seed,
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from attnpo.cli.console import console, quiet_libraries
@@ -49,7 +50,7 @@ def quickstart(arguments: QuickstartArguments) -> Path:
     from attnpo.cli import discover as discover_command
     from attnpo.cli import evaluate as evaluate_command
     from attnpo.cli.arms import DISCOVERY, EVALUATION, flags, run_arms, training_arm
-    from attnpo.cli.tables import evaluation_table
+    from attnpo.cli.tables import evaluation_tables
     from attnpo.evaluation import EvaluationResult
     from attnpo.output import prepare_output_dir
     from attnpo.progress import console_progress
@@ -59,6 +60,8 @@ def quickstart(arguments: QuickstartArguments) -> Path:
     folder = prepare_output_dir(Path(arguments.output_dir))
     heads = folder / "heads.json"
     torch.set_num_threads(max(1, arguments.jobs))
+
+    _write_about(folder, arguments)
 
     console.rule("1/4  Which attention heads know which steps matter?")
     if not (folder / "discovery.json").exists():
@@ -101,8 +104,25 @@ def quickstart(arguments: QuickstartArguments) -> Path:
 
     console.rule("4/4  What happened")
     results = [EvaluationResult.load(folder / name / "evaluation.json") for name in ("base", "tlmre", "attnpo")]
-    console.print(evaluation_table(results))
+    console.print(*evaluation_tables(results), sep="\n")
     report = write_report(folder)
     minutes = (time.perf_counter() - start) / 60
     console.print(f"\n{minutes:.1f} minutes. Open [bold]{report}[/bold] in a browser.")
     return report
+
+
+def _write_about(folder: Path, arguments: QuickstartArguments) -> None:
+    """Write `run.json`: what the report needs to say how to make it again."""
+    from importlib.metadata import version
+
+    from attnpo.cli.arms import EVALUATION, TRAINING, flags
+    from attnpo.output import write_atomically
+
+    defaults = QuickstartArguments()
+    changed = {k: v for k, v in asdict(arguments).items() if v != getattr(defaults, k)}
+    about = {
+        "command": " ".join(["attnpo quickstart", *flags(changed)]),
+        "settings": {"quickstart": asdict(arguments), "training": TRAINING, "evaluation": EVALUATION},
+        "versions": {name: version(name) for name in ("attnpo", "torch", "transformers", "trl", "accelerate")},
+    }
+    write_atomically(folder / "run.json", json.dumps(about, indent=2) + "\n")

@@ -52,12 +52,16 @@ def train(arguments: TrainArguments, data_arguments: DataArguments, args: Any) -
     """Train one model and save it with its tokenizer, state and log."""
     from datasets import Dataset
 
-    from attnpo.cli.loading import load_data, model_source
+    from attnpo.cli.arguments import ModelArguments
+    from attnpo.cli.loading import load_data, load_tokenizer, model_source
     from attnpo.output import prepare_output_dir
     from attnpo.training import AttnPOTrainer, LogFileCallback, last_checkpoint
 
     output_dir = prepare_output_dir(Path(args.output_dir))
     source = model_source(arguments.model)
+    revision = (args.model_init_kwargs or {}).get("revision")
+    tokenizer = load_tokenizer(source, ModelArguments(revision=revision, trust_remote_code=args.trust_remote_code))
+    tokenizer.padding_side = tokenizer.truncation_side = "left"
     problems = load_data(data_arguments, args.solution_column, "train")
     args.solution_column = "solution"
     rows = [{k: v for k, v in asdict(problem).items() if k != "extra"} for problem in problems]
@@ -65,6 +69,7 @@ def train(arguments: TrainArguments, data_arguments: DataArguments, args: Any) -
         model=source,
         args=args,
         train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
         callbacks=[LogFileCallback(output_dir / "log.jsonl")],
         peft_config=_lora(arguments) if arguments.use_peft else None,
     )

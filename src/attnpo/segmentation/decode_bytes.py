@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -38,28 +38,25 @@ def decode_bytes(pieces: Iterable[bytes]) -> tuple[str, list[Span]]:
     `from_utf8_lossy` do. Pieces that share a character both have it in their span. Linear in the number of bytes.
     """
     pieces = list(pieces)
+    data = b"".join(pieces)
     try:
-        text = b"".join(pieces).decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError:
-        return _decode_invalid(pieces)
-    return text, _spans_of_valid(pieces, text)
-
-
-def _spans_of_valid(pieces: Sequence[bytes], text: str) -> list[Span]:
-    ends = list(accumulate(map(len, pieces)))
-    starts = [0, *ends[:-1]]
+        return decode_stepwise(pieces)
+    ends = list(accumulate(map(len, pieces), initial=0))
     if text.isascii():
-        return list(zip(starts, ends, strict=True)) if pieces else []
-    bytes_of_text = np.frombuffer(b"".join(pieces), dtype=np.uint8)
-    # Number of characters that begin up to and including each byte; nothing follows the last one.
-    begun = np.append(np.cumsum((bytes_of_text & 0xC0) != 0x80), len(text) + 1)
-    first = begun[np.array(starts)] - 1
-    last = np.maximum(first, begun[np.maximum(np.array(ends) - 1, 0)])
-    last = np.where(np.array(starts) == np.array(ends), first, last)
-    return list(zip(first.tolist(), last.tolist(), strict=True))
+        return text, list(pairwise(ends))
+    # Number of characters begun up to and including each byte; the one after the last byte closes the text.
+    begun_at = np.append(np.cumsum((np.frombuffer(data, np.uint8) & 0xC0) != 0x80), len(text) + 1)
+    borders = np.array(ends)
+    starts, stops = borders[:-1], borders[1:]
+    first = begun_at[starts] - 1
+    last = np.where(starts == stops, first, begun_at[stops - 1])
+    return text, list(zip(first.tolist(), last.tolist(), strict=True))
 
 
-def _decode_invalid(pieces: Sequence[bytes]) -> tuple[str, list[Span]]:
+def decode_stepwise(pieces: Iterable[bytes]) -> tuple[str, list[Span]]:
+    """Do the work of `decode_bytes` piece by piece: slower, and right for invalid bytes too."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text: list[str] = []
     spans: list[Span] = []

@@ -8,7 +8,7 @@ from typing import Any
 
 from attnpo.rollouts import Span
 from attnpo.segmentation.decode_bytes import decode_bytes, token_bytes
-from attnpo.segmentation.decode_pieces import decode_fallback, decode_metaspace
+from attnpo.segmentation.decode_pieces import decode_fallback, decode_metaspace, join
 from attnpo.segmentation.decode_windows import decode_windows
 
 TokenDecoder = Callable[[Sequence[str]], tuple[str, list[Span]]]
@@ -95,10 +95,13 @@ def _skipped_ids(tokenizer: Any) -> frozenset[int]:
 
 def _token_decoder(tokenizer: Any) -> TokenDecoder | None:
     """Return how the tokenizer joins tokens, None where it is of no known kind."""
-    decoder = getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", None)
-    if decoder is None:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
         return None
-    spec = json.loads(decoder.__getstate__())
+    if backend.decoder is None:
+        # Tokens are then joined by spaces, each the first character of the token after it.
+        return lambda tokens: join([token if number == 0 else f" {token}" for number, token in enumerate(tokens)])
+    spec = json.loads(backend.decoder.__getstate__())
     chain = spec["decoders"] if spec["type"] == "Sequence" else [spec]
     kinds = [each["type"] for each in chain]
     if kinds == ["ByteLevel"]:
@@ -114,13 +117,14 @@ def _fallback_decoder(chain: list[dict[str, Any]]) -> TokenDecoder | None:
     by_kind = {each["type"]: each for each in chain}
     order = [kind for kind in ("Replace", "ByteFallback", "Fuse", "Strip") if kind in by_kind]
     replace, strip = by_kind.get("Replace"), by_kind.get("Strip")
-    if [each["type"] for each in chain] != order or "Replace" not in by_kind:
+    if not chain or [each["type"] for each in chain] != order:
         return None
-    if replace is None or replace["content"] != " " or "String" not in replace["pattern"]:
+    if replace is not None and (replace["content"] != " " or "String" not in replace["pattern"]):
         return None
     if strip is not None and (strip["stop"] != 0 or "Fuse" not in by_kind):
         return None
-    replacement, has_bytes = replace["pattern"]["String"], "ByteFallback" in by_kind
+    replacement = replace["pattern"]["String"] if replace is not None else None
+    has_bytes = "ByteFallback" in by_kind
     stripped = (strip["content"], strip["start"]) if strip is not None else ("", 0)
     return lambda tokens: decode_fallback(tokens, replacement, has_bytes, stripped)
 

@@ -8,6 +8,7 @@ import torch
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 MAX_POSITIONS = 1024
+EMBEDDING_STD = 0.08
 
 
 def checkpoint_path() -> Path:
@@ -33,6 +34,8 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> Qwen2ForCa
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = Qwen2ForCausalLM(config)
+        # Wider than Qwen2's 0.02: at this width copying names is learned in half the steps.
+        torch.nn.init.normal_(model.model.embed_tokens.weight, std=EMBEDDING_STD)
     model.generation_config.update(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,

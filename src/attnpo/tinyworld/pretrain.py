@@ -30,9 +30,9 @@ class Recipe:
     steps: int = 4000
     batch: int = 16
     muon_lr: float = 0.02
-    adamw_lr: float = 3e-3
+    adamw_lr: float = 5e-3
     warmup_steps: int = 30
-    curriculum: tuple[tuple[float, int], ...] = ((0.0, 1), (0.12, 2), (0.3, 3), (0.45, 5))
+    curriculum: tuple[tuple[float, int], ...] = ((0.0, 1), (0.15, 2), (0.3, 3), (0.45, 5))
     """From which share of the run on which largest difficulty is seen."""
     seed: int = 0
 
@@ -89,7 +89,7 @@ def pretrain(recipe: Recipe, minutes: float | None = None) -> tuple[Qwen2ForCaus
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     optimizers = (
-        torch.optim.Muon(matrices, lr=recipe.muon_lr, weight_decay=0.0),
+        torch.optim.Muon(matrices, lr=recipe.muon_lr, weight_decay=0.05),
         torch.optim.AdamW(others, lr=recipe.adamw_lr, weight_decay=0.0, betas=(0.9, 0.98)),
     )
     peaks = (recipe.muon_lr, recipe.adamw_lr)
@@ -112,7 +112,6 @@ def pretrain(recipe: Recipe, minutes: float | None = None) -> tuple[Qwen2ForCaus
                 group["lr"] = peak * scale
         loss = response_loss(model, ids, labels)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)

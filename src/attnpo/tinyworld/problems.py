@@ -14,10 +14,7 @@ from attnpo.errors import ConfigError
 
 Split = Literal["train", "heldout"]
 
-NAMES = (
-    "Abe", "Ann", "Bob", "Cal", "Dan", "Eve", "Fay", "Gus", "Hal", "Ivy",
-    "Jon", "Kim", "Leo", "Mia", "Ned", "Pam", "Ray", "Sue", "Tom", "Zoe",
-)  # fmt: skip
+NAMES = ("Ann", "Bob", "Cal", "Dan", "Eve", "Gus", "Ivy", "Kim", "Leo", "Mia", "Pam", "Tom")
 UNITS = ("coins", "apples", "books", "cards", "shells", "stamps")
 
 DIFFICULTIES = (1, 2, 3, 4, 5)
@@ -27,7 +24,7 @@ OPERANDS = (1, 5)
 """Smallest and largest number added or taken away in a fact (inclusive)."""
 VALUES = (1, 20)
 """Smallest and largest value anybody may have (inclusive)."""
-MAX_DIFFICULTY = 12
+MAX_DIFFICULTY = 9
 HELDOUT_SHARE = 1 / 8
 
 
@@ -194,7 +191,8 @@ def generate_problems(split: Split, n: int, seed: int = 0, difficulties: Sequenc
     while len(problems) < n:
         difficulty = difficulties[len(problems) % len(difficulties)]
         facts, target, unit = _draw(rng, difficulty)
-        question = " ".join([*(fact.text(unit) for fact in facts), f"How many {unit} does {target} have?"])
+        sentences = [*(fact.text(unit) for fact in facts), f"How many {unit} does {target} have?"]
+        question = "Suppose " + " ".join(sentences)
         if question in seen or split_of(facts, target) != split:
             continue
         seen.add(question)

@@ -6,7 +6,7 @@ import itertools
 import random
 from dataclasses import dataclass
 
-from attnpo.tinyworld.problems import OPERANDS, Fact, Problem
+from attnpo.tinyworld.problems import NAMES, OPERANDS, Fact, Problem
 
 STEP_BREAK = "\n\n"
 THINK_END = "\n</think>\n\n"
@@ -63,6 +63,9 @@ class _Writer:
             opener = self.rng.choice(PROGRESSION) + " "
             if not self.steps and (essential or self.rng.random() < 0.4):
                 opener = "First, "
+        elif body.startswith(NAMES):
+            # No sentence starts with a name, so that each name is one token everywhere.
+            opener = self.rng.choice(FILLERS) + " "
         text = opener + body
         self.steps.append(text[0].upper() + text[1:])
 
@@ -171,7 +174,7 @@ def final_answer(problem: Problem) -> str:
     values = problem.values
     derived = [fact.name for fact in problem.facts if fact.base is not None and fact.name in problem.chain]
     stated = ", ".join(f"{name} has {values[name]}" for name in derived)
-    return f"{stated}. The answer is \\boxed{{{problem.solution}}}."
+    return f"So {stated}. The answer is \\boxed{{{problem.solution}}}."
 
 
 def reference_trace(problem: Problem, seed: int | random.Random = 0, style: TraceStyle | None = None) -> str:

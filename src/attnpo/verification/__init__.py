@@ -1,7 +1,6 @@
 """Is the answer right: math, exact match, a user's own function."""
 
 from attnpo.verification.answer import boxed_answer, final_answer, reference_answer
-from attnpo.verification.functions import load_function
 from attnpo.verification.verifiers import (
     ExactVerifier,
     FunctionVerifier,
@@ -18,6 +17,5 @@ __all__ = [
     "boxed_answer",
     "build_verifier",
     "final_answer",
-    "load_function",
     "reference_answer",
 ]

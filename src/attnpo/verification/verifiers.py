@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from attnpo.errors import ConfigError
+from attnpo.loading import load_function
 from attnpo.verification.answer import boxed_answer, final_answer, reference_answer
-from attnpo.verification.functions import load_function
 from attnpo.verification.pool import WorkerPool
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class FunctionVerifier(_Closing):
         """
         if spec.startswith("__main__:"):
             raise ConfigError(f"verifier: {spec!r} is not importable by a worker; put the function into a module")
-        load_function(spec)
+        load_function(spec, "verifier")
         self.pool = WorkerPool(spec, timeout, workers)
 
     def verify(self, responses: Sequence[str], solutions: Sequence[str]) -> list[bool]:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from attnpo.errors import ConfigError
-from attnpo.verification.functions import load_function
+from attnpo.loading import load_function
 
 BOOTSTRAP = (
     "import json, sys; job = json.loads(sys.stdin.buffer.readline()); sys.path[:] = job['path']; "
@@ -46,7 +46,7 @@ def serve(job: dict[str, Any], requests: BinaryIO, replies: BinaryIO) -> None:
         replies: receives lines of JSON.
     """
     try:
-        judge = load_function(job["judge"])
+        judge = load_function(job["judge"], "verifier")
     except ConfigError as error:
         _send(replies, {"failed": str(error)})
         return
