@@ -5,6 +5,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
+# Matrices in tests are small: more threads only wait for each other.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
 .PHONY: help quickstart test lint bench study clean
 
 help:
@@ -29,7 +32,7 @@ quickstart: $(VENV)/.installed
 	$(BIN)/attnpo quickstart
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(ONE_THREAD) $(BIN)/python -m pytest
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

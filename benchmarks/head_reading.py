@@ -6,7 +6,8 @@
 One random-initialised Qwen2 decoder (without its output layer, which reading never touches and which would only hide
 the cost). Time is a ratio within one process: the variants run in turn, round after round, and the median over
 rounds of variant / plain is reported. Peak memory is what one pass needs beyond what is held before it: on CPU the
-peak resident set, reset through /proc/self/clear_refs (Linux), on CUDA `torch.cuda.max_memory_allocated`.
+peak resident set, reset through /proc/self/clear_refs (Linux; good to some 10 MiB), on CUDA
+`torch.cuda.max_memory_allocated`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import json
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures here")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    warnings.simplefilter("ignore", FutureWarning)
     lengths = [int(length) for length in args.lengths.split(",")]
     limit = args.training_limit or (max(lengths) if args.device.startswith("cuda") else 2048)
 

@@ -59,7 +59,7 @@ def test_credit_changes_the_gradient(make_trainer, model, tokenizer):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"trim_padding": False},
+        {"pack_micro_batches": False},
         {"answer_chunk": 1},
         {"per_device_train_batch_size": 16, "gradient_accumulation_steps": 1},
         {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4},

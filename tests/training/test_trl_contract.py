@@ -8,7 +8,8 @@ import pytest
 import torch
 from trl import GRPOConfig, GRPOTrainer
 
-from attnpo.training.trl_hooks import _COMPLETION_KEYS, PREFIX, StepCreditTrainer
+from attnpo.training.packing import COMPLETION_KEYS, PREFIX
+from attnpo.training.trl_hooks import StepCreditTrainer
 
 
 def parameters(function) -> list[str]:
@@ -30,6 +31,7 @@ def source(function) -> str:
             "_get_per_token_logps_and_entropies",
             ["self", "model", "input_ids", "attention_mask", "logits_to_keep", "batch_size"],
         ),
+        ("_prepare_inputs", ["self", "generation_batch"]),
         ("_compute_loss", ["self", "model", "inputs"]),
         ("log", ["self", "logs", "start_time"]),
     ],
@@ -70,14 +72,14 @@ def test_rewards_are_gathered_in_process_order():
 
 def test_every_response_tensor_that_the_loss_reads_is_trimmed():
     text = source(GRPOTrainer._compute_loss) + source(GRPOTrainer._generate_and_score_completions)
-    known = {*_COMPLETION_KEYS, "prompt_ids", "prompt_mask", "num_items_in_batch"}
+    known = {*COMPLETION_KEYS, "prompt_ids", "prompt_mask", "num_items_in_batch"}
     multimodal = {
         "pixel_values", "image_grid_thw", "num_images", "pixel_attention_mask", "spatial_shapes", "num_tiles",
         "image_sizes", "token_type_ids", "mm_token_type_ids", "image_position_ids",
     }  # fmt: skip
     written = {line.split('"')[1] for line in text.splitlines() if line.strip().startswith('output["')}
     assert written <= known | multimodal
-    assert {k for k in _COMPLETION_KEYS if not k.startswith(PREFIX)} - {
+    assert {k for k in COMPLETION_KEYS if not k.startswith(PREFIX)} - {
         "completion_ids",
         "completion_mask",
         "advantages",
@@ -101,3 +103,9 @@ def test_token_mean_is_trls_default_loss():
     assert GRPOConfig.__dataclass_fields__["loss_type"].default == "dapo"
     assert GRPOConfig.__dataclass_fields__["beta"].default == 0.0
     assert GRPOConfig.__dataclass_fields__["num_iterations"].default == 1
+
+
+def test_micro_batches_wait_in_a_list_that_is_made_anew_for_each_generation_batch():
+    text = source(GRPOTrainer._prepare_inputs)
+    assert "self._buffered_inputs = [" in text
+    assert "inputs = self._buffered_inputs[self._step % self.args.steps_per_generation]" in text

@@ -98,8 +98,12 @@ class AttnPOConfig(GRPOConfig):
     answer_chunk: int = field(
         default=64, metadata={"help": "Answer tokens whose attention rows are held at once; bounds extra memory."}
     )
-    trim_padding: bool = field(
-        default=True, metadata={"help": "Cut padding columns that no response of a micro-batch uses before its pass."}
+    pack_micro_batches: bool = field(
+        default=True,
+        metadata={
+            "help": "Sort the rows of an optimizer step by length, leave out those of zero advantage, cut unused padding. "
+            "The gradient stays the same; TRL's own statistics (entropy, clip ratio) miss the rows left out."
+        },
     )
     save_rollouts: bool = field(
         default=False, metadata={"help": "Append every training response to rollouts.jsonl in output_dir."}

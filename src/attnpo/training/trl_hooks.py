@@ -29,22 +29,7 @@ from attnpo.attention import Head, read_step_scores
 from attnpo.errors import ConfigError
 from attnpo.sampling import SamplingParams, TransformersSampler
 from attnpo.training.config import AttnPOConfig
-
-PREFIX = "attnpo_"
-"""Prefix of the tensors that travel through TRL's shuffling and splitting beside its own."""
-
-_COMPLETION_KEYS = (
-    "completion_ids",
-    "completion_mask",
-    "advantages",
-    "old_per_token_logps",
-    "ref_per_token_logps",
-    "sampling_per_token_logps",
-    "importance_sampling_ratio",
-    "tool_mask",
-    f"{PREFIX}step_index",
-    f"{PREFIX}answer_mask",
-)
+from attnpo.training.packing import PREFIX, pack_micro_batches, trim_padding
 
 
 @dataclass
@@ -96,6 +81,7 @@ class StepCreditTrainer(GRPOTrainer):
     credit_heads: Sequence[Head] = ()
     _round: GenerationRound | None = None
     _loss_inputs: dict[str, Any] | None = None
+    _buffered_inputs: list[dict[str, Any]] | None
 
     @abstractmethod
     def on_responses(self, round_: GenerationRound, width: int) -> None:
@@ -302,8 +288,30 @@ class StepCreditTrainer(GRPOTrainer):
             answer_chunk=self.args.answer_chunk,
         )
 
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        buffered = self._buffered_inputs
+        inputs = super()._prepare_inputs(generation_batch)
+        is_new = self.model.training and self._buffered_inputs is not buffered
+        if self._buffered_inputs is None or not is_new:
+            return inputs
+        if not (self.args.pack_micro_batches and self._one_update_a_batch()):
+            return inputs
+        # Nothing but the advantage may carry a gradient for a row of zero advantage to be worth nothing.
+        drop_zero = self.beta == 0.0 and not self._entropy_bonus_enabled and not self.aux_loss_enabled
+        self._buffered_inputs = pack_micro_batches(self._buffered_inputs, drop_zero)
+        return self._buffered_inputs[self._step % self.args.steps_per_generation]
+
+    def _one_update_a_batch(self) -> bool:
+        """Whether all micro-batches of a generation batch go into one optimizer step under a token-mean loss."""
+        return (
+            self.num_iterations == 1
+            and self.args.gradient_accumulation_steps % self.args.steps_per_generation == 0
+            and self.loss_type in ("dapo", "cispo")
+            and self.top_entropy_quantile == 1.0
+        )
+
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        inputs = trim_padding(inputs) if self.args.trim_padding else dict(inputs)
+        inputs = trim_padding(inputs) if self.args.pack_micro_batches else dict(inputs)
         if f"{PREFIX}step_index" not in inputs:
             return super()._compute_loss(model, inputs)
         self._loss_inputs = inputs
@@ -318,22 +326,3 @@ class StepCreditTrainer(GRPOTrainer):
             for name, value in self.flush_metrics().items():
                 self._metrics["train"][f"attnpo/{name}"].append(value)
         super().log(logs, start_time)
-
-
-def trim_padding(inputs: dict[str, Any]) -> dict[str, Any]:
-    """Return `inputs` without the padding columns that no row of this micro-batch uses.
-
-    Prompts are padded on the left and responses on the right, to the longest of the whole generation batch;
-    masked positions carry no loss, so cutting them changes nothing but the time the pass takes.
-    """
-    width = max(1, int(inputs["completion_mask"].sum(dim=1).max()))
-    prompt_start = inputs["prompt_mask"].size(1) - max(1, int(inputs["prompt_mask"].sum(dim=1).max()))
-    full_width = inputs["completion_ids"].size(1)
-    trimmed = dict(inputs)
-    for name in ("prompt_ids", "prompt_mask"):
-        trimmed[name] = inputs[name][:, prompt_start:]
-    for name in _COMPLETION_KEYS:
-        value = inputs.get(name)
-        if value is not None and value.dim() > 1 and value.size(1) == full_width:
-            trimmed[name] = value[:, :width]
-    return trimmed

@@ -1,0 +1,80 @@
+"""Micro-batches that waste nothing: rows sorted by length, rows without a learning signal left out, padding trimmed.
+
+None of it changes the gradient of an optimizer step: masked positions carry no loss, a row whose advantage is zero adds
+exactly zero to it, and the token-mean loss is normalised by a count that TRL took before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+PREFIX = "attnpo_"
+"""Prefix of the tensors that travel through TRL's shuffling and splitting beside its own."""
+
+COMPLETION_KEYS = (
+    "completion_ids",
+    "completion_mask",
+    "advantages",
+    "old_per_token_logps",
+    "ref_per_token_logps",
+    "sampling_per_token_logps",
+    "importance_sampling_ratio",
+    "tool_mask",
+    f"{PREFIX}step_index",
+    f"{PREFIX}answer_mask",
+)
+"""Tensors whose second dimension, where they have one, is the padded response length T."""
+
+
+def trim_padding(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return a micro-batch without the padding columns that none of its rows uses.
+
+    TRL pads prompts on the left and responses on the right to the longest of the whole generation batch.
+    """
+    width = max(1, int(inputs["completion_mask"].sum(dim=1).max()))
+    prompt_start = inputs["prompt_mask"].size(1) - max(1, int(inputs["prompt_mask"].sum(dim=1).max()))
+    full_width = inputs["completion_ids"].size(1)
+    trimmed = dict(inputs)
+    for name in ("prompt_ids", "prompt_mask"):
+        trimmed[name] = inputs[name][:, prompt_start:]
+    for name in COMPLETION_KEYS:
+        value = inputs.get(name)
+        if value is not None and value.dim() > 1 and value.size(1) == full_width:
+            trimmed[name] = value[:, :width]
+    return trimmed
+
+
+def pack_micro_batches(batches: Sequence[dict[str, Any]], drop_zero: bool) -> list[dict[str, Any]]:
+    """Deal the rows of one optimizer step out anew: longest first, every micro-batch of equal count and like lengths.
+
+    Args:
+        batches: the micro-batches of one optimizer step, as TRL split them.
+        drop_zero: leave out rows whose advantage is zero. Only exact where nothing but the advantage carries a gradient
+            (no KL term, entropy bonus or router loss). One row a micro-batch is kept whatever its advantage.
+
+    Returns:
+        As many micro-batches as before, none with more rows than before.
+    """
+    first = batches[0]
+    per_row = [name for name, value in first.items() if isinstance(value, torch.Tensor) and value.dim() > 0]
+    merged = {name: torch.cat([batch[name] for batch in batches]) for name in per_row}
+    lengths_B = merged["prompt_mask"].sum(dim=1) + merged["completion_mask"].sum(dim=1)
+    order_B = lengths_B.argsort(descending=True, stable=True)
+    if drop_zero:
+        signal_B = (
+            (merged["advantages"] != 0).flatten(1).any(dim=1)
+            if merged["advantages"].dim() > 1
+            else (merged["advantages"] != 0)
+        )
+        # Stable: rows with a signal first, in order of length; then as many others as there are empty micro-batches.
+        order_B = order_B[signal_B[order_B].int().argsort(descending=True, stable=True)]
+        keep = max(int(signal_B.sum()), len(batches))
+        order_B = order_B[:keep]
+        order_B = order_B[lengths_B[order_B].argsort(descending=True, stable=True)]
+    return [
+        {**first, **{name: value[rows] for name, value in merged.items()}}
+        for rows in order_B.tensor_split(len(batches))
+    ]
