@@ -3,9 +3,9 @@
     python benchmarks/training_step.py                 # CPU, about two minutes
     python benchmarks/training_step.py --json step.json
 
-Both kinds of step alternate in one run of one trainer with learning rate 0, on the same responses, so every pair does the
-same work but for the credit. `whole step` is what a user waits for: sampling, rewards, pass, backward, update. `pass and
-backward` leaves sampling and rewards out; credit is the only difference that is left.
+Both kinds of step alternate in one run of one trainer with learning rate 0, on the same responses, so every pair does
+the same work but for the credit. `whole step` is what a user waits for: sampling, rewards, pass, backward, update.
+`pass and backward` leaves sampling and rewards out; credit is the only difference that is left.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ class AttnPOConfig(GRPOConfig):
     pack_micro_batches: bool = field(
         default=True,
         metadata={
-            "help": "Sort the rows of an optimizer step by length, leave out those of zero advantage, cut unused padding. "
+            "help": "Sort the rows of an optimizer step by length, leave out those of zero advantage, cut padding. "
             "The gradient stays the same; TRL's own statistics (entropy, clip ratio) miss the rows left out."
         },
     )

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from attnpo.attention import Head, score_steps
+from attnpo.collecting import collect_rollouts, read_groups
+from attnpo.evaluation.annotation import annotate
+from attnpo.sampling import SamplingParams
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    return Qwen2ForCausalLM(Qwen2Config(vocab_size=128, num_key_value_heads=2, initializer_range=0.3, **sizes)).eval()
+
+
+def test_gamma_by_hand(toy, tmp_path, model):
+    problems = toy.problems(6)
+    collected = collect_rollouts(
+        tmp_path / "r.jsonl",
+        problems,
+        tokenizer=toy.tokenizer,
+        sampler=toy.Sampler(),
+        segmenter=toy.segmenter,
+        verifier=toy.verifier,
+        samples=4,
+        params=SamplingParams(200),
+        settings={},
+    )
+    rollouts = read_groups(collected.path, problems)
+    heads = [Head(1, 0), Head(0, 3)]
+    annotated = annotate(model, toy.tokenizer, rollouts, heads)
+    scores = score_steps(model, toy.tokenizer, rollouts, heads)
+    touched = 0
+    for before, after, scores_KN in zip(rollouts, annotated, scores, strict=True):
+        group = [r for r in rollouts if r.problem_id == before.problem_id]
+        assert after.pass_rate == pytest.approx(sum(r.correct for r in group) / 4)
+        cleared = tuple(replace(s, score=None, gamma=None) for s in after.steps)
+        assert replace(after, steps=cleared, advantage=None) == before
+        p, answer = after.pass_rate, after.answer_tokens[1] - after.answer_tokens[0]
+        baseline = p**2 * answer / after.n_tokens
+        for step, score in zip(after.steps, scores_KN.mean(axis=1), strict=True):
+            assert step.score == pytest.approx(float(score))
+            expected = 1.0
+            if after.correct and len(after.steps) > 1:
+                if after.advantage > 0 and score < baseline:
+                    expected = p**2 * score / baseline + 1 - p**2
+                elif after.advantage < 0 and score > baseline:
+                    expected = 0.0
+            assert step.gamma == pytest.approx(expected, abs=1e-5)
+            touched += expected < 1
+    assert touched > 5
+
+
+def test_a_response_alone_has_no_advantage(toy, tmp_path, model):
+    problems = toy.problems(2)
+    collected = collect_rollouts(
+        tmp_path / "r.jsonl",
+        problems,
+        tokenizer=toy.tokenizer,
+        sampler=toy.Sampler(),
+        segmenter=toy.segmenter,
+        verifier=toy.verifier,
+        samples=1,
+        params=SamplingParams(200),
+        settings={},
+    )
+    for rollout in annotate(model, toy.tokenizer, read_groups(collected.path, problems), [Head(0, 0)]):
+        assert rollout.advantage == 0.0
+        assert all(step.gamma == 1.0 for step in rollout.steps)
