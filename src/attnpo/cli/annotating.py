@@ -2,54 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.progress import Progress
 
 from attnpo.attention import HeadSet
+from attnpo.cli.loading import Session
 from attnpo.collecting import collect_rollouts, read_groups
-from attnpo.credit import CreditSettings
-from attnpo.datasets import ProblemRow
 from attnpo.evaluation.annotation import annotate
 from attnpo.rollouts import Rollout, write_rollouts
-from attnpo.sampling import Sampler, SamplingParams
+from attnpo.sampling import SamplingParams
+from attnpo.verification import Verifier
+
+
+def sample_groups(
+    path: Path,
+    session: Session,
+    verifier: Verifier,
+    *,
+    problems: int,
+    samples: int,
+    params: SamplingParams,
+    progress: Progress | None = None,
+) -> list[Rollout]:
+    """Sample, judge and label `samples` responses to each of the first `problems` problems, or read them off disk."""
+    chosen = session.problems[:problems]
+    collected = collect_rollouts(
+        path,
+        chosen,
+        tokenizer=session.tokenizer,
+        sampler=session.sampler,
+        segmenter=session.segmenter,
+        verifier=verifier,
+        samples=samples,
+        params=params,
+        settings=session.context,
+        labeler=session.labeler,
+        progress=progress,
+        description="traces to show",
+    )
+    return read_groups(collected.path, chosen)
 
 
 def annotate_problems(
     output_dir: Path,
-    model: Any,
-    tokenizer: Any,
-    problems: Sequence[ProblemRow],
-    sampler: Sampler,
-    segmenter: Any,
-    verifier: Any,
-    labeler: Any,
+    session: Session,
+    verifier: Verifier,
     head_set: HeadSet,
     *,
+    problems: int,
     samples: int,
     params: SamplingParams,
-    context: Mapping[str, Any],
     progress: Progress | None = None,
-    settings: CreditSettings | None = None,
 ) -> list[Rollout]:
     """Sample a group to each problem, score its steps and write `annotated.jsonl`."""
-    collected = collect_rollouts(
-        output_dir / "annotated_rollouts.jsonl",
-        problems,
-        tokenizer=tokenizer,
-        sampler=sampler,
-        segmenter=segmenter,
-        verifier=verifier,
-        samples=samples,
-        params=params,
-        settings=context,
-        labeler=labeler,
-        progress=progress,
-        description="traces to show",
+    path = output_dir / "annotated_rollouts.jsonl"
+    rollouts = sample_groups(
+        path, session, verifier, problems=problems, samples=samples, params=params, progress=progress
     )
-    rollouts = list(read_groups(collected.path, problems))
-    annotated = annotate(model, tokenizer, rollouts, head_set.heads, settings, progress=progress)
+    annotated = annotate(session.model, session.tokenizer, rollouts, head_set.heads, progress=progress)
     write_rollouts(output_dir / "annotated.jsonl", annotated)
     return annotated

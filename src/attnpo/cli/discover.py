@@ -37,53 +37,37 @@ def run(argv: Sequence[str]) -> None:
     )
     quiet_libraries()
 
-    from attnpo.cli.loading import build_segmenter, data_source, load_data, load_model, load_tokenizer, model_source
+    from attnpo.cli.loading import open_session, open_verifier
     from attnpo.cli.tables import discovery_table
     from attnpo.discovery import discover
     from attnpo.errors import ConfigError
-    from attnpo.labeling import load_labeler
     from attnpo.output import prepare_output_dir
     from attnpo.progress import console_progress
     from attnpo.reporting import save_heatmap
-    from attnpo.sampling import TransformersSampler
-    from attnpo.verification import build_verifier
 
     output_dir = prepare_output_dir(Path(arguments.output_dir))
     if not step_arguments.labeler:
         raise ConfigError(
             "--labeler: name a module:function that labels steps; the small world's is attnpo.tinyworld:label_steps"
         )
-    labeler = load_labeler(step_arguments.labeler)
-    problems = load_data(data_arguments, step_arguments.solution_column, "heldout")
-    source = model_source(model_arguments.model)
-    tokenizer = load_tokenizer(source, model_arguments)
-    segmenter = build_segmenter(tokenizer, step_arguments)
-    model = load_model(source, model_arguments)
-    with (
-        build_verifier(
-            step_arguments.verifier, step_arguments.verifier_timeout, step_arguments.verifier_workers
-        ) as verifier,
-        console_progress(console) as progress,
-    ):
+    session = open_session(model_arguments, data_arguments, step_arguments)
+    assert session.labeler is not None
+    with open_verifier(step_arguments) as verifier, console_progress(console) as progress:
         result = discover(
-            model,
-            tokenizer,
-            problems,
-            TransformersSampler(model, tokenizer, rows=step_arguments.rows),
-            segmenter,
+            session.model,
+            session.tokenizer,
+            session.problems,
+            session.sampler,
+            session.segmenter,
             verifier,
-            labeler,
+            session.labeler,
             settings,
             output_dir,
             progress,
-            model_name=model_arguments.model or source,
-            dataset_name=data_source(data_arguments.data, "heldout"),
+            model_name=session.model_name,
+            dataset_name=session.dataset_name,
             labeler_name=step_arguments.labeler,
-            context={
-                "verifier": step_arguments.verifier,
-                "segmentation": step_arguments.segmentation,
-                "min_step_chars": step_arguments.min_step_chars,
-            },
+            context=session.context,
         )
     save_heatmap(result, output_dir / "sra.png")
     console.print(discovery_table(result))

@@ -61,72 +61,44 @@ def evaluate_model(
 ) -> None:
     """Evaluate one model and, with heads, annotate some of its traces."""
     from attnpo.attention import resolve_heads
-    from attnpo.cli.loading import build_segmenter, data_source, load_data, load_model, load_tokenizer, model_source
+    from attnpo.cli.annotating import annotate_problems
+    from attnpo.cli.loading import open_session, open_verifier
     from attnpo.cli.tables import evaluation_tables
-    from attnpo.collecting import model_fingerprint
     from attnpo.evaluation import evaluate
-    from attnpo.labeling import load_labeler
     from attnpo.output import prepare_output_dir
     from attnpo.progress import console_progress
-    from attnpo.sampling import TransformersSampler
     from attnpo.segmentation import PhraseFamilies
-    from attnpo.verification import build_verifier
 
     output_dir = prepare_output_dir(Path(arguments.output_dir))
-    labeler = load_labeler(step_arguments.labeler) if step_arguments.labeler else None
-    problems = load_data(data_arguments, step_arguments.solution_column, "heldout")
-    source = model_source(model_arguments.model)
-    tokenizer = load_tokenizer(source, model_arguments)
-    segmenter = build_segmenter(tokenizer, step_arguments)
-    model = load_model(source, model_arguments)
-    head_set = resolve_heads(arguments.heads, model.config) if arguments.heads else None
-    sampler = TransformersSampler(model, tokenizer, rows=step_arguments.rows)
-    context = {
-        "model_fingerprint": model_fingerprint(model),
-        "verifier": step_arguments.verifier,
-        "segmentation": step_arguments.segmentation,
-        "min_step_chars": step_arguments.min_step_chars,
-        "labeler": step_arguments.labeler,
-    }
-    name = arguments.name or output_dir.name
-    with (
-        build_verifier(
-            step_arguments.verifier, step_arguments.verifier_timeout, step_arguments.verifier_workers
-        ) as verifier,
-        console_progress(console) as progress,
-    ):
+    phrases = PhraseFamilies.load(step_arguments.phrases_file) if step_arguments.phrases_file else None
+    session = open_session(model_arguments, data_arguments, step_arguments)
+    head_set = resolve_heads(arguments.heads, session.model.config) if arguments.heads else None
+    with open_verifier(step_arguments) as verifier, console_progress(console) as progress:
         result = evaluate(
-            name,
-            tokenizer,
-            problems,
-            sampler,
-            segmenter,
+            arguments.name or output_dir.name,
+            session.tokenizer,
+            session.problems,
+            session.sampler,
+            session.segmenter,
             verifier,
-            labeler,
+            session.labeler,
             settings,
             output_dir,
             progress,
-            model_name=model_arguments.model or source,
-            dataset_name=data_source(data_arguments.data, "heldout"),
-            context=context,
-            phrases=PhraseFamilies.load(Path(step_arguments.phrases_file)) if step_arguments.phrases_file else None,
+            model_name=session.model_name,
+            dataset_name=session.dataset_name,
+            context=session.context,
+            phrases=phrases,
         )
         if head_set is not None:
-            from attnpo.cli.annotating import annotate_problems
-
             annotate_problems(
                 output_dir,
-                model,
-                tokenizer,
-                problems[: arguments.annotate_problems],
-                sampler,
-                segmenter,
+                session,
                 verifier,
-                labeler,
                 head_set,
+                problems=arguments.annotate_problems,
                 samples=arguments.annotate_samples,
                 params=settings.sampling,
-                context=context,
                 progress=progress,
             )
     console.print(*evaluation_tables([result]), sep="\n")

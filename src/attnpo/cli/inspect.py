@@ -9,6 +9,7 @@ from pathlib import Path
 from attnpo.cli.arguments import DataArguments, ModelArguments, StepArguments
 from attnpo.cli.console import console, quiet_libraries
 from attnpo.cli.parsing import parse
+from attnpo.errors import ConfigError, DataError
 from attnpo.rollouts import Rollout, read_rollouts
 
 EXAMPLE = """  attnpo inspect --rollouts runs/quickstart/base/annotated.jsonl
@@ -62,8 +63,6 @@ def run(argv: Sequence[str]) -> None:
 
 
 def _choose(rollouts: list[Rollout], arguments: InspectArguments) -> list[Rollout]:
-    from attnpo.errors import DataError
-
     if not rollouts:
         raise DataError(f"{arguments.rollouts}: no responses in this file")
     wanted = rollouts[0].problem_id if arguments.problem is None else arguments.problem
@@ -74,8 +73,6 @@ def _choose(rollouts: list[Rollout], arguments: InspectArguments) -> list[Rollou
 
 
 def _pick(group: list[Rollout], arguments: InspectArguments) -> Rollout:
-    from attnpo.errors import DataError
-
     for rollout in group:
         if rollout.sample == arguments.sample:
             return rollout
@@ -86,7 +83,6 @@ def _pick(group: list[Rollout], arguments: InspectArguments) -> Rollout:
 def _score(group: list[Rollout], arguments: InspectArguments, model_arguments: ModelArguments) -> list[Rollout]:
     from attnpo.attention import resolve_heads
     from attnpo.cli.loading import load_model, load_tokenizer, model_source
-    from attnpo.errors import ConfigError
     from attnpo.evaluation.annotation import annotate
 
     if not arguments.heads:
@@ -106,37 +102,30 @@ def _sample(
     step_arguments: StepArguments,
 ) -> list[Rollout]:
     import tempfile
+    from dataclasses import replace
 
-    from attnpo.cli.loading import build_segmenter, load_data, load_model, load_tokenizer, model_source
-    from attnpo.collecting import collect_rollouts
-    from attnpo.labeling import load_labeler
+    from attnpo.cli.annotating import sample_groups
+    from attnpo.cli.loading import open_session, open_verifier
     from attnpo.progress import console_progress
-    from attnpo.sampling import SamplingParams, TransformersSampler
-    from attnpo.verification import build_verifier
+    from attnpo.sampling import SamplingParams
 
-    problems = load_data(data_arguments, step_arguments.solution_column, "heldout", default_limit=1)
+    session = open_session(model_arguments, data_arguments, step_arguments, default_limit=1)
     if arguments.problem is not None:
-        problems = [p for p in problems if p.problem_id.startswith(arguments.problem)] or problems
-    source = model_source(model_arguments.model)
-    tokenizer = load_tokenizer(source, model_arguments)
-    model = load_model(source, model_arguments)
+        wanted = [p for p in session.problems if p.problem_id.startswith(arguments.problem)]
+        if not wanted:
+            raise DataError(f"--problem {arguments.problem}: not among the {len(session.problems)} problems of --data")
+        session = replace(session, problems=wanted)
     with (
         tempfile.TemporaryDirectory() as folder,
-        build_verifier(step_arguments.verifier, step_arguments.verifier_timeout, 1) as verifier,
+        open_verifier(step_arguments) as verifier,
         console_progress(console) as progress,
     ):
-        path = Path(folder) / "rollouts.jsonl"
-        collect_rollouts(
-            path,
-            problems[:1],
-            tokenizer=tokenizer,
-            sampler=TransformersSampler(model, tokenizer, rows=step_arguments.rows),
-            segmenter=build_segmenter(tokenizer, step_arguments),
-            verifier=verifier,
+        return sample_groups(
+            Path(folder) / "rollouts.jsonl",
+            session,
+            verifier,
+            problems=1,
             samples=arguments.samples_per_problem,
             params=SamplingParams(arguments.max_new_tokens, arguments.temperature, seed=arguments.seed),
-            settings={},
-            labeler=load_labeler(step_arguments.labeler) if step_arguments.labeler else None,
             progress=progress,
         )
-        return list(read_rollouts(path))

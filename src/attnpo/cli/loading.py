@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,13 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from attnpo.cli.arguments import DataArguments, ModelArguments, StepArguments
+from attnpo.collecting import model_fingerprint
 from attnpo.datasets import ProblemRow, load_problems
 from attnpo.errors import ConfigError
+from attnpo.labeling import Labeler, load_labeler
+from attnpo.sampling import TransformersSampler
 from attnpo.segmentation import Segmenter, build_strategy
+from attnpo.verification import Verifier, build_verifier
 
 TINYWORLD = "tinyworld"
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -109,10 +114,72 @@ def load_data(
     )
 
 
-def build_segmenter(tokenizer: Any, arguments: StepArguments) -> Segmenter:
-    """Return the segmenter that the settings name."""
-    strategy = build_strategy(arguments.segmentation, arguments.phrases_file, arguments.min_step_chars)
-    return Segmenter(tokenizer, strategy)
+@dataclass
+class Session:
+    """What sampling, judging and labelling a model's responses takes.
+
+    Attributes:
+        model: the loaded model.
+        tokenizer: its tokenizer.
+        problems: the problems.
+        sampler: draws responses.
+        segmenter: cuts them into steps.
+        labeler: labels the steps, None where the truth is not known.
+        model_name: the model as results should name it.
+        dataset_name: the data set as results should name it.
+        context: whatever else responses depend on, for results on disk to be checked against.
+    """
+
+    model: Any
+    tokenizer: Any
+    problems: list[ProblemRow]
+    sampler: TransformersSampler
+    segmenter: Segmenter
+    labeler: Labeler | None
+    model_name: str
+    dataset_name: str
+    context: dict[str, Any]
+
+
+def open_session(
+    model_arguments: ModelArguments,
+    data_arguments: DataArguments,
+    step_arguments: StepArguments,
+    default_limit: int | None = None,
+) -> Session:
+    """Load everything the settings name, cheap things first.
+
+    Raises:
+        AttnPOError: something is missing or malformed.
+    """
+    labeler = load_labeler(step_arguments.labeler) if step_arguments.labeler else None
+    strategy = build_strategy(step_arguments.segmentation, step_arguments.phrases_file, step_arguments.min_step_chars)
+    problems = load_data(data_arguments, step_arguments.solution_column, "heldout", default_limit)
+    source = model_source(model_arguments.model)
+    tokenizer = load_tokenizer(source, model_arguments)
+    model = load_model(source, model_arguments)
+    return Session(
+        model=model,
+        tokenizer=tokenizer,
+        problems=problems,
+        sampler=TransformersSampler(model, tokenizer, rows=step_arguments.rows),
+        segmenter=Segmenter(tokenizer, strategy),
+        labeler=labeler,
+        model_name=model_arguments.model or source,
+        dataset_name=data_source(data_arguments.data, "heldout"),
+        context={
+            "model_fingerprint": model_fingerprint(model),
+            "verifier": step_arguments.verifier,
+            "segmentation": step_arguments.segmentation,
+            "min_step_chars": step_arguments.min_step_chars,
+            "labeler": step_arguments.labeler,
+        },
+    )
+
+
+def open_verifier(arguments: StepArguments) -> Verifier:
+    """Return the verifier that the settings name."""
+    return build_verifier(arguments.verifier, arguments.verifier_timeout, arguments.verifier_workers)
 
 
 def _first_line(error: Exception) -> str:

@@ -6,7 +6,7 @@ import argparse
 import random
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
 from attnpo.tinyworld.model import build_model
-from attnpo.tinyworld.problems import generate_problems
+from attnpo.tinyworld.problems import DIFFICULTIES, generate_problems
 from attnpo.tinyworld.survey import Survey, survey
 from attnpo.tinyworld.tokenizer import build_tokenizer
 from attnpo.tinyworld.traces import reference_trace
@@ -79,10 +79,14 @@ def response_loss(model: Qwen2ForCausalLM, ids: Tensor, labels: Tensor) -> Tenso
     return functional.cross_entropy(logits.float(), wanted[counted])
 
 
-def pretrain(recipe: Recipe, minutes: float | None = None) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]:
+def pretrain(
+    recipe: Recipe, minutes: float | None = None, resume: Path | None = None
+) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]:
     """Train from scratch; with `minutes`, the schedule follows the clock and `steps` is only a limit."""
     tokenizer = build_tokenizer()
     model = build_model(tokenizer, recipe.seed)
+    if resume is not None:
+        model = Qwen2ForCausalLM.from_pretrained(resume, dtype=torch.float32)
     # Plain bmm attention trains faster than CPU SDPA at these sizes; the checkpoint does not depend on it.
     model.set_attn_implementation("eager")
     model.train()
@@ -169,6 +173,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--steps", type=int, default=Recipe.steps, help=f"optimizer steps ({Recipe.steps})")
     parser.add_argument("--batch", type=int, default=Recipe.batch, help=f"traces a step ({Recipe.batch})")
+    parser.add_argument("--resume", type=Path, help="go on from this checkpoint, on problems of all difficulties")
     parser.add_argument("--minutes", type=float, help="stop after this time instead; not reproducible")
     parser.add_argument("--problems", type=int, default=1000, help="held-out problems to measure on (1000)")
     parser.add_argument("--threads", type=int, default=1, help="torch threads (1; more is no faster here)")
@@ -176,8 +181,10 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     steps = 10**9 if args.minutes else args.steps
     recipe = Recipe(steps=steps, batch=args.batch, seed=args.seed)
+    if args.resume is not None:
+        recipe = replace(recipe, curriculum=((0.0, max(DIFFICULTIES)),))
     started = time.monotonic()
-    model, tokenizer = pretrain(recipe, args.minutes)
+    model, tokenizer = pretrain(recipe, args.minutes, args.resume)
     seconds = time.monotonic() - started
     args.output.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(args.output)

@@ -66,12 +66,12 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     vocabulary: dict[str, int] = {}
     for token in (PAD, BOS, EOS, USER, ASSISTANT, THINK, END_THINK):
         vocabulary[token] = len(vocabulary)
-    merges = _merges()
+    merges: list = _merges()  # pairs, as tokenizers takes them
     for piece in (*sorted(ByteLevel.alphabet()), *(left + right for left, right in merges)):
         vocabulary.setdefault(piece, len(vocabulary))
     tokenizer = Qwen2Tokenizer(
         vocab=vocabulary,
-        merges=merges,  # type: ignore[arg-type]  # pairs, as tokenizers takes them
+        merges=merges,
         bos_token=BOS,
         eos_token=EOS,
         pad_token=PAD,
