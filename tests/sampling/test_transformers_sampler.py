@@ -91,6 +91,15 @@ def test_batching_does_not_change_a_response(model):
     assert alone[0] == whole[2]
 
 
+def test_decodes_with_another_attention_and_puts_the_models_own_back():
+    model = build("qwen2")
+    params = SamplingParams(16, seed=1)
+    plain = dict(TransformersSampler(model, Tokenizer()).sample(PROMPTS, 2, params))
+    other = dict(TransformersSampler(model, Tokenizer(), attn_implementation="eager").sample(PROMPTS, 2, params))
+    assert other == plain
+    assert model.config._attn_implementation == "sdpa"
+
+
 def test_seeds_and_samples_differ():
     sampler = TransformersSampler(build("qwen2"), Tokenizer())
     first = dict(sampler.sample(PROMPTS, 4, SamplingParams(20, seed=0)))

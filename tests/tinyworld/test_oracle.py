@@ -56,6 +56,13 @@ def test_distractors_are_redundant() -> None:
     assert labels("Bob has 9-2=7.", "Next, Gus has 7+3=10.", "Let me verify. 10-3=7.") == "err"
 
 
+def test_what_somebody_sold_or_paid_is_redundant() -> None:
+    question = QUESTION.replace("How many", "Gus paid 3 more than Bob. Ivy sold 4 coins. How many")
+    steps = ("Hmm, Ivy sold 4 coins.", "Bob has 9-2=7.", "Gus paid 3 more than Bob.", "So Gus paid 7+3=10.")
+    assert labels(*steps, question=question) == "rerr"
+    assert labels("Bob paid 9-2=7.", "Bob has 9-2=7.", question=question) == "re"
+
+
 def test_a_check_that_agrees_is_redundant_and_not_useful() -> None:
     steps = ("Bob has 9-2=7.", "Wait, let me double-check. 7+2=9, yes.")
     assert labels(*steps) == "er"

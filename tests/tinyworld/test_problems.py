@@ -72,6 +72,16 @@ def test_question_text_carries_all_facts() -> None:
         assert parsed.needed == set(problem.chain)
 
 
+def test_the_answer_never_depends_on_what_was_sold_or_paid() -> None:
+    verbs = set()
+    for problem in generate_problems("train", 300, seed=6):
+        by_name = {fact.name: fact for fact in problem.facts}
+        assert {by_name[name].verb for name in problem.chain} == {"has"}
+        assert {fact.verb for fact in problem.facts if fact.name not in problem.chain} <= {"sold", "paid"}
+        verbs |= {fact.verb for fact in problem.facts}
+    assert verbs == {"has", "sold", "paid"}
+
+
 @given(st.text())
 @settings(max_examples=100, deadline=None)
 def test_parsing_never_raises(text: str) -> None:

@@ -76,6 +76,7 @@ def test_every_needed_value_is_established_once_and_the_answer_is_right() -> Non
         text = reference_trace(problem, seed=5)
         steps = paragraph_steps(text)
         labels = label_steps(problem.question, text, steps)
+        # A slip is undecided and its correction essential, so each needed value is established exactly once.
         assert labels.count("essential") == problem.difficulty
         assert boxed_answer(text) == problem.solution
         final = text.split("</think>")[1]

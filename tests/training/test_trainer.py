@@ -38,6 +38,19 @@ def test_logs_what_a_person_follows(make_trainer):
     assert row["attnpo/gamma"] < 1
 
 
+def test_metrics_reach_tensorboard(make_trainer, tmp_path, monkeypatch):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "events"))
+    trainer = make_trainer(report_to="tensorboard")
+    trainer.train()
+    events = EventAccumulator(str(tmp_path / "events")).Reload()
+    row = last_log(trainer)
+    for name in ("attnpo/accuracy", "attnpo/gamma", "attnpo/steps_attenuated"):
+        (value,) = events.Scalars(f"train/{name}")
+        assert value.value == pytest.approx(row[name])
+
+
 @pytest.mark.parametrize("method", ["rloo", "grpo", "tlmre", "attnpo_shuffled", "oracle", "oracle_reversed"])
 def test_every_method_trains(make_trainer, method):
     trainer = make_trainer(method=method)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from attnpo.tinyworld.problems import ParsedQuestion, parse_question
+from attnpo.tinyworld.problems import DISTRACTOR_VERBS, ParsedQuestion, parse_question
 
 Label = Literal["essential", "redundant", "undecided"]
 Verdict = Literal["confirms", "corrects", "detects", "misses", "false alarm"]
@@ -21,6 +21,7 @@ _CLAIM = re.compile(
     rf"\b([A-Z][a-z]+) has (?:{_NUMBER} ?[-+] ?{_NUMBER} ?= ?)?{_NUMBER}(?![0-9]| ?[-+=]| more\b| fewer\b)"
 )
 _RESTATED_FACT = re.compile(r"\b[A-Z][a-z]+ has [0-9]{1,9} (?:more|fewer) than [A-Z][a-z]+")
+_IRRELEVANT = re.compile(rf"\b[A-Z][a-z]+ (?:{'|'.join(DISTRACTOR_VERBS)}) [0-9]")
 _DENIAL = re.compile(r"\bnot [0-9]")
 _SUMMARY = re.compile(r"\s*(?:Therefore|Thus|Hence|Putting it all together)\b")
 _REMARK = re.compile(
@@ -69,7 +70,7 @@ def _checked_name(text: str, said: dict[str, int], order: list[str]) -> str | No
 
 def _read(question: ParsedQuestion, texts: Sequence[str]) -> list[tuple[Step, str | None]]:
     """Follow what the steps say about each name, step by step."""
-    truth, given = question.values, {fact.name for fact in question.facts if fact.base is None}
+    truth, given = question.values, {fact.name for fact in question.held if fact.base is None}
     derived = {name for name in question.needed if name in truth and name not in given}
     said: dict[str, int] = {}
     order: list[str] = []
@@ -77,7 +78,7 @@ def _read(question: ParsedQuestion, texts: Sequence[str]) -> list[tuple[Step, st
     for text in texts:
         claims = _claims(text)
         derives = bool(claims) and any(match[2] for match in _CLAIM.finditer(text))
-        checked = None if derives else _checked_name(text, said, order)
+        checked = None if derives or _IRRELEVANT.search(text) else _checked_name(text, said, order)
         before = dict(said)
         for name, value in claims:
             said[name] = value
@@ -103,7 +104,13 @@ def _read(question: ParsedQuestion, texts: Sequence[str]) -> list[tuple[Step, st
             label = "essential"
         elif spoils or verdict in ("detects", "false alarm") or not question.facts or _SUMMARY.match(text):
             label = "undecided"
-        elif claims or checked is not None or _RESTATED_FACT.search(text) or _REMARK.search(text):
+        elif (
+            claims
+            or checked is not None
+            or _RESTATED_FACT.search(text)
+            or _IRRELEVANT.search(text)
+            or _REMARK.search(text)
+        ):
             label = "redundant"
         else:
             label = "undecided"
@@ -123,7 +130,7 @@ def label_steps(question: str, response: str, steps: Sequence[tuple[int, int]]) 
     - *essential*: the first step that states the right value of a name the answer depends on and whose value
       the question does not give; also a later step that restores such a value after a wrong one was stated.
     - *redundant*: states only what was known (given facts, values already right, names the answer does not
-      depend on), or checks a value and leaves it as it was.
+      depend on), works out what somebody sold or paid, or checks a value and leaves it as it was.
     - *undecided*: states a wrong value; denies a value without mending it, or denies a right one; a summary
       ("Therefore", "Thus", "Hence", "Putting it all together") of values already right; or says nothing that
       the oracle can read. Every step is undecided if the question holds no fact that can be read.

@@ -30,9 +30,9 @@ class Recipe:
     steps: int = 4000
     batch: int = 16
     muon_lr: float = 0.02
-    adamw_lr: float = 5e-3
+    adamw_lr: float = 3e-3
     warmup_steps: int = 30
-    curriculum: tuple[tuple[float, int], ...] = ((0.0, 1), (0.15, 2), (0.3, 3), (0.45, 5))
+    curriculum: tuple[tuple[float, int], ...] = ((0.0, 2), (0.2, 5))
     """From which share of the run on which largest difficulty is seen."""
     seed: int = 0
 
@@ -190,9 +190,10 @@ def main() -> None:
     model.save_pretrained(args.output)
     tokenizer.save_pretrained(args.output)
     result = survey(model, tokenizer, generate_problems("heldout", args.problems, seed=0))
-    command = f"python -m attnpo.tinyworld.pretrain --output {args.output} --seed {args.seed} " + (
-        f"--minutes {args.minutes:g}" if args.minutes else f"--steps {args.steps}"
-    )
+    command = f"python -m attnpo.tinyworld.pretrain --output {args.output} --seed {args.seed} --batch {args.batch} "
+    command += f"--minutes {args.minutes:g}" if args.minutes else f"--steps {args.steps}"
+    if args.resume is not None:
+        command += f" --resume {args.resume}"
     card = model_card(command, recipe, seconds, result, sum(p.numel() for p in model.parameters()))
     (args.output / "README.md").write_text(card, encoding="utf-8")
     print(result.table())

@@ -17,6 +17,9 @@ Split = Literal["train", "heldout"]
 NAMES = ("Ann", "Bob", "Cal", "Dan", "Eve", "Gus", "Ivy", "Kim", "Leo", "Mia", "Pam", "Tom")
 UNITS = ("coins", "apples", "books", "cards", "shells", "stamps")
 
+DISTRACTOR_VERBS = ("sold", "paid")
+"""What distractor facts say that somebody did; facts that an answer can depend on say `has`."""
+
 DIFFICULTIES = (1, 2, 3, 4, 5)
 START_VALUES = (2, 15)
 """Smallest and largest value a chain starts from (inclusive)."""
@@ -30,18 +33,19 @@ HELDOUT_SHARE = 1 / 8
 
 @dataclass(frozen=True)
 class Fact:
-    """`name` has `amount`, or `amount` more (negative: fewer) than `base` has."""
+    """`name` has (sold, paid) `amount`, or `amount` more (negative: fewer) than `base` has."""
 
     name: str
     base: str | None
     amount: int
+    verb: str = "has"
 
     def text(self, unit: str) -> str:
         """The sentence that states the fact in a question."""
         if self.base is None:
-            return f"{self.name} has {self.amount} {unit}."
+            return f"{self.name} {self.verb} {self.amount} {unit}."
         direction = "more" if self.amount > 0 else "fewer"
-        return f"{self.name} has {abs(self.amount)} {direction} than {self.base}."
+        return f"{self.name} {self.verb} {abs(self.amount)} {direction} than {self.base}."
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Problem:
 
     @property
     def values(self) -> dict[str, int]:
-        """What everybody in the problem has."""
+        """What everybody in the problem has, sold or paid."""
         return resolve(self.facts)
 
     @property
@@ -75,14 +79,19 @@ class ParsedQuestion:
     target: str | None
 
     @property
+    def held(self) -> tuple[Fact, ...]:
+        """The facts about what somebody has; the others are distractors."""
+        return tuple(fact for fact in self.facts if fact.verb == "has")
+
+    @property
     def values(self) -> dict[str, int]:
         """What everybody has whose value the facts determine."""
-        return resolve(self.facts)
+        return resolve(self.held)
 
     @property
     def needed(self) -> frozenset[str]:
         """The names that the answer depends on (empty without a target)."""
-        return frozenset(dependencies(self.facts, self.target)) if self.target else frozenset()
+        return frozenset(dependencies(self.held, self.target)) if self.target else frozenset()
 
 
 def resolve(facts: Sequence[Fact]) -> dict[str, int]:
@@ -114,16 +123,19 @@ def dependencies(facts: Sequence[Fact], target: str) -> tuple[str, ...]:
     return tuple(reversed(chain))
 
 
-_FACT = re.compile(r"\b([A-Z][a-z]+) has ([0-9]{1,9})(?: (more|fewer) than ([A-Z][a-z]+)| (?!more\b|fewer\b)[a-z]+)\.")
+_FACT = re.compile(
+    rf"\b([A-Z][a-z]+) (has|{'|'.join(DISTRACTOR_VERBS)}) ([0-9]{{1,9}})"
+    r"(?: (more|fewer) than ([A-Z][a-z]+)| (?!more\b|fewer\b)[a-z]+)\."
+)
 _TARGET = re.compile(r"\bHow many [a-z]+ does ([A-Z][a-z]+) have\?")
 
 
 def parse_question(question: str) -> ParsedQuestion:
     """Read the facts and the name asked about off a question's text; never raises."""
     facts = []
-    for name, amount, direction, base in _FACT.findall(question):
+    for name, verb, amount, direction, base in _FACT.findall(question):
         sign = -1 if direction == "fewer" else 1
-        facts.append(Fact(name, base or None, sign * int(amount)))
+        facts.append(Fact(name, base or None, sign * int(amount), verb))
     target = _TARGET.search(question)
     return ParsedQuestion(tuple(facts), target.group(1) if target else None)
 
@@ -133,7 +145,7 @@ def canonical(facts: Sequence[Fact], target: str) -> str:
     index: dict[str, int] = {}
     for fact in facts:
         index.setdefault(fact.name, len(index))
-    rows = [f"{index[f.name]}:{'' if f.base is None else index[f.base]}:{f.amount}" for f in facts]
+    rows = [f"{index[f.name]}{f.verb[0]}:{'' if f.base is None else index[f.base]}:{f.amount}" for f in facts]
     return ";".join(rows) + f"?{index[target]}"
 
 
@@ -165,11 +177,15 @@ def _draw(rng: random.Random, difficulty: int) -> tuple[tuple[Fact, ...], str, s
         values[name] = values[previous] + amount
     for name in others:
         if rng.random() < 0.35:
-            facts.insert(rng.randint(0, len(facts)), Fact(name, None, rng.randint(*START_VALUES)))
+            facts.insert(
+                rng.randint(0, len(facts)), Fact(name, None, rng.randint(*START_VALUES), rng.choice(DISTRACTOR_VERBS))
+            )
         else:
             base = rng.choice(chain)
             after = next(i for i, fact in enumerate(facts) if fact.name == base) + 1
-            facts.insert(rng.randint(after, len(facts)), Fact(name, base, _step(rng, values[base])))
+            facts.insert(
+                rng.randint(after, len(facts)), Fact(name, base, _step(rng, values[base]), rng.choice(DISTRACTOR_VERBS))
+            )
     return tuple(facts), chain[-1], unit
 
 

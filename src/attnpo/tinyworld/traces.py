@@ -23,7 +23,7 @@ class TraceStyle:
     """Probabilities with which a reference trace takes its detours."""
 
     slip: float = 0.13
-    miscount: float = 0.35
+    miscount: float = 1.0
     """Share of the slips that miscalculate; the others look in the wrong place."""
     check: float = 0.45
     check_again: float = 0.2
@@ -74,7 +74,7 @@ class _Writer:
         return self.rng.choice(FILLERS) + " " if self.rng.random() < self.style.filler else ""
 
     def given(self, fact: Fact) -> None:
-        body = f"{self.fill()}{fact.name} has {fact.amount} {self.problem.unit}."
+        body = f"{self.fill()}{fact.name} {fact.verb} {fact.amount} {self.problem.unit}."
         self.say(body, essential=False)
 
     def restate(self, fact: Fact) -> None:
@@ -90,10 +90,10 @@ class _Writer:
         )
         self.say(body, essential=False)
 
-    def derive(self, name: str, before: int, amount: int, result: int, *, essential: bool) -> None:
+    def derive(self, name: str, before: int, amount: int, result: int, *, essential: bool, verb: str = "has") -> None:
         """Work a value out; `essential` only chooses the opener."""
         sign = "+" if amount > 0 else "-"
-        body = f"{self.fill()}{name} has {before}{sign}{abs(amount)}={result}."
+        body = f"{self.fill()}{name} {verb} {before}{sign}{abs(amount)}={result}."
         self.say(body, essential=essential)
 
     def check(self, fact: Fact, before: int, result: int) -> bool:
@@ -152,7 +152,7 @@ def think_steps(problem: Problem, rng: random.Random, style: TraceStyle | None =
         start, amount, result = before, fact.amount, right
         if needed and rng.random() < style.slip:
             start, amount, result = writer.slip(fact, before)
-        writer.derive(fact.name, start, amount, result, essential=needed)
+        writer.derive(fact.name, start, amount, result, essential=needed, verb=fact.verb)
         if result != right:
             writer.check(fact, before, result)
         chance = style.check if needed else style.check / 3

@@ -95,6 +95,9 @@ class AttnPOConfig(GRPOConfig):
             "responses reproducible by seed and step) instead of model.generate. Not with vLLM or ZeRO-3/FSDP."
         },
     )
+    sampler_attn_implementation: str | None = field(
+        default=None, metadata={"help": "With group_sampler: attention to sample with; the model's own if absent."}
+    )
     answer_chunk: int = field(
         default=64, metadata={"help": "Answer tokens whose attention rows are held at once; bounds extra memory."}
     )

@@ -154,7 +154,9 @@ class StepCreditTrainer(GRPOTrainer):
         ) as model:
             was_training = model.training
             model.eval()
-            responses = TransformersSampler(model, self._tokenizer).decode(prompts, streams, params)
+            attention = self.args.sampler_attn_implementation
+            sampler = TransformersSampler(model, self._tokenizer, attn_implementation=attention)
+            responses = sampler.decode(prompts, streams, params)
             model.train(was_training)
         return [response.ids for response in responses], None
 
