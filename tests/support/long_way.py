@@ -24,7 +24,7 @@ def long_way_loss(
     method: str = "attnpo",
     alpha_len: float = 0.2,
 ) -> torch.Tensor:
-    """Token-mean policy-gradient loss of one on-policy step; schedule finished (T = 0)."""
+    """Token-mean policy-gradient loss of one on-policy step; schedule over."""
     groups: dict[str, list[Rollout]] = defaultdict(list)
     for rollout in rollouts:
         groups[rollout.problem_id].append(rollout)

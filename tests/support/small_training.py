@@ -18,7 +18,7 @@ def config(output_dir: Path | str, **settings: Any) -> AttnPOConfig:
         "gradient_accumulation_steps": 2,
         "max_completion_length": 192,
         "max_steps": 1,
-        "schedule_steps": 0,
+        "difficulty_schedule": False,
         "learning_rate": 1e-3,
         "group_sampler": True,
         "use_cpu": True,

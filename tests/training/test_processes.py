@@ -25,7 +25,7 @@ FLAGS = {
     "num_generations": 4,
     "gradient_accumulation_steps": 1,
     "max_completion_length": 64,
-    "schedule_steps": 0,
+    "difficulty_schedule": False,
     "learning_rate": 1e-3,
     "group_sampler": True,
     "use_cpu": True,
