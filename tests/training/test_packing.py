@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnpo.training.packing import pack_micro_batches, trim_padding
+from attnpo.training.packing import pack_micro_batches, rows_with_signal, trim_padding
 
 rows = st.tuples(st.integers(1, 5), st.integers(1, 9), st.sampled_from([0.0, 0.0, 1.0, -0.5]))
 
@@ -29,20 +29,22 @@ def split(whole: dict, parts: int) -> list[dict]:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.integers(1, 4), st.integers(1, 4), st.booleans(), st.booleans(), st.data())
-def test_packing_keeps_every_row_with_a_signal_once(parts, size, drop_zero, token_advantages, data):
+@given(st.integers(1, 4), st.integers(1, 4), st.none() | st.integers(0, 3), st.booleans(), st.data())
+def test_packing_keeps_every_row_with_a_signal_once(parts, size, more, token_advantages, data):
     content = data.draw(st.lists(rows, min_size=parts * size, max_size=parts * size))
-    packed = pack_micro_batches(split(batch(content, token_advantages), parts), drop_zero)
+    batches = split(batch(content, token_advantages), parts)
+    assert rows_with_signal(batches) == sum(advantage != 0 for *_, advantage in content)
+    packed = pack_micro_batches(batches, None if more is None else rows_with_signal(batches) + more)
     ids = [int(i) for part in packed for i in part["completion_ids"][:, 0]]
     assert len(packed) == parts
     assert all(1 <= part["completion_ids"].size(0) <= size for part in packed)
     assert len(set(ids)) == len(ids)
     signal = {i for i, (_, _, advantage) in enumerate(content) if advantage != 0}
     assert signal <= set(ids)
-    if not drop_zero:
+    if more is None:
         assert len(ids) == len(content)
-    else:
-        assert len(ids) == max(parts, len(signal))
+    else:  # never fewer than one a micro-batch, never more than there are
+        assert len(ids) == min(len(content), max(parts, len(signal) + more))
     lengths = [content[i][0] + content[i][1] for i in ids]
     assert lengths == sorted(lengths, reverse=True)
     for part in packed:  # all tensors of a row move together

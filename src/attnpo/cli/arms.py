@@ -136,7 +136,7 @@ def training_arm(
     Args:
         name: the arm's name; the method unless `settings` names another.
         folder: where its files go.
-        max_steps: optimizer steps; also T of the schedule (Eq. 8).
+        max_steps: optimizer steps; a quarter of them is T of the schedule (Eq. 8).
         seed: seed of the training run.
         num_eval: held-out problems to measure on.
         heads: head set to train with and to annotate traces with.
@@ -148,7 +148,7 @@ def training_arm(
         "method": name,
         "output_dir": folder,
         "max_steps": max_steps,
-        "schedule_steps": max_steps,
+        "schedule_steps": max_steps // 4,
         "seed": seed,
         "problems_seed": seed,
         "resume_from_checkpoint": True,

@@ -47,13 +47,19 @@ def trim_padding(inputs: dict[str, Any]) -> dict[str, Any]:
     return trimmed
 
 
-def pack_micro_batches(batches: Sequence[dict[str, Any]], drop_zero: bool) -> list[dict[str, Any]]:
+def rows_with_signal(batches: Sequence[dict[str, Any]]) -> int:
+    """Return how many rows of the micro-batches have an advantage other than zero."""
+    return sum(int(_has_signal(batch["advantages"]).sum()) for batch in batches)
+
+
+def pack_micro_batches(batches: Sequence[dict[str, Any]], keep: int | None = None) -> list[dict[str, Any]]:
     """Deal the rows of one optimizer step out anew: longest first, every micro-batch of equal count and like lengths.
 
     Args:
         batches: the micro-batches of one optimizer step, as TRL split them.
-        drop_zero: leave out rows whose advantage is zero. Only exact where nothing but the advantage carries a gradient
-            (no KL term, entropy bonus or router loss). One row a micro-batch is kept whatever its advantage.
+        keep: how many rows to keep, those of zero advantage going first; None keeps all. Only exact where nothing but
+            the advantage carries a gradient (no KL term, entropy bonus or router loss), and only if it is at least
+            `rows_with_signal`. One row a micro-batch stays in any case.
 
     Returns:
         As many micro-batches as before, none with more rows than before.
@@ -63,18 +69,16 @@ def pack_micro_batches(batches: Sequence[dict[str, Any]], drop_zero: bool) -> li
     merged = {name: torch.cat([batch[name] for batch in batches]) for name in per_row}
     lengths_B = merged["prompt_mask"].sum(dim=1) + merged["completion_mask"].sum(dim=1)
     order_B = lengths_B.argsort(descending=True, stable=True)
-    if drop_zero:
-        signal_B = (
-            (merged["advantages"] != 0).flatten(1).any(dim=1)
-            if merged["advantages"].dim() > 1
-            else (merged["advantages"] != 0)
-        )
-        # Stable: rows with a signal first, in order of length; then as many others as there are empty micro-batches.
-        order_B = order_B[signal_B[order_B].int().argsort(descending=True, stable=True)]
-        keep = max(int(signal_B.sum()), len(batches))
-        order_B = order_B[:keep]
-        order_B = order_B[lengths_B[order_B].argsort(descending=True, stable=True)]
+    if keep is not None:
+        signal_B = _has_signal(merged["advantages"])
+        kept_B = signal_B[order_B].int().argsort(descending=True, stable=True)[: max(keep, len(batches))]
+        order_B = order_B[kept_B.sort().values]
     return [
         {**first, **{name: value[rows] for name, value in merged.items()}}
         for rows in order_B.tensor_split(len(batches))
     ]
+
+
+def _has_signal(advantages: torch.Tensor) -> torch.Tensor:
+    """(B,) bool: rows of (B,) or (B, T) advantages that are not all zero."""
+    return (advantages != 0).flatten(1).any(dim=1) if advantages.dim() > 1 else advantages != 0

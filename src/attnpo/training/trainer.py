@@ -24,12 +24,14 @@ from attnpo.errors import ConfigError, DataError
 from attnpo.labeling import Labeler, label_steps, load_labeler
 from attnpo.rollouts import Rollout, SegmentedResponse, StepFamily, write_rollouts
 from attnpo.segmentation import PhraseFamilies, Segmenter, build_strategy, phrase_counts
+from attnpo.training.callbacks import RolloutsFileCallback
 from attnpo.training.config import AttnPOConfig
 from attnpo.training.layout import ResponseLayout, lay_out
 from attnpo.training.meter import Meter
 from attnpo.training.trl_hooks import GatheredOutcome, GenerationRound, StepCreditTrainer
 from attnpo.verification import Verifier, build_verifier
 
+GAMMA_MINUS_ONE = "gamma_minus_one"
 PHRASE_FAMILIES: tuple[StepFamily, ...] = ("confused", "progression", "summary")
 
 
@@ -96,6 +98,8 @@ class AttnPOTrainer(StepCreditTrainer):
         )
         if self.credit_heads:
             check_readable(self.model, self.credit_heads)
+        if args.save_rollouts:
+            self.add_callback(RolloutsFileCallback(self.rollouts_path))
         strategy = build_strategy(args.segmentation, args.phrases_file, args.min_step_chars)
         self.segmenter = Segmenter(self._tokenizer, strategy)
 
@@ -169,6 +173,9 @@ class AttnPOTrainer(StepCreditTrainer):
         assert self._rollouts is not None
         steps_BK, device = layout.step_mask_BK, layout.step_mask_BK.device
         self.meter.add_values("steps_per_response", steps_BK.sum(dim=1))
+        num_owned = (steps_BK & (layout.step_lengths_BK > 0)).sum()
+        for name in ("steps_attenuated", "steps_protected", GAMMA_MINUS_ONE):
+            self.meter.add(name, torch.zeros_like(num_owned), num_owned)
         counts = [phrase_counts(rollout.response, self.phrases) for rollout in self._rollouts]
         for family in PHRASE_FAMILIES:
             total = torch.tensor(float(sum(count[family] for count in counts)), device=device)
@@ -233,11 +240,11 @@ class AttnPOTrainer(StepCreditTrainer):
         return token_advantages(advantages_B, gamma_BK, tensors["step_index"])
 
     def _log_credit(self, batch: StepBatch, gamma_BK: torch.Tensor) -> None:
+        # All steps were counted when the responses came in; rows left out here (zero advantage) would add nothing.
         counts = credit_counts(batch, gamma_BK)
-        self.meter.add("steps_attenuated", counts["attenuated"], counts["steps"])
-        self.meter.add("steps_protected", counts["protected"], counts["steps"])
-        self.meter.add("gamma", counts["gamma"], counts["steps"])
-        self.meter.add("step_score", (batch.scores_BK * batch.owned_BK).sum(), counts["steps"])
+        self.meter.add("steps_attenuated", counts["attenuated"], 0.0)
+        self.meter.add("steps_protected", counts["protected"], 0.0)
+        self.meter.add(GAMMA_MINUS_ONE, counts["gamma"] - counts["steps"], 0.0)
         if batch.labels_BK is not None:
             self.meter.add("credit_agreement", counts["agreeing"], counts["judged"])
 
@@ -258,7 +265,10 @@ class AttnPOTrainer(StepCreditTrainer):
 
     def flush_metrics(self) -> dict[str, float]:
         """Means over all processes since the last log line."""
-        return self.meter.flush(lambda totals: self.accelerator.reduce(totals, reduction="sum"))
+        means = self.meter.flush(lambda totals: self.accelerator.reduce(totals, reduction="sum"))
+        if GAMMA_MINUS_ONE in means:
+            means["gamma"] = 1.0 + means.pop(GAMMA_MINUS_ONE)
+        return means
 
 
 def check_training_data(dataset: Any, solution_column: str) -> None:

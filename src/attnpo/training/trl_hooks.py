@@ -29,7 +29,7 @@ from attnpo.attention import Head, read_step_scores
 from attnpo.errors import ConfigError
 from attnpo.sampling import SamplingParams, TransformersSampler
 from attnpo.training.config import AttnPOConfig
-from attnpo.training.packing import PREFIX, pack_micro_batches, trim_padding
+from attnpo.training.packing import PREFIX, pack_micro_batches, rows_with_signal, trim_padding
 
 
 @dataclass
@@ -299,8 +299,12 @@ class StepCreditTrainer(GRPOTrainer):
         if not (self.args.pack_micro_batches and self._one_update_a_batch()):
             return inputs
         # Nothing but the advantage may carry a gradient for a row of zero advantage to be worth nothing.
-        drop_zero = self.beta == 0.0 and not self._entropy_bonus_enabled and not self.aux_loss_enabled
-        self._buffered_inputs = pack_micro_batches(self._buffered_inputs, drop_zero)
+        keep = None
+        if self.beta == 0.0 and not self._entropy_bonus_enabled and not self.aux_loss_enabled:
+            # TRL gathers statistics row by row, so every process keeps as many rows as the one that needs most.
+            local = torch.tensor([rows_with_signal(self._buffered_inputs)], device=self.accelerator.device)
+            keep = int(gather(local).max())
+        self._buffered_inputs = pack_micro_batches(self._buffered_inputs, keep)
         return self._buffered_inputs[self._step % self.args.steps_per_generation]
 
     def _one_update_a_batch(self) -> bool:
