@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--output_dir", type=Path, default=Path("runs/study"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--arms", nargs="+", choices=sorted(ARMS), default=list(ARMS))
-    parser.add_argument("--max_steps", type=int, default=40)
+    parser.add_argument("--max_steps", type=int, default=32)
     parser.add_argument("--num_eval", type=int, default=1000)
     parser.add_argument("--num_probe", type=int, default=400)
     parser.add_argument("--jobs", type=int, default=2)

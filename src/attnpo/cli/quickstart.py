@@ -22,7 +22,7 @@ class QuickstartArguments:
     """How much of everything."""
 
     output_dir: str = field(default="runs/quickstart", metadata={"help": "Folder of all results and report.html."})
-    max_steps: int = field(default=40, metadata={"help": "Training steps of each method."})
+    max_steps: int = field(default=32, metadata={"help": "Training steps of each method."})
     num_probe: int = field(default=160, metadata={"help": "Problems that heads are looked for on, 8 responses each."})
     num_eval: int = field(default=500, metadata={"help": "Held-out problems that models are measured on."})
     num_traces: int = field(default=6, metadata={"help": "Problems whose traces the report shows."})
