@@ -10,6 +10,7 @@ from long_way import long_way_loss
 from transformers import AutoModelForCausalLM
 
 from attnpo.rollouts import read_rollouts
+from attnpo.sampling import SamplingParams, TransformersSampler
 from attnpo.tinyworld import checkpoint_path
 
 HEADS = [(2, 0), (1, 1)]
@@ -109,3 +110,41 @@ def test_several_updates_keep_the_sampling_policys_credit(make_trainer, model):
     assert first.keys() == second.keys()
     assert all(torch.equal(first[row], second[row]) for row in first)
     assert all(advantages.dim() == 1 for advantages in first.values())  # one a token: (B, T)
+
+
+class InProcessVLLM:
+    """Stands for vLLM's engine: samples like the trainer's own sampler, returns the tokens' log-probabilities too."""
+
+    def __init__(self, trainer):
+        self.trainer = trainer
+
+    def sync_weights(self):
+        pass
+
+    def generate(self, prompts, images, num_generations, profiler):
+        trainer = self.trainer
+        unique, streams = trainer._group_streams(prompts, num_generations)
+        params = SamplingParams(trainer.max_completion_length, seed=trainer.args.seed)
+        responses = TransformersSampler(trainer.model, trainer.processing_class).decode(unique, streams, params)
+        logprobs = []
+        for prompt, response in zip(prompts, responses, strict=True):
+            with torch.no_grad():
+                logits = trainer.model(input_ids=torch.tensor([list(prompt) + response.ids])).logits[0]
+            rows = logits[len(prompt) - 1 : -1].log_softmax(-1)
+            logprobs.append([[float(row[token])] for row, token in zip(rows, response.ids, strict=True)])
+        return prompts, [response.ids for response in responses], logprobs, None
+
+
+def test_scores_come_from_the_pass_that_corrects_for_vllm(make_trainer, model):
+    # With vLLM, TRL scores every response under the policy before the update: the scores are read in that pass.
+    start = copy.deepcopy(model.state_dict())
+    on_policy, _ = step_gradient(make_trainer, model)
+    model.load_state_dict(start)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    trainer = make_trainer(model=model, max_grad_norm=0.0, optimizers=sgd(model), group_sampler=False)
+    trainer.use_vllm, trainer._last_loaded_step = True, -1
+    trainer.vllm_generation = InProcessVLLM(trainer)
+    assert trainer.makes_sampling_policy_pass()
+    trainer.train()
+    with_vllm = {name: before[name] - p.detach() for name, p in model.named_parameters()}
+    assert relative_error(with_vllm, on_policy) < 1e-4

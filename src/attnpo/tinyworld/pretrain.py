@@ -133,8 +133,9 @@ def pretrain(
     return model.eval(), tokenizer
 
 
-def model_card(command: str, recipe: Recipe, seconds: float, result: Survey, parameters: int) -> str:
+def model_card(command: str, recipe: Recipe, seconds: float, result: Survey, parameters: int, by_clock: bool) -> str:
     """The checkpoint's README.md in the Hub's format."""
+    amount = "as many steps as fit into" if by_clock else f"{recipe.steps} steps,"
     stages = ", ".join(f"up to {hardest} from {share:.0%}" for share, hardest in recipe.curriculum)
     return f"""---
 library_name: transformers
@@ -152,7 +153,7 @@ Made by
 
     {command}
 
-seed {recipe.seed}, {recipe.steps} steps of {recipe.batch} traces, {seconds / 60:.1f} minutes on one CPU
+seed {recipe.seed}, {recipe.batch} traces a step, {amount} {seconds / 60:.1f} minutes on one CPU
 thread. Muon ({recipe.muon_lr}) on the hidden matrices, AdamW ({recipe.adamw_lr}) on the rest, bf16 autocast;
 harder problems join step by step: {stages}.
 
@@ -194,7 +195,7 @@ def main() -> None:
     command += f"--minutes {args.minutes:g}" if args.minutes else f"--steps {args.steps}"
     if args.resume is not None:
         command += f" --resume {args.resume}"
-    card = model_card(command, recipe, seconds, result, sum(p.numel() for p in model.parameters()))
+    card = model_card(command, recipe, seconds, result, sum(p.numel() for p in model.parameters()), bool(args.minutes))
     (args.output / "README.md").write_text(card, encoding="utf-8")
     print(result.table())
 

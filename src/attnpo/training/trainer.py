@@ -201,6 +201,7 @@ class AttnPOTrainer(StepCreditTrainer):
             ("accuracy", groups.correct_PG),
             ("response_length", groups.lengths_PG),
             ("reward", rewards_PG),
+            ("pass_rate", groups.pass_rate_P),
             ("all_correct_groups", groups.correct_PG.all(dim=1)),
             ("all_wrong_groups", ~groups.correct_PG.any(dim=1)),
         ):
