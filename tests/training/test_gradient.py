@@ -62,6 +62,7 @@ def test_credit_changes_the_gradient(make_trainer, model, tokenizer):
     [
         {"pack_micro_batches": False},
         {"answer_chunk": 1},
+        {"pad_to_multiple_of": 16},
         {"per_device_train_batch_size": 16, "gradient_accumulation_steps": 1},
         {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4},
         {"gradient_checkpointing": True},

@@ -31,6 +31,19 @@ from attnpo.training.meter import Meter
 from attnpo.training.trl_hooks import GatheredOutcome, GenerationRound, StepCreditTrainer
 from attnpo.verification import Verifier, build_verifier
 
+PAPER = {
+    "title": "ATTNPO: Attention-Guided Process Supervision for Efficient Reasoning",
+    "id": "2602.09953",
+    "citation": """@article{nie2026attnpo,
+  title         = {ATTNPO: Attention-Guided Process Supervision for Efficient Reasoning},
+  author        = {Shuaiyi Nie and Siyu Ding and Wenyuan Zhang and Linhao Yu and Tianmeng Yang and Yao Chen and
+                   Weichong Yin and Yu Sun and Hua Wu and Tingwen Liu},
+  year          = {2026},
+  eprint        = {2602.09953},
+  archivePrefix = {arXiv},
+  primaryClass  = {cs.CL},
+}""",
+}
 GAMMA_MINUS_ONE = "gamma_minus_one"
 PHRASE_FAMILIES: tuple[StepFamily, ...] = ("confused", "progression", "summary")
 
@@ -61,6 +74,7 @@ class AttnPOTrainer(StepCreditTrainer):
 
     _tag_names: ClassVar[list[str]] = ["trl", "grpo", "attnpo"]
     _name = "AttnPO"
+    _paper: ClassVar[dict[str, str]] = PAPER
 
     def __init__(
         self,
@@ -78,6 +92,8 @@ class AttnPOTrainer(StepCreditTrainer):
         args = args if args is not None else AttnPOConfig("attnpo-output")
         check_training_data(train_dataset, args.solution_column)
         self.credit = build_method(args.method, args.credit_settings())
+        if args.method != "attnpo":  # the model card names the paper of the method that was used, where it is this one
+            self._name, self._paper = args.method, {}
         self.head_set = self._resolve_heads(model, heads if heads is not None else args.heads, args)
         self.credit_heads = self.head_set.heads if self.head_set is not None else ()
         self.labeler = labeler or (load_labeler(args.step_labeler) if args.step_labeler else None)
