@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from attnpo.collecting import collect_rollouts, read_groups
 from attnpo.datasets import ProblemRow
-from attnpo.rollouts import SegmentedResponse, Step
+from attnpo.rollouts import Rollout, SegmentedResponse, Step
 from attnpo.sampling import SampledResponse, SamplingParams
 
 CLOSE = "</think>"
@@ -96,6 +98,22 @@ def toy_problems(n: int) -> list[ProblemRow]:
     return [ProblemRow(f"p{i}", f"{levels[i % 2]} {i}", str(i), levels[i % 2]) for i in range(n)]
 
 
+def toy_rollouts(folder: Path, problems: int, samples: int) -> list[Rollout]:
+    chosen = toy_problems(problems)
+    collected = collect_rollouts(
+        folder / "toy_rollouts.jsonl",
+        chosen,
+        tokenizer=ToyTokenizer(),
+        sampler=ToySampler(),
+        segmenter=toy_segmenter,
+        verifier=ToyVerifier(),
+        samples=samples,
+        params=SamplingParams(200),
+        settings={},
+    )
+    return read_groups(collected.path, chosen)
+
+
 @pytest.fixture
 def toy() -> SimpleNamespace:
     return SimpleNamespace(
@@ -106,4 +124,5 @@ def toy() -> SimpleNamespace:
         Sampler=ToySampler,
         Interrupted=Interrupted,
         problems=toy_problems,
+        rollouts=toy_rollouts,
     )

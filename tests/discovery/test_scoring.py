@@ -6,9 +6,8 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from attnpo.attention import score_steps
-from attnpo.collecting import collect_rollouts, model_fingerprint, read_groups
+from attnpo.collecting import model_fingerprint
 from attnpo.discovery.random_model import random_copy
-from attnpo.sampling import SamplingParams
 
 
 @pytest.fixture(scope="module")
@@ -29,19 +28,7 @@ def model():
 
 @pytest.fixture
 def rollouts(toy, tmp_path):
-    problems = toy.problems(4)
-    collected = collect_rollouts(
-        tmp_path / "r.jsonl",
-        problems,
-        tokenizer=toy.tokenizer,
-        sampler=toy.Sampler(),
-        segmenter=toy.segmenter,
-        verifier=toy.verifier,
-        samples=2,
-        params=SamplingParams(80),
-        settings={},
-    )
-    return read_groups(collected.path, problems)
+    return toy.rollouts(tmp_path, problems=4, samples=2)
 
 
 def brute_force(model, rollout):

@@ -7,9 +7,7 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from attnpo.attention import Head, score_steps
-from attnpo.collecting import collect_rollouts, read_groups
 from attnpo.evaluation.annotation import annotate
-from attnpo.sampling import SamplingParams
 
 
 @pytest.fixture
@@ -20,19 +18,7 @@ def model():
 
 
 def test_gamma_by_hand(toy, tmp_path, model):
-    problems = toy.problems(6)
-    collected = collect_rollouts(
-        tmp_path / "r.jsonl",
-        problems,
-        tokenizer=toy.tokenizer,
-        sampler=toy.Sampler(),
-        segmenter=toy.segmenter,
-        verifier=toy.verifier,
-        samples=4,
-        params=SamplingParams(200),
-        settings={},
-    )
-    rollouts = read_groups(collected.path, problems)
+    rollouts = toy.rollouts(tmp_path, problems=6, samples=4)
     heads = [Head(1, 0), Head(0, 3)]
     annotated = annotate(model, toy.tokenizer, rollouts, heads)
     scores = score_steps(model, toy.tokenizer, rollouts, heads)
@@ -58,18 +44,7 @@ def test_gamma_by_hand(toy, tmp_path, model):
 
 
 def test_a_response_alone_has_no_advantage(toy, tmp_path, model):
-    problems = toy.problems(2)
-    collected = collect_rollouts(
-        tmp_path / "r.jsonl",
-        problems,
-        tokenizer=toy.tokenizer,
-        sampler=toy.Sampler(),
-        segmenter=toy.segmenter,
-        verifier=toy.verifier,
-        samples=1,
-        params=SamplingParams(200),
-        settings={},
-    )
-    for rollout in annotate(model, toy.tokenizer, read_groups(collected.path, problems), [Head(0, 0)]):
+    rollouts = toy.rollouts(tmp_path, problems=2, samples=1)
+    for rollout in annotate(model, toy.tokenizer, rollouts, [Head(0, 0)]):
         assert rollout.advantage == 0.0
         assert all(step.gamma == 1.0 for step in rollout.steps)
