@@ -74,7 +74,7 @@ class AttnPOTrainer(StepCreditTrainer):
 
     _tag_names: ClassVar[list[str]] = ["trl", "grpo", "attnpo"]
     _name = "AttnPO"
-    _paper: ClassVar[dict[str, str]] = PAPER
+    _paper: dict[str, str] = PAPER
 
     def __init__(
         self,
