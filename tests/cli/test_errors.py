@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-import torch
 from transformers import MambaConfig, MambaForCausalLM
 
 from attnpo.attention import HeadSet, config_fingerprint
@@ -223,8 +222,7 @@ def test_inspect_without_scores_or_heads(capsys, tmp_path):
 
 
 def test_responses_without_a_closed_think_part_are_incorrect_not_fatal(tmp_path):
-    # A fresh model never closes its think part: training goes on, nothing is credited.
-    torch.manual_seed(0)
+    # 16 tokens are too few to close the think part: training goes on, nothing is credited.
     settings = {**SMALL, "model": "tinyworld", "data": "tinyworld", "num_problems": 4, "heads": "2.0"}
     main(["train", *flags(**settings, output_dir=tmp_path / "out", logging_steps=1, group_sampler=True)])
     row = json.loads((tmp_path / "out" / "log.jsonl").read_text().splitlines()[0])
