@@ -154,6 +154,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    if arguments.pairs < 2:
+        parser.error("--pairs: a median with quartiles needs at least 2")
     results = {name: measure(name, arguments.heads, arguments.pairs, arguments.threads) for name in arguments.presets}
     for name, result in results.items():
         print(f"\n{name}")

@@ -14,26 +14,15 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from small_training import SETTINGS
 
 FLAGS = {
+    **SETTINGS,
     "model": "tinyworld",
     "data": "tinyworld",
     "num_problems": 64,
-    "heads": "2.0,1.1",
-    "segmentation": "paragraphs",
-    "verifier": "exact",
-    "num_generations": 4,
     "gradient_accumulation_steps": 1,
     "max_completion_length": 64,
-    "difficulty_schedule": False,
-    "learning_rate": 1e-3,
-    "group_sampler": True,
-    "use_cpu": True,
-    "bf16": False,
-    "gradient_checkpointing": False,
-    "report_to": "none",
-    "logging_steps": 1,
-    "disable_tqdm": True,
     "step_labeler": "attnpo.tinyworld:label_steps",
 }
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
