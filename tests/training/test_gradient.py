@@ -124,9 +124,10 @@ class InProcessVLLM:
 
     def generate(self, prompts, images, num_generations, profiler):
         trainer = self.trainer
-        unique, streams = trainer._group_streams(prompts, num_generations)
+        groups = trainer._group_ids(len(prompts), num_generations)
         params = SamplingParams(trainer.max_completion_length, seed=trainer.args.seed)
-        responses = TransformersSampler(trainer.model, trainer.processing_class).decode(unique, streams, params)
+        streams = [[(group, i % num_generations)] for i, group in enumerate(groups)]
+        responses = TransformersSampler(trainer.model, trainer.processing_class).decode(prompts, streams, params)
         logprobs = []
         for prompt, response in zip(prompts, responses, strict=True):
             with torch.no_grad():

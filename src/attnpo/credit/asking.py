@@ -15,10 +15,12 @@ class Ask:
     Attributes:
         prompt: what stands in place of the data set's prompt.
         target_length: requested response length n* in tokens, where the method requests one.
+        opening: text behind the generation prompt; part of the prompt, so nothing trains it.
     """
 
     prompt: Prompt
     target_length: int | None = None
+    opening: str = ""
 
 
 def extend_question(prompt: Prompt, suffix: str) -> Prompt:

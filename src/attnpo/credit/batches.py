@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from torch import Tensor
@@ -37,8 +38,11 @@ class GroupBatch:
         answered_PG: (P, G) bool, True where a final answer follows the think part; where unknown, `finished_PG`
             stands in.
         repetitive_PG: (P, G) bool, True where the response goes round in circles; only for methods that read it.
+        no_think_PG: (P, G) bool, True where the response answers without thinking (`credit.modes`); only for methods that
+            read it.
         target_lengths_P: (P,) integer, the lengths n* that the prompts asked for; only for methods that ask.
         group_ids_P: (P,) integer, number of each group within the run; seeds what a method draws for it.
+        facts: by name (P, G) float32, what the method noted of each response when it was sampled or probed.
     """
 
     correct_PG: Tensor
@@ -48,8 +52,10 @@ class GroupBatch:
     max_length: int | None = None
     answered_PG: Tensor | None = None
     repetitive_PG: Tensor | None = None
+    no_think_PG: Tensor | None = None
     target_lengths_P: Tensor | None = None
     group_ids_P: Tensor | None = None
+    facts: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def pass_rate_P(self) -> Tensor:
@@ -74,6 +80,9 @@ class StepBatch:
         progress_step: optimizer step t, counted from 0.
         row_ids_B: (B,) int64, unique per response of the run; seeds what a method draws for it.
         labels_BK: (B, K) integer, `UNDECIDED`, `ESSENTIAL` or `REDUNDANT`, where labels are known.
+        facts: by name (B, ...) float32, what the method noted of each response or of its group.
+        step_values: by name (B, K) float32, what it noted of each step; 0 where there is none.
+        token_values: by name (B, T) float32, what it noted of each response token; 0 on padding.
     """
 
     scores_BK: Tensor
@@ -88,6 +97,9 @@ class StepBatch:
     progress_step: int
     row_ids_B: Tensor
     labels_BK: Tensor | None = None
+    facts: Mapping[str, Tensor] = field(default_factory=dict)
+    step_values: Mapping[str, Tensor] = field(default_factory=dict)
+    token_values: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def owned_BK(self) -> Tensor:

@@ -2,8 +2,9 @@
 
 from attnpo.sampling.base import SampledResponse, Sampler, SampleRequest, SamplingParams
 from attnpo.sampling.continuous_sampler import ContinuousBatchingSampler
+from attnpo.sampling.decoding import Row
 from attnpo.sampling.engines import ENGINES, EngineSettings, build_sampler
-from attnpo.sampling.prompts import end_token_ids, render_prompt
+from attnpo.sampling.prompts import end_token_ids, opens_think, render_prompt
 from attnpo.sampling.server_sampler import ServerSampler
 from attnpo.sampling.transformers_sampler import TransformersSampler
 from attnpo.sampling.vllm_sampler import VLLMSampler
@@ -12,6 +13,7 @@ __all__ = [
     "ENGINES",
     "ContinuousBatchingSampler",
     "EngineSettings",
+    "Row",
     "SampledResponse",
     "Sampler",
     "SampleRequest",
@@ -21,5 +23,6 @@ __all__ = [
     "VLLMSampler",
     "build_sampler",
     "end_token_ids",
+    "opens_think",
     "render_prompt",
 ]

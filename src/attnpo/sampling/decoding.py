@@ -24,6 +24,7 @@ class Row:
         key: with `sample` and the seed, the response's stream of random numbers.
         sample: see `key`.
         drawn: the tokens drawn so far, kept here only while the row is out of the batch.
+        max_new_tokens: the row's own limit where it is below the batch's.
     """
 
     index: int
@@ -31,6 +32,7 @@ class Row:
     key: int
     sample: int
     drawn: list[int] = field(default_factory=list)
+    max_new_tokens: int | None = None
 
     @property
     def read_ids(self) -> tuple[int, ...]:
@@ -98,11 +100,14 @@ class DecodingBatch:
         cache.batch_select_indices(text_of_row)
         places = torch.tensor([self._place(row) for row in ordered], device=self._device)
         lengths = torch.tensor([len(row.drawn) for row in ordered], device=self._device)
+        most = self._params.max_new_tokens
+        limits = torch.tensor([min(row.max_new_tokens or most, most) for row in ordered], device=self._device)
         logits, mask, positions = logits[text_of_row], mask[text_of_row], positions[text_of_row, -1] + 1
         done = torch.zeros(len(ordered), dtype=torch.bool, device=self._device)
         if self._cache is None:
             self._cache, self._mask, self._logits = cache, mask, logits
             self._positions, self._places, self._lengths, self._done = positions, places, lengths, done
+            self._limits = limits
             self.takes_rows = takes_rows(cache)
         else:
             append_rows(self._cache, cache)
@@ -111,6 +116,7 @@ class DecodingBatch:
             self._positions = torch.cat([self._positions, positions])
             self._places = torch.cat([self._places, places])
             self._lengths = torch.cat([self._lengths, lengths])
+            self._limits = torch.cat([self._limits, limits])
             self._done = torch.cat([self._done, done])
         self._rows += ordered
         self.running += len(ordered)
@@ -156,7 +162,7 @@ class DecodingBatch:
         self._tokens[self._places, step] = self._drawn
         self._lengths = self._lengths + running
         ended = torch.isin(drawn, self._end_ids) & running
-        over = ended | ((self._lengths >= self._params.max_new_tokens) & running)
+        over = ended | ((self._lengths >= self._limits) & running)
         slots = over.nonzero().squeeze(1).tolist()
         if not slots:
             return []
@@ -216,6 +222,7 @@ class DecodingBatch:
         self._cache.batch_select_indices(slots)
         self._mask, self._positions, self._logits = self._mask[slots], self._positions[slots], self._logits[slots]
         self._places, self._lengths, self._done = self._places[slots], self._lengths[slots], self._done[slots]
+        self._limits = self._limits[slots]
         if self._drawn is not None:
             self._drawn = self._drawn[slots]
         empty = self._mask.size(1) - int(self._mask.sum(1).max())

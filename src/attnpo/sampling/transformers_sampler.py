@@ -63,8 +63,12 @@ class TransformersSampler:
         self, requests: Sequence[SampleRequest], params: SamplingParams
     ) -> Iterator[tuple[int, SampledResponse]]:
         """Yield `(index of the request, its response)` in the order they end; see `Sampler.sample`."""
-        order = sorted(range(len(requests)), key=lambda i: (len(requests[i].prompt_ids), requests[i].key, i))
-        waiting = deque(Row(i, requests[i].prompt_ids, requests[i].key, requests[i].sample) for i in order)
+        rows = [Row(i, request.prompt_ids, request.key, request.sample) for i, request in enumerate(requests)]
+        yield from self.stream(rows, params)
+
+    def stream(self, rows: Sequence[Row], params: SamplingParams) -> Iterator[tuple[int, SampledResponse]]:
+        """Yield `(index of the row, what was drawn)` in the order rows end; rows may have limits of their own."""
+        waiting = deque(sorted(rows, key=lambda row: (len(row.read_ids), row.key, row.index)))
         if not waiting:
             return
         batch = DecodingBatch(self.model, self.tokenizer, params, min(self.rows, len(waiting)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,32 @@ class MethodStateCallback(TrainerCallback, ExportableState):
                 "it was made with, or start anew"
             )
         self.method.load_state_dict(saved["attributes"][self.method.name])
+
+
+class PreparationCallback(TrainerCallback):
+    """Lets a method measure the untrained policy before the first step of a run."""
+
+    def __init__(self, prepare: Callable[[], None]) -> None:
+        self.prepare = prepare
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Prepare, unless the run goes on from a checkpoint, which holds what was learnt."""
+        if state.global_step == 0:
+            self.prepare()
+
+
+def join_states(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return one method state from those of all processes: what is kept by name is united."""
+    joined: dict[str, Any] = {}
+    for state in states:
+        for name, value in state.items():
+            if isinstance(value, Mapping) and isinstance(joined.get(name), Mapping):
+                joined[name] = {**joined[name], **value}
+            else:
+                joined.setdefault(name, value)
+    return joined
 
 
 def keep_rows_before(path: Path, name: str, limit: int) -> None:

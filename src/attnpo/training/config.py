@@ -8,6 +8,7 @@ from typing import Any
 
 from trl import GRPOConfig
 
+from attnpo.attention import check_parallelism
 from attnpo.credit import METHODS, CreditSettings, Method, MethodSettings, build_method, method_class
 from attnpo.errors import ConfigError
 
@@ -141,11 +142,19 @@ class AttnPOConfig(GRPOConfig):
         default=False,
         metadata={
             "help": "Sample with attnpo's own loop (each prompt read once for its group, finished rows dropped, "
-            "responses reproducible by seed and step) instead of model.generate. Not with vLLM or ZeRO-3/FSDP."
+            "responses reproducible by seed and step) instead of model.generate. Not with vLLM. Under FSDP2 and ZeRO-3 "
+            "each process holds the whole parameters while it samples."
         },
     )
     sampler_attn_implementation: str | None = field(
         default=None, metadata={"help": "With group_sampler: attention to sample with; the model's own if absent."}
+    )
+    max_sampled_tokens: int | None = field(
+        default=None,
+        metadata={
+            "help": "End the run once this many tokens were sampled, probes of the method included; the learning rate "
+            "then goes by tokens. max_steps or num_train_epochs stay as bounds."
+        },
     )
     answer_chunk: int = field(
         default=64, metadata={"help": "Answer tokens whose attention rows are held at once; bounds extra memory."}
@@ -174,6 +183,7 @@ class AttnPOConfig(GRPOConfig):
             ConfigError: a setting is out of range or contradicts another one.
         """
         self.method_settings = _named_values(self.method_settings)
+        check_parallelism(parallelism=self.parallelism_config)
         super().__post_init__()
         method_class(self.method)
         if self.loss_type == "luspo" or self.importance_sampling_level == "sequence":
@@ -185,10 +195,26 @@ class AttnPOConfig(GRPOConfig):
             raise ConfigError("multi_objective_aggregation: only sum_then_normalize is supported")
         if self.group_sampler and (self.use_vllm or self.use_transformers_continuous_batching):
             raise ConfigError("group_sampler: cannot be combined with use_vllm or continuous batching; switch one off")
-        settings = self.build_credit().settings
+        if self.max_sampled_tokens is not None and self.max_sampled_tokens < 1:
+            raise ConfigError(f"max_sampled_tokens: {self.max_sampled_tokens} is below 1; leave it out for no budget")
+        method = self.build_credit()
+        if (method.draws_itself or method.probes or method.prepares) and not self.group_sampler:
+            raise ConfigError(
+                f"group_sampler: method '{self.method}' goes on from parts of responses, which needs group_sampler=true"
+            )
+        if method.needs_whole_groups and self.per_device_rows() % self.num_generations:
+            raise ConfigError(
+                f"num_generations: method '{self.method}' needs whole groups on each process; "
+                f"{self.per_device_rows()} responses a process are no multiple of {self.num_generations}"
+            )
+        settings = method.settings
         for flag, name in CREDIT_FLAGS.items():
             if getattr(self, flag) is None:
                 setattr(self, flag, getattr(settings, name, None))
+
+    def per_device_rows(self) -> int:
+        """Return how many responses a process samples at once."""
+        return self.per_device_train_batch_size * (self.steps_per_generation or self.gradient_accumulation_steps)
 
     def build_credit(self) -> Method:
         """Return the method, its settings validated: explicit ones go before a preset's, those before published ones.
@@ -206,6 +232,7 @@ class AttnPOConfig(GRPOConfig):
         method = build_method(self.method, {name: value for name, value in given.items() if name in known} | own)
         if self.max_completion_length is not None:
             method.check_limit(self.max_completion_length)
+        method.check_verifier(self.verifier)
         return method
 
     def credit_settings(self) -> MethodSettings:

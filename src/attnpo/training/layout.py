@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -63,3 +63,24 @@ def lay_out(
         answer_lengths_B=torch.tensor([r.answer_tokens[1] - r.answer_tokens[0] for r in responses], device=device),
         labels_BK=codes,
     )
+
+
+def lay_out_log_probs(places: Sequence[Mapping[int, float]], width: int, device: torch.device | str) -> torch.Tensor:
+    """Return (B, T) float32 log-probabilities of forced tokens, NaN where a token was drawn from the policy.
+
+    Args:
+        places: for each response, place of a token -> log-probability.
+        width: T, the padded response length.
+        device: where the tensor goes.
+    """
+    log_probs_BT = torch.full((len(places), width), float("nan"), device=device)
+    for row, known in enumerate(places):
+        for place, log_prob in known.items():
+            log_probs_BT[row, place] = log_prob
+    return log_probs_BT
+
+
+def lay_out_values(values: Sequence[Sequence[float]], width: int, device: torch.device | str) -> torch.Tensor:
+    """Return (B, width) float32: one number a step or a token, 0 where there is none."""
+    rows = [[*row, *[0.0] * (width - len(row))] for row in values]
+    return torch.tensor(rows, dtype=torch.float32, device=device)

@@ -14,6 +14,9 @@ import torch
 PREFIX = "attnpo_"
 """Prefix of the tensors that travel through TRL's shuffling and splitting beside its own."""
 
+SAMPLING_LOGPS = f"{PREFIX}sampling_logps"
+"""(B, T) log-probabilities that forced tokens were drawn with, NaN elsewhere."""
+
 COMPLETION_KEYS = (
     "completion_ids",
     "completion_mask",
@@ -25,8 +28,11 @@ COMPLETION_KEYS = (
     "tool_mask",
     f"{PREFIX}step_index",
     f"{PREFIX}answer_mask",
+    SAMPLING_LOGPS,
 )
 """Tensors whose second dimension, where they have one, is the padded response length T."""
+TOKEN_VALUE = "token/"
+"""How a method's own values of tokens are named among the tensors of a batch; those are (B, T) too."""
 
 
 def trim_padding(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -40,7 +46,8 @@ def trim_padding(inputs: dict[str, Any]) -> dict[str, Any]:
     trimmed = dict(inputs)
     for name in ("prompt_ids", "prompt_mask"):
         trimmed[name] = inputs[name][:, prompt_start:]
-    for name in COMPLETION_KEYS:
+    own = [name for name in inputs if name.startswith(PREFIX + TOKEN_VALUE)]
+    for name in (*COMPLETION_KEYS, *own):
         value = inputs.get(name)
         if value is not None and value.dim() > 1 and value.size(1) == full_width:
             trimmed[name] = value[:, :width]

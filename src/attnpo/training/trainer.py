@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from accelerate.utils import gather_object
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from attnpo.attention import HeadSet, check_readable, ensemble_scores, resolve_heads
@@ -15,18 +17,26 @@ from attnpo.credit import (
     ESSENTIAL,
     REDUNDANT,
     GroupBatch,
+    Policy,
+    Slots,
     StepBatch,
     credit_counts,
     is_repetitive,
 )
+from attnpo.credit.audit import audit_credit, audit_sums, audit_totals
+from attnpo.credit.modes import is_no_think
 from attnpo.errors import ConfigError, DataError
 from attnpo.labeling import Labeler, label_steps, load_labeler
 from attnpo.rollouts import Rollout, SegmentedResponse, StepFamily, write_rollouts
+from attnpo.sampling import SampledResponse
 from attnpo.segmentation import PhraseFamilies, Segmenter, build_strategy, phrase_counts
-from attnpo.training.callbacks import MethodStateCallback, RolloutsFileCallback
+from attnpo.training.callbacks import MethodStateCallback, PreparationCallback, RolloutsFileCallback, join_states
 from attnpo.training.config import AttnPOConfig
-from attnpo.training.layout import ResponseLayout, lay_out
+from attnpo.training.drawing import PolicyDraws, build_policy
+from attnpo.training.layout import ResponseLayout, lay_out, lay_out_values
 from attnpo.training.meter import Meter
+from attnpo.training.packing import TOKEN_VALUE
+from attnpo.training.sharding import check_layout
 from attnpo.training.trl_hooks import GatheredOutcome, GenerationRound, StepCreditTrainer
 from attnpo.verification import Verifier, build_verifier
 
@@ -44,6 +54,8 @@ PAPER = {
 }""",
 }
 GAMMA_MINUS_ONE = "gamma_minus_one"
+FACT, STEP_VALUE = "fact/", "value/"
+"""How a method's own facts and step values are named among the tensors of a batch."""
 PHRASE_FAMILIES: tuple[StepFamily, ...] = ("confused", "progression", "summary")
 
 
@@ -105,6 +117,8 @@ class AttnPOTrainer(StepCreditTrainer):
         self.meter = Meter()
         self._rollouts: list[Rollout] | None = None
         self._target_lengths: list[int | None] = []
+        self._method_facts: list[str] = []
+        self._openings: list[str] = []
         super().__init__(
             model=model,
             reward_funcs=[self.accuracy, *(reward_funcs or [])],
@@ -114,10 +128,13 @@ class AttnPOTrainer(StepCreditTrainer):
             processing_class=processing_class,
             **kwargs,
         )
+        check_layout(self.accelerator, self.model, args.group_sampler, args.ds3_gather_for_generation)
         if self.credit_heads:
             check_readable(self.model, self.credit_heads)
         if self.credit.keeps_state:
             self.add_callback(MethodStateCallback(self.credit))
+        if self.credit.prepares:
+            self.add_callback(PreparationCallback(self.prepare_method))
         if args.save_rollouts:
             self.add_callback(RolloutsFileCallback(self.rollouts_path))
         strategy = build_strategy(args.segmentation, args.phrases_file, args.min_step_chars)
@@ -160,9 +177,18 @@ class AttnPOTrainer(StepCreditTrainer):
         if self._rollouts is None:  # TRL's evaluation loop: no credit, texts as TRL decoded them
             texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
             return [float(ok) for ok in self.verifier.verify(texts, solutions)]
+        if not self.credit.probes:  # else they were verified before
+            self._verify(solutions)
+        return [float(bool(rollout.correct)) for rollout in self._rollouts]
+
+    def _verify(self, solutions: Sequence[str]) -> None:
+        assert self._rollouts is not None
         verdicts = self.verifier.verify([rollout.response for rollout in self._rollouts], solutions)
         self._rollouts = [replace(r, correct=ok) for r, ok in zip(self._rollouts, verdicts, strict=True)]
-        return [float(ok) for ok in verdicts]
+        if self.labeler is not None:
+            # All steps are counted here: rows of zero advantage may be packed away before credit is given.
+            for name, count in audit_totals(self._rollouts).items():
+                self.meter.add(f"audit/{name}", torch.zeros((), device=self.accelerator.device), float(count))
 
     def asked_rows(self, rows: list[dict[str, Any]], row_ids: Sequence[int]) -> list[dict[str, Any]]:
         """Ask what the method asks, and remember the requested lengths."""
@@ -172,19 +198,75 @@ class AttnPOTrainer(StepCreditTrainer):
             for row, row_id in zip(rows, row_ids, strict=True)
         ]
         self._target_lengths = [ask.target_length for ask in asks]
+        self._openings = [ask.opening for ask in asks]
         return [{**row, "prompt": ask.prompt} for row, ask in zip(rows, asks, strict=True)]
 
     def response_limit(self) -> int | None:
         """Return the method's limit on a response at this optimizer step."""
         return self.credit.response_limit(self.state.global_step)
 
+    def openings(self, prompts: Sequence[Any]) -> list[str]:
+        """Return what the method puts behind the generation prompt."""
+        if self._round is not None:
+            return self._openings
+        step = self.state.global_step
+        return [self.credit.ask(prompt, group_id=0, sample=0, progress_step=step).opening for prompt in prompts]
+
+    def draw_responses(self, round_: GenerationRound, draws: PolicyDraws) -> list[SampledResponse]:
+        """Draw what the method wants drawn."""
+        size = self.num_generations
+        slots = Slots(
+            prompt_ids=[tuple(ids) for ids in round_.prompt_ids],
+            solutions=[str(row[self.args.solution_column]) for row in round_.rows],
+            group_ids=list(draws.group_ids),
+            samples=[row_id % size for row_id in round_.row_ids],
+            max_new_tokens=draws.params.max_new_tokens,
+            progress_step=self.state.global_step,
+            keys=[problem_key(row) for row in round_.rows],
+        )
+        drawn = self.credit.sample(slots, self._policy(draws))
+        round_.facts.update({name: list(map(float, values)) for name, values in drawn.facts.items()})
+        self._method_facts = list(drawn.facts)
+        round_.sampling_log_probs = drawn.sampling_log_probs
+        return drawn.responses
+
+    def prepare_method(self) -> None:
+        """Let the method measure the untrained policy on the rows that training can reach."""
+        rows, rank, world = self._reachable_rows(), self.accelerator.process_index, self.accelerator.num_processes
+        own, numbers = rows[rank::world], range(rank, len(rows), world)
+        prompt_ids = [tuple(ids) for ids in self._tokenize_prompts([row["prompt"] for row in own])[0]] if own else []
+        self.model.train()
+        slots = Slots(
+            prompt_ids=prompt_ids,
+            solutions=[str(row[self.args.solution_column]) for row in own],
+            group_ids=list(numbers),
+            samples=[0] * len(own),
+            max_new_tokens=self.max_completion_length,
+            keys=[problem_key(row) for row in own],
+        )
+        with self.policy_draws(prompt_ids, numbers, extra=True) as draws:
+            self.credit.prepare(slots, self._policy(draws))
+        if world > 1:
+            self.credit.load_state_dict(join_states(gather_object([self.credit.state_dict()])))
+
+    def _reachable_rows(self) -> list[dict[str, Any]]:
+        """Distinct rows of the data set in training's order, as many as its steps can ask."""
+        prompts_a_step = self.args.generation_batch_size // self.num_generations
+        generations = self.state.max_steps * self.args.gradient_accumulation_steps
+        most = -(-generations // self.args.steps_per_generation) * prompts_a_step
+        indices = dict.fromkeys(iter(self._get_train_sampler()))
+        return [self.train_dataset[index] for index in islice(indices, most)]
+
+    def _policy(self, draws: PolicyDraws) -> Policy:
+        return build_policy(draws, self.segmenter, self.verifier.verify, self.args.per_device_train_batch_size)
+
     def on_responses(self, round_: GenerationRound, width: int) -> None:
         """Segment the sampled ids, label steps where the truth is known, and lay both out as tensors."""
         segmented = [self.segmenter(ids) for ids in round_.response_ids]
         self._rollouts = [
-            self._rollout(row, row_id, ids, response)
-            for row, row_id, ids, response in zip(
-                round_.rows, round_.row_ids, round_.response_ids, segmented, strict=True
+            self._rollout(row, row_id, ids, response, opening)
+            for row, row_id, ids, response, opening in zip(
+                round_.rows, round_.row_ids, round_.response_ids, segmented, self._openings, strict=True
             )
         ]
         device = self.accelerator.device
@@ -204,11 +286,37 @@ class AttnPOTrainer(StepCreditTrainer):
         round_.facts["answered"] = [int(r.answer_tokens[1] > r.answer_tokens[0]) for r in self._rollouts]
         if self.credit.needs_repetition:
             round_.facts["repetitive"] = [int(is_repetitive(ids)) for ids in round_.response_ids]
+        if self.credit.needs_modes:
+            round_.facts["no_think"] = [int(is_no_think(r.response)) for r in self._rollouts]
         if self.credit.asks_length:
             round_.facts["target_length"] = [int(length or 0) for length in self._target_lengths]
+        if self.credit.probes:
+            self._probe(round_, layout)
+        for name in self._method_facts:
+            fact_B = torch.tensor(round_.facts[name], dtype=torch.float32, device=device)
+            round_.tensors[f"{FACT}{name}"] = fact_B
         self._log_responses(layout)
 
-    def _rollout(self, row: dict[str, Any], row_id: int, ids: list[int], response: SegmentedResponse) -> Rollout:
+    def _probe(self, round_: GenerationRound, layout: ResponseLayout) -> None:
+        """Let the method find out more about the responses, which are verified before."""
+        assert self._rollouts is not None
+        self._verify([rollout.solution for rollout in self._rollouts])
+        prompt_ids = [tuple(ids) for ids in round_.prompt_ids]
+        groups = [row_id // self.num_generations for row_id in round_.row_ids]
+        with self.policy_draws(prompt_ids, groups, extra=True) as draws:
+            probed = self.credit.probe(self._rollouts, prompt_ids, self._policy(draws), self.state.global_step)
+        round_.facts.update({name: list(map(float, values)) for name, values in probed.facts.items()})
+        self._method_facts += [name for name in probed.facts if name not in self._method_facts]
+        num_steps, device = layout.step_mask_BK.size(1), self.accelerator.device
+        for name, values in probed.step_values.items():
+            round_.tensors[f"{STEP_VALUE}{name}"] = lay_out_values(values, num_steps, device)
+        width = layout.step_index_BT.size(1)
+        for name, values in probed.token_values.items():
+            round_.tensors[f"{TOKEN_VALUE}{name}"] = lay_out_values(values, width, device)
+
+    def _rollout(
+        self, row: dict[str, Any], row_id: int, ids: list[int], response: SegmentedResponse, opening: str
+    ) -> Rollout:
         size = self.num_generations
         rollout = Rollout(
             problem_id=str(row.get("problem_id", row_id // size)),
@@ -222,6 +330,7 @@ class AttnPOTrainer(StepCreditTrainer):
             answer_tokens=response.answer_tokens,
             difficulty=None if row.get("difficulty") is None else str(row["difficulty"]),
             extra={"train_step": self.state.global_step},
+            opening=opening,
         )
         return rollout if self.labeler is None else label_steps(self.labeler, rollout)
 
@@ -252,8 +361,10 @@ class AttnPOTrainer(StepCreditTrainer):
             max_length=self.max_completion_length,
             answered_PG=facts["answered"].bool(),
             repetitive_PG=facts["repetitive"].bool() if "repetitive" in facts else None,
-            target_lengths_P=facts["target_length"][:, 0] if "target_length" in facts else None,
+            no_think_PG=facts["no_think"].bool() if "no_think" in facts else None,
+            target_lengths_P=facts["target_length"][:, 0].long() if "target_length" in facts else None,
             group_ids_P=outcome.row_ids_B.reshape(-1, size)[:, 0] // size,
+            facts={name: facts[name].float() for name in self._method_facts},
         )
         self.credit.observe(groups)
         rewards_PG = self.credit.rewards(groups)
@@ -276,6 +387,10 @@ class AttnPOTrainer(StepCreditTrainer):
             "advantages": self.credit.advantages(rewards_PG, groups).reshape(-1),
             "correct": groups.correct_PG.reshape(-1),
             "pass_rate": pass_rate_B,
+            **{
+                f"{FACT}{name}": fact.flatten(0, 1)
+                for name, fact in self.credit.group_facts(rewards_PG, groups).items()
+            },
         }
 
     def step_advantages(
@@ -299,10 +414,18 @@ class AttnPOTrainer(StepCreditTrainer):
             progress_step=self.state.global_step,
             row_ids_B=tensors["row_ids"],
             labels_BK=tensors.get("labels"),
+            facts=named(tensors, FACT),
+            step_values=named(tensors, STEP_VALUE),
+            token_values=named(tensors, TOKEN_VALUE),
         )
         gamma_BK = self.credit.gamma(batch)
         self._log_credit(batch, gamma_BK)
-        return self.credit.spread(batch, gamma_BK, tensors["step_index"])
+        advantages_BT = self.credit.spread(batch, gamma_BK, tensors["step_index"])
+        if batch.labels_BK is not None:
+            audit = audit_credit(advantages_BT, tensors["step_index"], batch.labels_BK)
+            for name, total in audit_sums(audit, batch.correct_B).items():
+                self.meter.add(f"audit/{name}", total, 0.0)
+        return advantages_BT
 
     def _log_credit(self, batch: StepBatch, gamma_BK: torch.Tensor) -> None:
         # All steps were counted when the responses came in; rows left out here (zero advantage) would add nothing.
@@ -336,6 +459,11 @@ class AttnPOTrainer(StepCreditTrainer):
         return means | self.credit.metrics()
 
 
+def problem_key(row: Mapping[str, Any]) -> str:
+    """Return the name by which a problem is remembered: its `problem_id`, else its prompt."""
+    return str(row["problem_id"] if row.get("problem_id") is not None else row["prompt"])
+
+
 def check_training_data(dataset: Any, solution_column: str) -> None:
     """Check a training set before anything expensive happens.
 
@@ -352,3 +480,8 @@ def check_training_data(dataset: Any, solution_column: str) -> None:
             raise DataError(
                 f"train_dataset: no column '{column}' (it has: {', '.join(columns)}); rename one or set solution_column"
             )
+
+
+def named(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """Return the tensors whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -16,8 +16,10 @@ Where each thing happens in TRL's step:
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,10 +28,15 @@ from trl import GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
 from attnpo.attention import Head, read_step_scores
+from attnpo.credit import Continuation
 from attnpo.errors import ConfigError
-from attnpo.sampling import SamplingParams, TransformersSampler
+from attnpo.sampling import SampledResponse, SamplingParams, TransformersSampler
+from attnpo.training.budget import TokenCount, TokenCountCallback, token_schedule
 from attnpo.training.config import AttnPOConfig
-from attnpo.training.packing import PREFIX, pack_micro_batches, rows_with_signal, trim_padding
+from attnpo.training.drawing import PolicyDraws
+from attnpo.training.layout import lay_out_log_probs
+from attnpo.training.packing import PREFIX, SAMPLING_LOGPS, pack_micro_batches, rows_with_signal, trim_padding
+from attnpo.training.sharding import whole_parameters
 
 
 @dataclass
@@ -42,7 +49,7 @@ class GatheredOutcome:
         finished_B: whether each response ended itself.
         row_ids_B: number of each response within the run; consecutive, a group's responses together.
         group_size: responses a prompt.
-        facts: further integers, one a response, by name: what `GenerationRound.facts` held on each process.
+        facts: further numbers, one a response, by name: what `GenerationRound.facts` held on each process.
     """
 
     rewards_BF: torch.Tensor
@@ -63,7 +70,9 @@ class GenerationRound:
         response_ids: the sampled token ids.
         row_ids: number of each response within the run; the same however the work is split over processes.
         tensors: tensors with one row a response that travel beside TRL's own, without `PREFIX`.
-        facts: integers, one a response, that group-relative credit needs gathered; the same names on every process.
+        facts: numbers, one a response, that group-relative credit needs gathered; the same names on every process.
+        sampling_log_probs: for each response, place of a token -> log-probability it was really drawn with, where
+            that is not the policy's own.
         scores_BKN: step scores, once a pass under the sampling policy has read them.
     """
 
@@ -72,7 +81,8 @@ class GenerationRound:
     response_ids: list[list[int]] = field(default_factory=list)
     row_ids: list[int] = field(default_factory=list)
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
-    facts: dict[str, list[int]] = field(default_factory=dict)
+    facts: dict[str, list[float]] = field(default_factory=dict)
+    sampling_log_probs: Sequence[Mapping[int, float]] | None = None
     scores_BKN: torch.Tensor | None = None
 
 
@@ -81,13 +91,38 @@ class StepCreditTrainer(GRPOTrainer):
 
     Attributes:
         credit_heads: heads to read; empty when the method reads none.
+        token_count: tokens that the run sampled so far, over all processes.
+        drawn_tokens: those of this process that are not in it yet.
     """
 
     args: AttnPOConfig
     credit_heads: Sequence[Head] = ()
+    token_count: TokenCount
+    drawn_tokens: TokenCount
+    lr_scheduler: Any
     _round: GenerationRound | None = None
     _loss_inputs: dict[str, Any] | None = None
     _buffered_inputs: list[dict[str, Any]] | None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.token_count, self.drawn_tokens = TokenCount(), TokenCount()
+        super().__init__(*args, **kwargs)
+        self.add_callback(TokenCountCallback(self.token_count, self.args.max_sampled_tokens))
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
+        """Let the learning rate follow the tokens where the run's length is counted in them."""
+        budget = self.args.max_sampled_tokens
+        if budget is None or self.lr_scheduler is not None:
+            return super().create_scheduler(num_training_steps, optimizer)
+        self.lr_scheduler = token_schedule(
+            optimizer if optimizer is not None else self.optimizer,
+            self.args.lr_scheduler_type,
+            lambda: self.token_count.sampled / budget,
+            self.args.get_warmup_steps(num_training_steps),
+            self.args.lr_scheduler_kwargs,
+        )
+        self._created_lr_scheduler = True
+        return self.lr_scheduler
 
     def asked_rows(self, rows: list[dict[str, Any]], row_ids: Sequence[int]) -> list[dict[str, Any]]:
         """Return the rows whose `prompt` is sampled from in place of the data set's; the rows of a group alike."""
@@ -96,6 +131,16 @@ class StepCreditTrainer(GRPOTrainer):
     def response_limit(self) -> int | None:
         """Return a limit on the next responses below `max_completion_length`, None where there is none."""
         return None
+
+    def openings(self, prompts: Sequence[Any]) -> list[str]:
+        """Return for each prompt the text behind its generation prompt."""
+        return [""] * len(prompts)
+
+    def draw_responses(self, round_: GenerationRound, draws: PolicyDraws) -> list[SampledResponse]:
+        """Return the responses to the round's prompts: here free ones."""
+        limit = draws.params.max_new_tokens
+        size = self.num_generations
+        return draws([Continuation(i, limit, sample=row_id % size) for i, row_id in enumerate(round_.row_ids)])
 
     @abstractmethod
     def on_responses(self, round_: GenerationRound, width: int) -> None:
@@ -145,6 +190,15 @@ class StepCreditTrainer(GRPOTrainer):
             self._round.prompt_ids, self._round.response_ids = list(output[0]), list(output[1])
         return output
 
+    def _tokenize_prompts(self, prompts: list[Any]) -> Any:
+        prompt_ids, images, fields = super()._tokenize_prompts(prompts)
+        encode = partial(self._tokenizer.encode, add_special_tokens=False)
+        opened = [
+            [*ids, *encode(opening)] if opening else ids
+            for ids, opening in zip(prompt_ids, self.openings(prompts), strict=True)
+        ]
+        return opened, images, fields
+
     def _generate_single_turn(
         self,
         prompt_ids: list[list[int]],
@@ -155,7 +209,29 @@ class StepCreditTrainer(GRPOTrainer):
     ) -> tuple[list[list[int]], Any]:
         if not self.args.group_sampler:
             return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, **kwargs)
-        prompts, streams = self._group_streams(prompt_ids, num_generations)
+        with self.policy_draws(prompt_ids, self._group_ids(len(prompt_ids), num_generations)) as draws:
+            if self._round is not None:
+                self._round.prompt_ids = prompt_ids
+                responses = self.draw_responses(self._round, draws)
+            else:
+                first = self._first_row_id(len(prompt_ids))
+                limit = draws.params.max_new_tokens
+                responses = draws(
+                    [Continuation(i, limit, sample=(first + i) % num_generations) for i in range(len(prompt_ids))]
+                )
+        return [response.ids for response in responses], None
+
+    @contextmanager
+    def policy_draws(
+        self, prompt_ids: Sequence[Sequence[int]], group_ids: Sequence[int], *, extra: bool = False
+    ) -> Iterator[PolicyDraws]:
+        """Lend draws from the policy, in evaluation mode.
+
+        Args:
+            prompt_ids: what the model reads, a row each.
+            group_ids: number of each row's group within the run.
+            extra: whether what is drawn goes beyond the responses that are trained on.
+        """
         limit = self.response_limit() if self.model.training else None
         params = SamplingParams(
             max_new_tokens=min(self.max_completion_length, limit or self.max_completion_length),
@@ -164,33 +240,28 @@ class StepCreditTrainer(GRPOTrainer):
             top_k=self.top_k or 0,
             seed=self.args.seed,
         )
-        with unwrap_model_for_generation(
-            self.model_wrapped, self.accelerator, gather_deepspeed3_params=self.args.ds3_gather_for_generation
-        ) as model:
+        count = self.drawn_tokens if self.model.training else TokenCount()
+        unwrapped = unwrap_model_for_generation(
+            self.model_wrapped,
+            self.accelerator,
+            gather_deepspeed3_params=self.args.ds3_gather_for_generation,
+            gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
+        )
+        with unwrapped as model, whole_parameters(model):
             was_training = model.training
             model.eval()
-            attention = self.args.sampler_attn_implementation
-            sampler = TransformersSampler(model, self._tokenizer, attn_implementation=attention)
-            responses = sampler.decode(prompts, streams, params)
-            model.train(was_training)
-        return [response.ids for response in responses], None
+            try:
+                attention = self.args.sampler_attn_implementation
+                rows = max(128, len(prompt_ids))
+                sampler = TransformersSampler(model, self._tokenizer, rows=rows, attn_implementation=attention)
+                yield PolicyDraws(sampler, params, prompt_ids, group_ids, count, extra)
+            finally:
+                model.train(was_training)
 
-    def _group_streams(
-        self, prompt_ids: list[list[int]], num_generations: int
-    ) -> tuple[list[list[int]], list[list[tuple[int, int]]]]:
-        """Collect each process's consecutive equal prompts; seed responses by their place in the global batch."""
-        prompts: list[list[int]] = []
-        streams: list[list[tuple[int, int]]] = []
-        first = self._first_row_id(len(prompt_ids))
-        last_group = -1
-        for offset, ids in enumerate(prompt_ids):
-            group, sample = divmod(first + offset, num_generations)
-            if group != last_group:
-                prompts.append(ids)
-                streams.append([])
-                last_group = group
-            streams[-1].append((group, sample))
-        return prompts, streams
+    def _group_ids(self, local_rows: int, num_generations: int) -> list[int]:
+        """Number of each row's group within the run, by its place in the global batch."""
+        first = self._first_row_id(local_rows)
+        return [(first + offset) // num_generations for offset in range(local_rows)]
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         if not self.model.training:
@@ -202,6 +273,11 @@ class StepCreditTrainer(GRPOTrainer):
         try:
             output = super()._generate_and_score_completions(rows)
             tensors, scores_BKN = self._round.tensors, self._round.scores_BKN
+            if self._round.sampling_log_probs is not None:
+                width = output["completion_ids"].size(1)
+                output[SAMPLING_LOGPS] = lay_out_log_probs(
+                    self._round.sampling_log_probs, width, self.accelerator.device
+                )
         finally:
             self._round = None
         advantages_B = tensors.pop("advantages")
@@ -220,18 +296,22 @@ class StepCreditTrainer(GRPOTrainer):
         self._ensure_layout(self._padded_width(completion_ids_list))
         rewards_BF = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         facts = self._round.facts
+        if not self.args.group_sampler:  # else every draw was counted where it was made
+            self.drawn_tokens.add(sum(len(ids) for ids in completion_ids_list))
+        self._count_tokens()
         columns = [
             [len(ids) for ids in completion_ids_list],
             [int(self.ends_itself(ids)) for ids in completion_ids_list],
             self._round.row_ids,
             *facts.values(),
         ]
-        gathered = gather(torch.tensor(columns, device=self.accelerator.device).T.contiguous()).T
+        table = torch.tensor(columns, dtype=torch.float64, device=self.accelerator.device)
+        gathered = gather(table.T.contiguous()).T
         outcome = GatheredOutcome(
             rewards_BF,
-            lengths_B=gathered[0],
+            lengths_B=gathered[0].long(),
             finished_B=gathered[1].bool(),
-            row_ids_B=gathered[2],
+            row_ids_B=gathered[2].long(),
             group_size=self.num_generations,
             facts=dict(zip(facts, gathered[3:], strict=True)),
         )
@@ -239,6 +319,14 @@ class StepCreditTrainer(GRPOTrainer):
         for name, tensor in self.outcome_advantages(outcome).items():
             self._round.tensors[name] = tensor[first : first + len(prompts)]
         return rewards_BF
+
+    def _count_tokens(self) -> None:
+        """Add what all processes have drawn since the last time to the run's count."""
+        fresh = self.drawn_tokens
+        totals = torch.tensor([fresh.sampled, fresh.extra, fresh.passed], device=self.accelerator.device)
+        sampled, extra, passed = self.accelerator.reduce(totals, reduction="sum").tolist()
+        self.token_count.take(TokenCount(sampled, extra, passed))
+        self.drawn_tokens = TokenCount()
 
     def _padded_width(self, completion_ids_list: list[list[int]]) -> int:
         width = max(len(ids) for ids in completion_ids_list)
@@ -260,6 +348,8 @@ class StepCreditTrainer(GRPOTrainer):
         **kwargs: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         plain = super()._get_per_token_logps_and_entropies
+        if self._loss_inputs is not None and SAMPLING_LOGPS in self._loss_inputs:
+            plain = partial(self._note_sampling_log_probs, plain)
         if not self.credit_heads:
             return plain(model, input_ids, attention_mask, logits_to_keep, batch_size=batch_size, **kwargs)
         if self._loss_inputs is not None:
@@ -296,6 +386,16 @@ class StepCreditTrainer(GRPOTrainer):
             None if entropies[0] is None else torch.cat(entropies),
             None if aux_losses[0] is None else torch.stack(aux_losses).mean(),
         )
+
+    def _note_sampling_log_probs(self, plain: Any, *args: Any, **kwargs: Any) -> Any:
+        """Put the log-probabilities of forced tokens in place of the policy's own, before TRL takes the ratio."""
+        output = plain(*args, **kwargs)
+        assert self._loss_inputs is not None
+        known_BT = self._loss_inputs[SAMPLING_LOGPS]
+        old_BT = self._loss_inputs.get("old_per_token_logps")
+        old_BT = output[0].detach() if old_BT is None else old_BT
+        self._loss_inputs["old_per_token_logps"] = torch.where(known_BT.isnan(), old_BT, known_BT.to(old_BT.dtype))
+        return output
 
     def _reading(
         self,
@@ -345,7 +445,7 @@ class StepCreditTrainer(GRPOTrainer):
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         inputs = trim_padding(inputs) if self.args.pack_micro_batches else dict(inputs)
-        if f"{PREFIX}step_index" not in inputs:
+        if f"{PREFIX}step_index" not in inputs and SAMPLING_LOGPS not in inputs:
             return super()._compute_loss(model, inputs)
         self._loss_inputs = inputs
         try:
@@ -363,4 +463,10 @@ class StepCreditTrainer(GRPOTrainer):
         if self.model.training:
             for name, value in self.flush_metrics().items():
                 self._metrics["train"][f"attnpo/{name}"].append(value)
+            for name, tokens in (
+                ("sampled_tokens", self.token_count.sampled),
+                ("extra_tokens", self.token_count.extra),
+                ("extra_pass_tokens", self.token_count.passed),
+            ):
+                self._metrics["train"][f"attnpo/{name}"].append(float(tokens))
         super().log(logs, start_time)

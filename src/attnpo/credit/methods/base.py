@@ -11,11 +11,12 @@ from torch import Tensor
 from attnpo.credit.advantages import group_advantages
 from attnpo.credit.asking import Ask
 from attnpo.credit.batches import GroupBatch, StepBatch
+from attnpo.credit.drawing import Continuation, Drawn, Policy, Probed, Slots
 from attnpo.credit.rescaling import token_advantages
 from attnpo.credit.rewards import outcome_rewards
 from attnpo.credit.settings import MethodSettings
 from attnpo.errors import ConfigError, DataError
-from attnpo.rollouts import Prompt
+from attnpo.rollouts import Prompt, Rollout
 
 T = TypeVar("T")
 SOURCES: Final = ("the paper", "official code", "code of others", "secondary notes", "this project")
@@ -42,8 +43,13 @@ class Method:
         needs_scores: whether `gamma` reads `StepBatch.scores_BK`; where not, no head is read.
         needs_labels: whether `gamma` reads `StepBatch.labels_BK`.
         needs_repetition: whether `rewards` reads `GroupBatch.repetitive_PG`.
+        needs_modes: whether `rewards` reads `GroupBatch.no_think_PG`.
         asks_length: whether `ask` adds a requested length to the prompt.
-        keeps_state: whether `observe` learns from one step for the next.
+        keeps_state: whether `observe` or `prepare` learns something that later steps need.
+        prepares: whether `prepare` is to be called before the first step.
+        draws_itself: whether `sample` does anything but draw free responses.
+        probes: whether `probe` finds anything out.
+        needs_whole_groups: whether `sample` or `probe` wants all responses of a group on one process.
     """
 
     name: ClassVar[str]
@@ -57,8 +63,13 @@ class Method:
     needs_scores: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = False
     needs_repetition: ClassVar[bool] = False
+    needs_modes: ClassVar[bool] = False
     asks_length: ClassVar[bool] = False
     keeps_state: ClassVar[bool] = False
+    prepares: ClassVar[bool] = False
+    draws_itself: ClassVar[bool] = False
+    probes: ClassVar[bool] = False
+    needs_whole_groups: ClassVar[bool] = False
     settings: MethodSettings
 
     def __init__(self, settings: MethodSettings | None = None) -> None:
@@ -95,6 +106,45 @@ class Method:
         """Return the limit on a response at this step in tokens, where the method sets one below the run's."""
         return None
 
+    def check_verifier(self, verifier: str) -> None:
+        """Check that the method can work with a verifier, by its name in the configuration.
+
+        Raises:
+            ConfigError: it cannot.
+        """
+
+    def prepare(self, slots: Slots, policy: Policy) -> None:
+        """Learn from the policy before its first step; called where `prepares`, and not when a run is resumed.
+
+        What is learnt belongs in `state_dict`, by `Slots.keys`: the states of several processes are united.
+
+        Args:
+            slots: one for each problem that training can reach, this process's share of them.
+            policy: the untrained policy.
+        """
+
+    def sample(self, slots: Slots, policy: Policy) -> Drawn:
+        """Return the responses to train on: here one free response a slot."""
+        free = [Continuation(row, slots.max_new_tokens, sample=slots.samples[row]) for row in range(len(slots))]
+        return Drawn(policy.draw(free))
+
+    def probe(
+        self,
+        rollouts: Sequence[Rollout],
+        prompt_ids: Sequence[tuple[int, ...]],
+        policy: Policy,
+        progress_step: int,
+    ) -> Probed:
+        """Find out more about sampled responses, before their rewards; called where `probes`.
+
+        Args:
+            rollouts: this process's responses, segmented and verified.
+            prompt_ids: what the model read for each; index of a response = `Continuation.row`.
+            policy: the policy that drew them.
+            progress_step: optimizer step t, counted from 0.
+        """
+        return Probed()
+
     def select_heads(self, heads: Sequence[T]) -> Sequence[T]:
         """Return those of a head set that the method reads, in the set's order."""
         return heads
@@ -125,6 +175,10 @@ class Method:
             groups: the groups, for methods whose advantage is more than a function of the rewards.
         """
         return group_advantages(rewards_PG, self.settings.advantage, self.settings.scale_advantages)
+
+    def group_facts(self, rewards_PG: Tensor, groups: GroupBatch) -> dict[str, Tensor]:
+        """Return by name (P, G, ...) float32 facts of whole groups that `gamma` or `spread` want of each response."""
+        return {}
 
     def gamma(self, steps: StepBatch) -> Tensor:
         """Return (B, K) float32 factors on the advantage of each step (Eq. 5)."""
