@@ -87,6 +87,7 @@ class Rollout:
         pass_rate: share of the group that is correct, where known.
         advantage: the response's outcome advantage A_i (AttnPO, Eq. 4), where known.
         extra: further columns of the data set row that labellers may need.
+        opening: text that stood behind the generation prompt, as part of the prompt.
     """
 
     problem_id: str
@@ -105,6 +106,7 @@ class Rollout:
     pass_rate: float | None = None
     advantage: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    opening: str = ""
 
     @property
     def n_tokens(self) -> int:
@@ -117,7 +119,10 @@ class Rollout:
 
     def to_json(self) -> str:
         """Return the row as one line of JSON."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        row = asdict(self)
+        if not self.opening:
+            del row["opening"]
+        return json.dumps(row, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, line: str, where: str = "rollout") -> Rollout:

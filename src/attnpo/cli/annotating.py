@@ -23,6 +23,7 @@ def sample_groups(
     problems: int,
     samples: int,
     params: SamplingParams,
+    opening: str = "",
     progress: Progress | None = None,
 ) -> list[Rollout]:
     """Sample, judge and label `samples` responses to each of the first `problems` problems, or read them off disk."""
@@ -38,6 +39,7 @@ def sample_groups(
         params=params,
         settings=session.context,
         labeler=session.labeler,
+        opening=opening,
         progress=progress,
         description="traces to show",
     )
@@ -53,12 +55,13 @@ def annotate_problems(
     problems: int,
     samples: int,
     params: SamplingParams,
+    opening: str = "",
     progress: Progress | None = None,
 ) -> list[Rollout]:
     """Sample a group to each problem, score its steps and write `annotated.jsonl`."""
     path = output_dir / "annotated_rollouts.jsonl"
     rollouts = sample_groups(
-        path, session, verifier, problems=problems, samples=samples, params=params, progress=progress
+        path, session, verifier, problems=problems, samples=samples, params=params, opening=opening, progress=progress
     )
     annotated = annotate(session.model, session.tokenizer, rollouts, head_set.heads, progress=progress)
     write_rollouts(output_dir / "annotated.jsonl", annotated)

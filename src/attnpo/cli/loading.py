@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from attnpo.cli.arguments import DataArguments, ModelArguments, StepArguments
+from attnpo.cli.console import console
 from attnpo.collecting import model_fingerprint
 from attnpo.datasets import ProblemRow, load_problems
 from attnpo.errors import ConfigError
@@ -102,7 +103,8 @@ def load_data(
     Raises:
         DataError: the data set is missing, empty or malformed.
     """
-    return load_problems(
+    left_out: list[str] | None = [] if arguments.skip_bad_rows else None
+    problems = load_problems(
         data_source(arguments.data, split),
         limit=arguments.num_problems or default_limit,
         prompt_column=arguments.prompt_column,
@@ -114,7 +116,11 @@ def load_data(
         solution_after=arguments.solution_after,
         split=arguments.split,
         seed=arguments.problems_seed,
+        left_out=left_out,
     )
+    if left_out:
+        console.print(f"{len(left_out)} rows left out; the first: {left_out[0]}")
+    return problems
 
 
 class Session:

@@ -36,9 +36,13 @@ class Verifies(Protocol):
 
 
 def verified_group(
-    problem: ProblemRow, responses: Sequence[SampledResponse], segmenter: Segments, verifier: Verifies
+    problem: ProblemRow,
+    responses: Sequence[SampledResponse],
+    segmenter: Segments,
+    verifier: Verifies,
+    opening: str = "",
 ) -> list[Rollout]:
-    """Return the rows of one problem's group, in the order of its samples."""
+    """Return the rows of one problem's group, in the order of its samples; `opening` stood behind its prompt."""
     segmented = [segmenter(response.ids) for response in responses]
     texts = [cut.text for cut in segmented]
     verdicts = verifier.verify(texts, [problem.solution] * len(texts))
@@ -60,6 +64,7 @@ def verified_group(
             answer=answers[sample],
             pass_rate=rate,
             extra=problem.extra,
+            opening=opening,
         )
         rows.append(rollout.with_segmentation(cut))
     return rows

@@ -74,6 +74,7 @@ def collect_rollouts(
     params: SamplingParams,
     settings: Mapping[str, Any],
     labeler: Labeler | None = None,
+    opening: str = "",
     progress: Progress | None = None,
     description: str = "sampling",
 ) -> Collected:
@@ -91,6 +92,7 @@ def collect_rollouts(
         params: how to draw.
         settings: whatever else the responses depend on (model, fingerprint, data set, …), as JSON values.
         labeler: labels the steps, where given.
+        opening: text behind the generation prompt of every problem; a chat server, which renders prompts itself, refuses.
         progress: display, or None.
         description: text of the progress bar.
 
@@ -101,18 +103,24 @@ def collect_rollouts(
     """
     claim_settings(
         path.with_name(f"{path.stem}.settings.json"),
-        {**settings, "samples": samples, "sampling": asdict(params), "problems": problems_fingerprint(problems)},
+        {
+            **settings,
+            "samples": samples,
+            "sampling": asdict(params),
+            "problems": problems_fingerprint(problems),
+            **({"opening": opening} if opening else {}),
+        },
     )
     done = finished_groups(path, samples)
     todo = {problem.problem_id: problem for problem in problems if problem.problem_id not in done}
     journal = SampleJournal(path.with_name(f"{path.stem}.samples.jsonl"))
     open_groups = journal.read(leave_out=done)
     open_groups = {problem_id: group for problem_id, group in open_groups.items() if problem_id in todo}
-    requests, owners = _requests(list(todo.values()), open_groups, tokenizer, samples)
+    requests, owners = _requests(list(todo.values()), open_groups, tokenizer, samples, opening)
     total = len(problems) * samples
 
     def finish(problem: ProblemRow, group: Mapping[int, SampledResponse]) -> list[Rollout]:
-        rows = verified_group(problem, [group[sample] for sample in range(samples)], segmenter, verifier)
+        rows = verified_group(problem, [group[sample] for sample in range(samples)], segmenter, verifier, opening)
         if labeler is not None:
             rows = [label_steps(labeler, row) for row in rows]
         write_rollouts(path, rows, append=True)
@@ -151,15 +159,22 @@ def _requests(
     at_hand: Mapping[str, Mapping[int, SampledResponse]],
     tokenizer: Any,
     samples: int,
+    opening: str,
 ) -> tuple[list[SampleRequest], list[str]]:
-    """Return a request for every response that is not at hand, and the problem id that each belongs to."""
+    """Return a request for every response that is not at hand, and the problem id that each belongs to.
+
+    Behind an opening the prompt is plain text: a chat server, which could only be asked without it, refuses that.
+    """
     requests, owners = [], []
     for problem in problems:
         missing = [sample for sample in range(samples) if sample not in at_hand.get(problem.problem_id, {})]
         if not missing:
             continue
-        prompt_ids, key = tuple(render_prompt(tokenizer, problem.prompt)), problem_key(problem.problem_id)
-        requests += [SampleRequest(problem.prompt, prompt_ids, key, sample) for sample in missing]
+        prompt_ids, key = tuple(render_prompt(tokenizer, problem.prompt, opening)), problem_key(problem.problem_id)
+        prompt = problem.prompt
+        if opening:
+            prompt = str(tokenizer.decode(prompt_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        requests += [SampleRequest(prompt, prompt_ids, key, sample) for sample in missing]
         owners += [problem.problem_id] * len(missing)
     return requests, owners
 

@@ -169,7 +169,7 @@ def _requests(
     for (rollout, _), ids in zip(todo, kept, strict=True):
         trace = (rollout.problem_id, rollout.sample)
         if trace not in prompts:
-            prompts[trace] = render_prompt(tokenizer, rollout.prompt)
+            prompts[trace] = render_prompt(tokenizer, rollout.prompt, rollout.opening)
         key = problem_key(f"intervention/{rollout.problem_id}/{rollout.sample}")
         prompt_ids = (*prompts[trace], *ids)
         text = tokenizer.decode(prompt_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
@@ -187,7 +187,8 @@ def _blank_ids(tokenizer: Any, rollouts: Sequence[Rollout]) -> frozenset[int]:
 
 def _fingerprint(rollout: Rollout) -> str:
     """What an answer to a trace was drawn after: its ids and the borders of its steps."""
-    text = json.dumps([rollout.prompt, rollout.response_ids, [s.tokens for s in rollout.steps], rollout.answer_tokens])
+    parts = [rollout.prompt, rollout.response_ids, [s.tokens for s in rollout.steps], rollout.answer_tokens]
+    text = json.dumps([*parts, rollout.opening] if rollout.opening else parts)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -27,11 +27,15 @@ VERSIONS = ("engine.transformers", "engine.torch", "engine.vllm")
 MEANING = {
     "problems": "ids, prompts and reference answers of the problems",
     "prompts": "the prompts as the model reads them: template or tokenizer",
+    "opening": "text behind the generation prompt",
     "samples": "responses a problem",
     "phrases": "the phrase families of --phrases_file",
+    "counter": "what counted beyond lengths, steps and phrases",
     "complete": "whether all problems are finished",
     "exact_token_counts": "whether lengths count sampled tokens, or text tokenized again",
 }
+OPTIONAL = ("counter",)
+"""What may be absent beside any value: a run that counted nothing more is measured like one that did."""
 _NOT_RECORDED = "not recorded"
 _LONGEST = 48
 
@@ -42,6 +46,8 @@ def conditions(result: EvaluationResult) -> dict[str, Any]:
     flat = dict(_flat(settings))
     flat["complete"] = result.complete
     flat["exact_token_counts"] = result.exact_token_counts
+    if result.counter is not None:
+        flat["counter"] = result.counter
     return {name: value for name, value in flat.items() if not _covers(FREE, name)}
 
 
@@ -77,7 +83,8 @@ def check_comparable(results: Mapping[str, EvaluationResult], allow: Collection[
 
 
 def _differs(found: Mapping[str, Mapping[str, Any]], name: str) -> bool:
-    return len({_text(values, name) for values in found.values()}) > 1
+    texts = {_text(values, name) for values in found.values()}
+    return len(texts - {_NOT_RECORDED} if name in OPTIONAL else texts) > 1
 
 
 def _say(name: str, found: Mapping[str, Mapping[str, Any]]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from attnpo.evaluation.comparison import ComparisonRow, written
+from attnpo.evaluation.counting import COUNT
 from attnpo.evaluation.metrics import NUMBERED, split_name
 from attnpo.evaluation.suites import Comparison
 from attnpo.statistics import Interval
@@ -40,6 +41,8 @@ def scale_of(metric: str) -> tuple[float, int]:
     """Return the factor and the decimals that a metric is written with."""
     if split_name(metric)[0] in PERCENT:
         return 100.0, 1
+    if metric.startswith(COUNT):  # a mean a response or a share, which may both be small
+        return 1.0, 3
     return 1.0, 1 if "tokens" in metric and "1k" not in metric else 2
 
 
@@ -146,7 +149,24 @@ def _tables(rows: Sequence[ComparisonRow]) -> list[str]:
     lines = _table([*header, "tokens saved, %", "AES"], body)
     for kind in NUMBERED:
         lines += _numbered_table(kind, rows)
-    return lines
+    return lines + _counts_table(rows)
+
+
+def _counts_table(rows: Sequence[ComparisonRow]) -> list[str]:
+    metrics = list(dict.fromkeys(m for row in rows for m in row.values if m.startswith(COUNT)))
+    if not metrics:
+        return []
+    body = []
+    for row in rows:
+        cells = [row.name]
+        for metric in metrics:
+            scale, digits = scale_of(metric)
+            cells += [written(of.get(metric), digits, scale) for of in (row.values, row.differences)]
+        body.append(cells)
+    header = ["counted a response, or share"]
+    for metric in metrics:
+        header += [metric.removeprefix(COUNT).replace("_", " "), "Δ"]
+    return _table(header, body)
 
 
 def _numbered_table(kind: str, rows: Sequence[ComparisonRow]) -> list[str]:

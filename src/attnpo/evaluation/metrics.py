@@ -1,5 +1,7 @@
 """The measured quantities: each a ratio of two columns of a `ProblemTable`, pooled over problems.
 
+What a user's counter counted is the metric `count:NAME`: a mean a response, or a share where it counted `(n, of)`.
+
 **Token budgets.** From one run, a response counts as correct under a budget of b tokens if it is correct and at most b
 tokens long, and spends min(length, b) tokens. That is what cutting every response off at b would leave: a response
 that a cut-off would have hit is wrong, even where the model, told to stop and answer, would have answered right. So it
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from attnpo.evaluation.counting import COUNT, OF
 from attnpo.evaluation.passk import PASS_K, pass_at_k
 from attnpo.evaluation.table import ProblemTable
 from attnpo.statistics import Floats
@@ -53,7 +56,7 @@ NUMBERED = ("pass", "majority", "accuracy", "tokens")
 
 def metric_names(table: ProblemTable) -> list[str]:
     """Return the metrics that a table holds."""
-    known = [*PLAIN_METRICS, *(LABEL_METRICS if table.labelled else ())]
+    known = [*PLAIN_METRICS, *(LABEL_METRICS if table.labelled else ()), *table.counted()]
     fewest = min(table.columns["responses"], default=0)
     numbered = {
         "pass": [k for k in PASS_K if k <= fewest],
@@ -106,10 +109,15 @@ def difficulty_order(difficulty: str) -> tuple[int, float, str]:
         return 1, 0.0, difficulty
 
 
+def _counted(table: ProblemTable, metric: str) -> Ratio:
+    of = f"{OF}{metric.removeprefix(COUNT)}"
+    return Ratio(metric, of) if of in table.columns else Ratio(metric)
+
+
 def _cells(table: ProblemTable, metric: str) -> Floats:
     name, number = split_name(metric)
     if number is None:
-        ratio = (PLAIN_METRICS | LABEL_METRICS)[name]
+        ratio = _counted(table, name) if name.startswith(COUNT) else (PLAIN_METRICS | LABEL_METRICS)[name]
         return np.stack([table.column(ratio.top), table.column(ratio.bottom) / ratio.scale])
     if name == "pass":
         top = pass_at_k(table.column("responses"), table.column("correct"), number)

@@ -75,6 +75,7 @@ class Summary(BaseModel):
         majority_at_k: k → expected accuracy of the most frequent answer of k responses; None where no response cast a
             vote.
         budgets: token budget → accuracy and tokens spent within it.
+        counts: what the counter counted: name → mean a response, or share; what is a share of nothing is left out.
     """
 
     num_responses: int
@@ -99,6 +100,7 @@ class Summary(BaseModel):
     pass_at_k: dict[int, Interval] = {}
     majority_at_k: dict[int, Interval] | None = None
     budgets: dict[int, BudgetPoint] = {}
+    counts: dict[str, Interval] = {}
 
 
 class EvaluationResult(BaseModel):
@@ -128,6 +130,7 @@ class EvaluationResult(BaseModel):
         tokens_per_second: response tokens a second of `wall_seconds`.
         exact_token_counts: whether the token ids are the sampled ones; False where an engine reported text, and lengths
             are those of the text tokenized again.
+        counter: what counted `Summary.counts`; None where nothing else was counted.
         overall: over all responses.
         by_difficulty: by difficulty of the problem; empty where the data set has none.
         by_subject: by subject of the problem; empty where the data set has none.
@@ -153,6 +156,7 @@ class EvaluationResult(BaseModel):
     overhead_share: float | None = None
     tokens_per_second: float
     exact_token_counts: bool = True
+    counter: str | None = None
     overall: Summary
     by_difficulty: dict[str, Summary]
     by_subject: dict[str, Summary] = {}

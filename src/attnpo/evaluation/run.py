@@ -16,6 +16,7 @@ from attnpo.collecting import Segments, Verifies, collect_rollouts
 from attnpo.collecting.journal import Clock
 from attnpo.datasets import ProblemRow
 from attnpo.errors import DataError, EngineError
+from attnpo.evaluation.counting import Counter
 from attnpo.evaluation.result import EvaluationResult
 from attnpo.evaluation.settings import EvaluationSettings
 from attnpo.evaluation.summary import summarize, summarize_by
@@ -44,6 +45,8 @@ def evaluate(
     dataset_name: str = "",
     context: Mapping[str, Any] | None = None,
     phrases: PhraseFamilies | None = None,
+    counter: Counter | None = None,
+    counter_name: str | None = None,
 ) -> EvaluationResult:
     """Sample responses to every problem and write `rollouts.jsonl` and `evaluation.json`.
 
@@ -65,9 +68,12 @@ def evaluate(
         context: whatever else the responses depend on (`engine`, `benchmark`, `model_fingerprint`, verifier, step
             strategy, labeler, …), as JSON values; results in `output_dir` made under another context are refused.
         phrases: phrase families to count; None takes the package's.
+        counter: counts whatever else is asked for in every response (`attnpo.evaluation.counting`). It reads what is on
+            disk: a finished run that is called again with another counter is counted again, not sampled again.
+        counter_name: the counter, as the results should name it.
 
     Raises:
-        DataError: there are no problems.
+        DataError: there are no problems, or the counter's answer is malformed.
         OutputError: the folder cannot be written, or holds results of other settings.
         EngineError: the engine went away for good; `evaluation.json` then holds the problems that were finished, with
             `complete` false, unless there are none.
@@ -80,7 +86,7 @@ def evaluate(
     context = context or {}
     conclude = functools.partial(
         _conclude,
-        _Run(name, model_name, dataset_name, context, settings, len(problems), rollouts),
+        _Run(name, model_name, dataset_name, context, settings, len(problems), rollouts, counter, counter_name),
         functools.partial(phrase_counts, phrases=families),
         progress,
     )
@@ -101,6 +107,7 @@ def evaluate(
                 "prompts": rendered_fingerprint(tokenizer, problems),
             },
             labeler=labeler,
+            opening=settings.opening,
             progress=progress,
             description=f"evaluating {name}",
         )
@@ -125,6 +132,7 @@ def tally_rollouts(
     count_phrases: CountPhrases,
     progress: Progress | None = None,
     total: int | None = None,
+    counter: Counter | None = None,
 ) -> Tally:
     """Take in the rows of a rollouts file one by one.
 
@@ -133,11 +141,12 @@ def tally_rollouts(
         count_phrases: counts the trigger phrases of a response.
         progress: display, or None.
         total: rows expected, for the display.
+        counter: counts whatever else is asked for, or None.
 
     Raises:
-        DataError: the file is missing or malformed.
+        DataError: the file is missing or malformed, or the counter's answer is.
     """
-    tally = Tally(count_phrases)
+    tally = Tally(count_phrases, counter)
     with bar(progress, "summing up", total or 0) as advance:
         for rollout in read_rollouts(path):
             tally.add(rollout)
@@ -154,6 +163,8 @@ class _Run:
     settings: EvaluationSettings
     problems_asked: int
     rollouts: Path
+    counter: Counter | None
+    counter_name: str | None
 
 
 def _conclude(run: _Run, count_phrases: CountPhrases, progress: Progress | None) -> EvaluationResult | None:
@@ -162,7 +173,7 @@ def _conclude(run: _Run, count_phrases: CountPhrases, progress: Progress | None)
         return None
     settings, context = run.settings, run.context
     total = run.problems_asked * settings.samples_per_problem
-    tally = tally_rollouts(run.rollouts, count_phrases, progress, total)
+    tally = tally_rollouts(run.rollouts, count_phrases, progress, total, run.counter)
     if len(tally) == 0:
         return None
     measured = tally.measured(settings.token_budgets)
@@ -190,6 +201,7 @@ def _conclude(run: _Run, count_phrases: CountPhrases, progress: Progress | None)
         overhead_share=1 - clock.engine_seconds / clock.seconds if clock.seconds > 0 else 0.0,
         tokens_per_second=clock.sampled_tokens / clock.seconds if clock.seconds > 0 else 0.0,
         exact_token_counts=clock.inexact == 0,
+        counter=run.counter_name if run.counter is not None else None,
         overall=summarize(measured, *bootstrap),
         by_difficulty=summarize_by(table.difficulty, measured, *bootstrap, progress, "by difficulty"),
         by_subject=summarize_by(table.subject, measured, *bootstrap, progress, "by subject"),

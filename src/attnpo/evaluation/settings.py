@@ -19,6 +19,14 @@ class EvaluationSettings:
     top_p: float = field(default=0.95, metadata={"help": "Nucleus of the sampling distribution; 1 keeps all."})
     top_k: int = field(default=0, metadata={"help": "Most likely tokens to sample from; 0 keeps all."})
     seed: int = field(default=0, metadata={"help": "Seed of sampling and resamples."})
+    opening: str = field(
+        default="",
+        metadata={
+            "help": "Text behind the generation prompt of every response, as part of the prompt (\\n: line break). A model "
+            "that was trained under one, such as AutoThink's '...\\n', is measured under it. Runs with other openings are "
+            "neither mixed in one folder nor compared without `--allow opening`."
+        },
+    )
     level: float = field(default=0.95, metadata={"help": "Coverage of the intervals."})
     resamples: int = field(default=2000, metadata={"help": "Bootstrap resamples of the intervals."})
     budgets: list[int] | None = field(
@@ -29,6 +37,7 @@ class EvaluationSettings:
     )
 
     def __post_init__(self) -> None:
+        self.opening = self.opening.replace("\\n", "\n")  # a shell passes the two characters on
         for name in ("samples_per_problem", "resamples"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)} is below 1")

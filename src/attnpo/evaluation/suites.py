@@ -20,6 +20,7 @@ from attnpo.evaluation.comparison import (
     result_file,
 )
 from attnpo.evaluation.conditions import check_comparable
+from attnpo.evaluation.counting import COUNT
 from attnpo.evaluation.metrics import NUMBERED
 from attnpo.evaluation.result import BudgetPoint, EvaluationResult, Summary
 
@@ -203,7 +204,8 @@ def pooled_result(results: Sequence[EvaluationResult], row: ComparisonRow) -> Ev
 
 def summary_of(row: ComparisonRow, like: Summary) -> Summary:
     """Return a summary with the values of a comparison row, without tails; counts are those of `like`."""
-    plain = {name: value for name, value in row.values.items() if "@" not in name}
+    counts = {name.removeprefix(COUNT): value for name, value in row.values.items() if name.startswith(COUNT)}
+    plain = {name: value for name, value in row.values.items() if "@" not in name and not name.startswith(COUNT)}
     numbered = {
         name: {int(metric.partition("@")[2]): value for metric, value in row.values.items() if metric.startswith(name)}
         for name in (f"{kind}@" for kind in NUMBERED)
@@ -220,6 +222,7 @@ def summary_of(row: ComparisonRow, like: Summary) -> Summary:
             "pass_at_k": numbered["pass@"],
             "majority_at_k": numbered["majority@"] or None,
             "budgets": budgets,
+            "counts": {name: value for name, value in counts.items() if value is not None},
         }
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from rich.progress import Progress
 
+from attnpo.evaluation.counting import COUNT
 from attnpo.evaluation.metrics import NUMBERED, group_order, metric_names, ratio_cells, split_name
 from attnpo.evaluation.result import BudgetPoint, Summary, Tail
 from attnpo.evaluation.tally import LENGTHS, Measured
@@ -26,9 +27,13 @@ def summarize(measured: Measured, level: float = 0.95, resamples: int = 2000, se
     intervals = dict(zip(names, found, strict=True))
     numbered: dict[str, dict[int, Interval]] = {name: {} for name in NUMBERED}
     plain: dict[str, Interval | None] = {}
+    counts: dict[str, Interval] = {}
     for metric, interval in intervals.items():
         name, number = split_name(metric)
-        if number is None:
+        if name.startswith(COUNT):
+            if interval is not None:
+                counts[name.removeprefix(COUNT)] = interval
+        elif number is None:
             plain[name] = interval
         elif interval is not None:
             numbered[name][number] = interval
@@ -44,6 +49,7 @@ def summarize(measured: Measured, level: float = 0.95, resamples: int = 2000, se
                 budget: BudgetPoint(accuracy=accuracy, tokens=numbered["tokens"][budget])
                 for budget, accuracy in numbered["accuracy"].items()
             },
+            "counts": counts,
         }
     )
 

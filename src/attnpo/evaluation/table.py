@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, model_validator
 
+from attnpo.evaluation.counting import COUNT
 from attnpo.statistics import Floats
 
 
@@ -23,8 +24,8 @@ class ProblemTable(BaseModel):
         columns: per column one number a problem, summed over its responses: `responses` (how many there are),
             `correct`, `response_tokens`, `think_tokens`, `answer_tokens`, `steps`, `truncated`, `confused_phrases`,
             `progression_phrases`, `summary_phrases`, `essential_steps`, `redundant_steps`, `undecided_steps`,
-            `redundant_tokens`; for every budget b `correct@b` and `tokens@b`; and for every k `majority@k`, which is a
-            mean already.
+            `redundant_tokens`; for every budget b `correct@b` and `tokens@b`; for every k `majority@k`, which is a
+            mean already; and for everything that a counter counted `count:NAME`, with `of:NAME` where it is a share.
     """
 
     problem_id: list[str]
@@ -55,6 +56,10 @@ class ProblemTable(BaseModel):
         """Return the numbers behind `prefix@`, ascending: the budgets of `correct`, the k of `majority`."""
         found = (name.partition("@") for name in self.columns)
         return sorted(int(number) for head, _, number in found if head == prefix and number)
+
+    def counted(self) -> list[str]:
+        """Return the columns `count:NAME`, in the counter's order."""
+        return [name for name in self.columns if name.startswith(COUNT)]
 
     def select(self, rows: Sequence[int] | NDArray[np.int64]) -> ProblemTable:
         """Return the table of some problems, in the order of `rows`."""

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from attnpo.errors import DataError
+from attnpo.evaluation.counting import Counter, count_columns
 from attnpo.evaluation.passk import PASS_K
 from attnpo.evaluation.table import ProblemTable
 from attnpo.evaluation.voting import majority_at_k
@@ -68,9 +70,15 @@ class Measured:
 class Tally:
     """Takes in verified, segmented responses in any order."""
 
-    def __init__(self, count_phrases: CountPhrases) -> None:
-        """Start with nothing; `count_phrases` counts the trigger phrases of a response's text."""
-        self._count_phrases = count_phrases
+    def __init__(self, count_phrases: CountPhrases, counter: Counter | None = None) -> None:
+        """Start with nothing.
+
+        Args:
+            count_phrases: counts the trigger phrases of a response's text.
+            counter: counts whatever else is asked for, or None.
+        """
+        self._count_phrases, self._counter = count_phrases, counter
+        self._counted: dict[str, Floats] = {}
         self._place: dict[str, int] = {}
         self._difficulty: list[str | None] = []
         self._subject: list[str | None] = []
@@ -83,7 +91,11 @@ class Tally:
         return len(self._problem)
 
     def add(self, rollout: Rollout) -> None:
-        """Take in one response."""
+        """Take in one response.
+
+        Raises:
+            DataError: the counter's answer is malformed, or names other counts than for the responses before.
+        """
         tokens = [step.tokens[1] - step.tokens[0] for step in rollout.steps]
         labels = [step.label for step in rollout.steps]
         phrases = self._count_phrases(rollout.response)
@@ -99,6 +111,8 @@ class Tally:
             *(labels.count(label) for label in _LABELS),
             sum(n for n, label in zip(tokens, labels, strict=True) if label == "redundant"),
         )
+        if self._counter is not None:
+            self._count(row, count_columns(self._counter, rollout), rollout)
         self._labelled = self._labelled and None not in labels
         self._problem.append(row)
         self._correct.append(bool(rollout.correct))
@@ -120,6 +134,7 @@ class Tally:
         lengths_N3 = np.stack([np.asarray(column, dtype=np.int64) for column in self._lengths], axis=1)
         correct_N = np.asarray(self._correct, dtype=bool)
         columns = {name: _numbers(self._sums[order, i]) for i, name in enumerate(SUMS)}
+        columns |= {name: _numbers(counts[order]) for name, counts in self._counted.items()}
         for budget in budgets:
             within_N = lengths_N3[:, 0] <= budget
             spent_N = np.minimum(lengths_N3[:, 0], budget)
@@ -142,7 +157,20 @@ class Tally:
             self._subject.append(rollout.subject)
             if row == len(self._sums):
                 self._sums = np.concatenate([self._sums, np.zeros_like(self._sums)])
+                self._counted = {n: np.concatenate([c, np.zeros_like(c)]) for n, c in self._counted.items()}
         return row
+
+    def _count(self, row: int, columns: Mapping[str, float], rollout: Rollout) -> None:
+        if not self._counted and not self._problem:
+            self._counted = {name: np.zeros(len(self._sums)) for name in columns}
+        if columns.keys() != self._counted.keys():
+            some = ", ".join(sorted(columns.keys() ^ self._counted.keys()))
+            raise DataError(
+                f"counter, problem {rollout.problem_id!r}, sample {rollout.sample}: {some} is counted for some "
+                "responses only; return the same names for every response"
+            )
+        for name, count in columns.items():
+            self._counted[name][row] += count
 
 
 def _vote(answer: str | None) -> int:

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from attnpo.rollouts import Prompt
 
 
-def render_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
+def render_prompt(tokenizer: Any, prompt: Prompt, opening: str = "") -> list[int]:
     """Return the token ids that the model reads before it answers.
 
     Chat messages go through the tokenizer's chat template with the generation prompt; plain text is tokenized
-    as it stands.
+    as it stands. The ids of the opening follow, tokenized for themselves, so that the prompt's own stay what they are.
+
+    Args:
+        tokenizer: the model's.
+        prompt: the prompt as the data set gives it.
+        opening: text behind the generation prompt; inside the think part where the template opens it.
     """
     if isinstance(prompt, str):
-        return list(tokenizer(prompt)["input_ids"])
-    return list(
-        tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=True, return_dict=True)["input_ids"]
-    )
+        ids = list(tokenizer(prompt)["input_ids"])
+    else:
+        rendered = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=True, return_dict=True)
+        ids = list(rendered["input_ids"])
+    return [*ids, *tokenizer(opening, add_special_tokens=False)["input_ids"]] if opening else ids
+
+
+def opens_think(tokenizer: Any, prompt_ids: Sequence[int]) -> bool:
+    """Return whether the prompt ends with an open `<think>`, so that responses begin inside it."""
+    return bool(tokenizer.decode(list(prompt_ids)[-8:], skip_special_tokens=False).rstrip().endswith("<think>"))
 
 
 def end_token_ids(model: Any, tokenizer: Any) -> list[int]:

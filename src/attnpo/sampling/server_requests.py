@@ -126,11 +126,6 @@ def prompt_as_text(tokenizer: Any, prompt: Prompt, prompt_ids: Sequence[int]) ->
     )
 
 
-def opens_think(tokenizer: Any, prompt_ids: Sequence[int]) -> bool:
-    """Return whether the prompt ends with an open `<think>`, so that responses begin inside it."""
-    return tokenizer.decode(list(prompt_ids)[-8:], skip_special_tokens=False).rstrip().endswith("<think>")
-
-
 def _think_tags_are_special(tokenizer: Any) -> bool:
     added = getattr(tokenizer, "added_tokens_decoder", {}).values()
     return any(token.special and token.content in ("<think>", "</think>") for token in added)

@@ -9,8 +9,9 @@ from typing import Any
 
 from attnpo.errors import ConfigError
 from attnpo.sampling.base import SampledResponse, SampleRequest, SamplingParams
+from attnpo.sampling.prompts import opens_think
 from attnpo.sampling.server_answers import complaint, read_response
-from attnpo.sampling.server_requests import DIALECTS, PATHS, Api, Dialect, opens_think, request_body
+from attnpo.sampling.server_requests import DIALECTS, PATHS, Api, Dialect, request_body
 from attnpo.serving import RefusedError, Server
 
 MISUNDERSTOOD = frozenset({400, 415, 422})

@@ -1,5 +1,6 @@
 """A small reasoning world with known truth: problems, overthinking traces, an oracle, a tokenizer and a model."""
 
+from attnpo.tinyworld.counting import count_checks
 from attnpo.tinyworld.datasets import heldout_dataset, train_dataset
 from attnpo.tinyworld.model import checkpoint_path
 from attnpo.tinyworld.oracle import check_usefulness, describe_steps, label_steps
@@ -10,6 +11,7 @@ __all__ = [
     "Problem",
     "check_usefulness",
     "checkpoint_path",
+    "count_checks",
     "describe_steps",
     "generate_problems",
     "heldout_dataset",

@@ -153,7 +153,7 @@ class TraceBuilder:
         pieces = tuple(self._piece(ids[a:b]) for a, b in itertools.pairwise(starts))
         answer = tuple(ids[start:end])
         return Trace(
-            prompt=tuple(render_prompt(self._tokenizer, rollout.prompt)),
+            prompt=tuple(render_prompt(self._tokenizer, rollout.prompt, rollout.opening)),
             before=tuple(ids[:first]),
             pieces=pieces,
             after=tuple(ids[last:start]),

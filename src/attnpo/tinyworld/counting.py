@@ -1,0 +1,51 @@
+"""What an evaluation counts in the small world: checks, those that mended an error, and errors left standing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attnpo.tinyworld.oracle import check_usefulness, describe_steps
+from attnpo.tinyworld.problems import parse_question
+
+
+def count_checks(question: str, response: str, steps: Sequence[tuple[int, int]]) -> dict[str, int | tuple[int, int]]:
+    """Count the checks and slips of a response (`attnpo evaluate --counter attnpo.tinyworld:count_checks`).
+
+    Args:
+        question: text of the question.
+        response: text of the response.
+        steps: half-open character spans of its steps.
+
+    Returns:
+        - `checks`: steps that check an earlier value by an equation of their own.
+        - `useful_checks`: checks that put the right value of a needed name in place of a wrong one.
+        - `useless_checks`: the others.
+        - `useful_check_share`: useful checks of all checks.
+        - `slips`: needed names that were ever given a wrong value, by an error or on top of one.
+        - `unmended_slips`: those whose last value is still wrong.
+        - `slips_mended`: share of the slips whose last value is right, whether a check or a new derivation mended it.
+    """
+    checks = check_usefulness(question, response, steps)
+    useful = sum(check.useful for check in checks)
+    parsed = parse_question(question)
+    truth = {name: value for name, value in parsed.values.items() if name in parsed.needed}
+    slipped: set[str] = set()
+    wrong: set[str] = set()
+    for step in describe_steps(question, response, steps):
+        for name, value in step.claims:
+            if name not in truth:
+                continue
+            if value == truth[name]:
+                wrong.discard(name)
+            else:
+                slipped.add(name)
+                wrong.add(name)
+    return {
+        "checks": len(checks),
+        "useful_checks": useful,
+        "useless_checks": len(checks) - useful,
+        "useful_check_share": (useful, len(checks)),
+        "slips": len(slipped),
+        "unmended_slips": len(wrong),
+        "slips_mended": (len(slipped) - len(wrong), len(slipped)),
+    }
