@@ -63,6 +63,7 @@ def _make_groups(
     unfinished: Sequence[int] = (),
     unanswered: Sequence[int] = (),
     repetitive: Sequence[int] = (),
+    no_think: Sequence[int] = (),
     group_ids: Sequence[int] | None = None,
 ) -> GroupBatch:
     """Groups from (correct, length) of each response; `unfinished` and the like name places in every group."""
@@ -82,6 +83,7 @@ def _make_groups(
         max_length=limit,
         answered_PG=all_but([*unfinished, *unanswered]),
         repetitive_PG=~all_but(repetitive),
+        no_think_PG=~all_but(no_think),
         target_lengths_P=None if target is None else torch.full((len(rows),), target),
         group_ids_P=torch.arange(len(rows)) if group_ids is None else torch.tensor(group_ids),
     )

@@ -38,6 +38,7 @@ SHARE: Final = Allowed("a number from 0 to 1", lambda value: is_number(value) an
 AT_LEAST_0: Final = Allowed("a number of at least 0", lambda value: is_number(value) and value >= 0)
 POSITIVE: Final = Allowed("a number above 0", lambda value: is_number(value) and value > 0)
 SWITCH: Final = Allowed("true or false", lambda value: isinstance(value, bool))
+TEXT: Final = Allowed("a text", lambda value: isinstance(value, str))
 INTEGER: Final = Allowed("an integer", is_integer)
 COUNT: Final = Allowed("an integer of at least 0", lambda value: is_integer(value) and value >= 0)
 TOKENS: Final = Allowed("an integer of at least 1", lambda value: is_integer(value) and value >= 1)

@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
+from attnpo.credit.methods.adaptthink import AdaptThink
 from attnpo.credit.methods.alp import ALP
 from attnpo.credit.methods.attnpo import AttnPO
 from attnpo.credit.methods.attnpo_shuffled import AttnPOShuffled
 from attnpo.credit.methods.attnpo_uniform import AttnPOUniform
+from attnpo.credit.methods.autothink import AutoThink
 from attnpo.credit.methods.base import Method
 from attnpo.credit.methods.dapo_overlong import DAPOOverlong
+from attnpo.credit.methods.decs import DECS
+from attnpo.credit.methods.depo import DEPO
 from attnpo.credit.methods.diet import DIET
 from attnpo.credit.methods.grpo import GRPO
 from attnpo.credit.methods.grpo_lead import GRPOLead
@@ -20,11 +24,15 @@ from attnpo.credit.methods.l1 import L1Exact, L1Max
 from attnpo.credit.methods.laser import LASER
 from attnpo.credit.methods.laser_d import LaserD
 from attnpo.credit.methods.laser_de import LaserDE
+from attnpo.credit.methods.lcr1 import LCR1
 from attnpo.credit.methods.oracle import Oracle, OracleReversed
 from attnpo.credit.methods.presets import NUMBER_OF_HEADS, PRESETS, Preset, find_preset
 from attnpo.credit.methods.rloo import RLOO
+from attnpo.credit.methods.sgrpo import SGRPO
+from attnpo.credit.methods.shape import Shape
 from attnpo.credit.methods.thinkprune import ThinkPrune
 from attnpo.credit.methods.tlmre import TLMRE
+from attnpo.credit.methods.vsrm import VSRM
 from attnpo.credit.settings import MethodSettings
 from attnpo.errors import ConfigError
 
@@ -48,6 +56,14 @@ METHODS: dict[str, type[Method]] = {
     "l1_max": L1Max,
     "grpo_lead": GRPOLead,
     "dapo_overlong": DAPOOverlong,
+    "adaptthink": AdaptThink,
+    "autothink": AutoThink,
+    "sgrpo": SGRPO,
+    "vsrm": VSRM,
+    "shape": Shape,
+    "lcr1": LCR1,
+    "decs": DECS,
+    "depo": DEPO,
 }
 
 

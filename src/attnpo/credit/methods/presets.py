@@ -38,7 +38,7 @@ PRESETS: dict[str, Preset] = {
     "attnpo-wrong-heads": Preset(
         "attnpo",
         "control: give with --heads a head set of comparable attention mass that does not rank steps "
-        "(benchmarks/small_world_study.py, choose_wrong_head)",
+        "(attnpo.discovery.choose_wrong_head)",
     ),
     "attnpo-shuffled": Preset("attnpo_shuffled", "control: right scores, wrong steps"),
     "attnpo-uniform": Preset("attnpo_uniform", "control: one score for all steps of a response"),

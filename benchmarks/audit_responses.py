@@ -1,0 +1,160 @@
+"""The responses that `credit_audit.py` holds methods against: one set for all, others where a method draws its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import Progress
+
+from attnpo.attention import HeadSet, resolve_heads
+from attnpo.cli.annotating import sample_groups
+from attnpo.cli.arguments import DataArguments, ModelArguments, StepArguments
+from attnpo.cli.arms import STEPS
+from attnpo.cli.loading import Session, open_session, open_verifier
+from attnpo.credit import Method, Policy, Slots
+from attnpo.labeling import label_steps
+from attnpo.output import prepare_output_dir
+from attnpo.rollouts import Rollout, prompt_text
+from attnpo.sampling import SamplingParams, TransformersSampler, render_prompt
+from attnpo.tinyworld import check_usefulness
+from attnpo.training.budget import TokenCount
+from attnpo.training.drawing import PolicyDraws, build_policy
+from attnpo.verification import Verifier
+
+PROBLEMS_SEED = 2_000_003
+"""Problems that neither training, nor discovery, nor the table of results was made with."""
+LABELER = "attnpo.tinyworld:label_steps"
+
+Facts = Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Responses:
+    """Labelled responses, the groups one after the other, and what the model read for each."""
+
+    rollouts: list[Rollout]
+    prompt_ids: list[tuple[int, ...]]
+
+    @cached_property
+    def checks(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, K) bool each: checks that mended a wrong value, and the other checks."""
+        width = max(len(rollout.steps) for rollout in self.rollouts)
+        masks = torch.zeros(2, len(self.rollouts), width, dtype=torch.bool)
+        for row, rollout in enumerate(self.rollouts):
+            spans = [step.chars for step in rollout.steps]
+            for check in check_usefulness(prompt_text(rollout.prompt), rollout.response, spans):
+                masks[0 if check.useful else 1, row, check.step] = True
+        return masks[0], masks[1]
+
+    def describe(self) -> dict[str, float]:
+        """Return what there is, as plain numbers."""
+        labels = [step.label for rollout in self.rollouts for step in rollout.steps]
+        useful_BK, useless_BK = self.checks
+        return {
+            "problems": len({rollout.problem_id for rollout in self.rollouts}),
+            "responses": len(self.rollouts),
+            "accuracy": sum(bool(rollout.correct) for rollout in self.rollouts) / len(self.rollouts),
+            "tokens": sum(rollout.n_tokens for rollout in self.rollouts) / len(self.rollouts),
+            "essential_steps": labels.count("essential"),
+            "redundant_steps": labels.count("redundant"),
+            "useful_checks": int(useful_BK.sum()),
+            "useless_checks": int(useless_BK.sum()),
+        }
+
+
+@dataclass
+class World:
+    """The untrained model of the small world and its responses."""
+
+    session: Session
+    verifier: Verifier
+    size: int
+    params: SamplingParams
+    base: Responses
+    _head_sets: dict[str, HeadSet] = field(default_factory=dict)
+
+    def heads(self, spec: str) -> HeadSet:
+        """Return a head set by file or by pairs."""
+        if spec not in self._head_sets:
+            self._head_sets[spec] = resolve_heads(spec, self.session.model.config)
+        return self._head_sets[spec]
+
+    def policy(self, prompt_ids: Sequence[tuple[int, ...]], groups: Sequence[int], *, extra: bool) -> Policy:
+        """Return the untrained policy as a method may use it; extra draws do not repeat the free ones."""
+        sampler = TransformersSampler(self.session.model, self.session.tokenizer)
+        draws = PolicyDraws(sampler, self.params, prompt_ids, groups, TokenCount(), extra)
+        return build_policy(draws, self.session.segmenter, self.verifier.verify, micro_batch=64)
+
+    def responses_of(self, method: Method, step: int) -> tuple[Responses, Facts]:
+        """Return what a method trains on at a step, with its facts: the base responses unless it changes something."""
+        rollouts, groups = self.base.rollouts, self.groups
+        if method.prepares:
+            firsts = [self.base.prompt_ids[row] for row in range(0, len(rollouts), self.size)]
+            slots = self._slots(firsts, rollouts[:: self.size], groups[:: self.size], step)
+            method.prepare(slots, self.policy(firsts, slots.group_ids, extra=True))
+        asks = [method.ask(r.prompt, group, r.sample, step) for r, group in zip(rollouts, groups, strict=True)]
+        changed = any(ask.opening or ask.prompt != r.prompt for ask, r in zip(asks, rollouts, strict=True))
+        if method.draws_itself or changed:
+            tokenizer = self.session.tokenizer
+            prompt_ids = [
+                (*render_prompt(tokenizer, ask.prompt), *tokenizer(ask.opening, add_special_tokens=False)["input_ids"])
+                for ask in asks
+            ]
+            slots = self._slots(prompt_ids, rollouts, groups, step)
+            drawn = method.sample(slots, self.policy(prompt_ids, groups, extra=False))
+            made = [self._rollout(r, s.ids, s.finished) for r, s in zip(rollouts, drawn.responses, strict=True)]
+            return self._judged(made, prompt_ids), drawn.facts
+        limit = method.response_limit(step)
+        if limit is not None and any(r.n_tokens > limit for r in rollouts):
+            cut = [self._rollout(r, r.response_ids[:limit], r.finished and r.n_tokens <= limit) for r in rollouts]
+            return self._judged(cut, self.base.prompt_ids), {}
+        return self.base, {}
+
+    @property
+    def groups(self) -> list[int]:
+        """Number of each response's group."""
+        return [row // self.size for row in range(len(self.base.rollouts))]
+
+    def _slots(
+        self, prompt_ids: Sequence[tuple[int, ...]], rollouts: Sequence[Rollout], groups: Sequence[int], step: int
+    ) -> Slots:
+        return Slots(
+            prompt_ids=list(prompt_ids),
+            solutions=[rollout.solution for rollout in rollouts],
+            group_ids=list(groups),
+            samples=[rollout.sample for rollout in rollouts],
+            max_new_tokens=self.params.max_new_tokens,
+            progress_step=step,
+            keys=[rollout.problem_id for rollout in rollouts],
+        )
+
+    def _rollout(self, like: Rollout, ids: Sequence[int], finished: bool) -> Rollout:
+        segmented = self.session.segmenter(list(ids))
+        made = Rollout(
+            like.problem_id, like.prompt, like.solution, like.sample, tuple(ids), segmented.text, finished
+        ).with_segmentation(segmented)
+        assert self.session.labeler is not None
+        return label_steps(self.session.labeler, made)
+
+    def _judged(self, rollouts: list[Rollout], prompt_ids: Sequence[tuple[int, ...]]) -> Responses:
+        verdicts = self.verifier.verify([r.response for r in rollouts], [r.solution for r in rollouts])
+        judged = [replace(r, correct=ok) for r, ok in zip(rollouts, verdicts, strict=True)]
+        return Responses(judged, list(prompt_ids))
+
+
+def open_world(folder: Path, problems: int, size: int, max_length: int, seed: int, progress: Progress | None) -> World:
+    """Load the shipped model and sample the base responses, or read them off disk."""
+    steps = StepArguments(labeler=LABELER, **STEPS)
+    data = DataArguments(data="attnpo.tinyworld:train_dataset", num_problems=problems, problems_seed=PROBLEMS_SEED)
+    session: Any = open_session(ModelArguments(model="tinyworld", device="cpu"), data, steps)
+    params = SamplingParams(max_new_tokens=max_length, seed=seed)
+    verifier = open_verifier(steps)
+    path = prepare_output_dir(folder) / f"responses-{problems}x{size}.jsonl"
+    rollouts = sample_groups(path, session, verifier, problems=problems, samples=size, params=params, progress=progress)
+    prompt_ids = [tuple(render_prompt(session.tokenizer, rollout.prompt)) for rollout in rollouts]
+    return World(session, verifier, size, params, Responses(rollouts, prompt_ids))

@@ -1,0 +1,85 @@
+"""The tables of `credit_audit.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Found = Mapping[str, Mapping[str, Any]]
+TREATMENT = (
+    ("essential punished", "essential", "punished"),
+    ("essential rewarded", "essential", "rewarded"),
+    ("redundant punished", "redundant", "punished"),
+    ("redundant rewarded", "redundant", "rewarded"),
+)
+CHECKS = (
+    ("useful punished", "useful_check", "punished"),
+    ("useful rewarded", "useful_check", "rewarded"),
+    ("useless punished", "useless_check", "punished"),
+    ("useless rewarded", "useless_check", "rewarded"),
+)
+
+
+def render(found: Found, left_out: Mapping[str, str], responses: Mapping[str, float]) -> str:
+    """Return all tables in Markdown."""
+    counts = {name: f"{value:,.0f}" for name, value in responses.items()}
+    said = (
+        f"{counts['problems']} problems, {counts['responses']} responses of the untrained model, "
+        f"{100 * responses['accuracy']:.1f} % right, {responses['tokens']:.1f} tokens; {counts['essential_steps']} "
+        f"essential and {counts['redundant_steps']} redundant steps, {counts['useful_checks']} useful and "
+        f"{counts['useless_checks']} other checks."
+    )
+    lines = [said, ""]
+    for title, part in (("correct responses", "correct"), ("incorrect responses", "incorrect"), ("all", "all")):
+        lines += [f"Steps punished and rewarded, {title}, %", "", *_treatment(found, part, TREATMENT)]
+    lines += ["Checks punished and rewarded, all responses, %", "", *_treatment(found, "all", CHECKS)]
+    lines += ["Essential against redundant steps, and agreement with the oracle", "", *_ranking(found)]
+    own = [name for name, row in found.items() if row["own_responses"]]
+    if own:
+        lines += [f"On responses that the method draws, asks for or cuts itself: {', '.join(own)}.", ""]
+    lines += [f"Left out: {name} ({reason})." for name, reason in left_out.items()]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _treatment(found: Found, part: str, columns: Sequence[tuple[str, str, str]]) -> list[str]:
+    header = ["row", *(title for title, *_ in columns)]
+    body = [
+        [name, *(_cell(row[f"{part}/{kind}/{measure}"], 100, 0) for _, kind, measure in columns)]
+        for name, row in found.items()
+    ]
+    return _table(header, body)
+
+
+def _ranking(found: Found) -> list[str]:
+    header = [
+        "row",
+        "pairs right, %",
+        "pairs wrong, %",
+        "contrast",
+        "correlation with the oracle",
+        "within responses",
+    ]
+    body = [
+        [
+            name,
+            _cell(row["correct/pairs/right"], 100, 0),
+            _cell(row["correct/pairs/wrong"], 100, 0),
+            _cell(row["contrast"], 1, 2),
+            _cell(row["correlation/oracle"], 1, 2),
+            _cell(row["correlation/oracle_within_response"], 1, 2),
+        ]
+        for name, row in found.items()
+    ]
+    return _table(header, body)
+
+
+def _cell(interval: Mapping[str, float] | None, scale: float, digits: int) -> str:
+    if interval is None:
+        return "–"
+    value, low, high = (scale * interval[name] for name in ("value", "low", "high"))
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _table(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    return [*lines, *("| " + " | ".join(row) + " |" for row in body), ""]

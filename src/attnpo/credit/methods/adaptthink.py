@@ -1,0 +1,216 @@
+"""AdaptThink: half of a group is made to think, half not to; each is held against the untrained policy's accuracy."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attnpo.credit.batches import GroupBatch
+from attnpo.credit.checks import AT_LEAST_0, TEXT, TOKENS, optional, setting
+from attnpo.credit.draws import stream
+from attnpo.credit.drawing import Continuation, Drawn, Policy, Slots
+from attnpo.credit.methods.base import Method
+from attnpo.credit.modes import draw_without, forced_log_probs
+from attnpo.credit.rewards import outcome_rewards
+from attnpo.credit.settings import MethodSettings
+from attnpo.errors import ConfigError, DataError
+from attnpo.rollouts import read_rollouts
+from attnpo.sampling import SampledResponse
+from attnpo.sampling.prompts import opens_think
+from attnpo.segmentation.text import THINK_CLOSE, THINK_OPEN
+
+REFERENCE = "reference_accuracy"
+_TO_BE_DRAWN = -1
+"""Stands for a first token of the thinking half that is not known yet; no token has this id."""
+
+
+@dataclass(frozen=True)
+class AdaptThinkSettings(MethodSettings):
+    """Settings of AdaptThink."""
+
+    delta: float = setting(0.05, AT_LEAST_0, "What a response without thinking earns on top.")
+    think_opening: str = setting(
+        "Alright",
+        TEXT,
+        "What a response that is made to think begins with: a word with which the model often begins (Alright: "
+        "DeepSeek-R1-Distill). Empty: its first token is drawn from the policy, </think> excluded.",
+    )
+    reference_samples: int = setting(
+        16, TOKENS, "Responses a problem that the untrained policy's accuracy is measured with, before the first step."
+    )
+    reference_rollouts: str | None = setting(
+        None,
+        optional(TEXT, "measuring all of them"),
+        "rollouts.jsonl of `attnpo evaluate` with the untrained model: problems in it (by problem_id) are not measured "
+        "again.",
+    )
+
+
+class AdaptThink(Method):
+    """A = 1[correct] - acc_ref + delta * 1[no thinking] (arXiv 2505.13417, official code), no further baseline.
+
+    Half of a group is forced to begin with `</think>`, the other half to think; a fair coin a group says which half,
+    so that in groups of odd size either mode has probability 1/2, too. acc_ref is the untrained policy's accuracy on
+    the problem, free to think as it likes, measured before the first step.
+
+    The loss sees what was really sampled: the mixture of the two modes. With c the token `</think>`, it had the
+    probability 1/2 where it was forced; so had the first token of `think_opening`. Forced tokens after that, and a
+    `<think>` that both halves begin with where the prompt does not open the think part, were certain (log-probability
+    0). Without `think_opening` the thinking half begins with a token a != c of the probability 1/2 pi(a) / (1 - pi(c)).
+    All other tokens are the policy's own. The ratio of the policies is taken a token at a time, as for every method
+    here; the official code takes one ratio a response, of the mean log-probabilities. While the policy hardly ever
+    skips thinking, the ratio at the forced `</think>` is near 0 and so is its gradient: the mode is learnt slowly.
+
+    A response counts as one without thinking if its think part turns out empty, so one of the thinking half that
+    closes it at once does, too; the official code goes by the half.
+    """
+
+    name = "adaptthink"
+    paper = "AdaptThink"
+    arxiv = "2505.13417"
+    source = "official code"
+    formula = "A = 1[correct] - acc_ref + 0.05 1[no thinking]; half of the group begins with </think>"
+    extra_tokens = "16 responses a problem before the first step, for acc_ref; none if they are given"
+    extra_passes = "none; with an empty think_opening one over the prompts of the thinking half"
+    settings_type = AdaptThinkSettings
+    keeps_state = True
+    prepares = True
+    draws_itself = True
+    needs_modes = True
+    settings: AdaptThinkSettings
+
+    def __init__(self, settings: MethodSettings | None = None) -> None:
+        super().__init__(settings)
+        self.reference: dict[str, float] = {}
+
+    def prepare(self, slots: Slots, policy: Policy) -> None:
+        """Measure the policy's accuracy on each problem, unless it is given.
+
+        Raises:
+            DataError: the file of given responses is missing, malformed, or has none of the problems.
+        """
+        given = self._given(slots.keys)
+        self.reference = {key: given[key] for key in slots.keys if key in given}
+        rows = [row for row, key in enumerate(slots.keys) if key not in given]
+        samples = self.settings.reference_samples
+        drawn = policy.draw(
+            [Continuation(row, slots.max_new_tokens, sample=sample) for row in rows for sample in range(samples)]
+        )
+        texts = [policy.segment(response.ids).text for response in drawn]
+        verdicts = policy.verify(texts, [slots.solutions[row] for row in rows for _ in range(samples)])
+        for place, row in enumerate(rows):
+            right = verdicts[place * samples : (place + 1) * samples]
+            self.reference[slots.keys[row]] = sum(right) / samples
+
+    def _given(self, keys: list[str]) -> dict[str, float]:
+        if self.settings.reference_rollouts is None:
+            return {}
+        verdicts: dict[str, list[bool]] = defaultdict(list)
+        for rollout in read_rollouts(Path(self.settings.reference_rollouts)):
+            verdicts[rollout.problem_id].append(bool(rollout.correct))
+        if keys and not verdicts.keys() & set(keys):
+            raise DataError(
+                f"reference_rollouts: {self.settings.reference_rollouts} has none of the training problems (the first "
+                f"of them is {keys[0][:60]!r}); evaluate the untrained model on the training data"
+            )
+        return {key: sum(right) / len(right) for key, right in verdicts.items()}
+
+    def sample(self, slots: Slots, policy: Policy) -> Drawn:
+        """Return the responses, half of each group without thinking.
+
+        Raises:
+            ConfigError: an opening does not fit into a response, or does not tell the modes apart.
+            DataError: a problem was not measured before.
+        """
+        openings, log_probs = self._openings(slots, policy)
+        longest = max(map(len, openings), default=0)
+        if longest >= slots.max_new_tokens:
+            raise ConfigError(
+                f"think_opening: it takes {longest} of {slots.max_new_tokens} response tokens and leaves none; raise "
+                "max_completion_length"
+            )
+        # A first token that is drawn may end the response.
+        rows = [row for row, opening in enumerate(openings) if opening[-1] != policy.tokenizer.eos_token_id]
+        drawn = policy.draw(
+            [
+                Continuation(row, slots.max_new_tokens - len(openings[row]), tuple(openings[row]), slots.samples[row])
+                for row in rows
+            ]
+        )
+        responses = [SampledResponse(opening, finished=True) for opening in openings]
+        for row, rest in zip(rows, drawn, strict=True):
+            responses[row] = SampledResponse([*openings[row], *rest.ids], rest.finished, rest.exact_ids)
+        return Drawn(responses, {REFERENCE: [self._reference(key) for key in slots.keys]}, log_probs)
+
+    def thinks(self, group_id: int, sample: int, progress_step: int) -> bool:
+        """Return whether a response is of the thinking half."""
+        coin = stream(self.name, self.settings.seed, progress_step, group_id).randrange(2)
+        return (sample + coin) % 2 == 1
+
+    def _openings(self, slots: Slots, policy: Policy) -> tuple[list[list[int]], list[dict[int, float]]]:
+        """The tokens that each response begins with, and the log-probabilities under which they were drawn."""
+        close, word = policy.encode(THINK_CLOSE), policy.encode(self.settings.think_opening) or [_TO_BE_DRAWN]
+        openings, log_probs = [], []
+        for prompt_ids, group, sample in zip(slots.prompt_ids, slots.group_ids, slots.samples, strict=True):
+            common = [] if opens_think(policy.tokenizer, prompt_ids) else policy.encode(f"{THINK_OPEN}\n")
+            own, other = [*common, *close], [*common, *word]
+            if self.thinks(group, sample, slots.progress_step):
+                own, other = other, own
+            openings.append(own)
+            log_probs.append(forced_log_probs(own, other))
+        rows = [row for row, opening in enumerate(openings) if opening[-1] == _TO_BE_DRAWN]
+        first = policy.next_log_probs([[*slots.prompt_ids[row], *openings[row][:-1]] for row in rows]) if rows else ()
+        for row, log_probs_V in zip(rows, first, strict=True):
+            place = (slots.progress_step, slots.group_ids[row], slots.samples[row])
+            rng = stream(self.name, "first token", self.settings.seed, *place)
+            openings[row][-1], log_prob = draw_without(log_probs_V, close[0], rng)
+            log_probs[row][len(openings[row]) - 1] += log_prob
+        return openings, log_probs
+
+    def _reference(self, key: str) -> float:
+        if key not in self.reference:
+            raise DataError(
+                f"method {self.name}: the untrained policy was not measured on problem {key[:60]!r}; train on the data "
+                "that the run was started with"
+            )
+        return self.reference[key]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the untrained policy's accuracy by problem."""
+        return {REFERENCE: dict(self.reference)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state_dict`."""
+        self.reference = dict(state[REFERENCE])
+
+    def metrics(self) -> dict[str, float]:
+        """Return the mean of the untrained policy's accuracies."""
+        if not self.reference:
+            return {}
+        return {REFERENCE: sum(self.reference.values()) / len(self.reference)}
+
+    @torch.no_grad()
+    def rewards(self, groups: GroupBatch) -> Tensor:
+        """Return (P, G) rewards 1[correct] + delta * 1[no thinking].
+
+        Raises:
+            DataError: the modes are not given.
+        """
+        no_think_PG = self.known(groups.no_think_PG, "the modes of the responses")
+        return outcome_rewards(groups.correct_PG) + self.settings.delta * no_think_PG.float()
+
+    @torch.no_grad()
+    def advantages(self, rewards_PG: Tensor, groups: GroupBatch | None = None) -> Tensor:
+        """Return (P, G) rewards minus the untrained policy's accuracy.
+
+        Raises:
+            DataError: the groups or the accuracies are not given.
+        """
+        facts = self.known(groups, "groups").facts
+        return rewards_PG - self.known(facts.get(REFERENCE), "the accuracies of the untrained policy")

@@ -1,0 +1,143 @@
+"""AdaptThink and AutoThink in real, tiny runs on the small world."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+
+from attnpo.credit.modes import is_no_think
+from attnpo.rollouts import read_rollouts
+from attnpo.sampling import render_prompt
+
+FAST = {
+    "per_device_train_batch_size": 8,
+    "gradient_accumulation_steps": 1,
+    "max_completion_length": 96,
+    "heads": None,
+    "save_rollouts": True,
+}
+ADAPT = {"method": "adaptthink", "method_settings": {"reference_samples": 2, "think_opening": ""}, **FAST}
+
+
+def logs(trainer, name):
+    return [row[name] for row in trainer.state.log_history if name in row]
+
+
+def test_adaptthink_forces_half_of_each_group_and_tells_the_loss(make_trainer, tokenizer):
+    trainer = make_trainer(max_steps=2, **ADAPT)
+    drawn = []
+    inner = trainer.credit.sample
+    trainer.credit.sample = lambda slots, policy: drawn.append(inner(slots, policy)) or drawn[-1]
+    trainer.train()
+    rollouts = list(read_rollouts(trainer.rollouts_path))
+    assert len(rollouts) == 16
+    close = tokenizer.convert_tokens_to_ids("</think>")
+    for place, rollout in enumerate(rollouts):
+        thinks = trainer.credit.thinks(place // 4, place % 4, rollout.extra["train_step"])
+        assert (rollout.response_ids[0] == close) is not thinks
+        assert is_no_think(rollout.response) is not thinks
+        assert rollout.n_tokens <= 96
+    # What the loss is told: 1/2 for the tag; for a first token of the other half half its share among the others.
+    told = [value for batch in drawn for value in batch.sampling_log_probs]
+    assert all(list(value) == [0] for value in told)
+    assert sum(value[0] == math.log(0.5) for value in told) == 8
+    assert max(value[0] for value in told) <= math.log(0.5)
+    # 2 steps of 2 prompts, measured twice each before.
+    reference = trainer.credit.state_dict()["reference_accuracy"]
+    assert len(reference) == 4
+    assert set(reference.values()) <= {0, 0.5, 1}
+    advantages = [r.correct - reference[r.problem_id] + 0.05 * is_no_think(r.response) for r in rollouts]
+    expected = [r.correct + 0.05 * is_no_think(r.response) for r in rollouts[8:]]
+    assert logs(trainer, "attnpo/reward")[-1] == pytest.approx(sum(expected) / 8, abs=1e-6)
+    assert any(advantages)
+    assert logs(trainer, "attnpo/no_think") == [0.5, 0.5]
+    assert all(grad > 0 and math.isfinite(grad) for grad in logs(trainer, "grad_norm"))
+    assert logs(trainer, "attnpo/extra_tokens")[0] > 0
+    # The first tokens of the thinking halves cost one pass over their prompts.
+    assert logs(trainer, "attnpo/extra_pass_tokens")[0] > 0
+
+
+def test_a_word_to_think_with_costs_no_pass(make_trainer, tokenizer):
+    settings = {"reference_samples": 1, "think_opening": "Wait,"}
+    trainer = make_trainer(max_steps=1, **{**ADAPT, "method_settings": settings})
+    trainer.train()
+    rollouts = list(read_rollouts(trainer.rollouts_path))
+    assert {r.response[:5] for r in rollouts if not is_no_think(r.response)} == {"Wait,"}
+    assert logs(trainer, "attnpo/extra_pass_tokens") == [0]
+
+
+def test_the_forced_token_is_trained_by_its_ratio_to_one_half(make_trainer, tokenizer):
+    """The loss at the tag is -A pi / (1/2) wherever that is not clipped: here pi is tiny, so nearly nothing."""
+    trainer = make_trainer(**{**ADAPT, "method_settings": {"reference_samples": 1, "delta": 0.0, "think_opening": ""}})
+    seen = []
+    plain = trainer._compute_loss
+    trainer._compute_loss = lambda model, inputs: seen.append(dict(inputs)) or plain(model, inputs)
+    trainer.train()
+    (inputs,) = seen
+    known_BT = (
+        inputs["sampling_logps"] if "sampling_logps" in inputs else inputs[[k for k in inputs if "logps" in k][0]]
+    )
+    forced = (inputs["completion_ids"] == tokenizer.convert_tokens_to_ids("</think>")) & ~known_BT.isnan()
+    assert forced.any()
+    assert torch.allclose(known_BT[forced], torch.tensor(math.log(0.5)))
+
+
+@pytest.mark.slow
+def test_a_resumed_run_does_not_measure_again(make_trainer, model, tmp_path):
+    settings = {**ADAPT, "save_strategy": "steps", "save_steps": 1, "max_steps": 2}
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    whole = make_trainer(**settings)
+    whole.train()
+    checkpoint = tmp_path / "run" / "checkpoint-1"
+    saved = json.loads((checkpoint / "trainer_state.json").read_text())["stateful_callbacks"]["MethodStateCallback"]
+    assert saved["attributes"]["adaptthink"] == whole.credit.state_dict()
+
+    model.load_state_dict(start)
+    resumed = make_trainer(**settings)
+    resumed.credit.prepare = None  # calling it would be an error
+    resumed.train(resume_from_checkpoint=str(checkpoint))
+    assert resumed.credit.state_dict() == whole.credit.state_dict()
+    assert logs(resumed, "attnpo/reward")[-1] == pytest.approx(logs(whole, "attnpo/reward")[-1])
+
+
+def test_autothink_samples_and_scores_behind_its_opening(make_trainer, tokenizer):
+    # An opening that ends the think part by a derivation: the model closes it at once.
+    opening = "So Mia has 3+3=6.\n"
+    settings = {"opening": opening, "stage_2_from": 1, "stage_3_from": 2}
+    trainer = make_trainer(method="autothink", method_settings=settings, max_steps=3, **FAST)
+    prompts = []
+    inner = trainer.on_responses
+    trainer.on_responses = lambda round_, width: prompts.extend(round_.prompt_ids) or inner(round_, width)
+    trainer.train()
+    rollouts = list(read_rollouts(trainer.rollouts_path))
+    assert {r.opening for r in rollouts} == {opening}
+    assert [list(ids) for ids in prompts] == [render_prompt(tokenizer, r.prompt, opening) for r in rollouts]
+    modes = [is_no_think(r.response) for r in rollouts]
+    assert sum(modes) > 12
+    shares = [sum(modes[8 * step : 8 * step + 8]) / 8 for step in range(3)]
+    assert logs(trainer, "attnpo/no_think") == pytest.approx(shares)
+    first, second, third = (rollouts[8 * step : 8 * step + 8] for step in range(3))
+
+    def plain(rows):
+        return [((2 if r.correct else -1) if is_no_think(r.response) else float(r.correct)) for r in rows]
+
+    def punished(row):
+        share = shares[0] if is_no_think(row.response) else 1 - shares[0]
+        return min(max(2 * (share - 0.5), 0), 1)
+
+    reward = logs(trainer, "attnpo/reward")
+    assert reward[0] == pytest.approx((sum(plain(first)) - sum(map(punished, first))) / 8, abs=1e-6)
+    assert reward[1] == pytest.approx(sum(plain(second)) / 8, abs=1e-6)
+    assert reward[2] == pytest.approx(sum(plain(third)) / 8, abs=0.2)
+    assert reward[2] != pytest.approx(sum(plain(third)) / 8, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_autothink_needs_no_sampler_of_its_own(make_trainer, tokenizer):
+    trainer = make_trainer(method="autothink", **{**FAST, "group_sampler": False})
+    trainer.train()
+    assert len(logs(trainer, "attnpo/no_think")) == 1
+    assert {r.opening for r in read_rollouts(trainer.rollouts_path)} == {"...\n"}
