@@ -18,15 +18,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from attnpo.attention import Head, HeadSet, resolve_heads, score_steps
+from attnpo.attention import HeadSet, resolve_heads, score_steps
 from attnpo.cli import discover as discover_command
 from attnpo.cli import evaluate as evaluate_command
 from attnpo.cli.arguments import ModelArguments
-from attnpo.cli.arms import DISCOVERY, EVALUATION, flags, run_arms, training_arm
+from attnpo.cli.arms import DISCOVERY, EVALUATION, flags, training_arm
 from attnpo.cli.console import console, quiet_libraries
 from attnpo.cli.loading import load_model, load_tokenizer, model_source
+from attnpo.cli.running import run_arms
 from attnpo.credit import CREDIT_CELLS, CreditSettings, build_method, credit_accuracy, pack_steps
-from attnpo.discovery import DiscoveryResult
+from attnpo.discovery import DiscoveryResult, choose_wrong_head
 from attnpo.discovery.gates import probing_set
 from attnpo.evaluation.comparison import ComparisonRow, compare, load_arm
 from attnpo.progress import console_progress
@@ -62,7 +63,8 @@ def main() -> None:
     heads = folder / "heads.json"
     if not (folder / "discovery.json").exists():
         discover_command.run(flags({**DISCOVERY, "num_problems": arguments.num_probe, "output_dir": folder}))
-    wrong = choose_wrong_head(folder)
+    wrong = folder / "wrong_head.json"
+    choose_wrong_head(DiscoveryResult.load(folder / "discovery.json"), HeadSet.load(heads)).save(wrong)
     if not (folder / "base" / "evaluation.json").exists():
         evaluate_command.run(
             flags(
@@ -112,37 +114,6 @@ def main() -> None:
     )
     console.print(table, markup=False)
     console.print(f"{(time.perf_counter() - start) / 60:.1f} minutes; written to {folder / 'study.md'}")
-
-
-def choose_wrong_head(folder: Path) -> Path:
-    """Write and return the control head set: of the heads that do not rank steps, the nearest in attention mass.
-
-    A wrong head whose scores are all low would damp every positive credit and be one more length penalty.
-    """
-    path = folder / "wrong_head.json"
-    result = DiscoveryResult.load(folder / "discovery.json")
-    chosen = [tuple(head) for head in result.chosen]
-    mass = sum(result.relative_attention[layer][head] for layer, head in chosen) / len(chosen)
-    candidates = [
-        (abs(result.relative_attention[layer][head] - mass), layer, head)
-        for layer in range(result.num_layers)
-        for head in range(result.num_heads)
-        if (layer, head) not in chosen and abs(result.sra_select[layer][head] - 0.5) <= 0.1
-    ]
-    _, layer, head = min(candidates)
-    found = HeadSet.load(folder / "heads.json").model_copy(
-        update={
-            "heads": [Head(layer, head)],
-            "sra": result.sra_report[layer][head],
-            "found_by": "control: comparable attention mass, SRA near 0.5",
-            "evidence": {
-                "relative_attention": result.relative_attention[layer][head],
-                "relative_attention_of_chosen": mass,
-            },
-        }
-    )
-    found.save(path)
-    return path
 
 
 def credit_table(folder: Path, heads: Path, wrong: Path, names: list[str]) -> dict[str, dict[str, Interval]]:

@@ -59,6 +59,7 @@ def load_problems(
     prompt_template: str | None = None,
     split: str | None = None,
     seed: int | None = None,
+    left_out: list[str] | None = None,
 ) -> list[ProblemRow]:
     r"""Load the problems of a data set.
 
@@ -82,6 +83,8 @@ def load_problems(
         split: split of a Hub data set; may be left out where there is only one.
         seed: with `limit`, draw the problems at random with this seed and keep the file's order; None takes the first
             ones.
+        left_out: where given, a row without prompt or answer, or with another problem's id, is left out and its message
+            put here; without it such a row is refused.
 
     Raises:
         DataError: no such file or data set, a column is missing (one that the template names included), a row lacks
@@ -93,22 +96,29 @@ def load_problems(
     prompt_needed = {"--prompt_column": prompt_column} if template is None else {}
     _check_columns(spec, rows, {**prompt_needed, "--solution_column": solution_column})
     used = [solution_column, id_column, difficulty_column, subject_column]
-    left_out = {column.split(".")[0] for column in (used if template is not None else [prompt_column, *used])}
+    named = {column.split(".")[0] for column in (used if template is not None else [prompt_column, *used])}
     problems = Problems(spec)
     for number, row in enumerate(rows, start=1):
         where = f"{spec}, row {number}"
-        prompt: Any = column_value(row, prompt_column)
-        if template is not None:
-            prompt = [{"role": "user", "content": template.render(row, where)}]
-        problems.add(
-            where,
-            problem_id=column_value(row, id_column),
-            prompt=check_prompt(prompt, prompt_column, where),
-            solution=solution_text(column_value(row, solution_column), solution_column, solution_after, where),
-            difficulty=column_value(row, difficulty_column),
-            subject=column_value(row, subject_column),
-            extra={name: value for name, value in row.items() if name not in left_out},
-        )
+        try:
+            prompt: Any = column_value(row, prompt_column)
+            if template is not None:
+                prompt = [{"role": "user", "content": template.render(row, where)}]
+            problems.add(
+                where,
+                problem_id=column_value(row, id_column),
+                prompt=check_prompt(prompt, prompt_column, where),
+                solution=solution_text(column_value(row, solution_column), solution_column, solution_after, where),
+                difficulty=column_value(row, difficulty_column),
+                subject=column_value(row, subject_column),
+                extra={name: value for name, value in row.items() if name not in named},
+            )
+        except DataError as error:
+            if left_out is None:
+                raise
+            left_out.append(str(error))
+    if left_out and not len(problems):
+        raise DataError(left_out[0])
     return choose_problems(spec, problems.found, limit, seed)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class AttnPOError(Exception):
     """Base of all errors caused by input; the command line prints it without a traceback and exits with 2."""
@@ -29,3 +32,13 @@ class OutputError(AttnPOError):
 
 class EngineError(AttnPOError):
     """An engine or a server that was at work is gone and stayed so; what was finished before is on disk."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return "; did you mean X?" for the known name that resembles `name` most, "" where none does."""
+    close = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+class TrainingError(AttnPOError):
+    """Training cannot go on (updates that are not finite, a reward function that keeps failing); a checkpoint is named."""

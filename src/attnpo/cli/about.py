@@ -1,14 +1,21 @@
-"""`run.json`: how to make a run folder again."""
+"""`run.json`: how to make a run folder again, and where it was made."""
 
 from __future__ import annotations
 
 import json
+import os
+import platform
 import shlex
+import subprocess
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+import attnpo
 from attnpo.output import write_atomically
 
 PACKAGES = ("attnpo", "torch", "transformers", "trl", "accelerate")
@@ -18,7 +25,7 @@ FILE = "run.json"
 def write_about(
     folder: Path, command: str, arguments: Sequence[str], settings: Mapping[str, Any] | None = None
 ) -> None:
-    """Write the command, its settings and the versions of the packages beside its results.
+    """Write the command, its settings, versions, date, commit and machine beside its results.
 
     A folder that a larger command fills keeps what that one wrote.
     """
@@ -28,5 +35,49 @@ def write_about(
         "command": shlex.join(["attnpo", command, *map(str, arguments)]),
         "settings": dict(settings or {}),
         "versions": {name: version(name) for name in PACKAGES},
+        "date": today(),
+        "commit": commit(),
+        "machine": machine(),
     }
     write_atomically(folder / FILE, json.dumps(about, indent=2) + "\n")
+
+
+def today() -> str:
+    """Return the date, UTC."""
+    return datetime.now(timezone.utc).date().isoformat()
+
+
+def commit() -> str | None:
+    """Return the commit of this code, `+` behind it where files were changed since; None outside git."""
+    source = Path(attnpo.__file__).resolve().parent
+    said = []
+    for command in (
+        ("rev-parse", "--short=12", "HEAD"),
+        ("status", "--porcelain", "--untracked-files=no", "--", source),
+    ):
+        try:
+            done = subprocess.run(["git", "-C", str(source), *command], capture_output=True, text=True, timeout=30)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        if done.returncode != 0:
+            return None
+        said.append(done.stdout.strip())
+    return f"{said[0]}+" if said[1] else said[0]
+
+
+def machine() -> str:
+    """Return what this machine is, without its name: processor, cores, memory, system, Python."""
+    memory = psutil.virtual_memory().total / 2**30
+    return (
+        f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}, "
+        f"Python {platform.python_version()}"
+    )
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

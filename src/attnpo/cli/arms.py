@@ -1,25 +1,16 @@
 """Arms of an experiment on the small world: the same model and budget, one way of assigning credit each.
 
-Each arm is trained and then evaluated in processes of its own, so that several run side by side, one thread each.
+Each arm is trained and then evaluated by commands of its own, which `attnpo.cli.running` runs side by side.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from rich.progress import Progress, TaskID
-
-from attnpo.errors import AttnPOError
-from attnpo.output import write_atomically
 
 STEPS = {"segmentation": "paragraphs", "verifier": "exact"}
 """How the small world's responses are cut and judged: one paragraph a step, exact answers."""
@@ -61,6 +52,7 @@ EVALUATION: dict[str, Any] = {
     "top_p": 1.0,
     "device": "cpu",
     "labeler": "attnpo.tinyworld:label_steps",
+    "counter": "attnpo.tinyworld:count_checks",
     **STEPS,
 }
 """How every model of the small world is measured: one response to each held-out problem at temperature 1."""
@@ -78,9 +70,13 @@ DISCOVERY: dict[str, Any] = {
 """How the heads of the small world's model are found: never on the problems that models are measured on."""
 
 
-def flags(settings: dict[str, Any]) -> list[str]:
-    """Return settings as command-line flags."""
-    return [part for name, value in settings.items() for part in (f"--{name}", str(value))]
+def flags(settings: Mapping[str, Any]) -> list[str]:
+    """Return settings as command-line flags; those by name within one are written as JSON."""
+    return [part for name, value in settings.items() for part in (f"--{name}", _written(value))]
+
+
+def _written(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, dict) else str(value)
 
 
 @dataclass(frozen=True)
@@ -102,22 +98,32 @@ class Command:
         return [sys.executable, "-m", "attnpo", self.name, *flags(self.settings)]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Arm:
     """One arm: train, then evaluate.
 
     Attributes:
-        name: name in tables and folders.
+        name: name in tables.
         folder: where its files go.
         commands: what is run, in order.
         max_steps: optimizer steps of its training, for the progress bar.
+        max_tokens: tokens that its training may sample, for the progress bar; None where steps end it.
+        label: name in the progress display and in messages.
+        claim: called before the first command that is not done yet.
     """
 
     name: str
     folder: Path
-    commands: list[Command]
-    max_steps: int
-    process: subprocess.Popen | None = field(default=None, repr=False)
+    commands: tuple[Command, ...]
+    max_steps: int = 0
+    max_tokens: int | None = None
+    label: str = ""
+    claim: Callable[[], None] | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether all its commands ran to their end."""
+        return all(command.done.exists() for command in self.commands)
 
 
 def training_arm(
@@ -129,7 +135,11 @@ def training_arm(
     num_eval: int,
     heads: Path | None,
     annotate: int = 0,
-    settings: dict[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    evaluation: Mapping[str, Any] | None = None,
+    max_tokens: int | None = None,
+    label: str = "",
+    claim: Callable[[], None] | None = None,
 ) -> Arm:
     """Return an arm that trains the small world's model and measures it on held-out problems.
 
@@ -142,6 +152,10 @@ def training_arm(
         heads: head set to train with and to annotate traces with.
         annotate: how many problems to annotate traces of.
         settings: further training settings.
+        evaluation: further settings of the evaluation.
+        max_tokens: tokens that training may sample, for the progress bar; None where steps end it.
+        label: name in messages; `folder/name` if empty.
+        claim: called before anything is run.
     """
     train = {
         **TRAINING,
@@ -162,99 +176,11 @@ def training_arm(
         "num_problems": num_eval,
         "output_dir": folder,
         **({"heads": heads, "annotate_problems": annotate} if heads is not None and annotate else {}),
+        **(evaluation or {}),
     }
-    commands = [
+    commands = (
         Command("train", train, folder / "trainer_state.json"),
         Command("evaluate", evaluate, folder / "evaluation.json"),
-    ]
-    return Arm(name, folder, commands, max_steps)
-
-
-def run_arms(arms: Sequence[Arm], jobs: int, progress: Progress | None = None, poll_seconds: float = 0.5) -> None:
-    """Run all arms, `jobs` at a time; arms already on disk are skipped, interrupted ones go on.
-
-    Raises:
-        AttnPOError: an arm failed (the message names its log file).
-    """
-    waiting = list(arms)
-    running: list[dict[str, Any]] = []
-    tasks: dict[str, TaskID] = {}
-    with _killed_on_exit(arms):
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                arm = waiting.pop(0)
-                running.append({"arm": arm, "queue": list(arm.commands)})
-                if progress is not None:
-                    label = f"{arm.folder.parent.name}/{arm.name}"
-                    tasks[str(arm.folder)] = progress.add_task(label, total=arm.max_steps, note="starting")
-            for slot in list(running):
-                if not _advance(slot):
-                    running.remove(slot)
-                if progress is not None:
-                    _show(progress, tasks[str(slot["arm"].folder)], slot)
-            time.sleep(poll_seconds)
-
-
-def _advance(slot: dict[str, Any]) -> bool:
-    """Start the next command of an arm once the one before is over; False when none is left."""
-    arm: Arm = slot["arm"]
-    if arm.process is not None:
-        code = arm.process.poll()
-        if code is None:
-            return True
-        arm.process = None
-        log = arm.folder / f"{slot['queue'][0].name}.out"
-        if code != 0:
-            last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or ["no output"]
-            raise AttnPOError(
-                f"{arm.name}: {slot['queue'][0].name} failed with exit code {code}; see {log} ({last[0]})"
-            )
-        slot["queue"].pop(0)
-    while slot["queue"] and slot["queue"][0].done.exists():
-        slot["queue"].pop(0)
-    if not slot["queue"]:
-        return False
-    command: Command = slot["queue"][0]
-    arm.folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(arm.folder / f"{command.name}.command.txt", " ".join(["attnpo", *command.argv()[3:]]) + "\n")
-    # One thread a process: small matrices gain nothing from more, and processes would fight over the cores.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    with (arm.folder / f"{command.name}.out").open("w", encoding="utf-8") as log_file:
-        arm.process = subprocess.Popen(
-            command.argv(), stdout=log_file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment
-        )
-    return True
-
-
-def _show(progress: Progress, task: TaskID, slot: dict[str, Any]) -> None:
-    arm: Arm = slot["arm"]
-    if not slot["queue"]:
-        progress.update(task, completed=arm.max_steps, note="done")
-        progress.stop_task(task)
-        return
-    if slot["queue"][0].name != "train":
-        progress.update(task, completed=arm.max_steps, note="measuring on held-out problems")
-        return
-    line = last_log_line(arm.folder / "log.jsonl")
-    if line is not None and "attnpo/accuracy" in line:
-        note = f"{line['attnpo/accuracy']:.0%} correct, {line['attnpo/response_length']:.0f} tokens"
-        progress.update(task, completed=line["step"], note=note)
-
-
-def last_log_line(path: Path) -> dict[str, Any] | None:
-    """Return the last whole line of a run's log, None before there is one."""
-    if not path.exists():
-        return None
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-    return json.loads(lines[-1]) if lines else None
-
-
-@contextmanager
-def _killed_on_exit(arms: Sequence[Arm]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for arm in arms:
-            if arm.process is not None and arm.process.poll() is None:
-                arm.process.terminate()
-                arm.process.wait()
+    )
+    label = label or f"{folder.parent.name}/{name}"
+    return Arm(name, folder, commands, max_steps, max_tokens, label, claim)

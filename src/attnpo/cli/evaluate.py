@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from attnpo.cli.loading import Session
     from attnpo.datasets import ProblemRow
     from attnpo.evaluation import EvaluationResult, EvaluationSettings
+    from attnpo.evaluation.counting import Counter
     from attnpo.sampling.engines import EngineSettings
 
 EXAMPLE = """  attnpo evaluate --list
@@ -25,7 +26,7 @@ EXAMPLE = """  attnpo evaluate --list
       --data gsm8k_test.jsonl --output_dir runs/gsm8k
   attnpo evaluate --model tinyworld --data tinyworld --num_problems 200 --samples_per_problem 16 --max_new_tokens 320 \\
       --temperature 1 --top_p 1 --segmentation paragraphs --verifier exact \\
-      --labeler attnpo.tinyworld:label_steps --output_dir runs/base
+      --labeler attnpo.tinyworld:label_steps --counter attnpo.tinyworld:count_checks --output_dir runs/base
   attnpo evaluate --model deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B --data openai/gsm8k:main --split test \\
       --prompt_column question --solution_column answer --solution_after '####' --output_dir runs/gsm8k
 
@@ -60,6 +61,13 @@ class EvaluateArguments:
         default="runs/evaluation", metadata={"help": "Folder of evaluation.json and rollouts.jsonl."}
     )
     name: str | None = field(default=None, metadata={"help": "Name of the run in tables; the folder's if absent."})
+    counter: str | None = field(
+        default=None,
+        metadata={
+            "help": "module:function (question, response, steps) -> {name: number, or (n, of) for a share}: counts "
+            "anything else in every response. A finished evaluation is counted again without sampling."
+        },
+    )
     heads: str | None = field(
         default=None, metadata={"help": "Head set: also write annotated.jsonl, traces with their steps scored by it."}
     )
@@ -138,10 +146,12 @@ def evaluate_model(
     from attnpo.attention import resolve_heads
     from attnpo.cli.loading import open_session
     from attnpo.cli.tables import cost_line, evaluation_tables, suite_table
+    from attnpo.evaluation.counting import load_counter
     from attnpo.output import prepare_output_dir
 
     output_dir = prepare_output_dir(Path(arguments.output_dir))
-    _check_engine(arguments, engine)
+    _check_engine(arguments, settings, engine)
+    counter = load_counter(arguments.counter) if arguments.counter else None
     if arguments.benchmark:
         targets = benchmark_targets(arguments, data_arguments, step_arguments, settings, given)
         session = open_session(
@@ -158,7 +168,7 @@ def evaluate_model(
     try:
         for target in targets:
             try:
-                results[target.title] = _measure(name, target, session, head_set, arguments)
+                results[target.title] = _measure(name, target, session, head_set, counter, arguments)
             except EngineError:
                 _show_what_is_known(target)
                 raise
@@ -258,7 +268,12 @@ def stand_ins(data: str | None, benchmarks: Sequence[str]) -> dict[str, str]:
 
 
 def _measure(
-    name: str, target: Target, session: Session, head_set: HeadSet | None, arguments: EvaluateArguments
+    name: str,
+    target: Target,
+    session: Session,
+    head_set: HeadSet | None,
+    counter: Counter | None,
+    arguments: EvaluateArguments,
 ) -> EvaluationResult:
     from attnpo.cli.annotating import annotate_problems
     from attnpo.cli.loading import open_verifier
@@ -284,6 +299,8 @@ def _measure(
             dataset_name=target.title or session.dataset_name,
             context=_context(target, session),
             phrases=phrases,
+            counter=counter,
+            counter_name=arguments.counter,
         )
         if head_set is not None:
             annotate_problems(
@@ -294,6 +311,7 @@ def _measure(
                 problems=arguments.annotate_problems,
                 samples=arguments.annotate_samples,
                 params=target.settings.sampling,
+                opening=target.settings.opening,
                 progress=progress,
             )
     return result
@@ -304,11 +322,15 @@ def _context(target: Target, session: Session) -> Mapping[str, Any]:
     return context if target.benchmark is None else {**context, "benchmark": target.benchmark}
 
 
-def _check_engine(arguments: EvaluateArguments, engine: EngineSettings | None) -> None:
+def _check_engine(arguments: EvaluateArguments, settings: EvaluationSettings, engine: EngineSettings | None) -> None:
     if arguments.heads and engine is not None and not engine.engine.startswith("transformers"):
         raise ConfigError(
             f"--heads: step scores are read inside a transformers model, not with --engine {engine.engine}; leave "
             "heads out here and score responses with `attnpo inspect --rollouts … --heads …`"
+        )
+    if settings.opening and engine is not None and engine.engine == "server" and engine.api == "chat":
+        raise ConfigError(
+            "--opening: a chat server renders prompts itself, and nothing can be put behind them; use --api completions"
         )
 
 

@@ -16,6 +16,8 @@ COMMANDS = {
     "methods": "list the methods and presets: what each does, needs and costs",
     "evaluate": "measure accuracy and response length, on benchmarks or any problems, from any engine",
     "compare": "set evaluations side by side: paired differences, tables, frontier",
+    "reproduce": "train every method on the small world with one budget, and write the comparison table",
+    "card": "write the model card of a trained model, and upload both",
     "report": "write one HTML page that shows what a run did",
     "inspect": "show one response with its steps shaded by score",
 }
@@ -57,6 +59,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     except AttnPOError as error:
         print(f"attnpo {name}: error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print(f"\nattnpo {name}: interrupted; what was finished is on disk", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        print(f"\nattnpo {name}: {error or 'interrupted; what was finished is on disk'}", file=sys.stderr)
+        sys.exit(getattr(error, "code", 130))

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-import yaml
 from trl import TrlParser
 
-from attnpo.errors import ConfigError
+from attnpo.cli.settings_file import check_names, check_types, read_settings
+from attnpo.errors import ConfigError, nearest
+
+
+class _Parser(TrlParser):
+    """Refuses what TRL's parser would refuse, in one line; a flag's name must be whole."""
+
+    def __init__(self, dataclass_types: Sequence[Any], **options: Any) -> None:
+        super().__init__(list(dataclass_types), allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage."""
+        raise ConfigError(message.removeprefix("argument "))
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -28,23 +40,30 @@ def parse(command: str, dataclass_types: Sequence[Any], argv: Sequence[str], des
         example: shell lines shown by `--help`.
 
     Raises:
-        ConfigError: the YAML file is missing or malformed, holds a setting that does not exist, or a value is not
-            allowed.
+        ConfigError: the YAML file is missing or malformed, a setting in it or among the flags does not exist or stands
+            there twice, or a value is not allowed or contradicts another one.
     """
-    parser = TrlParser(
-        list(dataclass_types),
+    parser = _Parser(
+        dataclass_types,
         prog=f"attnpo {command}",
         description=f"{description}\n\nexample:\n{example}",
         formatter_class=_Formatter,
     )
     arguments = list(argv)
     path = _config_path(arguments)
+    known = {action.dest for action in parser._actions}
+    _check_flags(arguments, parser)
+    settings: Mapping[str, Any] = {}
     if path is not None:
-        _check_config(path, parser)
+        settings = read_settings(path)
+        check_names(settings, known, f"--config {path}")
+        check_types(settings, dataclass_types, f"--config {path}")
     try:
         return parser.parse_args_and_config(arguments)
     except (ValueError, TypeError) as error:
-        raise ConfigError(" ".join(str(error).split())) from error
+        raise ConfigError(_placed(error, path, settings)) from error
+    except ConfigError as error:
+        raise ConfigError(_placed(error, path, settings)) from error
 
 
 def given_settings(dataclass_types: Sequence[Any], argv: Sequence[str]) -> set[str]:
@@ -54,14 +73,23 @@ def given_settings(dataclass_types: Sequence[Any], argv: Sequence[str]) -> set[s
         dataclass_types: whose fields are the settings.
         argv: arguments that `parse` has accepted.
     """
-    parser = TrlParser(list(dataclass_types))
+    parser = _Parser(dataclass_types)
     for action in parser._actions:
         action.default, action.required = argparse.SUPPRESS, False
     arguments = list(argv)
     path = _config_path(arguments)
     known, _ = argparse.ArgumentParser.parse_known_args(parser, arguments)
-    stored = {} if path is None else yaml.safe_load(path.read_text(encoding="utf-8"))
+    stored = {} if path is None else read_settings(path)
     return (set(vars(known)) | set(stored)) - {"config", "env"}
+
+
+def given_by_flags(dataclass_types: Sequence[Any], argv: Sequence[str]) -> set[str]:
+    """Return the names of the settings that flags give, the YAML file's left out."""
+    arguments = list(argv)
+    if _config_path(arguments) is not None:
+        position = arguments.index("--config")
+        del arguments[position : position + 2]
+    return given_settings(dataclass_types, arguments)
 
 
 def _config_path(arguments: list[str]) -> Path | None:
@@ -76,16 +104,26 @@ def _config_path(arguments: list[str]) -> Path | None:
     return None
 
 
-def _check_config(path: Path, parser: TrlParser) -> None:
-    if not path.is_file():
-        raise ConfigError(f"--config {path}: no such file")
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--config {path}: not valid YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(settings, dict):
-        raise ConfigError(f"--config {path}: must hold settings as 'name: value' lines")
-    known = {action.dest for action in parser._actions} | {"env"}
-    unknown = sorted(set(settings) - known)
-    if unknown:
-        raise ConfigError(f"--config {path}: no setting called {', '.join(unknown)}; see `{parser.prog} --help`")
+def _check_flags(arguments: Sequence[str], parser: argparse.ArgumentParser) -> None:
+    """Refuse a flag that does not exist, or stands there twice with different values."""
+    options = {option: action for action in parser._actions for option in action.option_strings}
+    values: dict[str, Sequence[str]] = {}
+    positions = [i for i, argument in enumerate(arguments) if argument.startswith("--")]
+    for position, end in zip(positions, [*positions, len(arguments)][1:], strict=True):
+        flag, is_joined, joined = arguments[position].partition("=")
+        if flag == "--config":
+            continue
+        if flag not in options:
+            raise ConfigError(f"{flag}: no such setting{nearest(flag, options)}")
+        value = [joined] if is_joined else arguments[position + 1 : end]
+        name = options[flag].dest
+        if values.get(name, value) != value:
+            raise ConfigError(f"{flag}: is given twice, with different values; keep one of them")
+        values[name] = value
+
+
+def _placed(error: Exception, path: Path | None, settings: Mapping[str, Any]) -> str:
+    """Return an error's line, with the settings file before it where that holds the setting it speaks of."""
+    line = " ".join(str(error).split())
+    named = set(re.findall(r"\w+", line)) & set(settings)
+    return f"--config {path}: {line}" if path is not None and named else line

@@ -48,7 +48,8 @@ def quickstart(arguments: QuickstartArguments) -> Path:
 
     from attnpo.cli import discover as discover_command
     from attnpo.cli import evaluate as evaluate_command
-    from attnpo.cli.arms import DISCOVERY, EVALUATION, flags, run_arms, training_arm
+    from attnpo.cli.arms import DISCOVERY, EVALUATION, flags, training_arm
+    from attnpo.cli.running import run_arms
     from attnpo.cli.tables import evaluation_tables
     from attnpo.evaluation import EvaluationResult
     from attnpo.output import prepare_output_dir

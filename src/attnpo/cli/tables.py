@@ -9,6 +9,7 @@ from rich.table import Table
 from attnpo.discovery import DiscoveryResult
 from attnpo.evaluation import EvaluationResult, Summary
 from attnpo.evaluation.comparison import Bootstrap, ComparisonRow
+from attnpo.evaluation.counting import COUNT
 from attnpo.evaluation.exports import TITLES, scale_of
 from attnpo.evaluation.metrics import group_order, split_name
 from attnpo.evaluation.suites import Comparison, average_row
@@ -41,6 +42,7 @@ def tokens(interval: Interval | None) -> str:
 def evaluation_tables(results: Sequence[EvaluationResult]) -> list[Table]:
     """Return accuracy, lengths, steps and phrases of each run, and pass@k, budgets and groups where they are known."""
     tables = [_overall(results), *_tails(results), _phrases(results)]
+    tables += _counts({result.name: result.overall.counts for result in results})
     numbered: tuple[tuple[str, str, Callable[[Summary], Mapping[int, Interval]]], ...] = (
         ("pass", "k", lambda s: s.pass_at_k if len(s.pass_at_k) > 1 else {}),
         ("majority", "k", lambda s: (s.majority_at_k or {}) if len(s.pass_at_k) > 1 else {}),
@@ -86,10 +88,11 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
     tables = []
     for section in comparison.sections:
         head = f"{section.title}: {section.num_problems:,} problems, {section.samples_per_problem} responses each"
-        tables += [_compared(head, section.rows), *_numbered_rows(section.rows)]
+        tables += [_compared(head, section.rows), *_counted(section.rows), *_numbered_rows(section.rows)]
     if comparison.average:
         title = f"average over {len(comparison.sections)} benchmarks"
-        tables += [_compared(title, comparison.average), *_numbered_rows(comparison.average)]
+        average = comparison.average
+        tables += [_compared(title, average), *_counted(average), *_numbered_rows(average)]
     return tables
 
 
@@ -182,6 +185,23 @@ def _compared(title: str, rows: Sequence[ComparisonRow]) -> Table:
             change(row.efficiency, 2),
         )
     return table
+
+
+def _counted(rows: Sequence[ComparisonRow]) -> list[Table]:
+    """Return what a counter counted in each arm, one row a count."""
+    found = {row.name: {m: i for m, i in row.values.items() if m.startswith(COUNT)} for row in rows}
+    return _counts({name: {m.removeprefix(COUNT): i for m, i in counts.items()} for name, counts in found.items()})
+
+
+def _counts(values: Mapping[str, Mapping[str, Interval | None]]) -> list[Table]:
+    """Return one row a count and one column a run, none where nothing was counted."""
+    names = list(dict.fromkeys(name for counts in values.values() for name in counts))
+    if not names:
+        return []
+    table = _table("counted a response, or share", ("count", *values))
+    for name in names:
+        table.add_row(name.replace("_", " "), *(short(counts.get(name), 3) for counts in values.values()))
+    return [table]
 
 
 def _numbered_rows(rows: Sequence[ComparisonRow]) -> list[Table]:

@@ -1,5 +1,6 @@
 """Find and prove Key-Focus Heads."""
 
+from attnpo.discovery.controls import best_heads, choose_wrong_head
 from attnpo.discovery.evidence import InterventionResult, StabilityResult, TransferResult, VerificationResult
 from attnpo.discovery.gates import GateCounts, probing_set
 from attnpo.discovery.intervention import InterventionSettings, intervene, usable_traces
@@ -28,6 +29,8 @@ __all__ = [
     "StabilityResult",
     "TransferResult",
     "VerificationResult",
+    "best_heads",
+    "choose_wrong_head",
     "discover",
     "greedy_selection",
     "intervene",

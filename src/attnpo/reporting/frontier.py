@@ -35,8 +35,8 @@ class Point:
 Box = tuple[float, float, float, float]
 
 
-def frontier_svg(points: Sequence[Point], width: float = 640, height: float = 400) -> Markup:
-    """Return the drawing; an arrow leads from the starting model (if it is there) to every arm."""
+def frontier_svg(points: Sequence[Point], width: float = 640, height: float = 400, arrows: bool = True) -> Markup:
+    """Return the drawing; with `arrows` one leads from the starting model (if it is there) to every arm."""
     left, right, top, bottom = 52, 20, 30, 44
     low, high = padded([v for p in points for v in (p.tokens.low, p.tokens.high)], floor=0)
     x = Scale(low, high, left, width - right)
@@ -44,7 +44,7 @@ def frontier_svg(points: Sequence[Point], width: float = 640, height: float = 40
     y = Scale(low, high, height - bottom, top)
     parts = [*_grid(x, y, width, height, left, right, top, bottom)]
     base = next((p for p in points if p.mark.method == "base"), None)
-    if base is not None:
+    if base is not None and arrows:
         parts += [_arrow(base, p, x, y) for p in points if p is not base]
     boxes: list[Box] = [
         box
@@ -105,15 +105,29 @@ def _point(p: Point, text: str, x: Scale, y: Scale, boxes: list[Box], frame: Box
         p.mark.shape(px, py, 6.5),
     ]
     if text:
-        tx, ty, anchor = _place(text, px, py, boxes, frame)
+        tx, ty, anchor = place_label(text, px, py, boxes, frame)
         parts.append(label(text, tx, ty, anchor, class_="name"))
     parts.append(element("circle", cx=px, cy=py, r=16, class_="hit"))
     return element("g", *parts, class_=p.mark.css, data_arm=p.mark.method, data_tip=p.tip)
 
 
-def _place(text: str, px: float, py: float, boxes: list[Box], frame: Box) -> tuple[float, float, str]:
-    """Return where a label overlaps the least of what is there already, and take the place."""
-    width, size = CHARACTER * len(text), 13
+def place_label(
+    text: str, px: float, py: float, boxes: list[Box], frame: Box, character: float = CHARACTER
+) -> tuple[float, float, str]:
+    """Return where a label overlaps the least of what is there already, and take the place.
+
+    Args:
+        text: the label.
+        px: its point, in drawing units from the left.
+        py: from the top.
+        boxes: what is there already (left, top, right, bottom); the label's own box is added.
+        frame: the box that labels should stay in.
+        character: width of a character.
+
+    Returns:
+        Place of the label's baseline, and which end of it stands there: start, middle or end.
+    """
+    width, size = character * len(text), 13
     choices = []
     for order, (dx, dy, anchor) in enumerate(
         (

@@ -159,6 +159,8 @@ def number_rows(arms: Sequence[Arm]) -> list[NumberRow]:
         ("summary phrases in 1,000 tokens", lambda s: s.summary_per_1k_tokens, False),
     ]
     rows = [NumberRow(name, tuple(_cell(read(s), share) for s in summaries)) for name, read, share in quantities]
+    for name in dict.fromkeys(name for s in summaries for name in s.counts):
+        rows.append(NumberRow(name.replace("_", " "), tuple(_cell(s.counts.get(name), False) for s in summaries)))
     for title, read in (("pass@{}", pass_at_k), ("majority vote of {}", majority_at_k)):
         numbers = sorted({k for s in summaries for k in read(s)})
         rows += [NumberRow(title.format(k), tuple(_cell(read(s).get(k), True) for s in summaries)) for k in numbers]

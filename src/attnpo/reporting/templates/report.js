@@ -31,13 +31,14 @@
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
   document.addEventListener("scroll", hide, { passive: true });
 
-  // The chips show and hide an arm everywhere at once.
+  // The chips show and hide an arm, or several named with spaces between them, everywhere at once.
   for (const chip of all(".chip[data-method]")) {
     chip.addEventListener("click", () => {
       const shown = chip.getAttribute("aria-pressed") !== "true";
       chip.setAttribute("aria-pressed", String(shown));
+      const arms = chip.dataset.method.split(" ");
       for (const item of all("[data-arm]")) {
-        if (item.dataset.arm === chip.dataset.method) item.classList.toggle("off", !shown);
+        if (arms.includes(item.dataset.arm)) item.classList.toggle("off", !shown);
       }
     });
   }
@@ -69,6 +70,27 @@
     });
   });
   if (tabs.length) select(tabs[0], false);
+
+  // Rows in the order of a column: the best first, again for the worst; cells without a value stay last.
+  for (const table of all("table.sortable")) {
+    const body = table.tBodies[0];
+    all("thead th[data-best]", table).forEach((head) => {
+      const button = head.querySelector("button");
+      button.addEventListener("click", () => {
+        const best = head.dataset.best, worst = best === "descending" ? "ascending" : "descending";
+        const order = head.getAttribute("aria-sort") === best ? worst : best;
+        for (const other of all("thead th[aria-sort]", table)) other.removeAttribute("aria-sort");
+        head.setAttribute("aria-sort", order);
+        const value = (row) => parseFloat(row.cells[head.cellIndex].dataset.value);
+        const sign = order === "ascending" ? 1 : -1;
+        const rows = [...body.rows].sort((a, b) => {
+          const x = value(a), y = value(b);
+          return Number.isNaN(x) || Number.isNaN(y) ? Number.isNaN(x) - Number.isNaN(y) : sign * (x - y);
+        });
+        body.append(...rows);
+      });
+    });
+  }
 
   // On paper everything is open.
   addEventListener("beforeprint", () => {

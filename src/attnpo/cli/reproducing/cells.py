@@ -1,0 +1,278 @@
+"""Cells: one row trained with one seed and measured, in a folder of its own; and what all cells share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from attnpo.attention import HeadSet
+from attnpo.cli.about import write_about
+from attnpo.cli.arms import DISCOVERY, EVALUATION, TRAINING, Arm, Command, training_arm
+from attnpo.cli.reproducing.suite import Row
+from attnpo.discovery import DiscoveryResult, best_heads, choose_wrong_head
+from attnpo.errors import ConfigError, DataError
+from attnpo.output import claim_settings
+
+SHARED_FILE = "reproduce.settings.json"
+CELL_FILE = "cell.settings.json"
+HEAD_FILES = {"chosen": "heads.json", "wrong": "wrong_head.json", "best": "best_heads.json"}
+MOST_HEADS = 4
+"""How many of the best single heads are kept."""
+NO_RESULT = (
+    "output_dir",
+    "save_strategy",
+    "save_steps",
+    "save_total_limit",
+    "report_to",
+    "disable_tqdm",
+    "logging_steps",
+    "resume_from_checkpoint",
+    "heads",
+)
+"""Training flags on which no result depends, or which are told apart by what they name."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row with one seed."""
+
+    row: Row
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """How it is named on the command line and in messages: ROW/SEED."""
+        return f"{self.row.name}/{self.seed}"
+
+    def folder(self, output_dir: Path) -> Path:
+        """Return its folder."""
+        return output_dir / self.row.name / f"seed-{self.seed}"
+
+    def done(self, output_dir: Path) -> bool:
+        """Whether it is trained and measured."""
+        return (self.folder(output_dir) / "evaluation.json").is_file()
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of everything, alike for every cell.
+
+    Attributes:
+        max_sampled_tokens: tokens that a training run may sample; 0 where `max_steps` alone ends it.
+        max_steps: optimizer steps that a run may take.
+        responses: responses an optimizer step.
+        schedule_steps: T of AttnPO's schedule (Eq. 8), in optimizer steps.
+        num_eval: held-out problems to measure on.
+        num_probe: problems that heads are looked for on, 8 responses each.
+        training: further training flags of every cell.
+    """
+
+    max_sampled_tokens: int = 250_000
+    max_steps: int = 200
+    responses: int = 64
+    schedule_steps: int = 8
+    num_eval: int = 500
+    num_probe: int = 400
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        rows = TRAINING["per_device_train_batch_size"]
+        if self.responses < rows or self.responses % rows:
+            raise ConfigError(f"--responses {self.responses}: give a multiple of {rows}, the rows of a micro-batch")
+        for name in ("max_steps", "num_eval", "num_probe"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"--{name} {getattr(self, name)}: give at least 1")
+        if self.max_sampled_tokens < 0:
+            raise ConfigError(f"--max_sampled_tokens {self.max_sampled_tokens}: give tokens, or 0 for no limit")
+
+    @property
+    def limit(self) -> int:
+        """Most tokens that a response may have while training."""
+        return int({**TRAINING, **self.training}["max_completion_length"])
+
+    @property
+    def train_flags(self) -> dict[str, Any]:
+        """Training flags that differ from those of the quickstart."""
+        budget = {"max_sampled_tokens": self.max_sampled_tokens} if self.max_sampled_tokens else {}
+        steps = self.responses // TRAINING["per_device_train_batch_size"]
+        return {
+            "gradient_accumulation_steps": steps,
+            "schedule_steps": self.schedule_steps,
+            **budget,
+            **self.training,
+        }
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Where the cells are and how they are made."""
+
+    output_dir: Path
+    sizes: Sizes
+
+    def head_file(self, row: Row) -> Path | None:
+        """Return the head set that a row trains with; None where it reads no attention."""
+        if not row.needs_heads:
+            return None
+        return self.output_dir / "heads" / HEAD_FILES[row.heads]
+
+    def arm(self, cell: Cell, argv: Sequence[str] = ()) -> Arm:
+        """Return what a cell runs.
+
+        Args:
+            cell: the cell.
+            argv: the arguments of the command that runs it, written beside its results.
+        """
+        row, sizes, folder = cell.row, self.sizes, cell.folder(self.output_dir)
+        return training_arm(
+            row.name,
+            folder,
+            max_steps=sizes.max_steps,
+            seed=cell.seed,
+            num_eval=sizes.num_eval,
+            heads=self.head_file(row),
+            settings={
+                **sizes.train_flags,
+                "method": row.method,
+                **({"method_settings": dict(row.settings)} if row.settings else {}),
+                **row.training,
+            },
+            evaluation=row.evaluation,
+            label=cell.name,
+            max_tokens=sizes.max_sampled_tokens or None,
+            claim=lambda: self._begin(cell, argv),
+        )
+
+    def shared_arms(self, cells: Iterable[Cell]) -> list[Arm]:
+        """Return what has to be there before the cells: the base evaluation and, where attention is read, the heads."""
+        base, heads = self.output_dir / "base", self.output_dir / "heads"
+        measure = {
+            **EVALUATION,
+            "model": "tinyworld",
+            "name": "base",
+            "num_problems": self.sizes.num_eval,
+            "output_dir": base,
+        }
+        discover = {**DISCOVERY, "num_problems": self.sizes.num_probe, "output_dir": heads}
+        arms = [Arm("base", base, (Command("evaluate", measure, base / "evaluation.json"),), label="base")]
+        if any(cell.row.needs_heads for cell in cells):
+            arms.append(Arm("heads", heads, (Command("discover", discover, heads / "discovery.json"),), label="heads"))
+        return arms
+
+    def write_control_heads(self, cells: Iterable[Cell]) -> None:
+        """Write the other head sets that cells train with beside the chosen one.
+
+        Raises:
+            DataError: no head serves as the wrong one.
+        """
+        folder = self.output_dir / "heads"
+        makers: dict[str, Callable[[DiscoveryResult, HeadSet], HeadSet]] = {
+            "wrong": choose_wrong_head,
+            "best": lambda result, chosen: best_heads(result, chosen, MOST_HEADS),
+        }
+        for kind in {cell.row.heads for cell in cells if cell.row.heads in makers}:
+            if not (folder / HEAD_FILES[kind]).is_file():
+                result = DiscoveryResult.load(folder / "discovery.json")
+                makers[kind](result, HeadSet.load(folder / HEAD_FILES["chosen"])).save(folder / HEAD_FILES[kind])
+
+    def claim_shared(self) -> None:
+        """Claim the folder for these sizes of what all cells share.
+
+        Raises:
+            OutputError: it holds results of other ones.
+        """
+        settings = {
+            "evaluation": {**EVALUATION, "num_problems": self.sizes.num_eval},
+            "discovery": {**DISCOVERY, "num_problems": self.sizes.num_probe},
+        }
+        claim_settings(self.output_dir / SHARED_FILE, settings)
+
+    def claim(self, cell: Cell) -> None:
+        """Claim a cell's folder for its settings.
+
+        Raises:
+            OutputError: it holds results of other ones.
+        """
+        claim_settings(cell.folder(self.output_dir) / CELL_FILE, self.settings(cell))
+
+    def _begin(self, cell: Cell, argv: Sequence[str]) -> None:
+        self.claim(cell)
+        write_about(cell.folder(self.output_dir), "reproduce", argv)
+
+    def check(self, cells: Iterable[Cell]) -> None:
+        """Check that what is on disk of the cells was made with the settings asked for.
+
+        Raises:
+            OutputError: a cell was made with other ones; the message names its folder and what differs.
+            DataError: a cell is finished and does not say what it was made with.
+        """
+        for cell in cells:
+            file = cell.folder(self.output_dir) / CELL_FILE
+            if file.is_file():
+                self.claim(cell)
+            elif cell.done(self.output_dir):
+                raise DataError(
+                    f"{file}: not there, so nobody knows how {cell.name} was made; copy it too, or remove it"
+                )
+
+    def settings(self, cell: Cell) -> dict[str, Any]:
+        """Return everything that a cell's results depend on, as JSON values."""
+        train, evaluate = (command.settings for command in self.arm(cell).commands)
+        return {
+            "train": {name: value for name, value in train.items() if name not in NO_RESULT},
+            "heads": self._heads(cell),
+            "evaluate": {
+                name: value for name, value in evaluate.items() if name not in ("model", "name", "output_dir")
+            },
+        }
+
+    def _heads(self, cell: Cell) -> list[list[int]] | None:
+        file = self.head_file(cell.row)
+        if file is None:
+            return None
+        if file.is_file():
+            return [list(head) for head in HeadSet.load(file).heads]
+        # Cells that were copied here without the heads they were trained with: only they can say.
+        claimed = cell.folder(self.output_dir) / CELL_FILE
+        return json.loads(claimed.read_text(encoding="utf-8")).get("heads") if claimed.is_file() else None
+
+
+def cells_of(rows: Sequence[Row], seeds: Sequence[int]) -> list[Cell]:
+    """Return the cells in the order in which they are run: every row with the first seed, then the next seed."""
+    return [Cell(row, seed) for seed in seeds for row in rows]
+
+
+def cells_on_disk(rows: Iterable[Row], output_dir: Path) -> list[Cell]:
+    """Return the finished cells of these rows, whatever their seed."""
+    return [
+        Cell(row, int(path.parent.name.removeprefix("seed-")))
+        for row in rows
+        for path in sorted((output_dir / row.name).glob("seed-*/evaluation.json"))
+        if path.parent.name.removeprefix("seed-").isdecimal()
+    ]
+
+
+def choose_cells(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
+    """Return the cells that one machine is to run.
+
+    Args:
+        cells: all cells of the experiment.
+        only: `ROW`, `ROW/SEED` or `seed=SEED`; a cell is chosen by any of them. Empty chooses all.
+
+    Raises:
+        ConfigError: one of them chooses none of the cells.
+    """
+    chosen: set[str] = set()
+    for wanted in only:
+        names = {cell.name for cell in cells if wanted in (cell.name, cell.row.name, f"seed={cell.seed}")}
+        if not names:
+            raise ConfigError(
+                f"--only {wanted}: no such cell; give ROW, ROW/SEED or seed=SEED with rows among "
+                f"{', '.join(dict.fromkeys(cell.row.name for cell in cells))} and seeds among "
+                f"{', '.join(map(str, dict.fromkeys(cell.seed for cell in cells)))}"
+            )
+        chosen |= names
+    return [cell for cell in cells if not only or cell.name in chosen]

@@ -1,0 +1,65 @@
+"""What `attnpo reproduce --list` shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from attnpo.cli.reproducing.cells import Sizes
+from attnpo.cli.reproducing.suite import Row
+from attnpo.credit import METHODS, method_class
+from attnpo.credit.methods import find_preset
+
+TOKENS_A_SECOND = 1_800
+"""Sampled tokens a second of a training run on one core, updates included: what a small CPU machine was seen to do."""
+MEASURED_A_SECOND = 10
+"""Held-out problems a second."""
+STARTING_SECONDS = 25.0
+"""Starting the two processes of a cell."""
+
+
+def cell_minutes(sizes: Sizes) -> float:
+    """Return how long a cell takes on one core, roughly."""
+    # Without a budget, responses of about 120 tokens.
+    tokens = sizes.max_sampled_tokens or sizes.max_steps * sizes.responses * 120
+    return (tokens / TOKENS_A_SECOND + sizes.num_eval / MEASURED_A_SECOND + STARTING_SECONDS) / 60
+
+
+def rows_table(rows: Sequence[Row], sizes: Sizes, seeds: int) -> Table:
+    """Return one line a row: paper, settings, extra cost."""
+    minutes = cell_minutes(sizes)
+    hours = minutes * seeds * len(rows) / 60
+    budget = f"{sizes.max_sampled_tokens:,} sampled tokens" if sizes.max_sampled_tokens else f"{sizes.max_steps} steps"
+    title = (
+        f"{len(rows)} rows x {seeds} seeds, {budget} each: about {minutes:.1f} minutes a cell, "
+        f"{hours:.1f} core hours in all"
+    )
+    table = Table(title=title, title_justify="left", show_lines=True)
+    for heading in ("row", "group", "paper", "settings, and what differs from the published ones", "extra cost"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, _cells(row)))
+    return table
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    preset = find_preset(row.method)
+    settings = {**({} if preset is None else preset.settings), **row.settings}
+    lines = [json.dumps(settings)] if settings else []
+    lines += [f"{row.heads} heads"] if row.heads != "chosen" else []
+    lines += [
+        " ".join(f"--{name} {value}" for name, value in more.items()) for more in (row.training, row.evaluation) if more
+    ]
+    lines += [row.differs] if row.differs else []
+    name = row.name if row.method == row.name else f"{row.name}\n({row.method})"
+    if preset is None and row.method not in METHODS:
+        return name, row.group, "not among the methods", "\n".join(lines), ""
+    method = method_class(row.method)
+    paper = method.paper if method.arxiv is None else f"{method.paper}\n{method.arxiv}"
+    cost = "none"
+    if method.extra_tokens != "none" or method.extra_passes != "none":
+        cost = f"tokens: {method.extra_tokens}\npasses: {method.extra_passes}"
+    return name, row.group, paper, "\n".join(lines) or "as published", cost

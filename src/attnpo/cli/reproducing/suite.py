@@ -1,0 +1,154 @@
+"""The rows of the comparison table: which method, with which settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from attnpo.credit import Method, build_method, method_class
+from attnpo.errors import ConfigError
+
+Group = Literal["main", "attnpo", "ablation", "control", "bound", "options"]
+SUITES: Mapping[str, tuple[Group, ...]] = {
+    "main": ("main", "attnpo"),
+    "ablations": ("attnpo", "ablation", "control", "bound", "options"),
+    "all": ("main", "attnpo", "ablation", "control", "bound", "options"),
+}
+"""Suite → groups of its rows."""
+REFERENCES = ("tlmre", "attnpo")
+"""Rows that the others are held against, problem by problem; part of every suite."""
+SHARED = ("base", "heads")
+"""Folders of what all cells share; no row may have such a name."""
+
+
+class Row(BaseModel):
+    """One row of the table.
+
+    Attributes:
+        name: the row's name and folder.
+        method: a method or a preset.
+        group: what it is for.
+        settings: the method's own settings that differ from its defaults or the preset's.
+        heads: `chosen` by discovery, the `wrong` ones, or the `best` single heads, best first; for methods that need
+            heads.
+        training: further flags of its training runs.
+        evaluation: further flags of its evaluations.
+        differs: what differs from the published settings and why; empty for nothing.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9]([a-z0-9_.-]*[a-z0-9])?$")
+    method: str
+    group: Group
+    settings: dict[str, Any] = {}
+    heads: Literal["chosen", "wrong", "best"] = "chosen"
+    training: dict[str, Any] = {}
+    evaluation: dict[str, Any] = {}
+    differs: str = ""
+
+    @property
+    def needs_heads(self) -> bool:
+        """Whether its training reads attention.
+
+        Raises:
+            ConfigError: there is no such method.
+        """
+        return method_class(self.method).needs_scores
+
+    def build(self, limit: int) -> Method:
+        """Return its method.
+
+        Args:
+            limit: the run's limit on a response, in tokens.
+
+        Raises:
+            ConfigError: there is no such method or setting, or a value is not allowed; the message names the row.
+        """
+        try:
+            method = build_method(self.method, self.settings)
+            method.check_limit(limit)
+        except ConfigError as error:
+            raise ConfigError(f"row {self.name}: {error}") from error
+        return method
+
+
+class Suite(BaseModel):
+    """All rows, in the order of the table."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rows: tuple[Row, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Suite:
+        names = [row.name for row in self.rows]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"row {name} is there twice; give the second one another name")
+            if name in SHARED:
+                raise ValueError(f"row {name}: the name is taken by what all rows share; choose another one")
+        return self
+
+    def __getitem__(self, name: str) -> Row:
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise ConfigError(f"row {name!r}: there is none; there are {', '.join(row.name for row in self.rows)}")
+
+    def choose(self, suite: str, names: Sequence[str] = ()) -> list[Row]:
+        """Return rows in the order of the table.
+
+        Args:
+            suite: a key of `SUITES`; counts where no names are given.
+            names: names of rows.
+
+        Raises:
+            ConfigError: there is no such suite or row.
+        """
+        if names:
+            wanted = {self[name].name for name in names}
+            return [row for row in self.rows if row.name in wanted]
+        if suite not in SUITES:
+            raise ConfigError(f"--suite {suite}: there is none; there are {', '.join(SUITES)}")
+        return [row for row in self.rows if row.group in SUITES[suite] or row.name in REFERENCES]
+
+
+def load_suite(path: Path | None = None) -> Suite:
+    """Read rows from a YAML file.
+
+    Args:
+        path: the file; the one that ships if None.
+
+    Raises:
+        ConfigError: the file is missing or malformed; the message names the row and the field.
+    """
+    name = "suite.yaml" if path is None else str(path)
+    try:
+        text = (files("attnpo.cli.reproducing") / name if path is None else path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--suite_file {name}: cannot be read ({error.strerror})") from error
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name}: not valid YAML ({' '.join(str(error).split())})") from error
+    try:
+        return Suite.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(f"{name}: {_first(error, content)}") from error
+
+
+def _first(error: ValidationError, content: Any) -> str:
+    """Return the first thing that is wrong, with the row's name where it has one."""
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"]]
+    if len(place) > 1 and place[0] == "rows":
+        row = content["rows"][int(place[1])]
+        name = row.get("name", f"number {int(place[1]) + 1}") if isinstance(row, dict) else f"number {place[1]}"
+        place = [f"row {name}", *place[2:]]
+    return f"{': '.join(place)}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")

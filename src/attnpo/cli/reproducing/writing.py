@@ -1,0 +1,149 @@
+"""Write the table of an experiment: Markdown, CSV, JSON, figure, page, and what `docs/results.md` takes over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attnpo.cli.about import commit, machine, today
+from attnpo.cli.reproducing.cells import Cell, Experiment, cells_on_disk
+from attnpo.cli.reproducing.suite import REFERENCES, Row, Suite
+from attnpo.credit import METHODS
+from attnpo.credit.methods import find_preset
+from attnpo.errors import DataError
+from attnpo.output import write_atomically
+from attnpo.reporting.run_folder import read_json
+
+if TYPE_CHECKING:
+    from attnpo.reporting.reproduction import MethodTable, TrainedRow
+
+FILES = ("table.md", "table.csv", "table.json", "frontier.png", "report.html", "results.md")
+TITLE = "Methods for shorter reasoning, the same budget each"
+
+
+def write_table(experiment: Experiment, suite: Suite, asked: Sequence[Cell], command: str) -> list[Path]:
+    """Write the table from all finished cells of the folder.
+
+    Args:
+        experiment: where the cells are.
+        suite: all rows; those that were not asked for count too where they are on disk.
+        asked: the cells that should be there; missing ones are named.
+        command: the command, to be told.
+
+    Returns:
+        The files written.
+
+    Raises:
+        DataError: there is no finished cell, the starting model is not measured, or a file is malformed.
+    """
+    from attnpo.reporting.reproduction import (
+        method_table,
+        save_method_frontier,
+        table_csv,
+        table_json,
+        table_markdown,
+        write_method_page,
+    )
+
+    folder = experiment.output_dir
+    if not (folder / "base" / "evaluation.json").is_file():
+        raise DataError(f"{folder}: the starting model is not measured yet; leave --table out once, or copy base too")
+    rows = trained_rows(experiment, suite, cells_on_disk(suite.rows, folder))
+    missing = [cell.name for cell in asked if not cell.done(folder)]
+    table = method_table(folder / "base", rows, REFERENCES, missing)
+    about = table_about(experiment, table, command)
+    paths = [folder / name for name in FILES]
+    markdown = table_markdown(table)
+    write_atomically(paths[0], markdown)
+    write_atomically(paths[1], table_csv(table))
+    write_atomically(paths[2], table_json(table, about))
+    save_method_frontier(table, paths[3])
+    write_method_page(table, paths[4], TITLE, told(about))
+    write_atomically(paths[5], results_markdown(about, markdown, paths[3].name))
+    return paths
+
+
+def trained_rows(experiment: Experiment, suite: Suite, cells: Iterable[Cell]) -> list[TrainedRow]:
+    """Return the rows with their finished cells, in the order of the suite, seeds ascending.
+
+    Raises:
+        DataError: a cell's log is missing or malformed.
+    """
+    from attnpo.reporting.reproduction import TrainedRow, read_cost
+
+    by_row: dict[str, list[Cell]] = {}
+    for cell in sorted(cells, key=lambda cell: cell.seed):
+        by_row.setdefault(cell.row.name, []).append(cell)
+    found = []
+    for row in suite.rows:
+        folders = {cell.seed: cell.folder(experiment.output_dir) for cell in by_row.get(row.name, [])}
+        if folders:
+            costs = {seed: read_cost(folder, experiment.sizes.responses) for seed, folder in folders.items()}
+            # Another opening makes other prompts: the method needs it, so both may differ from the base's.
+            allow = tuple(row.evaluation) + (("prompts",) if row.evaluation else ())
+            found.append(TrainedRow(row.name, row.group, folders, costs, about_row(row), allow))
+    return found
+
+
+def about_row(row: Row) -> dict[str, Any]:
+    """Return what a row is: method, paper, settings, what differs from the published ones."""
+    preset = find_preset(row.method)
+    name = row.method if preset is None else preset.method
+    method = METHODS.get(name)
+    paper = "" if method is None else f"{method.paper}{f', arXiv {method.arxiv}' if method.arxiv else ''}"
+    return {
+        "method": row.method,
+        "paper": paper,
+        "settings": {**({} if preset is None else dict(preset.settings)), **row.settings},
+        "heads": row.heads if method is not None and method.needs_scores else None,
+        "training": row.training,
+        "evaluation": row.evaluation,
+        "differs": row.differs,
+    }
+
+
+def table_about(experiment: Experiment, table: MethodTable, command: str) -> dict[str, Any]:
+    """Return how the table was made: by what, where and with which sizes; cells of several machines name them all."""
+    machines: dict[str, None] = {}
+    commits: dict[str, None] = {}
+    for row in table.trained:
+        for seed in row.seeds:
+            file = experiment.output_dir / row.name / f"seed-{seed}" / "run.json"
+            about = read_json(file) if file.is_file() else {}
+            machines |= {str(about["machine"]): None} if about.get("machine") else {}
+            commits |= {str(about["commit"]): None} if about.get("commit") else {}
+    sizes = experiment.sizes
+    return {
+        "date": today(),
+        "commit": ", ".join(commits) or commit() or "unknown",
+        "command": command,
+        "machine": "; ".join(machines) or machine(),
+        "sizes": {
+            "sampled tokens a run": f"{sizes.max_sampled_tokens:,}" if sizes.max_sampled_tokens else "no limit",
+            "most optimizer steps": sizes.max_steps,
+            "responses a step": sizes.responses,
+            "T of the schedule": sizes.schedule_steps,
+            "held-out problems": sizes.num_eval,
+            "problems that heads were found on": sizes.num_probe,
+            **dict(sizes.training),
+        },
+    }
+
+
+def told(about: dict[str, Any]) -> dict[str, Any]:
+    """Return the same without nesting, for the page."""
+    return {name: value for name, value in about.items() if name != "sizes"} | about["sizes"]
+
+
+def results_markdown(about: dict[str, Any], table: str, figure: str) -> str:
+    """Return date, commit, command, machine, sizes, table and figure."""
+    sizes = ", ".join(f"{name} {value}" for name, value in about["sizes"].items())
+    return (
+        f"# {TITLE}\n\n"
+        f"{about['date']}, commit `{about['commit']}`, {about['machine']}.\n\n"
+        f"    {about['command']}\n\n"
+        f"Small world; {sizes}.\n\n"
+        f"![Accuracy against tokens]({figure})\n\n"
+        f"{table}"
+    )

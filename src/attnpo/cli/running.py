@@ -1,0 +1,215 @@
+"""Run the arms of an experiment side by side, each command in a process of its own, one thread each."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress, TaskID
+
+from attnpo.cli.arms import Arm, Command
+from attnpo.errors import AttnPOError
+from attnpo.output import write_atomically
+
+MOST_BARS = 8
+"""With more arms than this the bar of a finished one gives way to a line."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A command that did not run to its end.
+
+    Attributes:
+        arm: whose command it is.
+        command: its name.
+        code: its exit code.
+        log: file with all that it said.
+        last: its last words.
+    """
+
+    arm: Arm
+    command: str
+    code: int
+    log: Path
+    last: str
+
+    def __str__(self) -> str:
+        return f"{self.arm.label}: {self.command} failed with exit code {self.code}; see {self.log} ({self.last})"
+
+
+def run_arms(
+    arms: Sequence[Arm],
+    jobs: int,
+    progress: Progress | None = None,
+    poll_seconds: float = 0.5,
+    *,
+    keep_going: bool = False,
+) -> list[Failure]:
+    """Run all arms, `jobs` at a time; arms already on disk are skipped, interrupted ones go on.
+
+    Args:
+        arms: the arms, in the order in which they are started.
+        jobs: how many run side by side.
+        progress: display, or None.
+        poll_seconds: how often to look after the processes.
+        keep_going: let the others go on when one fails.
+
+    Returns:
+        The failures; empty unless `keep_going`.
+
+    Raises:
+        AttnPOError: an arm failed (the message names its log file) and the others are not to go on; or an arm's folder
+            holds results of other settings.
+    """
+    waiting = [_Runner(arm) for arm in arms]
+    running: list[_Runner] = []
+    failures: list[Failure] = []
+    display = _Display(progress, keep_bars=len(arms) <= MOST_BARS)
+    with _ended_on_exit(running):
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                running.append(waiting.pop(0))
+                display.start(running[-1])
+            for runner in list(running):
+                failure = runner.advance()
+                if failure is not None:
+                    failures.append(failure)
+                    if not keep_going:
+                        raise AttnPOError(str(failure))
+                if failure is not None or runner.finished:
+                    running.remove(runner)
+                display.show(runner, failure)
+            if running:
+                time.sleep(poll_seconds)
+    return failures
+
+
+class _Runner:
+    """Takes one arm through its commands."""
+
+    def __init__(self, arm: Arm) -> None:
+        self.arm = arm
+        self.queue = list(arm.commands)
+        self.process: subprocess.Popen | None = None
+        self.claimed = False
+
+    @property
+    def finished(self) -> bool:
+        return not self.queue
+
+    def advance(self) -> Failure | None:
+        """Start the next command once the one before is over; returns how that one failed, if it did."""
+        if self.process is not None:
+            code = self.process.poll()
+            if code is None:
+                return None
+            self.process = None
+            if code != 0:
+                return self._failure(self.queue[0], code)
+            self.queue.pop(0)
+        while self.queue and self.queue[0].done.exists():
+            self.queue.pop(0)
+        if self.queue:
+            self._start(self.queue[0])
+        return None
+
+    def end(self) -> None:
+        """End what is running."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
+
+    def _start(self, command: Command) -> None:
+        self.arm.folder.mkdir(parents=True, exist_ok=True)
+        if self.arm.claim is not None and not self.claimed:
+            self.arm.claim()
+            self.claimed = True
+        line = " ".join(["attnpo", *command.argv()[3:]])
+        write_atomically(self.arm.folder / f"{command.name}.command.txt", line + "\n")
+        # One thread a process: small matrices gain nothing from more, and processes would fight over the cores.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        with self._log(command).open("w", encoding="utf-8") as log:
+            self.process = subprocess.Popen(
+                command.argv(), stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment
+            )
+
+    def _failure(self, command: Command, code: int) -> Failure:
+        log = self._log(command)
+        last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or ["no output"]
+        return Failure(self.arm, command.name, code, log, last[0])
+
+    def _log(self, command: Command) -> Path:
+        return self.arm.folder / f"{command.name}.out"
+
+
+class _Display:
+    """One bar a running arm."""
+
+    def __init__(self, progress: Progress | None, keep_bars: bool) -> None:
+        self.progress, self.keep_bars = progress, keep_bars
+        self.tasks: dict[Path, TaskID] = {}
+
+    def start(self, runner: _Runner) -> None:
+        if self.progress is not None and not runner.arm.done:
+            total = runner.arm.max_tokens or runner.arm.max_steps or None
+            self.tasks[runner.arm.folder] = self.progress.add_task(runner.arm.label, total=total, note="starting")
+
+    def show(self, runner: _Runner, failure: Failure | None) -> None:
+        arm = runner.arm
+        if self.progress is None or arm.folder not in self.tasks:
+            return
+        task = self.tasks[arm.folder]
+        total = self.progress.tasks[self.progress.task_ids.index(task)].total
+        if failure is not None:
+            self._close(task, "failed", f"{arm.label}: failed ({failure.log})")
+        elif runner.finished:
+            self.progress.update(task, completed=total or 0)
+            self._close(task, "done", f"{arm.label}: done")
+        elif runner.queue[0].name == "train":
+            line = last_log_line(arm.folder / "log.jsonl")
+            if line is not None and "attnpo/accuracy" in line:
+                note = f"{line['attnpo/accuracy']:.0%} correct, {line['attnpo/response_length']:.0f} tokens"
+                spent = line["step"] if arm.max_tokens is None else line.get("attnpo/sampled_tokens", 0)
+                self.progress.update(task, completed=spent, note=note)
+        elif runner.queue[0].name == "evaluate":
+            self.progress.update(task, completed=total or 0, note="measuring on held-out problems")
+
+    def _close(self, task: TaskID, note: str, line: str) -> None:
+        assert self.progress is not None
+        self.progress.update(task, note=note)
+        self.progress.stop_task(task)
+        if not self.keep_bars:
+            self.progress.remove_task(task)
+            self.progress.console.print(line, markup=False)
+
+
+def last_log_line(path: Path) -> dict[str, Any] | None:
+    """Return the last whole line of a run's log, None before there is one."""
+    if not path.exists():
+        return None
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+    return json.loads(lines[-1]) if lines else None
+
+
+@contextmanager
+def _ended_on_exit(running: Sequence[_Runner]) -> Iterator[None]:
+    """Let no process outlive the block, however it is left; a request to terminate leaves it as an interrupt does."""
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)) if main else None
+    try:
+        yield
+    finally:
+        for runner in running:
+            runner.end()
+        if main:
+            signal.signal(signal.SIGTERM, before)

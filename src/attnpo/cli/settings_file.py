@@ -1,0 +1,115 @@
+"""YAML files of settings, checked before anything is loaded: names, duplicates, types."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from attnpo.errors import ConfigError, nearest
+
+ENVIRONMENT = "env"
+"""TRL's own key: environment variables to set."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would silently take the last."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise ConfigError(f"line {key_node.start_mark.line + 1}: {key} is set twice; keep one of them")
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def read_settings(path: Path, flag: str = "--config") -> dict[str, Any]:
+    """Read a YAML file of settings.
+
+    Raises:
+        ConfigError: it is missing, not YAML, holds no settings by name, or one twice.
+    """
+    where = f"{flag} {path}"
+    if not path.is_file():
+        raise ConfigError(f"{where}: no such file")
+    try:
+        settings = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: not valid YAML ({' '.join(str(error).split())})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{where}: not a text file in UTF-8") from error
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{where}: must hold settings as 'name: value' lines")
+    return settings
+
+
+def check_names(settings: Mapping[str, Any], known: Collection[str], where: str) -> None:
+    """Check that every setting exists.
+
+    Raises:
+        ConfigError: one does not; the message names it, and the one that resembles it most.
+    """
+    unknown = [str(name) for name in settings if name not in known and name != ENVIRONMENT]
+    if unknown:
+        said = ", ".join(f"{name}{nearest(name, known).replace('; ', ' (').replace('?', '?)')}" for name in unknown)
+        raise ConfigError(f"{where}: no setting called {said}")
+
+
+def check_types(settings: Mapping[str, Any], dataclass_types: Sequence[Any], where: str) -> None:
+    """Check that every value has its setting's type.
+
+    Raises:
+        ConfigError: one has not; the message names the setting, the value and what is expected.
+    """
+    for dataclass_type in dataclass_types:
+        hints = typing.get_type_hints(dataclass_type)
+        for field in dataclasses.fields(dataclass_type):
+            if field.name in settings:
+                _check_type(field.name, settings[field.name], hints[field.name], where)
+
+
+def _check_type(name: str, value: Any, hint: Any, where: str) -> None:
+    if isinstance(value, bool) and not _allows_bool(hint):
+        raise ConfigError(f"{where}: {name}: {value!r} is yes or no, expected {_said(hint)}")
+    # YAML reads 16 for a text such as "16.2" never, but 1 or 2e-6 where a text or number was meant: both are taken.
+    adapter: TypeAdapter[Any] = TypeAdapter(
+        hint, config=ConfigDict(coerce_numbers_to_str=True, arbitrary_types_allowed=True)
+    )
+    try:
+        adapter.validate_python(value)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {name}: {value!r} is not valid, expected {_said(hint)}") from error
+
+
+def _allows_bool(hint: Any) -> bool:
+    options = typing.get_args(hint) or (hint,)
+    # A text can be any word, and settings of TRL's read "true" from it.
+    return any(option in (bool, str, False, Any) for option in options)
+
+
+def _said(hint: Any) -> str:
+    """Return a type as a person would say it."""
+    if hint is type(None):
+        return "nothing"
+    options = typing.get_args(hint)
+    if typing.get_origin(hint) not in (list, dict, tuple) and options:
+        return " or ".join(
+            _said(option) if isinstance(option, type) or typing.get_args(option) else repr(option) for option in options
+        )
+    names = {
+        "int": "a whole number",
+        "float": "a number",
+        "str": "text",
+        "bool": "true or false",
+        "dict": "settings by name",
+    }
+    return names.get(getattr(hint, "__name__", str(hint)), str(getattr(hint, "__name__", hint)))

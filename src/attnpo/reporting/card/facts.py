@@ -1,0 +1,126 @@
+"""What a card says, read from the run's folder; whatever is missing is None or empty, and the card says so."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from attnpo.discovery.evidence import StabilityResult
+from attnpo.errors import DataError
+from attnpo.evaluation import ComparisonRow, EvaluationResult, compare_folders
+from attnpo.evaluation.comparison import result_file
+from attnpo.reporting.benchmarks import benchmark_title
+from attnpo.reporting.run_folder import read_json
+from attnpo.training.record import TrainingRecord
+
+BASE = "base"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The model on one data set, beside the model that training started from where that was measured too.
+
+    Attributes:
+        title: the data set.
+        after: the trained model.
+        before: the model that training started from.
+        difference: after − before on the same problems; None without `before`, or where they cannot be compared.
+        why_not: why there is no difference.
+    """
+
+    title: str
+    after: EvaluationResult
+    before: EvaluationResult | None = None
+    difference: ComparisonRow | None = None
+    why_not: str = ""
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a folder holds. `log` is what training logged, a row a log line."""
+
+    folder: Path
+    record: TrainingRecord
+    measured: tuple[Measured, ...] = ()
+    log: tuple[dict[str, Any], ...] = ()
+    stability: StabilityResult | None = None
+
+
+def read_facts(folder: Path, base: Path | None = None) -> CardFacts:
+    """Read the folder of a run.
+
+    Args:
+        folder: `output_dir` of `attnpo train`.
+        base: evaluation folder (or file) of the model that training started from; `base` in or beside the folder if
+            absent.
+
+    Raises:
+        DataError: the folder holds no `training.json`, `base` holds no evaluation, or a file is malformed.
+    """
+    record = TrainingRecord.load(folder)
+    before = _evaluations(base) if base is not None else _found_base(folder)
+    if base is not None and not before:
+        raise DataError(f"{base}: no evaluation.json in it or a folder below; make it with `attnpo evaluate`")
+    stability = folder / "stability.json"
+    return CardFacts(
+        folder=folder,
+        record=record,
+        measured=tuple(_measured(path, before) for name, path in sorted(_evaluations(folder).items()) if name != BASE),
+        log=tuple(_log(folder)),
+        stability=StabilityResult.load(stability) if stability.is_file() else None,
+    )
+
+
+def _evaluations(folder: Path) -> dict[str, Path]:
+    """Return the evaluations of a folder, the file of each by name of the folder below (empty for the folder's own)."""
+    own = result_file(folder)
+    if own.is_file():
+        return {"": own}
+    return {path.parent.name: path for path in sorted(folder.glob("*/evaluation.json"))}
+
+
+def _found_base(folder: Path) -> dict[str, Path]:
+    # Resolved: the parent of "." is not "..", but what the folder lies in.
+    for place in (folder / BASE, folder.resolve().parent / BASE):
+        if found := _evaluations(place):
+            return found
+    return {}
+
+
+def _measured(path: Path, base: dict[str, Path]) -> Measured:
+    after = EvaluationResult.load(path)
+    title = benchmark_title(after.dataset, after)
+    others = {name: EvaluationResult.load(other) for name, other in base.items()}
+    name = next((n for n, other in others.items() if _same_problems(other, after)), None)
+    if name is None:
+        return Measured(title, after)
+    try:
+        _, row = compare_folders(base[name], {"trained": [path]})
+    except DataError as error:
+        return Measured(title, after, others[name], why_not=str(error))
+    return Measured(title, after, others[name], row)
+
+
+def _same_problems(a: EvaluationResult, b: EvaluationResult) -> bool:
+    return a.dataset == b.dataset and _benchmark(a) == _benchmark(b)
+
+
+def _benchmark(result: EvaluationResult) -> object:
+    about = result.benchmark or {}
+    return about.get("name") or about.get("benchmark")
+
+
+def _log(folder: Path) -> list[dict[str, Any]]:
+    """Return the log: the trainer's state of the end, else the file that grows, else the newest checkpoint's state."""
+    state, lines = folder / "trainer_state.json", folder / "log.jsonl"
+    if not state.is_file() and lines.is_file():
+        rows = [line for line in lines.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+        return [json.loads(row) for row in rows]
+    if not state.is_file():
+        found = sorted(folder.glob("checkpoint-*/trainer_state.json"), key=lambda path: path.stat().st_mtime)
+        if not found:
+            return []
+        state = found[-1]
+    return list(read_json(state).get("log_history") or [])

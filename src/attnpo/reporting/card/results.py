@@ -1,0 +1,76 @@
+"""What the card says of accuracy and tokens, before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attnpo.evaluation.comparison import written
+from attnpo.evaluation.result import EvaluationResult
+from attnpo.reporting.card.facts import Measured
+from attnpo.reporting.wording import plural
+
+ROWS = (
+    ("answered right, %", "accuracy", 1, 100.0),
+    ("tokens a response", "response_tokens", 1, 1.0),
+    ("tokens of thought", "think_tokens", 1, 1.0),
+    ("steps a response", "steps", 2, 1.0),
+    ("redundant steps a response", "redundant_steps", 2, 1.0),
+    ("cut off by the limit, %", "truncated", 1, 100.0),
+)
+
+
+def results_section(measured: Sequence[Measured]) -> str:
+    """Return the section on results, in Markdown."""
+    if not measured:
+        return (
+            "**Missing:** this model has not been evaluated. `attnpo evaluate --model THIS_FOLDER --output_dir "
+            "THIS_FOLDER …` measures it, `attnpo card THIS_FOLDER` then writes this card anew."
+        )
+    return "\n\n".join(_one(each) for each in measured) + (
+        "\n\nValues with 95 % intervals by bootstrap over problems; one training run, so how far another seed would "
+        "move them is not in the intervals."
+    )
+
+
+def _one(measured: Measured) -> str:
+    after, before, difference = measured.after, measured.before, measured.difference
+    problems = plural(after.num_problems, "problem")
+    limit = after.sampling.get("max_new_tokens")
+    lines = [
+        f"### {measured.title}",
+        "",
+        f"{problems}, {plural(after.samples_per_problem, 'response')} each, temperature "
+        f"{after.sampling.get('temperature', '?')}, at most {limit} tokens."
+        + ("" if after.complete else " **Not complete: the engine went away.**"),
+        "",
+        "| | before | after | difference |",
+        "|---|---|---|---|",
+    ]
+    for title, metric, digits, scale in ROWS:
+        now = getattr(after.overall, metric)
+        if now is None:
+            continue
+        then = None if before is None else getattr(before.overall, metric)
+        change = None if difference is None else difference.differences.get(metric)
+        cells = (written(value, digits, scale) for value in (then, now, change))
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    said = []
+    if difference is not None:
+        if difference.response_tokens_saved is not None:
+            said.append(f"Tokens saved: {difference.response_tokens_saved.format(1, 100)} %.")
+        if difference.efficiency is not None:
+            said.append(f"Accuracy–Efficiency Score: {difference.efficiency.format(2)}.")
+    if before is None:
+        said.append(
+            "**Missing:** the model that training started from was not measured on these problems; `attnpo card "
+            "THIS_FOLDER --base ITS_EVALUATION` adds it."
+        )
+    elif difference is None:
+        said.append(f"**No difference:** {measured.why_not}.")
+    if not _exact(after, before):
+        said.append("Lengths are those of the text tokenized again, not of the sampled tokens.")
+    return "\n".join([*lines, "", " ".join(said)]).rstrip()
+
+
+def _exact(*results: EvaluationResult | None) -> bool:
+    return all(result is None or result.exact_token_counts for result in results)

@@ -1,0 +1,130 @@
+"""What a training run sampled, read and did to the steps it knew the labels of: its log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from attnpo.errors import DataError
+from attnpo.statistics import Interval, mean_interval, ratio_interval
+
+SAMPLED, EXTRA, PASSED = "attnpo/sampled_tokens", "attnpo/extra_tokens", "attnpo/extra_pass_tokens"
+PUNISHED, REWARDED = "attnpo/audit/essential_punished", "attnpo/audit/redundant_rewarded"
+
+
+@dataclass(frozen=True)
+class RunCost:
+    """One training run.
+
+    Attributes:
+        steps: optimizer steps that were made.
+        responses: responses that were trained on.
+        sampled_tokens: all tokens that were sampled; None where the log does not say, as below.
+        extra_tokens: those of them that no trained response holds: probes, reference samples.
+        extra_pass_tokens: tokens read in forward passes that training would not make anyway.
+        essential_punished: share of essential steps whose advantage was negative, mean over the run.
+        redundant_rewarded: share of redundant steps whose advantage was positive, mean over the run.
+        log: what was logged, one mapping a step.
+    """
+
+    steps: int
+    responses: int
+    sampled_tokens: float | None = None
+    extra_tokens: float | None = None
+    extra_pass_tokens: float | None = None
+    essential_punished: float | None = None
+    redundant_rewarded: float | None = None
+    log: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The runs of a row together, with intervals over runs; None where a log does not say.
+
+    Attributes:
+        steps: optimizer steps within the budget.
+        sampled_tokens: tokens sampled a run.
+        extra_tokens: extra sampled tokens a trained response.
+        extra_pass_tokens: tokens of extra forward passes a trained response.
+        essential_punished: share of essential steps with a negative advantage.
+        redundant_rewarded: share of redundant steps with a positive one.
+    """
+
+    steps: Interval
+    sampled_tokens: Interval | None
+    extra_tokens: Interval | None
+    extra_pass_tokens: Interval | None
+    essential_punished: Interval | None
+    redundant_rewarded: Interval | None
+
+
+def read_cost(folder: Path, responses: int) -> RunCost:
+    """Read a training run's log.
+
+    Args:
+        folder: the run's folder, with `log.jsonl`.
+        responses: responses an optimizer step.
+
+    Raises:
+        DataError: there is no log, or it is malformed.
+    """
+    path = folder / "log.jsonl"
+    try:
+        # A run that is still at work may have written half a line.
+        text = path.read_text(encoding="utf-8")
+        lines = tuple(json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n"))
+        steps = max((int(line["step"]) for line in lines), default=0)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); copy the cell's whole folder") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not a training log ({error}); remove the cell's folder and train it again") from error
+    return RunCost(
+        steps=steps,
+        responses=steps * responses,
+        sampled_tokens=_last(lines, SAMPLED),
+        extra_tokens=_last(lines, EXTRA),
+        extra_pass_tokens=_last(lines, PASSED),
+        essential_punished=_mean(lines, PUNISHED),
+        redundant_rewarded=_mean(lines, REWARDED),
+        log=tuple(line for line in lines if "attnpo/accuracy" in line),
+    )
+
+
+def pooled_costs(runs: Sequence[RunCost], level: float = 0.95, n_resamples: int = 2000, seed: int = 0) -> Costs:
+    """Return the runs together; intervals by bootstrap over runs."""
+    bootstrap: dict[str, Any] = {"level": level, "n_resamples": n_resamples, "seed": seed}
+
+    def mean(read: Callable[[RunCost], float | None]) -> Interval | None:
+        values = [read(run) for run in runs]
+        known = [value for value in values if value is not None]
+        return mean_interval(known, **bootstrap) if known and len(known) == len(values) else None
+
+    def a_response(read: Callable[[RunCost], float | None]) -> Interval | None:
+        values = [read(run) for run in runs]
+        known = [value for value in values if value is not None]
+        if len(known) < len(values) or not sum(run.responses for run in runs):
+            return None
+        return ratio_interval(known, [run.responses for run in runs], **bootstrap)
+
+    steps = mean(lambda run: run.steps)
+    assert steps is not None
+    return Costs(
+        steps=steps,
+        sampled_tokens=mean(lambda run: run.sampled_tokens),
+        extra_tokens=a_response(lambda run: run.extra_tokens),
+        extra_pass_tokens=a_response(lambda run: run.extra_pass_tokens),
+        essential_punished=mean(lambda run: run.essential_punished),
+        redundant_rewarded=mean(lambda run: run.redundant_rewarded),
+    )
+
+
+def _last(lines: Sequence[dict[str, Any]], key: str) -> float | None:
+    return next((float(line[key]) for line in reversed(lines) if key in line), None)
+
+
+def _mean(lines: Sequence[dict[str, Any]], key: str) -> float | None:
+    values = [float(line[key]) for line in lines if key in line]
+    return sum(values) / len(values) if values else None

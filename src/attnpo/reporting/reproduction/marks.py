@@ -1,0 +1,31 @@
+"""How the rows of a large table are drawn: a colour and a shape a group, the row's name beside its point."""
+
+from __future__ import annotations
+
+from attnpo.reporting.marks import ArmMark
+from attnpo.reporting.reproduction.table import TableRow
+
+KINDS = ("base", "attnpo", "tlmre", "main", "ablation", "control", "bound", "options")
+"""Kind → index of colour and shape; TLMRE, AttnPO without step credit, stands apart from the other methods."""
+KIND_TITLES = {
+    "base": "Starting model",
+    "attnpo": "AttnPO",
+    "tlmre": "TLMRE",
+    "main": "Published methods",
+    "ablation": "Ablations",
+    "control": "Controls",
+    "bound": "Bounds",
+    "options": "Options",
+}
+
+
+def kind_of(row: TableRow) -> str:
+    """Return which kind of row it is."""
+    return "tlmre" if row.name.startswith("tlmre") else row.group
+
+
+def row_mark(row: TableRow) -> ArmMark:
+    """Return how a row is drawn; its own name is what buttons toggle."""
+    kind = kind_of(row)
+    title = KIND_TITLES["base"] if kind == "base" else row.name
+    return ArmMark(row.name, row.name, title, str(row.about.get("differs", "")), KINDS.index(kind))
