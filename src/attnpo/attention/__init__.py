@@ -3,11 +3,13 @@
 from attnpo.attention.headset import Head, HeadSet, config_fingerprint, published_head_sets, resolve_heads
 from attnpo.attention.reading import StepReading, check_readable, ensemble_scores, read_step_scores, readable_heads
 from attnpo.attention.scoring import score_steps
+from attnpo.attention.splitting import check_parallelism
 
 __all__ = [
     "Head",
     "HeadSet",
     "StepReading",
+    "check_parallelism",
     "check_readable",
     "config_fingerprint",
     "ensemble_scores",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from attnpo.attention.headset import Head, validate_heads
 from attnpo.attention.hook import AttentionCall, Decoder, find_decoder, observe_attention
 from attnpo.attention.reduction import Rows, read_layer
+from attnpo.attention.splitting import check_parallelism
 from attnpo.errors import UnsupportedModelError
 
 
@@ -97,6 +98,12 @@ class StepReading:
         if not self._running:
             return
         where = f"{self._decoder.name}, layer {layer}"
+        stated, computed = self._decoder.config.num_attention_heads, call.query_BHLD.shape[1]
+        if computed != stated:
+            raise UnsupportedModelError(
+                f"{where}: computes {computed} heads, its config states {stated}: heads are split over processes, or"
+                " are none of softmax attention's; choose another layer, or load the model without splitting it"
+            )
         if layer in self._scores:
             raise UnsupportedModelError(f"{where}: calls attention twice in a forward pass; choose another layer")
         expected = (self._rows.batch_size, self._length)
@@ -203,6 +210,7 @@ def ensemble_scores(scores_BKN: Tensor) -> Tensor:
 
 
 def _readable(model: nn.Module, heads: Sequence[Head] | None) -> tuple[Decoder, list[Head]]:
+    check_parallelism(model)
     decoder = find_decoder(model)
     every_layer = range(decoder.config.num_hidden_layers)
     layers = list(every_layer) if heads is None else sorted({head[0] for head in heads})

@@ -50,7 +50,7 @@ def score_steps(
         UnsupportedModelError: the model has no attention that can be read.
     """
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-    prompts = [render_prompt(tokenizer, rollout.prompt) for rollout in rollouts]
+    prompts = [render_prompt(tokenizer, rollout.prompt, rollout.opening) for rollout in rollouts]
     order = sorted(range(len(rollouts)), key=lambda i: -(len(prompts[i]) + rollouts[i].n_tokens))
     scores: dict[int, NDArray[np.float32]] = {}
     with _evaluating(model), bar(progress, description, len(rollouts)) as advance:

@@ -6,17 +6,32 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attnpo.cli.arguments import DataArguments
 from attnpo.cli.console import console, quiet_libraries
-from attnpo.cli.parsing import parse
+from attnpo.cli.contradictions import idle_settings
+from attnpo.cli.parsing import given_by_flags, given_settings, parse
+from attnpo.errors import ConfigError, DataError
 
+if TYPE_CHECKING:
+    from attnpo.datasets import ProblemRow
+
+DESCRIPTION = "Train a reasoning model to think shorter and no worse (AttnPO), or with a neighbouring method."
 EXAMPLE = """  attnpo train --config recipes/tinyworld-attnpo.yaml --learning_rate 1e-4
   attnpo train --model tinyworld --data tinyworld --heads runs/heads/heads.json --segmentation paragraphs \\
       --max_completion_length 320 --max_steps 60 --output_dir runs/attnpo
   attnpo train --config recipes/tinyworld-attnpo.yaml --probe runs/heads/probing_set.jsonl --probe_min_pearson 0.85
-  accelerate launch --num_processes 8 -m attnpo train --config recipes/deepseek-r1-distill-1.5b.yaml
+
+  What would it do, and does it fit? Nothing is loaded, nothing sampled; exit code 1 and a line for each contradiction:
+  attnpo train --config recipes/tinyworld-attnpo.yaml --heads 2.0 --dry_run
+  attnpo train --config recipes/deepseek-r1-distill-qwen-7b.yaml --dry_run --layout recipes/accelerate/zero3.yaml \\
+      --device_memory 80
+
+  On one GPU, on eight, on two machines (docs/training.md):
+  attnpo train --config recipes/deepseek-r1-distill-qwen-1.5b-lora.yaml
+  accelerate launch --config_file recipes/accelerate/multi-gpu.yaml -m attnpo train \\
+      --config recipes/deepseek-r1-distill-qwen-1.5b.yaml
 
   Killed? The same command with --resume_from_checkpoint true goes on from the last checkpoint with the same numbers.
   Every setting of TRL's GRPOConfig and transformers' TrainingArguments is a setting here too."""
@@ -32,6 +47,28 @@ class TrainArguments:
     use_peft: bool = field(default=False, metadata={"help": "Train LoRA adapters (needs attnpo[peft])."})
     lora_r: int = field(default=16, metadata={"help": "Rank of the adapters."})
     lora_alpha: int = field(default=32, metadata={"help": "Scale of the adapters."})
+    max_prompt_tokens: int | None = field(
+        default=None,
+        metadata={"help": "Leave out problems whose prompt is longer than this many tokens, and say how many."},
+    )
+    dry_run: bool = field(
+        default=False,
+        metadata={
+            "help": "Load no weights: read configuration, data, tokenizer and heads, check them against each other, show "
+            "counts, memory and what would be written. Exit code 1 where something contradicts itself."
+        },
+    )
+    json: bool = field(default=False, metadata={"help": "With dry_run: print the findings as JSON."})
+    layout: str | None = field(
+        default=None,
+        metadata={
+            "help": "With dry_run: accelerate's configuration file that the run will be launched with; one process "
+            "without it."
+        },
+    )
+    device_memory: float | None = field(
+        default=None, metadata={"help": "With dry_run: memory of a device in GiB, to say whether the run fits."}
+    )
 
 
 @dataclass
@@ -57,18 +94,35 @@ class ProbeArguments:
 
 
 def run(argv: Sequence[str]) -> None:
-    """Run the command."""
+    """Run the command.
+
+    Raises:
+        ConfigError: a setting is unknown, not allowed, contradicts another one or would do nothing.
+    """
     quiet_libraries()
     from attnpo.training import AttnPOConfig
 
-    arguments, data_arguments, probe_arguments, args = parse(
-        "train",
-        (TrainArguments, DataArguments, ProbeArguments, AttnPOConfig),
-        argv,
-        "Train a reasoning model to think shorter and no worse (AttnPO), or with a neighbouring method.",
-        EXAMPLE,
-    )
+    types = (TrainArguments, DataArguments, ProbeArguments, AttnPOConfig)
+    if asks_dry_run(argv):
+        from attnpo.cli.dry_run import dry_run
+
+        dry_run(argv, types, DESCRIPTION, EXAMPLE)
+        return
+    arguments, data_arguments, probe_arguments, args = parse("train", types, argv, DESCRIPTION, EXAMPLE)
+    values = {**vars(arguments), **vars(data_arguments), **vars(probe_arguments), **vars(args)}
+    for line in idle_settings(given_settings(types, argv), given_by_flags(types, argv), values):
+        raise ConfigError(line)
     train(arguments, data_arguments, probe_arguments, args)
+
+
+def asks_dry_run(argv: Sequence[str]) -> bool:
+    """Whether the flags ask for a dry run; a recipe cannot."""
+    for position, argument in enumerate(argv):
+        flag, _, value = argument.partition("=")
+        if flag in ("--dry_run", "--dry-run"):
+            following = argv[position + 1] if position + 1 < len(argv) else ""
+            return (value or following).lower() not in ("false", "0", "no")
+    return False
 
 
 def train(arguments: TrainArguments, data_arguments: DataArguments, probe_arguments: ProbeArguments, args: Any) -> None:
@@ -78,6 +132,7 @@ def train(arguments: TrainArguments, data_arguments: DataArguments, probe_argume
     from attnpo.cli.arguments import ModelArguments
     from attnpo.cli.loading import load_data, load_tokenizer, model_source
     from attnpo.output import prepare_output_dir
+    from attnpo.reporting.card import write_model_card
     from attnpo.training import AttnPOTrainer, LogFileCallback, last_checkpoint
 
     output_dir = prepare_output_dir(Path(args.output_dir))
@@ -88,6 +143,8 @@ def train(arguments: TrainArguments, data_arguments: DataArguments, probe_argume
     tokenizer.padding_side = tokenizer.truncation_side = "left"
     problems = load_data(data_arguments, args.solution_column, "train")
     args.solution_column = "solution"
+    if arguments.max_prompt_tokens is not None:
+        problems = within_limit(problems, tokenizer, arguments.max_prompt_tokens)
     rows = [{k: v for k, v in asdict(problem).items() if k != "extra"} for problem in problems]
     trainer = AttnPOTrainer(
         model=source,
@@ -95,8 +152,10 @@ def train(arguments: TrainArguments, data_arguments: DataArguments, probe_argume
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         callbacks=[LogFileCallback(output_dir / "log.jsonl")],
-        peft_config=_lora(arguments) if arguments.use_peft else None,
+        peft_config=lora_config(arguments) if arguments.use_peft else None,
     )
+    trainer.about.update(model=arguments.model, data=data_arguments.data)
+    trainer.card_writer = write_model_card
     if probe is not None:
         probe.attach(trainer, args, source, output_dir)
     start = time.perf_counter()
@@ -107,6 +166,22 @@ def train(arguments: TrainArguments, data_arguments: DataArguments, probe_argume
         minutes = (time.perf_counter() - start) / 60
         console.print(f"{trainer.state.global_step} steps in {minutes:.1f} min; model written to {output_dir}")
     trainer.verifier.close()
+
+
+def within_limit(problems: Sequence[ProblemRow], tokenizer: Any, limit: int) -> list[ProblemRow]:
+    """Return the problems whose prompt has at most `limit` tokens, and say how many have more.
+
+    Raises:
+        DataError: none is left.
+    """
+    from attnpo.sampling.prompts import render_prompt
+
+    kept = [problem for problem in problems if len(render_prompt(tokenizer, problem.prompt)) <= limit]
+    if not kept:
+        raise DataError(f"max_prompt_tokens: no prompt has {limit} tokens or fewer; raise it")
+    if len(kept) < len(problems):
+        console.print(f"{len(problems) - len(kept)} of {len(problems)} problems left out: prompts above {limit} tokens")
+    return kept
 
 
 @dataclass
@@ -126,7 +201,6 @@ class _Probe:
         """
         from attnpo.credit import method_class
         from attnpo.discovery.probe import ProbeSettings, read_probe
-        from attnpo.errors import ConfigError
 
         if args.heads is None:
             raise ConfigError("--probe: needs heads to probe; give them with --heads")
@@ -164,8 +238,6 @@ class _Probe:
 
 
 def _lora(arguments: TrainArguments) -> Any:
-    from attnpo.errors import ConfigError
-
     try:
         from peft import LoraConfig
     except ImportError as error:

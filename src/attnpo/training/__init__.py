@@ -3,6 +3,7 @@
 from attnpo.training.callbacks import LogFileCallback
 from attnpo.training.checkpoints import last_checkpoint
 from attnpo.training.config import AttnPOConfig
+from attnpo.training.signals import TrainingInterrupted
 from attnpo.training.trainer import AttnPOTrainer
 
-__all__ = ["AttnPOConfig", "AttnPOTrainer", "LogFileCallback", "last_checkpoint"]
+__all__ = ["AttnPOConfig", "AttnPOTrainer", "LogFileCallback", "TrainingInterrupted", "last_checkpoint"]

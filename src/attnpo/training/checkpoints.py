@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transformers.trainer_utils import get_last_checkpoint
-
 from attnpo.errors import ConfigError
 from attnpo.training.config import AttnPOConfig
+from attnpo.training.saving import is_whole, newest_whole
 
 
 def last_checkpoint(args: AttnPOConfig) -> str | None:
-    """Return the checkpoint named by `args.resume_from_checkpoint`: a path, or true for the newest in `output_dir`.
+    """Return the checkpoint named by `args.resume_from_checkpoint`: a path, or true for the newest in `output_dir`
+    that was written to its end.
 
     Without a checkpoint yet, `true` starts from the beginning.
 
     Raises:
-        ConfigError: the named checkpoint does not exist.
+        ConfigError: the named checkpoint does not exist, or is half written.
     """
     asked = args.resume_from_checkpoint
     if not asked or str(asked).lower() == "false":
         return None
     if str(asked).lower() == "true":
-        return get_last_checkpoint(args.output_dir) if Path(args.output_dir).is_dir() else None
+        return newest_whole(args.output_dir)
     if not Path(asked).is_dir():
         raise ConfigError(f"resume_from_checkpoint: {asked} is no folder; name a checkpoint-N folder, or true")
+    if not is_whole(Path(asked)):
+        raise ConfigError(
+            f"resume_from_checkpoint: {asked} was not written to its end; name another one, or true for the newest whole one"
+        )
     return str(asked)

@@ -170,6 +170,18 @@ class AttnPOConfig(GRPOConfig):
         default=False, metadata={"help": "Append every training response to rollouts.jsonl in output_dir."}
     )
 
+    # What a long run forgives
+    max_skipped_updates: int = field(
+        default=3, metadata={"help": "End the run at this many updates in a row whose gradient is not finite."}
+    )
+    max_reward_failures: float = field(
+        default=0.05,
+        metadata={
+            "help": "Share of responses that the verifier or a reward function may fail on before the run ends; such a "
+            "response counts as wrong, or gets no reward of the function."
+        },
+    )
+
     # Defaults that differ from GRPOConfig, after the paper
     learning_rate: float = field(default=2e-6, metadata={"help": "Initial learning rate of AdamW."})
     scale_rewards: str = field(
@@ -197,6 +209,10 @@ class AttnPOConfig(GRPOConfig):
             raise ConfigError("group_sampler: cannot be combined with use_vllm or continuous batching; switch one off")
         if self.max_sampled_tokens is not None and self.max_sampled_tokens < 1:
             raise ConfigError(f"max_sampled_tokens: {self.max_sampled_tokens} is below 1; leave it out for no budget")
+        if self.max_skipped_updates < 1:
+            raise ConfigError(f"max_skipped_updates: {self.max_skipped_updates} is below 1; set 1 or more")
+        if not 0 <= self.max_reward_failures <= 1:
+            raise ConfigError(f"max_reward_failures: {self.max_reward_failures} is no share; set 0 to 1")
         method = self.build_credit()
         if (method.draws_itself or method.probes or method.prepares) and not self.group_sampler:
             raise ConfigError(

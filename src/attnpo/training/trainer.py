@@ -12,7 +12,7 @@ import torch
 from accelerate.utils import gather_object
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
-from attnpo.attention import HeadSet, check_readable, ensemble_scores, resolve_heads
+from attnpo.attention import HeadSet, check_parallelism, check_readable, ensemble_scores, resolve_heads
 from attnpo.credit import (
     ESSENTIAL,
     REDUNDANT,
@@ -33,33 +33,24 @@ from attnpo.segmentation import PhraseFamilies, Segmenter, build_strategy, phras
 from attnpo.training.callbacks import MethodStateCallback, PreparationCallback, RolloutsFileCallback, join_states
 from attnpo.training.config import AttnPOConfig
 from attnpo.training.drawing import PolicyDraws, build_policy
+from attnpo.training.dropped import REWARD_FAILED, DroppedLog, group_reason
 from attnpo.training.layout import ResponseLayout, lay_out, lay_out_values
 from attnpo.training.meter import Meter
 from attnpo.training.packing import TOKEN_VALUE
+from attnpo.training.paper import PAPER
+from attnpo.training.reward_guard import RewardFailure, RewardGuard
 from attnpo.training.sharding import check_layout
-from attnpo.training.trl_hooks import GatheredOutcome, GenerationRound, StepCreditTrainer
+from attnpo.training.sharing import SharingTrainer
+from attnpo.training.trl_hooks import GatheredOutcome, GenerationRound
 from attnpo.verification import Verifier, build_verifier
 
-PAPER = {
-    "title": "ATTNPO: Attention-Guided Process Supervision for Efficient Reasoning",
-    "id": "2602.09953",
-    "citation": """@article{nie2026attnpo,
-  title         = {ATTNPO: Attention-Guided Process Supervision for Efficient Reasoning},
-  author        = {Shuaiyi Nie and Siyu Ding and Wenyuan Zhang and Linhao Yu and Tianmeng Yang and Yao Chen and
-                   Weichong Yin and Yu Sun and Hua Wu and Tingwen Liu},
-  year          = {2026},
-  eprint        = {2602.09953},
-  archivePrefix = {arXiv},
-  primaryClass  = {cs.CL},
-}""",
-}
 GAMMA_MINUS_ONE = "gamma_minus_one"
 FACT, STEP_VALUE = "fact/", "value/"
 """How a method's own facts and step values are named among the tensors of a batch."""
 PHRASE_FAMILIES: tuple[StepFamily, ...] = ("confused", "progression", "summary")
 
 
-class AttnPOTrainer(StepCreditTrainer):
+class AttnPOTrainer(SharingTrainer):
     """Train a reasoning model with step credit (AttnPO, Eq. 1-8), or with a neighbouring method.
 
     Any data set row with a `prompt` (text or chat messages) and a solution column will do.
@@ -102,6 +93,8 @@ class AttnPOTrainer(StepCreditTrainer):
     ) -> None:
         args = args if args is not None else AttnPOConfig("attnpo-output")
         check_training_data(train_dataset, args.solution_column)
+        if not isinstance(model, str):
+            check_parallelism(model)
         self.credit = args.build_credit()
         if self.credit.asks_length:  # a prompt of the wrong kind is refused before the model is loaded
             self.credit.ask(next(iter(train_dataset))["prompt"], group_id=0, sample=0, progress_step=0)
@@ -119,9 +112,11 @@ class AttnPOTrainer(StepCreditTrainer):
         self._target_lengths: list[int | None] = []
         self._method_facts: list[str] = []
         self._openings: list[str] = []
+        guard = RewardGuard(args.max_reward_failures, self._note_failures)
+        self._guarded_verdicts = guard.wrap(self._verdicts)
         super().__init__(
             model=model,
-            reward_funcs=[self.accuracy, *(reward_funcs or [])],
+            reward_funcs=[self.accuracy, *map(guard.wrap, reward_funcs or [])],
             args=args,
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
@@ -137,6 +132,8 @@ class AttnPOTrainer(StepCreditTrainer):
             self.add_callback(PreparationCallback(self.prepare_method))
         if args.save_rollouts:
             self.add_callback(RolloutsFileCallback(self.rollouts_path))
+        self.dropped = DroppedLog(self._own_file("dropped"))
+        self.add_callback(RolloutsFileCallback(self.dropped.path))
         strategy = build_strategy(args.segmentation, args.phrases_file, args.min_step_chars)
         self.segmenter = Segmenter(self._tokenizer, strategy)
 
@@ -176,15 +173,37 @@ class AttnPOTrainer(StepCreditTrainer):
         solutions = columns[self.args.solution_column]
         if self._rollouts is None:  # TRL's evaluation loop: no credit, texts as TRL decoded them
             texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
-            return [float(ok) for ok in self.verifier.verify(texts, solutions)]
+            return [float(ok or 0) for ok in self._guarded_verdicts(completions=texts, solutions=list(solutions))]
         if not self.credit.probes:  # else they were verified before
             self._verify(solutions)
         return [float(bool(rollout.correct)) for rollout in self._rollouts]
 
     def _verify(self, solutions: Sequence[str]) -> None:
         assert self._rollouts is not None
-        verdicts = self.verifier.verify([rollout.response for rollout in self._rollouts], solutions)
-        self._rollouts = [replace(r, correct=ok) for r, ok in zip(self._rollouts, verdicts, strict=True)]
+        texts = [rollout.response for rollout in self._rollouts]
+        verdicts = self._guarded_verdicts(completions=texts, solutions=list(solutions))
+        self._rollouts = [replace(r, correct=bool(ok)) for r, ok in zip(self._rollouts, verdicts, strict=True)]
+
+    def _verdicts(self, completions: list[str], solutions: list[str]) -> list[float]:
+        """1 for a correct response, else 0; what had to be interrupted is wrong and counted."""
+        before = self._interrupted()
+        verdicts = [float(ok) for ok in self.verifier.verify(completions, solutions)]
+        self._count("verifier_interrupted", self._interrupted() - before, len(verdicts))
+        return verdicts
+
+    def _interrupted(self) -> int:
+        return int(getattr(getattr(self.verifier, "pool", None), "interrupted", 0))
+
+    def _count(self, name: str, count: int, of: int) -> None:
+        self.meter.add(name, torch.tensor(float(count), device=self.accelerator.device), float(of))
+
+    def _note_failures(self, asked: int, failures: Sequence[RewardFailure]) -> None:
+        """Count the responses that the verifier or a reward function failed on, and name their prompts."""
+        self._count("reward_failures", len(failures), asked)
+        for failure in failures if self._rollouts is not None else ():
+            rollout = self._rollouts[failure.index]
+            said = {"sample": rollout.sample, "function": failure.function.lstrip("_"), "error": failure.error}
+            self.dropped.add(self.state.global_step, REWARD_FAILED, rollout.problem_id, rollout.prompt, **said)
         if self.labeler is not None:
             # All steps are counted here: rows of zero advantage may be packed away before credit is given.
             for name, count in audit_totals(self._rollouts).items():
@@ -379,12 +398,15 @@ class AttnPOTrainer(StepCreditTrainer):
             ("pass_rate", groups.pass_rate_P),
             ("all_correct_groups", groups.correct_PG.all(dim=1)),
             ("all_wrong_groups", ~groups.correct_PG.any(dim=1)),
+            *(() if groups.no_think_PG is None else (("no_think", groups.no_think_PG),)),
         ):
             self.meter.add(name, values.float().sum() * main, values.numel() * main)
         pass_rate_B = groups.pass_rate_P.repeat_interleave(size)
+        advantages_PG = self.credit.advantages(rewards_PG, groups)
+        self._log_dropped(groups.correct_PG, advantages_PG)
         self._save_rollouts(pass_rate_B)
         return {
-            "advantages": self.credit.advantages(rewards_PG, groups).reshape(-1),
+            "advantages": advantages_PG.reshape(-1),
             "correct": groups.correct_PG.reshape(-1),
             "pass_rate": pass_rate_B,
             **{
@@ -436,6 +458,18 @@ class AttnPOTrainer(StepCreditTrainer):
         if batch.labels_BK is not None:
             self.meter.add("credit_agreement", counts["agreeing"], counts["judged"])
 
+    def _log_dropped(self, correct_PG: torch.Tensor, advantages_PG: torch.Tensor) -> None:
+        """Count the groups of zero outcome advantage; the process that holds a group's first response names it."""
+        dropped = [group_reason(*each) for each in zip(correct_PG.tolist(), advantages_PG.tolist(), strict=True)]
+        main = self.accelerator.is_main_process
+        self._count("dropped_groups", main * sum(reason is not None for reason in dropped), main * len(dropped))
+        rollouts = self._rollouts or []
+        first = self.accelerator.process_index * len(rollouts)
+        for group, reason in enumerate(dropped):
+            row = group * self.num_generations - first
+            if reason is not None and 0 <= row < len(rollouts):
+                self.dropped.add(self.state.global_step, reason, rollouts[row].problem_id, rollouts[row].prompt)
+
     def _save_rollouts(self, pass_rate_B: torch.Tensor) -> None:
         rollouts, self._rollouts = self._rollouts, None
         if not self.args.save_rollouts or rollouts is None:
@@ -448,15 +482,18 @@ class AttnPOTrainer(StepCreditTrainer):
     @property
     def rollouts_path(self) -> Path:
         """File of this process's training responses (`save_rollouts`)."""
+        return self._own_file("rollouts")
+
+    def _own_file(self, stem: str) -> Path:
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        return Path(self.args.output_dir) / ("rollouts.jsonl" if world == 1 else f"rollouts-{rank:05d}.jsonl")
+        return Path(self.args.output_dir) / (f"{stem}.jsonl" if world == 1 else f"{stem}-{rank:05d}.jsonl")
 
     def flush_metrics(self) -> dict[str, float]:
         """Means over all processes since the last log line."""
         means = self.meter.flush(lambda totals: self.accelerator.reduce(totals, reduction="sum"))
         if GAMMA_MINUS_ONE in means:
             means["gamma"] = 1.0 + means.pop(GAMMA_MINUS_ONE)
-        return means | self.credit.metrics()
+        return means | self.credit.metrics() | {"skipped_updates": float(self.nan_guard.skipped)}
 
 
 def problem_key(row: Mapping[str, Any]) -> str:

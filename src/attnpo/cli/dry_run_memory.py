@@ -1,0 +1,152 @@
+"""From training settings to an estimate of a device's memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from attnpo.attention import HeadSet
+from attnpo.training import AttnPOConfig
+from attnpo.training.estimate import (
+    DeviceMemory,
+    Layout,
+    ModelShape,
+    PassMemory,
+    Precision,
+    Workload,
+    batch_bytes,
+    cache_bytes,
+    decoder_pass,
+    device_memory,
+    head_memory,
+    knows_optimizer,
+    precision,
+    reading_bytes,
+    step_tensor_bytes,
+    vllm_bytes,
+    vllm_sequences,
+)
+
+if TYPE_CHECKING:
+    from attnpo.cli.dry_run import Findings
+
+GIB = 2**30
+STEP_TOKENS = 32
+"""Tokens that a step has at least on average, for the most steps of a response; 80 characters are about as many."""
+
+
+def device_memories(
+    model: Any,
+    shape: ModelShape,
+    args: AttnPOConfig,
+    layout: Layout,
+    heads: HeadSet | None,
+    prompt: int,
+    length: int,
+    device_gib: float | None,
+    findings: Findings,
+) -> list[DeviceMemory]:
+    """Estimate the run's own layout, and beside it the others for the same number of processes."""
+    if not knows_optimizer(str(args.optim)):
+        findings.notes.append(f"optim: {args.optim}: its states are not known here; counted as AdamW's")
+    kinds = ("ddp", "zero2", "zero3", "fsdp2") if layout.processes > 1 else ()
+    layouts = [layout, *(replace(layout, kind=kind) for kind in kinds if kind != layout.kind)]
+    passes: dict[Precision, PassMemory] = {}
+    estimates = []
+    for each in layouts:
+        types = _types(args, each, lora=shape.frozen > 0)
+        # FSDP2 hands the layers weights and inputs in the compute type.
+        held = replace(types, trained=types.compute or types.trained) if each.kind == "fsdp2" else types
+        if held not in passes:
+            passes[held] = decoder_pass(
+                model,
+                args.per_device_train_batch_size,
+                length,
+                padded=args.per_device_train_batch_size > 1,
+                checkpointing=bool(args.gradient_checkpointing),
+                autocast=held.compute,
+                dtype_of=held.of,
+            )
+        work = _workload(shape, args, each, types, held, passes[held], heads, prompt, length, device_gib, findings)
+        estimates.append(device_memory(shape, each, types, work))
+    return estimates
+
+
+def _types(args: AttnPOConfig, layout: Layout, lora: bool) -> Precision:
+    init = args.model_init_kwargs if isinstance(args.model_init_kwargs, dict) else {}
+    name = str(init.get("dtype", "float32")).removeprefix("torch.")
+    loaded = getattr(torch, name) if name in ("bfloat16", "float16", "float32") else torch.bfloat16
+    mixed = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None
+    return precision(layout, loaded=loaded, mixed=mixed, lora=lora, optim=str(getattr(args.optim, "value", args.optim)))
+
+
+def _workload(
+    shape: ModelShape,
+    args: AttnPOConfig,
+    layout: Layout,
+    types: Precision,
+    held: Precision,
+    decoder: PassMemory,
+    heads: HeadSet | None,
+    prompt: int,
+    length: int,
+    device_gib: float | None,
+    findings: Findings,
+) -> Workload:
+    rows, response = args.per_device_train_batch_size, length - prompt
+    responses = args.per_device_rows()
+    compute = held.compute or held.trained
+    head = head_memory(
+        rows * length,
+        rows * response,
+        shape.hidden_size,
+        shape.vocab_size,
+        compute_bytes=compute.itemsize,
+        input_bytes=held.trained.itemsize if shape.frozen == 0 else held.frozen.itemsize,
+        trainable=shape.head_trainable,
+        triton=not args.use_cpu,
+    )
+    method = args.build_credit()
+    chosen = method.select_heads(heads.heads) if heads is not None else ()
+    batch = batch_bytes(responses, prompt, response, old_log_probs=args.use_vllm)
+    batch += step_tensor_bytes(responses, response, response // STEP_TOKENS, reads_heads=bool(chosen))
+    cache = vllm = 0
+    if not args.use_vllm:
+        cache = cache_bytes(shape, responses, length, compute.itemsize)
+    elif args.vllm_mode == "colocate" and device_gib is not None:
+        vllm = vllm_bytes(int(device_gib * GIB), args.vllm_gpu_memory_utilization)
+        _note_vllm(shape, args, vllm, length, findings)
+    elif args.vllm_mode == "colocate":
+        share = f"{args.vllm_gpu_memory_utilization:.0%} of the device for vLLM"
+        _once(findings.notes, f"the memory below is without {share}; --device_memory GIB counts it")
+    return Workload(
+        decoder=decoder,
+        head=head,
+        reading=reading_bytes(chosen, shape.head_dim, rows, length, args.answer_chunk),
+        batch=batch,
+        cache=cache,
+        vllm=vllm,
+        vllm_sleeps=args.vllm_enable_sleep_mode,
+        reference=args.beta != 0 and shape.frozen == 0,
+    )
+
+
+def _note_vllm(shape: ModelShape, args: AttnPOConfig, share: int, length: int, findings: Findings) -> None:
+    parallel = args.vllm_tensor_parallel_size
+    at_once = vllm_sequences(shape, share, length, parallel)
+    if at_once < 1:
+        line = (
+            f"vllm_gpu_memory_utilization: {args.vllm_gpu_memory_utilization:g} of the device holds vLLM's own copy of the "
+            f"weights but no sequence of {length:,} tokens; raise it, or vllm_tensor_parallel_size"
+        )
+        _once(findings.problems, line)
+    else:
+        wanted = args.per_device_rows() * parallel
+        _once(findings.notes, f"vLLM holds {at_once:.0f} of {wanted} sequences at full length at once; the others wait")
+
+
+def _once(lines: list[str], line: str) -> None:
+    if line not in lines:
+        lines.append(line)

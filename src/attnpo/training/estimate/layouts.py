@@ -1,0 +1,135 @@
+"""How a run is spread over devices, as accelerate's configuration files say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
+
+from attnpo.errors import ConfigError, nearest
+
+Kind = Literal["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]
+TITLES: dict[Kind, str] = {
+    "single": "one process",
+    "ddp": "DDP",
+    "fsdp2": "FSDP2",
+    "zero1": "ZeRO-1",
+    "zero2": "ZeRO-2",
+    "zero3": "ZeRO-3",
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Processes, one a device, and what they share out.
+
+    Attributes:
+        kind: what is split: nothing (single, ddp), optimizer states (zero1), gradients too (zero2), weights too
+            (zero3, fsdp2).
+        processes: number of processes, of all machines together.
+        machines: number of machines.
+        mixed_precision: `no`, `bf16`, `fp16`, or None where the file leaves it to the training settings.
+        offload_optimizer: optimizer states lie in main memory.
+        offload_weights: sharded weights lie in main memory.
+        accumulation: micro-batches an update, where the file fixes it.
+    """
+
+    kind: Kind = "single"
+    processes: int = 1
+    machines: int = 1
+    mixed_precision: str | None = None
+    offload_optimizer: bool = False
+    offload_weights: bool = False
+    accumulation: int | None = None
+
+    @property
+    def shards_weights(self) -> bool:
+        """Whether a device holds a part of the weights only."""
+        return self.kind in ("fsdp2", "zero3")
+
+    @property
+    def shards_gradients(self) -> bool:
+        """Whether a device holds a part of the gradients only."""
+        return self.kind in ("fsdp2", "zero2", "zero3")
+
+    @property
+    def is_deepspeed(self) -> bool:
+        """Whether DeepSpeed runs it."""
+        return self.kind.startswith("zero")
+
+    @property
+    def title(self) -> str:
+        """Its name in tables."""
+        return TITLES[self.kind] if self.processes == 1 else f"{TITLES[self.kind]} × {self.processes}"
+
+
+def read_layout(path: str | Path) -> Layout:
+    """Read an accelerate configuration file, as `accelerate launch --config_file` takes it.
+
+    Raises:
+        ConfigError: it is missing, malformed, names an unknown setting, or a layout that is not supported.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such accelerate configuration file")
+    try:
+        stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(stored, dict):
+        raise ConfigError(f"{path}: must hold accelerate's settings as 'name: value' lines")
+    known = set(ClusterConfig.__dataclass_fields__)
+    for name in sorted(set(stored) - known):
+        raise ConfigError(f"{path}: {name}: accelerate has no such setting{nearest(name, known)}")
+    try:
+        config = load_config_from_file(str(path))
+    except ValueError as error:
+        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
+    return _layout(path, config)
+
+
+def _layout(path: Path, config: Any) -> Layout:
+    kind = str(getattr(config.distributed_type, "value", config.distributed_type))
+    if config.num_processes < 1:
+        raise ConfigError(f"{path}: num_processes: say how many processes, one for each GPU of all machines")
+    if config.num_processes % config.num_machines:
+        raise ConfigError(
+            f"{path}: num_processes: {config.num_processes} over num_machines={config.num_machines} leaves machines "
+            "with different numbers of processes; it counts the processes of all machines"
+        )
+    deepspeed, fsdp = config.deepspeed_config or {}, config.fsdp_config or {}
+    accumulation = deepspeed.get("gradient_accumulation_steps")
+    common: dict[str, Any] = {
+        "processes": config.num_processes,
+        "machines": config.num_machines,
+        "mixed_precision": config.mixed_precision,
+        "accumulation": accumulation if isinstance(accumulation, int) else None,
+    }
+    if kind == "NO":
+        if config.num_processes > 1:
+            raise ConfigError(f"{path}: distributed_type: NO has one process, num_processes is {config.num_processes}")
+        return Layout("single", **common)
+    if kind in ("MULTI_GPU", "MULTI_CPU"):
+        return Layout("ddp", **common)
+    if kind == "DEEPSPEED":
+        stage = int(deepspeed.get("zero_stage", 2))
+        kinds: dict[int, Kind] = {1: "zero1", 2: "zero2", 3: "zero3"}
+        if stage not in kinds:
+            raise ConfigError(f"{path}: deepspeed_config.zero_stage: {stage}; choose 1, 2 or 3")
+        offloaded = {
+            name: str(deepspeed.get(f"offload_{name}_device", "none")) != "none" for name in ("optimizer", "param")
+        }
+        return Layout(
+            kinds[stage], **common, offload_optimizer=offloaded["optimizer"], offload_weights=offloaded["param"]
+        )
+    if kind == "FSDP":
+        if int(fsdp.get("fsdp_version", 1)) != 2:
+            raise ConfigError(f"{path}: fsdp_config.fsdp_version: FSDP1 is not supported; write fsdp_version: 2")
+        offload = bool(fsdp.get("fsdp_offload_params", False))
+        return Layout("fsdp2", **common, offload_optimizer=offload, offload_weights=offload)
+    raise ConfigError(
+        f"{path}: distributed_type: {kind} is not supported; choose NO, MULTI_GPU, FSDP (version 2) or DEEPSPEED"
+    )

@@ -1,0 +1,91 @@
+"""What lets a run last for days: it ends cleanly, names its last good checkpoint, and goes on from it exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from attnpo.errors import OutputError
+from attnpo.training.nan_guard import NanGuardCallback
+from attnpo.training.patient_client import PatientClient
+from attnpo.training.saving import BorderCallback, newest_whole, remove_half_written, says_disk_full
+from attnpo.training.signals import SignalCallback
+from attnpo.training.trl_hooks import StepCreditTrainer
+
+
+class LastingTrainer(StepCreditTrainer):
+    """`StepCreditTrainer` with a stated behaviour for what goes wrong in a long run; docs/training.md has the table."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        accumulation = self.args.gradient_accumulation_steps
+        border = BorderCallback(self.args.steps_per_generation * self.num_iterations, accumulation)
+        self.nan_guard = NanGuardCallback(self.args.max_skipped_updates, self._sum, self._last_checkpoint)
+        self._signals = SignalCallback(self._sum, border.is_border, self.accelerator.device)
+        for callback in (self.nan_guard, border, self._signals):  # the signal's last: it ends the run after a save
+            self.add_callback(callback)
+        self._make_patient()
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train; see transformers' `Trainer.train`.
+
+        Raises:
+            TrainingInterrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
+            TrainingError: updates were not finite, a reward function kept failing, a server stayed away.
+            OutputError: the disk is full or broken.
+        """
+        self._signals.install()
+        try:
+            with self._named_disk_errors():
+                return super().train(*args, **kwargs)
+        finally:
+            self._signals.restore()
+
+    def save_model(self, *args: Any, **kwargs: Any) -> None:
+        """Save the model; see transformers' `Trainer.save_model`.
+
+        Raises:
+            OutputError: the disk is full or broken.
+        """
+        with self._named_disk_errors():
+            super().save_model(*args, **kwargs)
+
+    @contextmanager
+    def _named_disk_errors(self) -> Iterator[None]:
+        """Turn a full disk into one line that names the last good checkpoint; half-written ones are removed."""
+        try:
+            yield
+        except (OSError, SafetensorError, RuntimeError) as error:
+            if not says_disk_full(error):
+                raise
+            folder = self.args.output_dir
+            removed = "".join(f"{path.name} was half written and is removed; " for path in remove_half_written(folder))
+            said = " ".join(str(error).split())
+            raise OutputError(
+                f"{folder}: cannot be written ({said}); {removed}last good checkpoint: "
+                f"{newest_whole(folder) or 'none yet'}; make room, then the same command with "
+                "--resume_from_checkpoint true goes on"
+            ) from error
+
+    def _sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        return self.accelerator.reduce(tensor.to(self.accelerator.device), reduction="sum")
+
+    def _last_checkpoint(self) -> str | None:
+        return newest_whole(self.args.output_dir)
+
+    def _make_patient(self) -> None:
+        generation = getattr(self, "vllm_generation", None)
+        if generation is None or getattr(generation, "vllm_client", None) is None:
+            return
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        generation.vllm_client = PatientClient(
+            generation.vllm_client,
+            self.args.vllm_server_timeout,
+            None if sharded else generation.sync_weights,
+            self.accelerator.device,
+            self._last_checkpoint,
+        )

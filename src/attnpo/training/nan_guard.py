@@ -1,0 +1,95 @@
+"""Updates whose gradient is not finite are skipped and counted; several in a row end the run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch.distributed.tensor import DTensor
+from torch.nn.utils import get_total_norm
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
+
+from attnpo.errors import TrainingError
+
+log = logging.getLogger(__name__)
+
+
+class NanGuardCallback(TrainerCallback, ExportableState):
+    """Looks at the gradient between backward pass and update.
+
+    A loss that is NaN or infinite makes the gradient so. The update is skipped on all processes (neither parameters nor
+    the optimizer's moments change), the learning rate's schedule goes on. DeepSpeed makes the update inside its
+    backward pass and leaves no gradient here: there its own check (of overflows, under fp16) holds.
+
+    Args:
+        most_in_a_row: the run ends at this many skipped updates in a row.
+        reduce_sum: sums a tensor over processes.
+        last_checkpoint: names the newest whole checkpoint, None where there is none.
+        skipped_in_a_row: skipped updates since the last good one.
+        skipped: skipped updates of the run.
+    """
+
+    def __init__(
+        self,
+        most_in_a_row: int,
+        reduce_sum: Callable[[torch.Tensor], torch.Tensor],
+        last_checkpoint: Callable[[], str | None],
+        skipped_in_a_row: int = 0,
+        skipped: int = 0,
+    ) -> None:
+        self.most_in_a_row = most_in_a_row
+        self.reduce_sum = reduce_sum
+        self.last_checkpoint = last_checkpoint
+        self.skipped_in_a_row = skipped_in_a_row
+        self.skipped = skipped
+
+    def state(self) -> dict[str, Any]:
+        """Return what transformers writes into the checkpoint."""
+        return {"args": {}, "attributes": {"skipped_in_a_row": self.skipped_in_a_row, "skipped": self.skipped}}
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Go on from the checkpoint's counts."""
+        saved = (state.stateful_callbacks or {}).get(type(self).__name__)
+        counts = saved.get("attributes", {}) if isinstance(saved, dict) and state.global_step > 0 else {}
+        self.skipped_in_a_row = int(counts.get("skipped_in_a_row", 0))
+        self.skipped = int(counts.get("skipped", 0))
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Skip the update where the gradient is not finite: without gradients it changes nothing."""
+        if self._is_finite(kwargs["model"].parameters()):
+            self.skipped_in_a_row = 0
+            return
+        self.skipped_in_a_row += 1
+        self.skipped += 1
+        kwargs["optimizer"].zero_grad(set_to_none=True)
+        if state.is_world_process_zero:
+            log.warning("step %d: the gradient is not finite; update skipped", state.global_step + 1)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """End the run after too many skipped updates.
+
+        Raises:
+            TrainingError: there were `most_in_a_row` in a row.
+        """
+        if self.skipped_in_a_row < self.most_in_a_row:
+            return
+        last, first = self.last_checkpoint(), state.global_step - self.skipped_in_a_row + 1
+        raise TrainingError(
+            f"steps {first} to {state.global_step}: the gradient was not finite, "
+            f"no update was made; last good checkpoint: {last or 'none yet'}; lower learning_rate, look at the "
+            "rewards, or allow more such steps with max_skipped_updates"
+        )
+
+    def _is_finite(self, parameters: Iterable[torch.nn.Parameter]) -> bool:
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        norm = get_total_norm(gradients) if gradients else torch.zeros(())
+        if isinstance(norm, DTensor):
+            norm = norm.full_tensor()
+        return not bool(self.reduce_sum((~torch.isfinite(norm)).float()).item())

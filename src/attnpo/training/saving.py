@@ -1,0 +1,103 @@
+"""Checkpoints that are whole: which one is, what becomes of a half-written one, when one may be written."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+log = logging.getLogger(__name__)
+
+STATE = "trainer_state.json"
+_FOLDER = re.compile(r"checkpoint-(\d+)")
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG}
+# What safetensors and torch say in place of an OSError when a write fails.
+_SAID = ("No space left", "StorageFull", "QuotaExceeded", "ReadOnlyFilesystem", "PytorchStreamWriter failed writing")
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint was written to its end: `trainer_state.json` is what is written last, weights lie beside."""
+    try:
+        state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    weights = any(
+        True
+        for pattern in ("*.safetensors", "*.bin", "pytorch_model_fsdp*", "global_step*")
+        for _ in checkpoint.glob(pattern)
+    )
+    return isinstance(state, dict) and "global_step" in state and weights
+
+
+def checkpoints(output_dir: Path | str) -> list[Path]:
+    """Return the checkpoints of a run, oldest first, half-written ones too."""
+    found = [
+        (int(match[1]), path)
+        for path in Path(output_dir).glob("checkpoint-*")
+        if (match := _FOLDER.fullmatch(path.name))
+    ]
+    return [path for _, path in sorted(found) if path.is_dir()]
+
+
+def newest_whole(output_dir: Path | str) -> str | None:
+    """Return the newest checkpoint that was written to its end, None where there is none; warns of newer ones."""
+    for path in reversed(checkpoints(output_dir)):
+        if is_whole(path):
+            return str(path)
+        log.warning("%s: was not written to its end (killed, disk full); passed over", path)
+    return None
+
+
+def remove_half_written(output_dir: Path | str) -> list[Path]:
+    """Remove the checkpoints newer than the newest whole one, and return them."""
+    removed = []
+    for path in reversed(checkpoints(output_dir)):
+        if is_whole(path):
+            break
+        shutil.rmtree(path, ignore_errors=True)
+        removed.append(path)
+    return removed
+
+
+def says_disk_full(error: BaseException) -> bool:
+    """Whether an error says that the disk is full, broken or not to be written to."""
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    return isinstance(error, SafetensorError | RuntimeError) and any(words in str(error) for words in _SAID)
+
+
+class BorderCallback(TrainerCallback):
+    """Lets checkpoints wait until the sampled responses are used up.
+
+    Several updates may be made with one batch of responses (`num_iterations`, `steps_per_generation`). The batch is in
+    no checkpoint, so a run can be gone on from exactly only where the next step samples anew.
+
+    Args:
+        span: micro-batches that a batch of responses serves.
+        accumulation: micro-batches an optimizer step.
+    """
+
+    def __init__(self, span: int, accumulation: int) -> None:
+        self.span = span
+        self.accumulation = accumulation
+        self._waiting = False
+
+    def is_border(self, step: int) -> bool:
+        """Whether the step after this number of optimizer steps samples anew."""
+        return step * self.accumulation % self.span == 0
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Put off what is due in the middle of a batch; the end of the run is no middle."""
+        if state.global_step >= state.max_steps:
+            return
+        if control.should_save and not self.is_border(state.global_step):
+            control.should_save, self._waiting = False, True
+        elif self._waiting and self.is_border(state.global_step):
+            control.should_save, self._waiting = True, False

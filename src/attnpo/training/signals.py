@@ -1,0 +1,118 @@
+"""Ctrl-C and SIGTERM: the step is finished and saved, then the run ends; a second signal ends it at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SAME_PRESS_SECONDS = 2.0
+"""A launcher passes on to its workers what the terminal has sent them already: that is one signal, not two."""
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Training was asked to end and has saved a checkpoint.
+
+    Attributes:
+        code: exit code by convention, 128 + number of the signal: 130 after Ctrl-C, 143 after SIGTERM.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class SignalCallback(TrainerCallback):
+    """Ends a run at the next step that can be gone on from exactly, on all processes alike, with a checkpoint.
+
+    Args:
+        reduce_sum: sums a tensor over processes.
+        can_stop: whether a run can be gone on from exactly after a number of optimizer steps.
+        device: where tensors for `reduce_sum` have to lie.
+    """
+
+    def __init__(
+        self,
+        reduce_sum: Callable[[torch.Tensor], torch.Tensor],
+        can_stop: Callable[[int], bool],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.reduce_sum = reduce_sum
+        self.can_stop = can_stop
+        self.device = device
+        self.received: int | None = None
+        self._at = 0.0
+        self._before: dict[int, Any] = {}
+        self._is_first = True
+
+    def install(self) -> None:
+        """Take over the signals; only the main thread can, elsewhere they stay as they are."""
+        if threading.current_thread() is not threading.main_thread() or self._before:
+            return
+        self.received = None
+        for number in SIGNALS:
+            self._before[number] = signal.signal(number, self._on_signal)
+
+    def restore(self) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self.received is None:
+            self.received, self._at = number, now
+            if self._is_first:
+                # Not print: the signal may have come in the middle of one.
+                said = "finishing this step, then saving; again: quit at once"
+                os.write(sys.stderr.fileno(), f"\n{signal.Signals(number).name}: {said}\n".encode())
+            return
+        if now - self._at < SAME_PRESS_SECONDS:
+            return
+        self.restore()
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        sys.exit(128 + number)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Note which process speaks."""
+        self._is_first = state.is_world_process_zero
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Ask for a checkpoint once any process has received a signal."""
+        if not self.can_stop(state.global_step) or state.global_step >= state.max_steps:
+            return
+        mine = torch.zeros(len(SIGNALS), device=self.device)
+        if self.received is not None:
+            mine[SIGNALS.index(signal.Signals(self.received))] = 1
+        counts = self.reduce_sum(mine).tolist()
+        if any(counts):
+            self.received = next(int(number) for number, count in zip(SIGNALS, counts, strict=True) if count)
+            control.should_save = control.should_training_stop = True
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """End the run, now that the checkpoint is whole.
+
+        Raises:
+            TrainingInterrupted: a signal was received.
+        """
+        if self.received is None or not control.should_training_stop or state.global_step >= state.max_steps:
+            return
+        raise TrainingInterrupted(
+            f"{signal.Signals(self.received).name}: stopped after step {state.global_step} of {state.max_steps}; saved "
+            f"{args.output_dir}/checkpoint-{state.global_step}; the same command with --resume_from_checkpoint true "
+            "goes on",
+            128 + self.received,
+        )

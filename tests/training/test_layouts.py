@@ -1,0 +1,155 @@
+"""The same step on every layout: gradients and credit of several processes are those of one."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+import torch
+from layouts import GROUP, Trace, launch, relative_error, sample_groups, total, train
+
+TWO_UPDATES = {"lr": 0.5, "settings": {"num_iterations": 2, "max_steps": 2}}
+SPECS = {
+    "plain": {},
+    "accumulated": {"micro_batches": 3},
+    "unpacked": {"micro_batches": 3, "settings": {"pack_micro_batches": False}},
+    # 9 prompts, 3 a micro-batch, windows of 2 micro-batches: the second window of the epoch has one.
+    "short_window": {
+        "problems": 9,
+        "settings": {"gradient_accumulation_steps": 2, "steps_per_generation": 1, "max_steps": 2},
+    },
+    # 8 prompts, 3 a step: an epoch ends with 2 prompts too few for a step.
+    "uneven_epoch": {"problems": 8, "settings": {"max_steps": 3}},
+    "two_updates": TWO_UPDATES,
+    "split_batch": {"micro_batches": 3, "settings": {"gradient_accumulation_steps": 1, "max_steps": 3}},
+    "checkpointed": {"settings": {"gradient_checkpointing": True}},
+    "reentrant": {
+        "settings": {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": True}}
+    },
+    "lora": {"lora": True, "micro_batches": 3},
+    "lora_two_updates": {"lora": True, **TWO_UPDATES},
+    "bf16": {"settings": {"bf16": True}},
+    "sampled": {"samples": True},
+}
+SHARDED = ("plain", "accumulated", "two_updates", "checkpointed", "lora", "bf16", "sampled")
+LOADED = {
+    "loaded_accumulated": {"distributed": {"fsdp_size": 2}, "micro_batches": 3},
+    "tensor_parallel": {"distributed": {"tp_size": 2}},
+}
+ON_FOUR = ("plain", "two_updates", "fsdp_accumulated")
+
+
+def named(groups) -> dict[str, dict]:
+    specs = SPECS | LOADED | {f"fsdp_{name}": {"fsdp": True, **SPECS[name]} for name in SHARDED}
+    return {name: {"groups": groups, **spec} for name, spec in specs.items()}
+
+
+@pytest.fixture(scope="module")
+def specs() -> dict[str, dict]:
+    return named(sample_groups(9))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_collections():
+    """Each run ends with a collection, which would look through all that was imported."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="module")
+def one(specs, tmp_path_factory):
+    """Traces of one process, each made when it is first asked for."""
+    known: dict[str, Trace] = {}
+
+    def trace(name: str) -> Trace:
+        name = name.removeprefix("fsdp_").removeprefix("loaded_")
+        if name not in known:
+            known[name] = train(tmp_path_factory.mktemp(name), specs[name])
+        return known[name]
+
+    return trace
+
+
+@pytest.fixture(scope="module")
+def two(specs, tmp_path_factory) -> dict[str, Trace]:
+    return launch(tmp_path_factory.mktemp("two"), specs, 2)
+
+
+@pytest.fixture(scope="module")
+def four(specs, tmp_path_factory) -> dict[str, Trace]:
+    return launch(tmp_path_factory.mktemp("four"), {name: specs[name] for name in ON_FOUR}, 4)
+
+
+def assert_same_credit(found: Trace, expected: Trace, tolerance: float = 1e-5) -> None:
+    assert found.responses == expected.responses
+    # With rows of zero advantage left out, a process may keep one that it did not need to keep.
+    needed = {row for row, seen in expected.advantages.items() if any(a.any() for a in seen)}
+    assert needed <= found.advantages.keys() <= found.responses.keys()
+    for row in needed:
+        for advantages in found.advantages[row]:
+            torch.testing.assert_close(advantages, expected.advantages[row][0], rtol=tolerance, atol=1e-6)
+    for row in found.advantages.keys() - needed:
+        assert not any(a.any() for a in found.advantages[row])
+
+
+def assert_same_gradients(found: Trace, expected: Trace, tolerance: float = 1e-5) -> None:
+    assert len(found.gradients) == len(expected.gradients) > 0
+    for ours, theirs in zip(found.gradients, expected.gradients, strict=True):
+        assert relative_error(ours, theirs) <= tolerance
+
+
+EXACT = [name for name in [*SPECS, *(f"fsdp_{name}" for name in SHARDED), "loaded_accumulated"] if "bf16" not in name]
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_two_processes_equal_one(two, one, name):
+    found, expected = two[name], one(name)
+    assert bool(found.sharded) == name.startswith(("fsdp_", "loaded_"))
+    assert_same_credit(found, expected)
+    if "split_batch" in name:  # which rows an update takes is drawn on each process; together they take all
+        assert len(found.gradients) == 3
+        assert relative_error(total(found.gradients), total(expected.gradients)) <= 1e-5
+    else:
+        assert_same_gradients(found, expected)
+
+
+def test_a_model_whose_heads_are_split_is_refused(two):
+    assert "heads split over 2 processes (tensor parallelism" in two["tensor_parallel"].refused
+    assert "\n" not in two["tensor_parallel"].refused
+    assert not any(trace.refused for name, trace in two.items() if name != "tensor_parallel")
+
+
+@pytest.mark.parametrize("name", ON_FOUR)
+def test_four_processes_equal_one(four, one, name):
+    assert bool(four[name].sharded) == name.startswith("fsdp_")
+    assert_same_credit(four[name], one(name))
+    assert_same_gradients(four[name], one(name))
+
+
+@pytest.mark.parametrize("name", ["bf16", "fsdp_bf16"])
+def test_two_processes_in_bf16_are_as_near_to_float32_as_one_is(two, one, name):
+    exact = one("plain").gradients[0]
+    alone = relative_error(one("bf16").gradients[0], exact)
+    assert 1e-4 < alone < 0.05
+    assert relative_error(two[name].gradients[0], exact) < 2 * alone
+    assert two[name].responses == one("plain").responses
+
+
+def test_the_comparison_would_notice(one):
+    """Steps are attenuated and protected, groups stand on two processes, and layouts differ from one another."""
+    trace = one("plain")
+    credit = {row: seen[0] for row, seen in trace.advantages.items()}
+    assert any((a > 0).all() and len(a.unique()) > 1 for a in credit.values()), "PA at work"
+    assert any((a <= 0).all() and (a == 0).any() and (a < 0).any() for a in credit.values()), "NA at work"
+    assert sorted(trace.responses) == list(range(12))
+    assert 6 % GROUP, "the second group is split between two processes"
+    assert one("two_updates").gradients[0].keys() == trace.gradients[0].keys()
+    assert relative_error(one("two_updates").gradients[1], trace.gradients[0]) > 1e-2, "the policy has moved"
+    assert relative_error(one("two_updates").gradients[0], trace.gradients[0]) < 1e-5
+    assert not one("lora").gradients[0].keys() & trace.gradients[0].keys()
+
+
+@pytest.mark.parametrize("name", ["accumulated", "unpacked", "checkpointed", "reentrant"])
+def test_how_one_process_cuts_up_the_work_changes_nothing(one, name):
+    assert_same_gradients(one(name), one("plain"))
