@@ -8,10 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.progress import Progress
 
-from attnpo.attention import HeadSet, resolve_heads
+from attnpo.attention import Head, HeadSet, resolve_heads, score_steps
 from attnpo.cli.annotating import sample_groups
 from attnpo.cli.arguments import DataArguments, ModelArguments, StepArguments
 from attnpo.cli.arms import STEPS
@@ -30,6 +32,7 @@ PROBLEMS_SEED = 2_000_003
 """Problems that neither training, nor discovery, nor the table of results was made with."""
 LABELER = "attnpo.tinyworld:label_steps"
 
+Floats = NDArray[np.float32]
 Facts = Mapping[str, Sequence[float]]
 
 
@@ -39,6 +42,10 @@ class Responses:
 
     rollouts: list[Rollout]
     prompt_ids: list[tuple[int, ...]]
+
+    def groups(self, size: int) -> list[int]:
+        """Return the number of each response's group."""
+        return [row // size for row in range(len(self.rollouts))]
 
     @cached_property
     def checks(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -76,13 +83,36 @@ class World:
     size: int
     params: SamplingParams
     base: Responses
+    progress: Progress | None = None
     _head_sets: dict[str, HeadSet] = field(default_factory=dict)
+    _scores: dict[int, list[Floats]] = field(default_factory=dict)
+
+    def first(self, problems: int) -> World:
+        """Return the world with the responses to its first problems alone."""
+        rows = problems * self.size
+        return replace(self, base=Responses(self.base.rollouts[:rows], self.base.prompt_ids[:rows]))
 
     def heads(self, spec: str) -> HeadSet:
         """Return a head set by file or by pairs."""
         if spec not in self._head_sets:
             self._head_sets[spec] = resolve_heads(spec, self.session.model.config)
         return self._head_sets[spec]
+
+    def scores(self, responses: Responses, heads: Sequence[Head]) -> list[Floats]:
+        """Return per response (K,) the mean score of some heads; all heads are read in one pass."""
+        model = self.session.model
+        if id(responses) not in self._scores:
+            self._scores[id(responses)] = score_steps(
+                model, self.session.tokenizer, responses.rollouts, batch_size=64, progress=self.progress
+            )
+        columns = [layer * model.config.num_attention_heads + head for layer, head in heads]
+        return [scores_KN[:, columns].mean(axis=1) for scores_KN in self._scores[id(responses)]]
+
+    def asks_otherwise(self, method: Method, step: int) -> bool:
+        """Whether the model reads something else than the data set's prompt."""
+        first = self.base.rollouts[0]
+        ask = method.ask(first.prompt, 0, first.sample, step)
+        return bool(ask.opening) or ask.prompt != first.prompt
 
     def policy(self, prompt_ids: Sequence[tuple[int, ...]], groups: Sequence[int], *, extra: bool) -> Policy:
         """Return the untrained policy as a method may use it; extra draws do not repeat the free ones."""
@@ -92,14 +122,13 @@ class World:
 
     def responses_of(self, method: Method, step: int) -> tuple[Responses, Facts]:
         """Return what a method trains on at a step, with its facts: the base responses unless it changes something."""
-        rollouts, groups = self.base.rollouts, self.groups
+        rollouts, groups = self.base.rollouts, self.base.groups(self.size)
         if method.prepares:
             firsts = [self.base.prompt_ids[row] for row in range(0, len(rollouts), self.size)]
             slots = self._slots(firsts, rollouts[:: self.size], groups[:: self.size], step)
             method.prepare(slots, self.policy(firsts, slots.group_ids, extra=True))
         asks = [method.ask(r.prompt, group, r.sample, step) for r, group in zip(rollouts, groups, strict=True)]
-        changed = any(ask.opening or ask.prompt != r.prompt for ask, r in zip(asks, rollouts, strict=True))
-        if method.draws_itself or changed:
+        if method.draws_itself or self.asks_otherwise(method, step):
             tokenizer = self.session.tokenizer
             prompt_ids = [
                 (*render_prompt(tokenizer, ask.prompt), *tokenizer(ask.opening, add_special_tokens=False)["input_ids"])
@@ -114,11 +143,6 @@ class World:
             cut = [self._rollout(r, r.response_ids[:limit], r.finished and r.n_tokens <= limit) for r in rollouts]
             return self._judged(cut, self.base.prompt_ids), {}
         return self.base, {}
-
-    @property
-    def groups(self) -> list[int]:
-        """Number of each response's group."""
-        return [row // self.size for row in range(len(self.base.rollouts))]
 
     def _slots(
         self, prompt_ids: Sequence[tuple[int, ...]], rollouts: Sequence[Rollout], groups: Sequence[int], step: int
@@ -157,4 +181,4 @@ def open_world(folder: Path, problems: int, size: int, max_length: int, seed: in
     path = prepare_output_dir(folder) / f"responses-{problems}x{size}.jsonl"
     rollouts = sample_groups(path, session, verifier, problems=problems, samples=size, params=params, progress=progress)
     prompt_ids = [tuple(render_prompt(session.tokenizer, rollout.prompt)) for rollout in rollouts]
-    return World(session, verifier, size, params, Responses(rollouts, prompt_ids))
+    return World(session, verifier, size, params, Responses(rollouts, prompt_ids), progress)

@@ -30,15 +30,32 @@ def render(found: Found, left_out: Mapping[str, str], responses: Mapping[str, fl
         f"{counts['useless_checks']} other checks."
     )
     lines = [said, ""]
-    for title, part in (("correct responses", "correct"), ("incorrect responses", "incorrect"), ("all", "all")):
+    for title, part in (("correct responses", "correct"), ("all responses", "all")):
         lines += [f"Steps punished and rewarded, {title}, %", "", *_treatment(found, part, TREATMENT)]
+    plain = {name: row for name, row in found.items() if _punishes_all(row)}
+    others = {name: row for name, row in found.items() if name not in plain}
+    lines += [f"In incorrect responses all steps are punished by: {', '.join(plain) or 'none'}.", ""]
+    if others:
+        lines += [
+            "Steps punished and rewarded, incorrect responses, %",
+            "",
+            *_treatment(others, "incorrect", TREATMENT),
+        ]
     lines += ["Checks punished and rewarded, all responses, %", "", *_treatment(found, "all", CHECKS)]
     lines += ["Essential against redundant steps, and agreement with the oracle", "", *_ranking(found)]
     own = [name for name, row in found.items() if row["own_responses"]]
     if own:
         lines += [f"On responses that the method draws, asks for or cuts itself: {', '.join(own)}.", ""]
+    few = {name: row["problems"] for name, row in found.items() if row["problems"] < responses["problems"]}
+    if few:
+        lines += [f"On the first {min(few.values())} problems: {', '.join(few)}.", ""]
     lines += [f"Left out: {name} ({reason})." for name, reason in left_out.items()]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _punishes_all(row: Mapping[str, Any]) -> bool:
+    shares = (row[f"incorrect/{kind}/punished"] for kind in ("essential", "redundant"))
+    return all(share is not None and share["value"] == 1 for share in shares)
 
 
 def _treatment(found: Found, part: str, columns: Sequence[tuple[str, str, str]]) -> list[str]:

@@ -1,13 +1,13 @@
 """How does each method's credit treat essential and redundant steps, and how near does it come to the oracle's?
 
-    python benchmarks/credit_audit.py                                  # about 3 minutes on one CPU core
-    python benchmarks/credit_audit.py --rows tlmre attnpo --num_problems 400 --pass_rate 0.5
+    python benchmarks/credit_audit.py                                  # minutes on one CPU core, most of it for probes
+    python benchmarks/credit_audit.py --rows rloo tlmre attnpo attnpo-oracle --num_problems 80     # half a minute
 
 No training: every row of `attnpo reproduce` gives credit to the same responses of the untrained model, 8 to each
 problem, as it would at one optimizer step (`--progress_step`), and the final advantages of their tokens are held
 against the truth. Methods that draw responses of their own (forced openings, early exits) are audited on those;
-methods that probe do so. What a step earned is the mean advantage of its tokens. Intervals are bootstraps over
-problems.
+methods that probe do so; both on the first `--num_probed` problems. What a step earned is the mean advantage of its
+tokens. Intervals are bootstraps over problems.
 
 Writes credit_audit.json and credit_audit.md into the output folder.
 """
@@ -18,7 +18,7 @@ import argparse
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ import torch
 from audit_responses import Responses, World, open_world
 from audit_table import render
 
-from attnpo.attention import score_steps
 from attnpo.cli.console import console, quiet_libraries
 from attnpo.cli.reproducing.suite import Row, load_suite
 from attnpo.credit import METHODS, build_method
@@ -52,6 +51,7 @@ def main() -> None:
     parser.add_argument("--suite_file", type=Path, default=None, help="rows; those of `attnpo reproduce` if absent")
     parser.add_argument("--rows", nargs="+", default=None, help="only these rows")
     parser.add_argument("--num_problems", type=int, default=200)
+    parser.add_argument("--num_probed", type=int, default=24, help="problems for methods that draw or probe")
     parser.add_argument("--max_length", type=int, default=256, help="limit on a response in tokens")
     parser.add_argument("--progress_step", type=int, default=16, help="optimizer step t that credit is given at")
     parser.add_argument("--schedule_steps", type=int, default=8, help="T of AttnPO's schedule")
@@ -95,7 +95,6 @@ class Audit:
 
     world: World
     arguments: argparse.Namespace
-    _scores: dict[Any, list[Any]] = field(default_factory=dict)
 
     def reason_to_leave_out(self, row: Row) -> str:
         """Return why a row cannot be audited; empty if it can."""
@@ -115,11 +114,14 @@ class Audit:
         start = time.perf_counter()
         method = self._method(row.method, row.settings)
         method.check_limit(self.arguments.max_length)
-        responses, facts = self.world.responses_of(method, self.arguments.progress_step)
+        drawn = method.draws_itself or method.probes or self.world.asks_otherwise(method, self.arguments.progress_step)
+        world = self.world.first(self.arguments.num_probed) if drawn else self.world
+        responses, facts = world.responses_of(method, self.arguments.progress_step)
         credit = self._replay(method, row, responses, facts)
         oracle = self._replay(self._method("oracle", {}), row, responses, {})
         measured = measure(responses, credit, oracle)
-        measured["own_responses"] = responses is not self.world.base
+        measured["own_responses"] = responses is not world.base
+        measured["problems"] = len(responses.rollouts) // GROUP
         measured["seconds"] = time.perf_counter() - start
         return measured
 
@@ -135,13 +137,7 @@ class Audit:
         scores = None
         if method.needs_scores:
             wanted = self.arguments.wrong_heads if row.heads == "wrong" else self.arguments.heads
-            heads = tuple(method.select_heads(world.heads(wanted).heads))
-            if (id(responses), heads) not in self._scores:
-                read = score_steps(
-                    world.session.model, world.session.tokenizer, responses.rollouts, heads, batch_size=64
-                )
-                self._scores[id(responses), heads] = [scores_KN.mean(axis=1) for scores_KN in read]
-            scores = self._scores[id(responses), heads]
+            scores = world.scores(responses, method.select_heads(world.heads(wanted).heads))
         return replay(
             method,
             responses.rollouts,
@@ -150,7 +146,7 @@ class Audit:
             progress_step=self.arguments.progress_step,
             max_length=self.arguments.max_length,
             facts=facts,
-            policy=world.policy(responses.prompt_ids, world.groups, extra=True),
+            policy=world.policy(responses.prompt_ids, responses.groups(GROUP), extra=True),
             prompt_ids=responses.prompt_ids,
         )
 

@@ -108,6 +108,16 @@ def test_against_a_slow_count(data):
             assert audit.token_advantage[row].item() == pytest.approx(sum(map(sum, mine)), abs=1e-5)
 
 
+@given(st.floats(-2, 2, width=32, allow_subnormal=False), st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_tokens_of_one_advantage_give_exactly_that_mean(advantage, lengths):
+    index = [step for step, n in enumerate(lengths) for _ in range(n)]
+    mean_BK, tokens_BK = step_mean_advantages(
+        torch.full((1, len(index)), advantage), torch.tensor([index]), len(lengths)
+    )
+    assert set(mean_BK[0].tolist()) == {torch.tensor(advantage).item()}
+    assert tokens_BK[0].tolist() == lengths
+
+
 def test_no_steps_at_all():
     mean_BK, tokens_BK = step_mean_advantages(torch.ones(2, 3), torch.full((2, 3), -1), 0)
     assert mean_BK.shape == tokens_BK.shape == (2, 0)

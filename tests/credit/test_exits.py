@@ -4,7 +4,7 @@ import pytest
 from scripted_policy import ScriptedPolicy, ids_of, rollout, small_segmenter
 
 from attnpo.credit import build_method
-from attnpo.credit.exits import Exit, accuracies, exit_at, is_closed, own_exit, think_tokens
+from attnpo.credit.exits import Exit, accuracies, exit_at, is_closed, think_tokens
 from attnpo.errors import ConfigError
 
 TEXT = "First, Gus has 4+3=7.\n\nWait, 7-3=4. Yes.\n</think>\n\nThe answer is \\boxed{7}."
@@ -29,13 +29,6 @@ def test_an_exit_is_the_thought_so_far_and_the_closing():
     assert bare.closing == tuple(policy.encode("</think>"))
     assert len(bare.closing) == 1  # the tag's own token
     assert exit_at(0, response.response_ids, 0, CLOSING, policy).thought == ()
-
-
-def test_its_own_exit_is_what_the_response_wrote():
-    response = rollout(TEXT)
-    assert decoded(own_exit(0, response).prefix_ids) == TEXT[: TEXT.index("</think>") + len("</think>")]
-    no_answer = rollout("So it is 7.</think>")
-    assert decoded(own_exit(0, no_answer).prefix_ids) == "So it is 7.</think>"
 
 
 def test_think_part_and_closing_tag():

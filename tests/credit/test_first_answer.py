@@ -87,6 +87,9 @@ def test_numbers_of_the_question_must_be_derived_or_concluded():
     assert stated("Gus has 8 shells.", known={"8"}) == []
     assert stated("Gus has 9 shells.", known={"8"}) == ["9"]
     assert stated("Therefore, Gus has 8 shells.", known={"8"}) == ["8"]
+    assert [s.source for s in statements("So Gus has 8.", numeric=True, letter=False, known=frozenset("8"))] == [
+        "repeated"
+    ]
     assert stated("Gus has 3+5=8.", known={"8"}) == ["8"]
     assert set(stated("The answer is 8.", known={"8"})) == {"8"}
     assert set(stated(r"\boxed{8}", known={"8"})) == {"8"}
@@ -112,7 +115,7 @@ def test_whom_the_question_asks_about():
         ("Leo has 5 more than Dan, so 2+", "Leo"),
         ("Dan has 7, and Leo has ", "Leo"),
         ("If Leo gave Ivy all, then he has ", "Leo"),
-        ("Leo knows, but Ivy has ", "Leo"),
+        ("Leo knows, but Ivy has ", "Ivy"),
         ("Ivy has ", "Ivy"),
         ("Remaining: ", None),
     ]:
@@ -144,6 +147,7 @@ def test_the_right_value_of_somebody_else_is_not_the_answer():
     think = "We know that Gus has 10+3=13.\n\nLet me verify. 10+3=13.\n\nHmm, Kim has 8+5=13.\n\nKim has 13."
     assert found(KIM, "13", think, verify) == "Hmm, Kim has 8+5=13."
     assert found(KIM, "14", think, verify) is None
+    assert found(KIM, "8", "So Gus has 8 shells.\n\nSo Kim has 8 shells.", verify) == "So Kim has 8 shells."
 
 
 def test_traces_in_the_form_of_real_ones(math):

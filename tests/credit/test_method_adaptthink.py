@@ -35,7 +35,7 @@ def with_reference(groups, *accuracies):
 
 
 def advantages(groups, **settings):
-    method = build_method("adaptthink", settings)
+    method = build_method("adaptthink", {"ratio": "token", **settings})
     return method.advantages(method.rewards(groups), groups)
 
 
@@ -55,7 +55,7 @@ def test_each_problem_is_held_against_its_own_accuracy(make_groups):
 
 def test_further_rewards_count(make_groups):
     groups = with_reference(make_groups(GROUP), 0.5)
-    method = build_method("adaptthink")
+    method = build_method("adaptthink", {"ratio": "token"})
     assert method.advantages(torch.tensor([[1.5, 0.0, 2.0, -1.0]]), groups)[0].tolist() == [1.0, -0.5, 1.5, -1.5]
 
 
@@ -66,6 +66,37 @@ def test_what_the_groups_must_carry(make_groups):
     without = type(groups)(**{**vars(groups), "no_think_PG": None})
     with pytest.raises(DataError, match=r"^method adaptthink: needs the modes of the responses"):
         method.rewards(without)
+
+
+@pytest.mark.parametrize(
+    ("ratios", "factors"),
+    [
+        ((1, 1, 1, 1), (1, 1, 1, 1)),
+        # outside the clip range only where the clipped objective is the smaller one: too likely and good, rare and bad
+        ((0.7, 0.7, 1.3, 1.3), (0.7, 0, 0, 1.3)),
+        ((1.3, 1.3, 0.7, 0.7), (0, 1.3, 0.7, 0)),
+    ],
+)
+def test_a_responses_ratio_weighs_its_advantage(make_groups, ratios, factors):
+    groups = with_reference(make_groups(GROUP, no_think=[0, 1]), 0.75)
+    groups.facts["mixture_ratio"] = torch.tensor([ratios], dtype=torch.float32)
+    expected = [factor * value for factor, value in zip(factors, (0.30, -0.70, 0.25, -0.75), strict=True)]
+    assert advantages(groups, ratio="response")[0].tolist() == pytest.approx(expected)
+    if ratios[0] == 0.7:
+        # with a wider range nothing is clipped
+        wide = [ratio * value for ratio, value in zip(ratios, (0.30, -0.70, 0.25, -0.75), strict=True)]
+        assert advantages(groups, ratio="response", clip=0.4)[0].tolist() == pytest.approx(wide)
+
+
+@given(st.lists(st.floats(0.1, 3), min_size=4, max_size=4), st.floats(0, 1))
+def test_the_weight_is_the_gradient_of_ppos_objective(make_groups, ratios, accuracy):
+    groups = with_reference(make_groups(GROUP), accuracy)
+    ratio_PG = torch.tensor([ratios], dtype=torch.float32, requires_grad=True)
+    groups.facts["mixture_ratio"] = ratio_PG.detach()
+    plain_PG = groups.correct_PG.float() - torch.tensor(accuracy)
+    torch.minimum(ratio_PG * plain_PG, ratio_PG.clamp(0.8, 1.2) * plain_PG).sum().backward()
+    # d/d log-probability = ratio * d/d ratio
+    torch.testing.assert_close(advantages(groups, ratio="response"), ratio_PG.detach() * ratio_PG.grad)
 
 
 # Before training
@@ -113,7 +144,7 @@ def test_responses_to_other_problems_are_refused(tmp_path):
 
 def test_half_of_each_group_answers_at_once():
     fake = FakePolicy(write=lambda item: "\n\nSo 3." if item.prefix_ids == tuple(CLOSE) else " Mia.\n</think>\n\nSo 3.")
-    method = measured(build_method("adaptthink", {"think_opening": "Wait,"}))
+    method = measured(build_method("adaptthink", {"ratio": "token", "think_opening": "Wait,"}))
     slots = make_slots(groups=3, size=4, step=2, limit=50)
     drawn = method.sample(slots, fake.lend())
     word = ids("Wait,")
@@ -145,7 +176,7 @@ def test_which_half_is_a_fair_coin_of_seed_step_and_group():
 
 def test_a_prompt_that_does_not_open_the_think_part():
     fake = FakePolicy()
-    method = measured(build_method("adaptthink", {"think_opening": "Wait"}))
+    method = measured(build_method("adaptthink", {"ratio": "token", "think_opening": "Wait"}))
     slots = make_slots(size=2, opened=False)
     drawn = method.sample(slots, fake.lend())
     tag = ids("<think>\n")
@@ -164,7 +195,7 @@ def test_without_an_opening_the_first_token_is_the_policys(opened):
     weights = torch.full((vocabulary,), 1e-9)
     weights[CLOSE[0]], weights[likely[0]], weights[likely[1]] = 0.6, 0.1, 0.3
     fake = FakePolicy(first=weights.log())
-    method = measured(build_method("adaptthink", {"think_opening": ""}))
+    method = measured(build_method("adaptthink", {"ratio": "token", "think_opening": ""}))
     slots = make_slots(groups=3, size=40, opened=opened)
     drawn = method.sample(slots, fake.lend())
     common = [] if opened else ids("<think>\n")
@@ -193,7 +224,7 @@ def test_a_first_token_that_ends_the_response():
     weights = torch.full((len(world_tokenizer()),), -1e9)
     weights[end] = 0.0
     fake = FakePolicy(first=torch.log_softmax(weights, dim=0))
-    method = measured(build_method("adaptthink", {"think_opening": ""}))
+    method = measured(build_method("adaptthink", {"ratio": "token", "think_opening": ""}))
     drawn = method.sample(make_slots(size=2), fake.lend())
     (row,) = [row for row in range(2) if method.thinks(0, row, 0)]
     assert (drawn.responses[row].ids, drawn.responses[row].finished) == ([end], True)
@@ -205,7 +236,7 @@ def test_a_first_token_that_ends_the_response():
 def test_a_response_does_not_depend_on_which_process_draws_it(groups, size, data):
     vocabulary = len(world_tokenizer())
     first = torch.log_softmax(torch.arange(vocabulary) / 100, dim=0)
-    method = measured(build_method("adaptthink", {"think_opening": ""}))
+    method = measured(build_method("adaptthink", {"ratio": "token", "think_opening": ""}))
     whole = make_slots(groups=1, size=len(groups) * size, step=3)
     whole.group_ids[:] = [group for group in groups for _ in range(size)]
     whole.samples[:] = list(range(size)) * len(groups)
@@ -220,6 +251,25 @@ def test_a_response_does_not_depend_on_which_process_draws_it(groups, size, data
         assert apart.sampling_log_probs == [together.sampling_log_probs[row] for row in rows]
 
 
+@pytest.mark.parametrize("word", ["", "Wait,"])
+def test_a_responses_ratio_is_that_of_its_mean_log_probability(word):
+    weights = torch.full((len(world_tokenizer()),), 1e-9)
+    for text, share in (("</think>", 0.001), ("Wait", 0.9), (",", 0.05), ("So", 0.049)):
+        weights[ids(text)[0]] = share
+    fake = FakePolicy(first=weights.log(), write=lambda item: "So 3." * (1 + item.sample))
+    drawn = measured(build_method("adaptthink", {"think_opening": word})).sample(make_slots(groups=2), fake.lend())
+    assert drawn.sampling_log_probs is None
+    for response, ratio in zip(drawn.responses, drawn.facts["mixture_ratio"], strict=True):
+        first = response.ids[0]
+        if first == CLOSE[0]:
+            total = math.log(0.001 / 0.5)
+        elif word:  # the first token was forced in half of the cases, the comma in all of them
+            total = math.log(0.9 / 0.5) + math.log(0.05 / 1)
+        else:  # p / (p / 2 / (1 - 0.001)), whatever the token
+            total = math.log(2 * 0.999)
+        assert ratio == pytest.approx(math.exp(total / len(response.ids)), rel=1e-3)
+
+
 # Mistakes
 
 
@@ -229,16 +279,24 @@ def test_a_problem_that_was_not_measured():
 
 
 def test_openings_that_cannot_be():
-    method = measured(build_method("adaptthink", {"think_opening": "</think> So"}))
+    method = measured(build_method("adaptthink", {"ratio": "token", "think_opening": "</think> So"}))
     with pytest.raises(ConfigError, match=r"^think_opening: it and '</think>' begin with the same tokens"):
         method.sample(make_slots(), FakePolicy().lend())
-    method = measured(build_method("adaptthink", {"think_opening": "Wait, Wait, Wait,"}))
+    method = measured(build_method("adaptthink", {"ratio": "token", "think_opening": "Wait, Wait, Wait,"}))
     with pytest.raises(ConfigError, match=r"^think_opening: it takes \d of 3 response tokens and leaves none"):
         method.sample(make_slots(limit=3), FakePolicy().lend())
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("delta", -0.1), ("reference_samples", 0), ("think_opening", None), ("reference_rollouts", 3)]
+    ("field", "value"),
+    [
+        ("delta", -0.1),
+        ("ratio", "sequence"),
+        ("clip", -1),
+        ("reference_samples", 0),
+        ("think_opening", None),
+        ("reference_rollouts", 3),
+    ],
 )
 def test_values_out_of_range(field, value):
     with pytest.raises(ConfigError, match=f"^{field}: {value!r} is not allowed"):

@@ -29,6 +29,7 @@ SCALED = {
 FACTS = {
     "exit_place": st.integers(0, 12),
     "reference_accuracy": st.sampled_from([0, 0.25, 1]),
+    "mixture_ratio": st.sampled_from([0.5, 1, 2]),
     "one_closing_tag": st.integers(0, 1),
     "necessary_share": st.sampled_from([0, 0.5, 1]),
 }

@@ -82,7 +82,7 @@ def test_worked_response():
         CLOSING,
         TEXT[: first - 2] + CLOSING,
         TEXT[: second - 2] + CLOSING,
-        TEXT[: TEXT.index("</think>") + len("</think>")],
+        TEXT[: TEXT.index(CLOSING)] + CLOSING,
     ]
     assert {each.max_new_tokens for each in call} == {20}
     spans = [step.tokens for step in response.steps]

@@ -71,10 +71,7 @@ def test_every_border_is_asked_and_steps_earn_what_they_change():
     probed, script, (response,) = probe(build_method("vsrm", SMALL), [TEXT])
     (call,) = script.calls
     asked = [small_segmenter()(each.prefix_ids).text for each in call[::2]]
-    assert asked == [
-        *("\n\n".join(STEPS[: count + 1]) + CLOSING for count in range(3)),
-        "\n\n".join(STEPS) + "\n</think>",  # its own closing
-    ]
+    assert asked == ["\n\n".join(STEPS[: count + 1]) + CLOSING for count in range(4)]
     assert [each.sample for each in call] == [0, 1] * 4
     assert {each.max_new_tokens for each in call} == {20}
     # accuracies 0, 0, 1, 1 after the steps: none measured before the first

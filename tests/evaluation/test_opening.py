@@ -6,15 +6,18 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 from measured import evaluation, rollout
-from transformers import AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from attnpo.attention import score_steps
 from attnpo.cli import evaluate as evaluate_command
 from attnpo.errors import ConfigError, DataError, OutputError
 from attnpo.evaluation import EvaluationResult, EvaluationSettings, evaluate
 from attnpo.evaluation.conditions import check_comparable
 from attnpo.rollouts import Rollout, read_rollouts
 from attnpo.sampling import opens_think, render_prompt
+from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.tinyworld import checkpoint_path
 
 SETTINGS = EvaluationSettings(samples_per_problem=2, max_new_tokens=60, resamples=50)
@@ -111,11 +114,9 @@ def test_runs_with_other_openings_are_compared_only_where_that_is_said():
     rows = [rollout(p, right, 20, sample=j) for p in ("a", "b") for j, right in enumerate((True, False))]
     base, other = evaluation("base", rows), evaluation("auto", rows, settings={"opening": "...\n"})
     runs = {"base": base, "auto": other}
-    with pytest.raises(
-        DataError,
-        match=r"opening \(text behind the generation prompt\) is not recorded in base, \"\.\.\.\\\\n\" in auto",
-    ):
+    with pytest.raises(DataError) as error:
         check_comparable(runs)
+    assert r'opening (text behind the generation prompt) is not recorded in base, "...\n" in auto' in str(error.value)
     (said,) = check_comparable(runs, allow=["opening"])
     assert said.startswith("opening ")
 
@@ -126,6 +127,7 @@ def test_a_chat_server_cannot_be_given_one(tmp_path):
         evaluate_command.run([*flags, "--api", "chat", "--opening", "...", "--output_dir", str(tmp_path)])
 
 
+@pytest.mark.slow
 def test_the_command_measures_under_it_and_scores_what_was_read(tmp_path, tokenizer, capsys):
     flags = {
         "model": "tinyworld", "data": "tinyworld", "device": "cpu", "num_problems": 2, "samples_per_problem": 1,
@@ -140,3 +142,17 @@ def test_the_command_measures_under_it_and_scores_what_was_read(tmp_path, tokeni
     assert {row.opening for row in rows} == {"\n</think>\n\n"}
     assert all(row.response.startswith("So ") for row in rows)
     assert "evaluation.json" in capsys.readouterr().out
+
+
+def test_step_scores_are_read_behind_it(tokenizer):
+    model = AutoModelForCausalLM.from_pretrained(checkpoint_path(), dtype=torch.float32).eval()
+    text = "We know that Kim has 3+2=5.\n\nWait, let me verify. 5-2=3, yes.\n</think>\n\nSo Kim has 5."
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    cut = Segmenter(tokenizer, build_strategy("paragraphs"))(ids)
+    row = Rollout("p", CHAT, "5", 0, tuple(ids), text, True).with_segmentation(cut)
+    opened = replace(row, opening="Therefore, we know that.\n")
+    spelled_out = replace(row, prompt=tokenizer.decode(render_prompt(tokenizer, CHAT)) + opened.opening)
+    plain, behind, wanted = score_steps(model, tokenizer, [row, opened, spelled_out], [(2, 0), (1, 1)], batch_size=1)
+    assert behind.shape == (2, 2)
+    assert (behind == wanted).all()
+    assert not (behind == plain).any()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small_training import config
 
 from attnpo.credit import StepBatch
+from attnpo.errors import ConfigError
 from attnpo.rollouts import read_rollouts
-from attnpo.tinyworld import checkpoint_path
 
 CLOSING = "\n</think>\n\n"
 SETTINGS = {
@@ -15,7 +16,7 @@ SETTINGS = {
     "vsrm": {"closing": CLOSING, "num_answers": 2, "answer_tokens": 32, "unanswered_reward": 0, "reward_at": "end"},
     "shape": {"num_answers": 2, "answer_tokens": 32, "num_segments": 3, "reference_length": 32},
 }
-TINY = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "max_completion_length": 160, "heads": None}
+TINY = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "max_completion_length": 128, "heads": None}
 
 
 def watched(trainer) -> list[tuple[StepBatch, torch.Tensor, torch.Tensor]]:
@@ -33,9 +34,7 @@ def watched(trainer) -> list[tuple[StepBatch, torch.Tensor, torch.Tensor]]:
 
 
 def trained(make_trainer, name, steps=2):
-    trainer = make_trainer(
-        method=name, method_settings=SETTINGS[name], max_steps=steps, save_rollouts=True, **TINY
-    )
+    trainer = make_trainer(method=name, method_settings=SETTINGS[name], max_steps=steps, save_rollouts=True, **TINY)
     seen = watched(trainer)
     before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
     trainer.train()
@@ -81,7 +80,7 @@ def test_vsrm_gives_steps_their_own_reward(make_trainer):
     assert rows[-1]["attnpo/extra_tokens"] > 0
     assert rows[-1]["attnpo/sampled_tokens"] == free + rows[-1]["attnpo/extra_tokens"]
     earned_something = False
-    for step, (steps, index, advantages) in enumerate(seen):
+    for step, (steps, _, advantages) in enumerate(seen):
         earned = steps.step_values["step_reward"]
         assert earned.shape == steps.step_mask_BK.shape
         assert not earned[~steps.step_mask_BK].any()
@@ -121,14 +120,5 @@ def test_shape_weighs_tokens_by_entropy(make_trainer):
 
 @pytest.mark.parametrize("name", ["sgrpo", "vsrm", "shape"])
 def test_they_refuse_samplers_that_cannot_go_on_from_a_prefix(tmp_path, name):
-    from small_training import config
-
-    from attnpo.errors import ConfigError
-
     with pytest.raises(ConfigError, match="group_sampler"):
         config(tmp_path, method=name, group_sampler=False, heads=None)
-
-
-def test_the_small_world_knows_the_closing(tokenizer):
-    assert len(tokenizer(CLOSING, add_special_tokens=False)["input_ids"]) == 3
-    assert checkpoint_path()

@@ -11,6 +11,7 @@ import torch
 from attnpo.credit.modes import is_no_think
 from attnpo.rollouts import read_rollouts
 from attnpo.sampling import render_prompt
+from attnpo.training.packing import SAMPLING_LOGPS
 
 FAST = {
     "per_device_train_batch_size": 8,
@@ -19,7 +20,8 @@ FAST = {
     "heads": None,
     "save_rollouts": True,
 }
-ADAPT = {"method": "adaptthink", "method_settings": {"reference_samples": 2, "think_opening": ""}, **FAST}
+OWN = {"reference_samples": 2, "think_opening": "", "ratio": "token"}
+ADAPT = {"method": "adaptthink", "method_settings": OWN, **FAST}
 
 
 def logs(trainer, name):
@@ -60,29 +62,73 @@ def test_adaptthink_forces_half_of_each_group_and_tells_the_loss(make_trainer, t
     assert logs(trainer, "attnpo/extra_pass_tokens")[0] > 0
 
 
+@pytest.mark.slow
 def test_a_word_to_think_with_costs_no_pass(make_trainer, tokenizer):
-    settings = {"reference_samples": 1, "think_opening": "Wait,"}
+    settings = {**OWN, "think_opening": "Wait,"}
     trainer = make_trainer(max_steps=1, **{**ADAPT, "method_settings": settings})
     trainer.train()
     rollouts = list(read_rollouts(trainer.rollouts_path))
     assert {r.response[:5] for r in rollouts if not is_no_think(r.response)} == {"Wait,"}
-    assert logs(trainer, "attnpo/extra_pass_tokens") == [0]
+    assert set(logs(trainer, "attnpo/extra_pass_tokens")) == {0}
 
 
-def test_the_forced_token_is_trained_by_its_ratio_to_one_half(make_trainer, tokenizer):
-    """The loss at the tag is -A pi / (1/2) wherever that is not clipped: here pi is tiny, so nearly nothing."""
-    trainer = make_trainer(**{**ADAPT, "method_settings": {"reference_samples": 1, "delta": 0.0, "think_opening": ""}})
+def test_the_loss_takes_the_ratio_to_what_was_really_drawn(make_trainer, model):
+    settings = {
+        **ADAPT,
+        "beta": 0.0,
+        "loss_type": "dapo",
+        "method_settings": {**OWN, "delta": 0.5},
+    }
+    trainer = make_trainer(pack_micro_batches=False, **settings)
     seen = []
     plain = trainer._compute_loss
-    trainer._compute_loss = lambda model, inputs: seen.append(dict(inputs)) or plain(model, inputs)
+
+    def spy(model, inputs):
+        loss = plain(model, inputs)
+        seen.append((dict(inputs), loss.item()))
+        return loss
+
+    trainer._compute_loss = spy
+    start = {name: value.clone() for name, value in model.state_dict().items()}
     trainer.train()
-    (inputs,) = seen
-    known_BT = (
-        inputs["sampling_logps"] if "sampling_logps" in inputs else inputs[[k for k in inputs if "logps" in k][0]]
-    )
-    forced = (inputs["completion_ids"] == tokenizer.convert_tokens_to_ids("</think>")) & ~known_BT.isnan()
-    assert forced.any()
-    assert torch.allclose(known_BT[forced], torch.tensor(math.log(0.5)))
+    ((inputs, loss),) = seen
+    model.load_state_dict(start)
+    prompt, response, mask_BT = inputs["prompt_ids"], inputs["completion_ids"], inputs["completion_mask"].bool()
+    attention = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+    with torch.no_grad():
+        positions = (attention.cumsum(1) - 1).clamp(min=0)
+        logits = model(torch.cat([prompt, response], dim=1), attention_mask=attention, position_ids=positions).logits
+    width = response.size(1)
+    policy_BT = torch.log_softmax(logits[:, -width - 1 : -1], dim=-1).gather(2, response[:, :, None])[:, :, 0]
+    known_BT = inputs[SAMPLING_LOGPS]
+    assert (~known_BT.isnan()).sum() == 8
+    # On policy every ratio is 1 but those of the first tokens, pi(token) / mixture(token).
+    ratio_BT = (policy_BT - torch.where(known_BT.isnan(), policy_BT, known_BT)).exp()
+    assert (ratio_BT[:, 1:] == 1).all()
+    assert ratio_BT[:, 0].min() < 0.01
+    # Without `</think>`, which is hardly ever drawn first, a first token is twice as likely as in the mixture.
+    assert ratio_BT[:, 0].max() == pytest.approx(2, abs=1e-3)
+    advantages_BT = inputs["advantages"] if inputs["advantages"].ndim == 2 else inputs["advantages"][:, None]
+    objective_BT = torch.minimum(ratio_BT * advantages_BT, ratio_BT.clamp(0.8, 1.2) * advantages_BT)
+    assert loss == pytest.approx(-(objective_BT * mask_BT).sum().item() / mask_BT.sum().item(), rel=1e-4)
+
+
+def test_a_responses_ratio_is_in_its_advantage(make_trainer):
+    trainer = make_trainer(**{**ADAPT, "method_settings": {**OWN, "ratio": "response"}})
+    seen = []
+    inner = trainer.credit.advantages
+    trainer.credit.advantages = lambda rewards, groups: seen.append((groups, inner(rewards, groups))) or seen[-1][1]
+    trainer.train()
+    ((groups, advantages_PG),) = seen
+    ratio_PG, no_think_PG = groups.facts["mixture_ratio"], groups.no_think_PG
+    # The small world's policy closes the think part at once 1 time in 20,000, and begins otherwise 2 times as often
+    # as the mixture does; the mean log-ratio is a response's length away from that.
+    total_PG = ratio_PG.log() * groups.lengths_PG
+    assert (total_PG[no_think_PG] < -5).all()
+    torch.testing.assert_close(total_PG[~no_think_PG].exp(), torch.full((4,), 2.0), rtol=1e-3, atol=1e-3)
+    rewards_PG = groups.correct_PG + 0.05 * no_think_PG - groups.facts["reference_accuracy"]
+    kept = advantages_PG != 0
+    torch.testing.assert_close(advantages_PG[kept], (ratio_PG * rewards_PG)[kept])
 
 
 @pytest.mark.slow

@@ -59,7 +59,7 @@ def credit_accuracy(method: Method, steps: StepBatch, weighted: bool = False) ->
     Args:
         method: the method as configured; works for any `Method`.
         steps: the responses, with labels; `advantages_B` and `progress_step` are not read.
-        weighted: count each token by 1 - gamma instead of by gamma < 1.
+        weighted: count each token by 1 - gamma instead of by gamma < 1; one with gamma > 1 counts nothing.
 
     Raises:
         DataError: `steps` carries no labels.
@@ -74,7 +74,7 @@ def credit_accuracy(method: Method, steps: StepBatch, weighted: bool = False) ->
     for attenuation, sign in (("PA", 1.0), ("NA", -1.0)):
         advantages_B = torch.full_like(steps.pass_rate_B, sign)
         gamma_BK = method.gamma(replace(steps, advantages_B=advantages_B, progress_step=sys.maxsize))
-        weight_BK = 1 - gamma_BK if weighted else (gamma_BK < 1).float()
+        weight_BK = (1 - gamma_BK).clamp(min=0) if weighted else (gamma_BK < 1).float()
         for kind, mask_BK in kinds.items():
             touched[f"{attenuation} {kind}"] = (tokens_BK * weight_BK * mask_BK).sum(dim=1)
             total[f"{attenuation} {kind}"] = (tokens_BK * mask_BK).sum(dim=1)

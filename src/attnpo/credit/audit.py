@@ -60,6 +60,8 @@ class KindAudit:
 def step_mean_advantages(advantages_BT: Tensor, step_index_BT: Tensor, num_steps: int) -> tuple[Tensor, Tensor]:
     """Return the mean advantage of each step's tokens and the number of these tokens.
 
+    Tokens of one advantage give exactly that mean, so that steps treated alike never differ by rounding.
+
     Args:
         advantages_BT: (B, T) final advantage of each response token.
         step_index_BT: (B, T) integer, step of each response token, -1 outside the steps.
@@ -71,9 +73,11 @@ def step_mean_advantages(advantages_BT: Tensor, step_index_BT: Tensor, num_steps
     place_BT = step_index_BT.long() + 1  # place 0 takes what lies outside the steps
     values_BT = advantages_BT.float()
     empty_BK1 = values_BT.new_zeros(len(values_BT), num_steps + 1)
-    sums_BK = empty_BK1.scatter_add(1, place_BT, values_BT)[:, 1:]
-    tokens_BK = empty_BK1.scatter_add(1, place_BT, torch.ones_like(values_BT))[:, 1:]
-    return sums_BK / tokens_BK.clamp(min=1), tokens_BK
+    tokens_BK1 = empty_BK1.scatter_add(1, place_BT, torch.ones_like(values_BT))
+    least_BK1 = empty_BK1.scatter_reduce(1, place_BT, values_BT, "amin", include_self=False)
+    above_BK1 = empty_BK1.scatter_add(1, place_BT, values_BT - least_BK1.gather(1, place_BT))
+    mean_BK1 = least_BK1 + above_BK1 / tokens_BK1.clamp(min=1)
+    return mean_BK1[:, 1:], tokens_BK1[:, 1:]
 
 
 @torch.no_grad()

@@ -38,8 +38,8 @@ class GroupBatch:
         answered_PG: (P, G) bool, True where a final answer follows the think part; where unknown, `finished_PG`
             stands in.
         repetitive_PG: (P, G) bool, True where the response goes round in circles; only for methods that read it.
-        no_think_PG: (P, G) bool, True where the response answers without thinking (`credit.modes`); only for methods that
-            read it.
+        no_think_PG: (P, G) bool, True where the response answers without thinking (`credit.modes`); only for methods
+            that read it.
         target_lengths_P: (P,) integer, the lengths n* that the prompts asked for; only for methods that ask.
         group_ids_P: (P,) integer, number of each group within the run; seeds what a method draws for it.
         facts: by name (P, G) float32, what the method noted of each response when it was sampled or probed.

@@ -65,13 +65,6 @@ def exit_at(row: int, response_ids: Sequence[int], place: int, closing: str, pol
     return Exit(row, tuple(response_ids[:place]), tuple(policy.encode(closing)))
 
 
-def own_exit(row: int, rollout: Rollout) -> Exit:
-    """Return the exit that a closed response took itself: whole think part, closed as it closed it."""
-    end = think_tokens(rollout)[1]
-    answer_start = rollout.answer_tokens[0]
-    return Exit(row, rollout.response_ids[:end], rollout.response_ids[end:answer_start])
-
-
 def accuracies(
     exits: Sequence[Exit],
     prompt_ids: Sequence[tuple[int, ...]],

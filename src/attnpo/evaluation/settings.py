@@ -22,9 +22,9 @@ class EvaluationSettings:
     opening: str = field(
         default="",
         metadata={
-            "help": "Text behind the generation prompt of every response, as part of the prompt (\\n: line break). A model "
-            "that was trained under one, such as AutoThink's '...\\n', is measured under it. Runs with other openings are "
-            "neither mixed in one folder nor compared without `--allow opening`."
+            "help": "Text behind the generation prompt of every response, as part of the prompt (\\n: line break). A "
+            "model that was trained under one, such as AutoThink's '...\\n', is measured under it. Runs with other "
+            "openings are neither mixed in one folder nor compared without `--allow opening`."
         },
     )
     level: float = field(default=0.95, metadata={"help": "Coverage of the intervals."})

@@ -16,7 +16,7 @@ from fractions import Fraction
 from typing import Final
 
 from attnpo.credit.first_answer.sentences import sentences
-from attnpo.credit.first_answer.statements import numbers, statements
+from attnpo.credit.first_answer.statements import Source, numbers, statements
 from attnpo.credit.first_answer.subjects import Subjects, is_check
 from attnpo.errors import ConfigError, DataError
 from attnpo.loading import load_function
@@ -149,16 +149,24 @@ def _claims(number: int, trace: Trace) -> list[_Claim]:
         if is_check(sentence):
             checking_until = next((stop for _, stop in trace.steps if start < stop), end)
         for statement in statements(sentence, numeric=wanted is not None, letter=letter, known=known):
-            if statement.source != "stated" and subjects.asked:
-                about = subjects.subject(sentence[: statement.place])
-                # What a check works out backwards without naming anybody is some earlier value.
-                if (about is None and start < checking_until) or (about is not None and about not in subjects.asked):
-                    continue
+            about = subjects.subject(sentence[: statement.place])
+            if not _counts(statement.source, about, subjects.asked, start < checking_until):
+                continue
             if (wanted is None and letters <= _letters(statement.content)) or (
                 wanted is not None and _may_equal(statement.content, wanted)
             ):
                 claims.append(_Claim(number, (start, end), statement.content))
     return claims
+
+
+def _counts(source: Source, about: str | None, asked: frozenset[str], checking: bool) -> bool:
+    """Whether a statement may be the answer, going by whom it speaks of (where the question asks for somebody)."""
+    if source == "repeated":
+        return about in asked
+    if source == "stated" or not asked:
+        return True
+    # What a check works out backwards without naming anybody is some earlier value.
+    return not checking if about is None else about in asked
 
 
 def _value(text: str) -> Fraction | None:

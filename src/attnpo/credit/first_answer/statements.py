@@ -2,7 +2,8 @@ r"""What a sentence states: values that may be the answer, each in the form of a
 
 A value counts where it is stated as the answer (`\boxed{x}`, `the answer is x`), where it is derived (it stands right
 of `=` as a finished value), or where a verb gives it (`has x left`) and the question does not give it already, or the
-sentence concludes (`Therefore, ...`). Guesses, questions and denials count for nothing, nor do operands.
+sentence concludes (`Therefore, ...`; behind a mere `so` it is *repeated*). Guesses, questions and denials count for
+nothing, nor do operands.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Literal
 from attnpo.verification import boxed_answer
 from attnpo.verification.choice import chosen_letter
 
-Source = Literal["stated", "derived", "given by a verb"]
+Source = Literal["stated", "derived", "given by a verb", "repeated"]
 
 _LONGEST = 200
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+"
@@ -42,7 +43,7 @@ _SIDE_ENDS = re.compile(r"(?<![<>!:=])=(?!=)|\\\\|\$|\\\)|\\\]|;|\s(?:and|so|whi
 _MATH = re.compile(r"\\boxed\s*\{|\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]")
 _FIRMLY = r"therefore|thus|hence|consequently|in total|altogether|in conclusion|putting it all together"
 _CONCLUDES = re.compile(rf"(?i:(?:\A\W*|,\s*)(?:so|finally|(?:this|that) (?:means|gives))\b|\b(?:{_FIRMLY})\b)")
-# A number of the question may be said again behind a mere "so".
+# A number of the question may just be said again behind a mere "so".
 _CONCLUDES_FIRMLY = re.compile(rf"(?i:\b(?:{_FIRMLY})\b)")
 _DOUBTS = re.compile(
     r"(?i:\b(?:suppose|assume|assuming|guess|maybe|perhaps|might|could be|what if|let'?s say|let'?s try|try)\b)"
@@ -117,6 +118,8 @@ def _given_values(sentence: str, known: frozenset[str]) -> Iterator[Statement]:
             continue
         if concludes or content not in known:
             yield Statement(content, match.start(1), "given by a verb")
+        elif _CONCLUDES.search(sentence):
+            yield Statement(content, match.start(1), "repeated")
 
 
 def numbers(text: str) -> frozenset[str]:

@@ -26,8 +26,6 @@ _QUESTION = re.compile(r"[^.!?\n]*\?")
 _AS_OBJECT = re.compile(r"\b(?:than|as|from|of|to|with|by|like|for|in|on|at|during|does|did|do|has|have)\s+\Z", re.I)
 _JOINED = re.compile(r"\b(?:and|or)\s+\Z", re.IGNORECASE)
 _ACTS = re.compile(r"\s+(?:\w+(?:s|ed)|had|have|got|made|will|would|can|could)\b|\s*=")
-    r"\b(?:than|as|from|of|to|with|by|like|for|and|or|in|on|at|during|does|did|do|has|have)\s+\Z", re.I
-)
 _NEW_CLAUSE = re.compile(r"[,;:]|\b(?:then|so)\b")
 _CHECKS = re.compile(
     r"\b(?:double[- ]?check|verify|make sure|checking|confirm"

@@ -9,6 +9,7 @@ from typing import Any
 from attnpo.credit.methods.adaptthink import AdaptThink
 from attnpo.credit.methods.alp import ALP
 from attnpo.credit.methods.attnpo import AttnPO
+from attnpo.credit.methods.attnpo_extended import AttnPOExtended
 from attnpo.credit.methods.attnpo_shuffled import AttnPOShuffled
 from attnpo.credit.methods.attnpo_uniform import AttnPOUniform
 from attnpo.credit.methods.autothink import AutoThink
@@ -45,6 +46,7 @@ METHODS: dict[str, type[Method]] = {
     "attnpo_uniform": AttnPOUniform,
     "oracle": Oracle,
     "oracle_reversed": OracleReversed,
+    "attnpo_extended": AttnPOExtended,
     "thinkprune": ThinkPrune,
     "kimi": Kimi,
     "laser": LASER,

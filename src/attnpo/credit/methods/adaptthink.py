@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from attnpo.credit.batches import GroupBatch
-from attnpo.credit.checks import AT_LEAST_0, TEXT, TOKENS, optional, setting
-from attnpo.credit.draws import stream
+from attnpo.credit.checks import AT_LEAST_0, TEXT, TOKENS, one_of, optional, setting
 from attnpo.credit.drawing import Continuation, Drawn, Policy, Slots
+from attnpo.credit.draws import stream
 from attnpo.credit.methods.base import Method
 from attnpo.credit.modes import draw_without, forced_log_probs
+from attnpo.credit.reference import given_accuracies, measured_accuracies
 from attnpo.credit.rewards import outcome_rewards
 from attnpo.credit.settings import MethodSettings
 from attnpo.errors import ConfigError, DataError
-from attnpo.rollouts import read_rollouts
 from attnpo.sampling import SampledResponse
 from attnpo.sampling.prompts import opens_think
 from attnpo.segmentation.text import THINK_CLOSE, THINK_OPEN
 
-REFERENCE = "reference_accuracy"
+REFERENCE, RATIO = "reference_accuracy", "mixture_ratio"
 _TO_BE_DRAWN = -1
 """Stands for a first token of the thinking half that is not known yet; no token has this id."""
 
@@ -41,6 +40,12 @@ class AdaptThinkSettings(MethodSettings):
         "What a response that is made to think begins with: a word with which the model often begins (Alright: "
         "DeepSeek-R1-Distill). Empty: its first token is drawn from the policy, </think> excluded.",
     )
+    ratio: str = setting(
+        "response",
+        one_of("response", "token"),
+        "Ratio of the policy to what was sampled: response (published) or token.",
+    )
+    clip: float = setting(0.2, AT_LEAST_0, "PPO's clip range of a response's ratio; token ratios take the run's.")
     reference_samples: int = setting(
         16, TOKENS, "Responses a problem that the untrained policy's accuracy is measured with, before the first step."
     )
@@ -63,9 +68,12 @@ class AdaptThink(Method):
     probability 1/2 where it was forced; so had the first token of `think_opening`. Forced tokens after that, and a
     `<think>` that both halves begin with where the prompt does not open the think part, were certain (log-probability
     0). Without `think_opening` the thinking half begins with a token a != c of the probability 1/2 pi(a) / (1 - pi(c)).
-    All other tokens are the policy's own. The ratio of the policies is taken a token at a time, as for every method
-    here; the official code takes one ratio a response, of the mean log-probabilities. While the policy hardly ever
-    skips thinking, the ratio at the forced `</think>` is near 0 and so is its gradient: the mode is learnt slowly.
+    All other tokens are the policy's own.
+
+    How the policy's ratio to that mixture enters is `ratio`. "response", the official code: one ratio for a response,
+    e to the mean of its tokens' log-ratios, clipped as a whole; put into the advantage here, which is the same
+    gradient as long as each batch is used for one update. "token": at the forced tokens alone, through the loss's
+    old log-probabilities; near 0 at a `</think>` that the policy hardly ever begins with, and so is its gradient.
 
     A response counts as one without thinking if its think part turns out empty, so one of the thinking half that
     closes it at once does, too; the official code goes by the half.
@@ -77,7 +85,9 @@ class AdaptThink(Method):
     source = "official code"
     formula = "A = 1[correct] - acc_ref + 0.05 1[no thinking]; half of the group begins with </think>"
     extra_tokens = "16 responses a problem before the first step, for acc_ref; none if they are given"
-    extra_passes = "none; with an empty think_opening one over the prompts of the thinking half"
+    extra_passes = (
+        "one over the prompts, for the policy's probability of the first tokens; none with ratio token and a word"
+    )
     settings_type = AdaptThinkSettings
     keeps_state = True
     prepares = True
@@ -95,31 +105,11 @@ class AdaptThink(Method):
         Raises:
             DataError: the file of given responses is missing, malformed, or has none of the problems.
         """
-        given = self._given(slots.keys)
-        self.reference = {key: given[key] for key in slots.keys if key in given}
+        path, samples = self.settings.reference_rollouts, self.settings.reference_samples
+        given = {} if path is None else given_accuracies(path, slots.keys)
         rows = [row for row, key in enumerate(slots.keys) if key not in given]
-        samples = self.settings.reference_samples
-        drawn = policy.draw(
-            [Continuation(row, slots.max_new_tokens, sample=sample) for row in rows for sample in range(samples)]
-        )
-        texts = [policy.segment(response.ids).text for response in drawn]
-        verdicts = policy.verify(texts, [slots.solutions[row] for row in rows for _ in range(samples)])
-        for place, row in enumerate(rows):
-            right = verdicts[place * samples : (place + 1) * samples]
-            self.reference[slots.keys[row]] = sum(right) / samples
-
-    def _given(self, keys: list[str]) -> dict[str, float]:
-        if self.settings.reference_rollouts is None:
-            return {}
-        verdicts: dict[str, list[bool]] = defaultdict(list)
-        for rollout in read_rollouts(Path(self.settings.reference_rollouts)):
-            verdicts[rollout.problem_id].append(bool(rollout.correct))
-        if keys and not verdicts.keys() & set(keys):
-            raise DataError(
-                f"reference_rollouts: {self.settings.reference_rollouts} has none of the training problems (the first "
-                f"of them is {keys[0][:60]!r}); evaluate the untrained model on the training data"
-            )
-        return {key: sum(right) / len(right) for key, right in verdicts.items()}
+        known = {key: given[key] for key in slots.keys if key in given}
+        self.reference = known | measured_accuracies(slots, rows, samples, policy)
 
     def sample(self, slots: Slots, policy: Policy) -> Drawn:
         """Return the responses, half of each group without thinking.
@@ -146,7 +136,10 @@ class AdaptThink(Method):
         responses = [SampledResponse(opening, finished=True) for opening in openings]
         for row, rest in zip(rows, drawn, strict=True):
             responses[row] = SampledResponse([*openings[row], *rest.ids], rest.finished, rest.exact_ids)
-        return Drawn(responses, {REFERENCE: [self._reference(key) for key in slots.keys]}, log_probs)
+        facts = {REFERENCE: [self._reference(key) for key in slots.keys]}
+        if self.settings.ratio == "token":
+            return Drawn(responses, facts, log_probs)
+        return Drawn(responses, facts | {RATIO: self._ratios(slots, responses, log_probs, policy)})
 
     def thinks(self, group_id: int, sample: int, progress_step: int) -> bool:
         """Return whether a response is of the thinking half."""
@@ -172,6 +165,17 @@ class AdaptThink(Method):
             openings[row][-1], log_prob = draw_without(log_probs_V, close[0], rng)
             log_probs[row][len(openings[row]) - 1] += log_prob
         return openings, log_probs
+
+    def _ratios(
+        self, slots: Slots, responses: list[SampledResponse], log_probs: list[dict[int, float]], policy: Policy
+    ) -> list[float]:
+        """The policy's ratio to the mixture, a response: e to the mean over its tokens of the log-ratios."""
+        forced = [(row, place) for row, places in enumerate(log_probs) for place in places]
+        own = policy.next_log_probs([[*slots.prompt_ids[row], *responses[row].ids[:place]] for row, place in forced])
+        totals = [0.0] * len(responses)
+        for (row, place), log_probs_V in zip(forced, own, strict=True):
+            totals[row] += float(log_probs_V[responses[row].ids[place]]) - log_probs[row][place]
+        return [math.exp(total / len(response.ids)) for total, response in zip(totals, responses, strict=True)]
 
     def _reference(self, key: str) -> float:
         if key not in self.reference:
@@ -207,10 +211,17 @@ class AdaptThink(Method):
 
     @torch.no_grad()
     def advantages(self, rewards_PG: Tensor, groups: GroupBatch | None = None) -> Tensor:
-        """Return (P, G) rewards minus the untrained policy's accuracy.
+        """Return (P, G) rewards minus the untrained policy's accuracy, weighted where the ratio is a response's.
 
         Raises:
-            DataError: the groups or the accuracies are not given.
+            DataError: the groups, the accuracies or the ratios are not given.
         """
         facts = self.known(groups, "groups").facts
-        return rewards_PG - self.known(facts.get(REFERENCE), "the accuracies of the untrained policy")
+        advantages_PG = rewards_PG - self.known(facts.get(REFERENCE), "the accuracies of the untrained policy")
+        if self.settings.ratio == "token":
+            return advantages_PG
+        # PPO's min(ratio A, clip(ratio) A): its gradient is ratio A, or 0 where the clipped one is taken.
+        ratio_PG = self.known(facts.get(RATIO), "the policy's ratios to what was sampled")
+        clip = self.settings.clip
+        clipped_PG = torch.where(advantages_PG > 0, ratio_PG > 1 + clip, ratio_PG < 1 - clip)
+        return torch.where(clipped_PG, 0.0, ratio_PG * advantages_PG)

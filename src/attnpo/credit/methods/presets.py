@@ -35,6 +35,23 @@ PRESETS: dict[str, Preset] = {
     "attnpo-no-magnitude": Preset("attnpo", "ablation: PA straight to the floor", {"magnitude_modulation": False}),
     "attnpo-no-schedule": Preset("attnpo", "ablation: PA from the first step on", {"schedule": False}),
     "attnpo-no-length": Preset("attnpo", "ablation: outcome reward without the length term", {"alpha_len": 0.0}),
+    "attnpo-mean-bar": Preset(
+        "attnpo_extended", "option: the response's own mean score in place of |F| / |o|", {"bar": "mean_score"}
+    ),
+    "attnpo-signed": Preset(
+        "attnpo_extended",
+        "option: PA twice as strong, down to punishment of redundant steps in rewarded responses",
+        {"attenuation_strength": 2.0, "attenuation_floor": -1.0},
+    ),
+    "attnpo-spare": Preset(
+        "attnpo_extended", "option: incorrect responses punish well-attended steps half", {"incorrect_credit": "spare"}
+    ),
+    "attnpo-blame": Preset(
+        "attnpo_extended", "option: incorrect responses punish ill-attended steps half", {"incorrect_credit": "blame"}
+    ),
+    "attnpo-redistribute": Preset(
+        "attnpo_extended", "option: what PA and NA take goes to the response's other steps", {"redistribute": True}
+    ),
     "attnpo-wrong-heads": Preset(
         "attnpo",
         "control: give with --heads a head set of comparable attention mass that does not rank steps "

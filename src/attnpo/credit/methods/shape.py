@@ -13,7 +13,7 @@ from torch import Tensor
 from attnpo.credit.batches import GroupBatch, StepBatch
 from attnpo.credit.checks import AT_LEAST_0, POSITIVE, SHARE, TOKENS, one_of, setting
 from attnpo.credit.drawing import Policy, Probed
-from attnpo.credit.exits import CLOSING, Exit, accuracies, exit_at, is_closed, own_exit, think_tokens
+from attnpo.credit.exits import CLOSING, Exit, accuracies, exit_at, is_closed, think_tokens
 from attnpo.credit.methods.base import Method
 from attnpo.credit.settings import GRPOSettings
 from attnpo.errors import ConfigError
@@ -114,8 +114,8 @@ class Shape(Method):
         return Probed(token_values={SHAPING: shaping, WEIGHT: weights})
 
     def _exits(self, row: int, rollout: Rollout, cuts: Sequence[Span], policy: Policy) -> list[Exit]:
-        starts = [exit_at(row, rollout.response_ids, start, self.settings.closing, policy) for start, _ in cuts]
-        return [*starts, own_exit(row, rollout)]
+        places = [*(start for start, _ in cuts), cuts[-1][1]]
+        return [exit_at(row, rollout.response_ids, place, self.settings.closing, policy) for place in places]
 
     def _weights(self, entropies_T: Tensor) -> list[float]:
         own = self.settings

@@ -13,7 +13,7 @@ from torch import Tensor
 from attnpo.credit.batches import GroupBatch, StepBatch
 from attnpo.credit.checks import COUNT, NUMBER, SHARE, SWITCH, TOKENS, one_of, setting
 from attnpo.credit.drawing import Policy, Probed
-from attnpo.credit.exits import CLOSING, Exit, accuracies, exit_at, is_closed, own_exit
+from attnpo.credit.exits import CLOSING, Exit, accuracies, exit_at, is_closed
 from attnpo.credit.methods.base import Method
 from attnpo.credit.rewards import outcome_rewards
 from attnpo.credit.settings import MethodSettings
@@ -67,8 +67,8 @@ class VSRM(Method):
     critic too, and a KL penalty, which is the trainer's `beta`.
 
     Steps are this package's, instead of the official cuts (before words of doubt, the first 1,000 characters and 400
-    between cuts left whole). A prefix is closed with `closing`, the last one as the response itself closed it. A
-    response that never closed its think part is not probed: its steps earn nothing.
+    between cuts left whole). Every prefix is closed with `closing`, the whole think part
+    too. A response that never closed its think part is not probed: its steps earn nothing.
     """
 
     name = "vsrm"
@@ -113,13 +113,12 @@ class VSRM(Method):
         steps = [step for step in rollout.steps if step.tokens[0] < step.tokens[1]]
         if not is_closed(rollout) or not steps:
             return []
-        places = [step.tokens[1] for step in steps[:-1]]
+        places = [step.tokens[1] for step in steps]
         if self.settings.first_step:
             places = [steps[0].tokens[0], *places]
-        if not places:
+        if len(places) == 1:
             return []
-        ids, closing = rollout.response_ids, self.settings.closing
-        return [*(exit_at(row, ids, place, closing, policy) for place in places), own_exit(row, rollout)]
+        return [exit_at(row, rollout.response_ids, place, self.settings.closing, policy) for place in places]
 
     def _step_returns(self, rollout: Rollout, earned: Sequence[float]) -> Tensor:
         """Return (T,) float64 what its steps earn from each token of the response on."""

@@ -1,0 +1,53 @@
+"""How often the untrained policy is right on each problem: off disk, or measured."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from attnpo.credit.drawing import Continuation, Policy, Slots
+from attnpo.errors import DataError
+from attnpo.rollouts import read_rollouts
+
+
+def given_accuracies(path: str, keys: Sequence[str]) -> dict[str, float]:
+    """Return problem_id -> accuracy of the responses in a rollouts file.
+
+    Args:
+        path: `rollouts.jsonl` of an evaluation.
+        keys: the problems that are wanted; not all of them need be there.
+
+    Raises:
+        DataError: the file is missing, malformed, or has none of the problems.
+    """
+    verdicts: dict[str, list[bool]] = defaultdict(list)
+    for rollout in read_rollouts(Path(path)):
+        verdicts[rollout.problem_id].append(bool(rollout.correct))
+    if keys and not verdicts.keys() & set(keys):
+        raise DataError(
+            f"reference_rollouts: {path} has none of the training problems (the first of them is {keys[0][:60]!r}); "
+            "evaluate the untrained model on the training data"
+        )
+    return {key: sum(right) / len(right) for key, right in verdicts.items()}
+
+
+def measured_accuracies(slots: Slots, rows: Sequence[int], samples: int, policy: Policy) -> dict[str, float]:
+    """Return key -> accuracy of free responses to some of the slots' problems.
+
+    Args:
+        slots: the problems, one a slot.
+        rows: those that are measured.
+        samples: responses to each.
+        policy: draws and judges them.
+    """
+    drawn = policy.draw(
+        [Continuation(row, slots.max_new_tokens, sample=sample) for row in rows for sample in range(samples)]
+    )
+    texts = [policy.segment(response.ids).text for response in drawn]
+    verdicts = policy.verify(texts, [slots.solutions[row] for row in rows for _ in range(samples)])
+    starts = range(0, len(verdicts), samples)
+    return {
+        slots.keys[row]: sum(verdicts[start : start + samples]) / samples
+        for row, start in zip(rows, starts, strict=True)
+    }
