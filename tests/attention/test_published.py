@@ -13,7 +13,7 @@ from attnpo.attention import Head, HeadSet, check_readable, config_fingerprint, 
 from attnpo.errors import HeadSetError
 
 NAME = "deepseek-r1-distill-qwen-1.5b"
-RECIPE = Path(__file__).parents[2] / "recipes" / "deepseek-r1-distill-1.5b.yaml"
+RECIPE = Path(__file__).parents[2] / "recipes" / "deepseek-r1-distill-qwen-1.5b.yaml"
 
 
 @pytest.fixture(scope="module")

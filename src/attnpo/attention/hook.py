@@ -39,6 +39,7 @@ class AttentionCall:
         implementation: the name it was dispatched under: `sdpa`, `eager`, `flash_attention_2`, ...
         query_BHLD: queries after rotary embedding, H query heads.
         key_BJLD: keys after rotary embedding, J key/value heads; query head h reads key head `h // (H // J)`.
+        value_BJLE: values.
         mask: a (B or 1, 1 or H, L, L) boolean or additive tensor, a (B, L) padding mask, a flex `BlockMask`,
             or None.
         scaling: factor on the logits; None stands for `1 / sqrt(D)`.
@@ -50,12 +51,14 @@ class AttentionCall:
         position_ids: positions, which restart where several sequences are packed into one row.
         sequence_ends: 0 and then the end of each packed sequence, counted over all rows (flash attention's
             `cu_seq_lens_q`).
+        dropout: share of the probabilities that is dropped.
     """
 
     implementation: str
     query_BHLD: Tensor
     key_BJLD: Tensor
     mask: Any
+    value_BJLE: Tensor | None = None
     scaling: float | None = None
     is_causal: bool = True
     softcap: float | None = None
@@ -64,9 +67,11 @@ class AttentionCall:
     position_bias: Tensor | None = None
     position_ids: Tensor | None = None
     sequence_ends: Tensor | None = None
+    dropout: float = 0.0
 
 
-Observer = Callable[[AttentionCall], None]
+Observer = Callable[[AttentionCall], Any]
+"""Is shown a call; if it returns a function, that is shown the call's output, (B, L, H, E)."""
 
 
 @dataclass(frozen=True)
@@ -234,9 +239,15 @@ def _showing(function: Callable[..., Any], implementation: str) -> Callable[...,
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        for observer in _OBSERVERS.get(module, ()):
-            _show(observer, module, implementation, query, key, attention_mask, kwargs)
-        return function(module, query, key, value, attention_mask, *args, **kwargs)
+        waiting = [
+            _show(observer, module, implementation, query, key, value, attention_mask, kwargs)
+            for observer in _OBSERVERS.get(module, ())
+        ]
+        result = function(module, query, key, value, attention_mask, *args, **kwargs)
+        for show_output in waiting:
+            if callable(show_output):
+                _hand_over(show_output, result[0])
+        return result
 
     return shown
 
@@ -248,16 +259,18 @@ def _show(
     implementation: str,
     query: Tensor,
     key: Tensor,
+    value: Tensor,
     mask: Any,
     options: Mapping[str, Any],
-) -> None:
+) -> Any:
     is_causal = options.get("is_causal")
-    observer(
+    return observer(
         AttentionCall(
             implementation=implementation,
             query_BHLD=query,
             key_BJLD=key,
             mask=mask,
+            value_BJLE=value,
             scaling=options.get("scaling"),
             is_causal=getattr(module, "is_causal", True) if is_causal is None else is_causal,
             softcap=options.get("softcap"),
@@ -266,5 +279,11 @@ def _show(
             position_bias=options.get("position_bias"),
             position_ids=options.get("position_ids"),
             sequence_ends=options.get("cu_seq_lens_q"),
+            dropout=options.get("dropout") or 0.0,
         )
     )
+
+
+@torch.compiler.disable
+def _hand_over(show_output: Callable[[Tensor], None], output: Tensor) -> None:
+    show_output(output)

@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from attnpo.attention.headset import Head, validate_heads
 from attnpo.attention.hook import AttentionCall, Decoder, find_decoder, observe_attention
+from attnpo.attention.packed import Packing, mixes_sequences
 from attnpo.attention.reduction import Rows, read_layer
 from attnpo.attention.splitting import check_parallelism
+from attnpo.attention.witness import output_deviation, tolerance
 from attnpo.errors import UnsupportedModelError
+
+_WITNESSED: WeakKeyDictionary[nn.Module, set[tuple[str, torch.dtype]]] = WeakKeyDictionary()
+"""Attention modules whose output was seen to follow from the probabilities read, and how they were run."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is read in a forward pass: steps and answers, and which sequence they belong to where rows are packed."""
+
+    step_index_BL: Tensor
+    answer_mask_BL: Tensor
+    rows: Rows
+    packing: Packing | None
 
 
 class StepReading:
     """What a forward pass said about the steps; filled while it runs."""
 
-    def __init__(self, decoder: Decoder, heads: list[Head], rows: Rows, length: int, answer_chunk: int):
+    def __init__(self, decoder: Decoder, heads: list[Head], plan: _Plan, answer_chunk: int):
         self._decoder = decoder
         self._heads = heads
-        self._rows = rows
-        self._length = length
+        self._plan = plan
+        self._rows = rows = plan.rows
         self._answer_chunk = answer_chunk
+        self._deviations: list[tuple[int, Tensor, float]] = []
+        self._mixing: Tensor | None = None
+        self._way: dict[int, tuple[str, torch.dtype]] = {}
         self._scores: dict[int, Tensor] = {}
         self._passes = 0
         self._running = False
@@ -42,9 +62,13 @@ class StepReading:
         The last dimension follows the heads asked for. A response with an empty answer scores 0 on every step,
         and a step without tokens (padding of K included) scores 0.
 
+        Of packed rows, one row of scores a sequence: (S, K, N).
+
         Raises:
             RuntimeError: no forward pass has been made inside the reading.
-            UnsupportedModelError: a layer was not seen during the forward pass.
+            UnsupportedModelError: a layer was not seen during the forward pass, or its output does not follow from
+                the probabilities that were read.
+            ValueError: several sequences stand in a row, and they see each other or were not told apart.
         """
         if not self._passes or self._running:
             raise RuntimeError(
@@ -57,6 +81,36 @@ class StepReading:
                 f"{self._decoder.name}: layers {_listed(unseen)} made no attention call through transformers'"
                 " registry in the forward pass; load the model with attn_implementation='sdpa', uncompiled"
             )
+        self._raise_what_was_seen()
+        scores_BKN = self._in_order()
+        return scores_BKN if self._plan.packing is None else self._plan.packing.by_sequence(scores_BKN)
+
+    def _raise_what_was_seen(self) -> None:
+        """Judge what was set aside during the pass, so that the device is not waited for in it."""
+        for layer, deviation, allowed in self._deviations:
+            if not float(deviation) <= allowed:
+                raise UnsupportedModelError(
+                    f"{self._decoder.name}, layer {layer}: the attention probabilities read do not give the layer's"
+                    f" output (off by {float(deviation):.0%}): its attention is more than the softmax that is known"
+                    " here; choose another layer or model"
+                )
+            module = self._decoder.attention[layer]
+            _WITNESSED.setdefault(module, set()).add(self._way[layer])
+        self._deviations = []
+        mixing, self._mixing = self._mixing, None
+        if mixing is None or not float(mixing) > 1e-6:
+            return
+        if self._plan.packing is None:
+            raise ValueError(
+                "several sequences are packed into a row, and steps or answers of more than one are read together;"
+                " give sequence_BL to read each by itself"
+            )
+        raise ValueError(
+            "packed sequences see each other in this forward pass; give position_ids that start anew with each"
+            " sequence, and no attention_mask (flash attention: cu_seq_lens_q too)"
+        )
+
+    def _in_order(self) -> Tensor:
         device = self._rows.row_R.device
         columns = {
             Head(layer, head): (layer, column)
@@ -67,6 +121,13 @@ class StepReading:
             return torch.cat([self._scores[layer].to(device) for layer in self._layers], dim=-1)
         places = [columns[head] for head in self._heads]
         return torch.stack([self._scores[layer][..., column].to(device) for layer, column in places], dim=-1)
+
+    def _packed_badly(self, call: AttentionCall, head: int) -> Tensor | None:
+        """Whether sequences see each other although they are packed, or are packed although nothing was said."""
+        step_index_BL, answer_mask_BL = self._plan.step_index_BL, self._plan.answer_mask_BL
+        if self._plan.packing is not None:
+            return self._plan.packing.mass_on_others(call, head)
+        return mixes_sequences(call, step_index_BL, answer_mask_BL)
 
     @contextmanager
     def _attached(self) -> Iterator[None]:
@@ -94,9 +155,9 @@ class StepReading:
     def _end(self, *_: object) -> None:
         self._running = False
 
-    def _observe(self, layer: int, heads: Sequence[int], call: AttentionCall) -> None:
+    def _observe(self, layer: int, heads: Sequence[int], call: AttentionCall) -> Callable[[Tensor], None] | None:
         if not self._running:
-            return
+            return None
         where = f"{self._decoder.name}, layer {layer}"
         stated, computed = self._decoder.config.num_attention_heads, call.query_BHLD.shape[1]
         if computed != stated:
@@ -106,14 +167,25 @@ class StepReading:
             )
         if layer in self._scores:
             raise UnsupportedModelError(f"{where}: calls attention twice in a forward pass; choose another layer")
-        expected = (self._rows.batch_size, self._length)
+        expected = tuple(self._plan.step_index_BL.shape)
         for name, tensor in (("queries", call.query_BHLD), ("keys", call.key_BJLD)):
             if (tensor.shape[0], tensor.shape[2]) != expected:
                 raise ValueError(
                     f"{where}: {name} of {tensor.shape[0]} rows and {tensor.shape[2]} tokens, but step_index_BL"
                     f" has {expected[0]} and {expected[1]}; pass the same tokens, no cache, no virtual tokens"
                 )
+        if not self._scores:
+            self._mixing = self._packed_badly(call, heads[0])
         self._scores[layer] = read_layer(call, heads, self._heads_N[layer], self._rows, self._answer_chunk)
+        self._way[layer] = way = (call.implementation, call.query_BHLD.dtype)
+        if way in _WITNESSED.get(self._decoder.attention[layer], ()):
+            return None
+        return partial(self._compare, layer, call)
+
+    def _compare(self, layer: int, call: AttentionCall, output: Tensor) -> None:
+        deviation = output_deviation(call, self._heads_N[layer], self._rows, output)
+        if deviation is not None:
+            self._deviations.append((layer, deviation, tolerance(call, output)))
 
 
 @contextmanager
@@ -125,6 +197,7 @@ def read_step_scores(
     attention_mask_BL: Tensor | None = None,
     num_steps: int | None = None,
     answer_chunk: int = 64,
+    sequence_BL: Tensor | None = None,
 ) -> Iterator[StepReading]:
     """Read step scores off the next forward pass of `model`, at no extra pass.
 
@@ -148,9 +221,13 @@ def read_step_scores(
             from the model's own mask.
         num_steps: K; by default the largest step index plus 1.
         answer_chunk: most answer tokens taken at once; bounds memory, does not change scores.
+        sequence_BL: where several sequences are packed into a row (padding-free): the sequence of each token, counted
+            from 0 over the whole batch, -1 for padding. `step_index_BL` then counts anew in each sequence, and the
+            scores have one row a sequence. The model must be told too, by position_ids that start anew.
 
     Raises:
-        UnsupportedModelError: a chosen layer has no softmax attention that can be read.
+        UnsupportedModelError: a chosen layer has no softmax attention that can be read, or heads are split over
+            processes.
         HeadSetError: a head does not exist or is listed twice, or no head is given.
         ValueError: the shapes differ from each other or from the forward pass.
         RuntimeError: a second forward pass is made inside the block.
@@ -168,8 +245,14 @@ def read_step_scores(
         real_BL = attention_mask_BL.bool()
         answer_mask_BL = answer_mask_BL & real_BL
         step_index_BL = torch.where(real_BL, step_index_BL, -1)
+    packing = None
+    if sequence_BL is not None:
+        packing = Packing.of(sequence_BL, step_index_BL, num_steps)
+        answer_mask_BL = answer_mask_BL & (sequence_BL >= 0)
+        step_index_BL = packing.numbered_through(step_index_BL)
+        num_steps = packing.num_sequences * packing.num_steps
     rows = Rows.of(step_index_BL, answer_mask_BL, num_steps)
-    reading = StepReading(decoder, chosen, rows, step_index_BL.shape[1], answer_chunk)
+    reading = StepReading(decoder, chosen, _Plan(step_index_BL, answer_mask_BL, rows, packing), answer_chunk)
     with reading._attached():
         yield reading
 

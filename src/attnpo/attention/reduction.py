@@ -118,19 +118,11 @@ def read_layer(call: AttentionCall, heads: Sequence[int], heads_N: Tensor, rows:
 
 def _key_mass(call: AttentionCall, heads: Sequence[int], heads_N: Tensor, rows: Rows, answer_chunk: int) -> Tensor:
     """Attention each key receives from all answer tokens of its row: Σ_{m∈F} a[m→n]."""
-    query_BHLD, key_BJLD = call.query_BHLD, call.key_BJLD
-    device, dtype = query_BHLD.device, torch.promote_types(query_BHLD.dtype, torch.float32)
-    num_heads, kv_heads, length = query_BHLD.shape[1], key_BJLD.shape[1], key_BJLD.shape[2]
-    scaling = query_BHLD.shape[-1] ** -0.5 if call.scaling is None else call.scaling
-    # sdpa has no attention sinks and passes over them.
-    sinks_H = None if call.implementation == "sdpa" else call.sinks_H
-
+    length, dtype = call.key_BJLD.shape[2], reading_dtype(call)
     # Heads that share their keys take one product together where the heads chosen allow it.
-    group = num_heads // kv_heads
-    shared = _heads_per_key(heads, group)
-    kv_M = heads_N[::shared] // group
-    key_RMLD = key_BJLD[rows.row_R[:, None], kv_M].to(dtype)
-    mass_RNL = torch.zeros(len(rows.answer_counts), len(heads), length, device=device, dtype=dtype)
+    group = call.query_BHLD.shape[1] // call.key_BJLD.shape[1]
+    key_RMLD = call.key_BJLD[rows.row_R[:, None], heads_N[:: _heads_per_key(heads, group)] // group].to(dtype)
+    mass_RNL = key_RMLD.new_zeros(len(rows.answer_counts), len(heads), length)
 
     start = 0
     while start < rows.answer_index_RA.shape[1]:
@@ -138,21 +130,49 @@ def _key_mass(call: AttentionCall, heads: Sequence[int], heads_N: Tensor, rows: 
         chunk = max(1, min(answer_chunk, MAX_LOGITS // (active * len(heads) * length)))
         index_RC = rows.answer_index_RA[:active, start : start + chunk]
         valid_RC = rows.answer_valid_RA[:active, start : start + chunk].to(dtype)
-        row_R = rows.row_R[:active]
-        query_RNCD = query_BHLD[row_R[:, None, None], heads_N[:, None], index_RC[:, None, :]].to(dtype) * scaling
-        grouped = query_RNCD.reshape(active, len(kv_M), -1, query_RNCD.shape[-1])
-        logits_RNCL = (grouped @ key_RMLD[:active].transpose(-1, -2)).view(active, len(heads), -1, length)
-        if call.softcap is not None:
-            logits_RNCL.div_(call.softcap).tanh_().mul_(call.softcap)
-        mask_logits_(logits_RNCL, call, row_R, index_RC, heads_N, rows.first_answer)
-        counted_RNC = valid_RC[:, None, :]
-        if sinks_H is not None:
-            # One more logit in the denominator leaves the keys this share of the probability.
-            sinks_N1 = sinks_H.to(dtype)[heads_N][:, None]
-            counted_RNC = counted_RNC * (logits_RNCL.logsumexp(-1) - sinks_N1).sigmoid()
+        logits_RNCL = masked_logits(call, key_RMLD[:active], rows.row_R[:active], index_RC, heads_N, rows.first_answer)
+        counted_RNC = valid_RC[:, None, :] * key_share(call, logits_RNCL, heads_N)
         mass_RNL[:active] += (counted_RNC.unsqueeze(-2) @ logits_RNCL.softmax(-1)).squeeze(-2)
         start += chunk
     return mass_RNL
+
+
+def reading_dtype(call: AttentionCall) -> torch.dtype:
+    """Return the type that probabilities are computed in: float32, or float64 for a float64 model."""
+    return torch.promote_types(call.query_BHLD.dtype, torch.float32)
+
+
+def masked_logits(
+    call: AttentionCall, key_RMLD: Tensor, row_R: Tensor, index_RC: Tensor, heads_N: Tensor, first_query: int
+) -> Tensor:
+    """Return the logits of C queries of R rows over all keys, soft cap, biases and masks applied: (R, N, C, L).
+
+    Args:
+        call: the attention call.
+        key_RMLD: keys of these rows for M of the N heads, one for each N / M heads that follow one another.
+        row_R: batch rows.
+        index_RC: position of each query.
+        heads_N: query heads.
+        first_query: a position that no query lies before.
+    """
+    query_BHLD, dtype = call.query_BHLD, key_RMLD.dtype
+    scaling = query_BHLD.shape[-1] ** -0.5 if call.scaling is None else call.scaling
+    query_RNCD = query_BHLD[row_R[:, None, None], heads_N[:, None], index_RC[:, None, :]].to(dtype) * scaling
+    grouped = query_RNCD.reshape(len(row_R), key_RMLD.shape[1], -1, query_RNCD.shape[-1])
+    logits_RNCL = (grouped @ key_RMLD.transpose(-1, -2)).view(len(row_R), len(heads_N), -1, key_RMLD.shape[2])
+    if call.softcap is not None:
+        logits_RNCL.div_(call.softcap).tanh_().mul_(call.softcap)
+    mask_logits_(logits_RNCL, call, row_R, index_RC, heads_N, first_query)
+    return logits_RNCL
+
+
+def key_share(call: AttentionCall, logits_RNCL: Tensor, heads_N: Tensor) -> Tensor | float:
+    """Return the share of the probability that attention sinks leave to the keys, (R, N, C): 1 without sinks."""
+    # sdpa has no attention sinks and passes over them.
+    if call.sinks_H is None or call.implementation == "sdpa":
+        return 1.0
+    # A sink is one more logit in the denominator.
+    return (logits_RNCL.logsumexp(-1) - call.sinks_H.to(logits_RNCL.dtype)[heads_N][:, None]).sigmoid()
 
 
 def _heads_per_key(heads: Sequence[int], group: int) -> int:

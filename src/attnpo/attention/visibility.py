@@ -63,7 +63,7 @@ def _hide_as_flash_(
     if isinstance(call.mask, Tensor):
         _hide_(logits_RNCL, call.mask[rows_R, -len(keys_L) :].bool().logical_not()[:, None, None, :])
         return
-    sequence_BL = _sequence_of_token(call, len(keys_L))
+    sequence_BL = sequence_of_token(call, len(keys_L))
     if sequence_BL is not None:
         sequence_RL = sequence_BL[rows_R]
         own_RC = sequence_RL.gather(1, query_index_RC)
@@ -79,7 +79,7 @@ def _hide_(logits: Tensor, hidden: Tensor) -> None:
     logits += hidden.view(torch.uint8).to(logits.dtype) * torch.finfo(torch.float32).min
 
 
-def _sequence_of_token(call: AttentionCall, length: int) -> Tensor | None:
+def sequence_of_token(call: AttentionCall, length: int) -> Tensor | None:
     """Number of the sequence each token belongs to (B, L) where flash attention is given packed sequences."""
     rows = call.query_BHLD.shape[0]
     if call.sequence_ends is not None:
