@@ -8,10 +8,11 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # Matrices in tests are small: more threads only wait for each other.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help quickstart test lint bench study clean
+.PHONY: help quickstart reproduce test lint bench study clean
 
 help:
 	@echo "make quickstart  watch AttnPO train a small reasoning model and write runs/quickstart/report.html"
+	@echo "make reproduce   the comparison table: every method, three seeds, one budget of sampled tokens (hours)"
 	@echo "make test        run all tests"
 	@echo "make lint        ruff and mypy"
 	@echo "make bench       speed and memory, as ratios within one run"
@@ -30,6 +31,9 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 quickstart: $(VENV)/.installed
 	$(BIN)/attnpo quickstart
+
+reproduce: $(VENV)/.installed
+	$(BIN)/attnpo reproduce
 
 test: $(VENV)/.installed-dev
 	$(ONE_THREAD) $(BIN)/python -m pytest

@@ -10,8 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from reproduced import measure, trained_row
 
 from attnpo.reporting import render_trace_html, write_report
+from attnpo.reporting.reproduction import method_table
+from attnpo.reporting.reproduction.page import render_method_page
 from attnpo.reporting.run_folder import load_run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -78,9 +81,9 @@ def chromium(page: Path, tmp_path: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def driven(html: str, tmp_path: Path, width: int) -> dict[str, str]:
+def driven(html: str, tmp_path: Path, width: int, driver: str = DRIVER) -> dict[str, str]:
     page = tmp_path / "driven.html"
-    page.write_text(html.replace("<style>", WATCH + "<style>", 1).replace("</body>", DRIVER + "</body>"), "utf-8")
+    page.write_text(html.replace("<style>", WATCH + "<style>", 1).replace("</body>", driver + "</body>"), "utf-8")
     if width < 500:
         frame = tmp_path / "frame.html"
         frame.write_text(FRAME % (page.as_uri(), width), "utf-8")
@@ -131,3 +134,50 @@ def test_page_of_one_hostile_response_works(run_dir: Path, tmp_path: Path) -> No
     log = driven(render_trace_html(hostile), tmp_path, 500)
     assert (log["ready"], log["errors"], log["requests"], log["wide"]) == ("true", "", "0", "true")
     assert log["tip"] == "step 1 · 9 tokens · plain"
+
+
+SORTING = """
+<script>
+(() => {
+  const log = {};
+  const table = document.querySelector("table.sortable");
+  const order = () => [...table.tBodies[0].rows].map((row) => row.dataset.arm).join();
+  const head = (n) => table.querySelectorAll("thead th")[n];
+  log.before = order();
+  head(2).querySelector("button").click();
+  log.shortest = order() + " " + head(2).getAttribute("aria-sort");
+  head(2).querySelector("button").click();
+  log.longest = order() + " " + head(2).getAttribute("aria-sort");
+  head(3).querySelector("button").click();
+  log.best = order() + " " + head(2).hasAttribute("aria-sort");
+  const chip = [...document.querySelectorAll(".chip")].find((c) => c.dataset.method.includes("sgrpo"));
+  chip.click();
+  const shown = (name) => [...document.querySelectorAll(`[data-arm="${name}"]`)]
+    .some((e) => getComputedStyle(e).display !== "none");
+  log.shown = ["sgrpo", "laser", "tlmre"].map(shown).join();
+  log.requests = performance.getEntriesByType("resource").length;
+  log.errors = window.__errors.join("|");
+  document.documentElement.dataset.log = Object.entries(log).map(([k, v]) => `${k}=${v}`).join(";");
+})();
+</script>
+"""
+
+
+def test_the_table_of_methods_is_sorted_by_its_columns(tmp_path: Path) -> None:
+    rows = [
+        trained_row(tmp_path, "sgrpo", shorter=20),
+        trained_row(tmp_path, "laser", shorter=60),
+        trained_row(tmp_path, "tlmre", shorter=40),
+    ]
+    table = method_table(measure(tmp_path / "base", "base", 1), rows, ("tlmre",))
+    page = render_method_page(table, "methods", {"command": "attnpo reproduce"})
+    assert driven(page, tmp_path, 1280, SORTING) == {
+        "before": "base,sgrpo,laser,tlmre",
+        "shortest": "laser,tlmre,sgrpo,base ascending",
+        "longest": "base,sgrpo,tlmre,laser descending",
+        # The starting model has no score of its own.
+        "best": "laser,tlmre,sgrpo,base false",
+        "shown": "false,false,true",
+        "requests": "0",
+        "errors": "",
+    }

@@ -18,8 +18,13 @@ from attnpo.reporting.card import write_model_card
 @pytest.fixture(autouse=True)
 def figures(request, monkeypatch):
     """Draw only where a test is about pictures."""
-    if "draws" not in request.keywords:
+    if "drawn" not in request.fixturenames:
         monkeypatch.setattr("attnpo.reporting.card.write.draw_figures", lambda facts: {})
+
+
+@pytest.fixture
+def drawn():
+    """For a test whose pictures are drawn."""
 
 
 def written(folder, **options) -> tuple[ModelCard, str]:
@@ -51,8 +56,7 @@ def test_the_card_says_what_was_trained_measured_and_read(tmp_path):
     assert settings["method_settings"] == {"alpha_len": 0.2, "lam": 2.0}
 
 
-@pytest.mark.draws
-def test_pictures_lie_beside_the_card_and_are_linked_relatively(tmp_path):
+def test_pictures_lie_beside_the_card_and_are_linked_relatively(tmp_path, drawn):
     run = run_folder(tmp_path)
     _, text = written(run)
     linked = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
@@ -80,8 +84,7 @@ def test_a_local_model_and_a_function_of_problems_are_no_ids_of_the_hub(tmp_path
     assert "`tinyworld`" in text
 
 
-@pytest.mark.draws
-def test_what_is_missing_is_said(tmp_path):
+def test_what_is_missing_is_said(tmp_path, drawn):
     run = run_folder(tmp_path, evaluated=False, base=False, head_set=head_set(evidence={}, sra=None))
     (run / "trainer_state.json").unlink()
     _, text = written(run)

@@ -81,7 +81,7 @@ def test_entropies_and_next_log_probs_are_the_models_own(tokenizer, prompts):
             torch.distributions.Categorical(logits=logits[len(prompt) - 1 + t] / 0.7).entropy()
             for t in range(len(response))
         ]
-        assert entropies.tolist() == pytest.approx([float(value) for value in expected], abs=1e-5)
+        assert entropies.tolist() == pytest.approx([float(value.detach()) for value in expected], abs=1e-5)
     logits_NV = next_logits(model, tokenizer.pad_token_id, contexts, micro_batch=2)
     for prompt, row in zip(contexts, logits_NV, strict=True):
         torch.testing.assert_close(row, model(torch.tensor([prompt])).logits[0, -1].float(), atol=1e-4, rtol=0)

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from attnpo.errors import ConfigError, DataError
-from attnpo.training.dropped import DroppedLog, group_reason, shown, split_by_length
+from attnpo.training.dropped import DroppedLog, group_reason, shown
 
 
 @pytest.mark.parametrize(
@@ -35,9 +34,11 @@ def test_a_line_names_the_prompt_and_the_reason(tmp_path):
     assert shown("a b") == "a b"
 
 
-def test_prompts_over_the_limit_go_and_those_at_it_stay():
-    assert split_by_length([5, 9, 10, 11], 10) == ([0, 1, 2], [3])
-    with pytest.raises(DataError, match=r"all 2 prompts are longer than max_prompt_tokens=4 \(the shortest has 5\)"):
-        split_by_length([5, 9], 4)
-    with pytest.raises(ConfigError, match="max_prompt_tokens: 0"):
-        split_by_length([5], 0)
+def test_prompts_that_are_too_long_are_named_once_however_often_a_run_goes_on(tmp_path):
+    log = DroppedLog(tmp_path / "dropped.jsonl")
+    for _ in range(2):
+        log.before_training([("p1", "long", 900), ("p2", "longer", 950)])
+        log.add(4, "all_wrong", "p3", "hard")
+    rows = [json.loads(line) for line in log.path.read_text().splitlines()]
+    assert [(row["train_step"], row["problem_id"]) for row in rows] == [(4, "p3"), (-1, "p1"), (-1, "p2"), (4, "p3")]
+    assert rows[1] == {"train_step": -1, "reason": "too_long", "problem_id": "p1", "prompt": "long", "tokens": 900}

@@ -27,11 +27,10 @@ SPECS = {
         "settings": {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": True}}
     },
     "lora": {"lora": True, "micro_batches": 3},
-    "lora_two_updates": {"lora": True, **TWO_UPDATES},
     "bf16": {"settings": {"bf16": True}},
     "sampled": {"samples": True},
 }
-SHARDED = ("plain", "accumulated", "two_updates", "checkpointed", "lora", "bf16", "sampled")
+SHARDED = ("accumulated", "two_updates", "checkpointed", "lora", "bf16", "sampled")
 LOADED = {
     "loaded_accumulated": {"distributed": {"fsdp_size": 2}, "micro_batches": 3},
     "tensor_parallel": {"distributed": {"tp_size": 2}},

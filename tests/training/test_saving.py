@@ -64,6 +64,8 @@ def test_a_half_written_checkpoint_is_passed_over_and_removed(tmp_path, state, w
         (OSError(errno.ENOSPC, "No space left on device"), True),
         (OSError(errno.EACCES, "Permission denied"), False),
         (SafetensorError('IoError(Os { code: 28, kind: StorageFull, message: "No space left on device" })'), True),
+        (SafetensorError("Error while serializing: I/O error: File too large (os error 27)"), True),
+        (SafetensorError("Error while serializing: I/O error: Permission denied (os error 13)"), False),
         (RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0"), False),
         (RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"), True),
         (ValueError("No space left"), False),

@@ -53,6 +53,13 @@ class DataArguments:
     problems_seed: int | None = field(
         default=None, metadata={"help": "With num_problems: draw them with this seed; the first ones if absent."}
     )
+    skip_bad_rows: bool = field(
+        default=False,
+        metadata={
+            "help": "Leave out rows without prompt or answer, or with another problem's id, and say how many; without "
+            "it the first such row is refused."
+        },
+    )
 
 
 @dataclass

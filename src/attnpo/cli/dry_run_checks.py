@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
 import statistics
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import AutoConfig
@@ -13,10 +10,10 @@ from transformers import AutoConfig
 from attnpo.attention import HeadSet, check_readable, resolve_heads
 from attnpo.cli.arguments import ModelArguments
 from attnpo.cli.dry_run_memory import device_memories
+from attnpo.cli.dry_run_output import check_output, note_settings, said_model, written_files
 from attnpo.cli.loading import load_data, load_tokenizer, model_source
 from attnpo.errors import ConfigError
 from attnpo.labeling import load_labeler
-from attnpo.output import prepare_output_dir
 from attnpo.sampling.prompts import opens_think, render_prompt
 from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.training import AttnPOConfig, last_checkpoint
@@ -26,7 +23,6 @@ from attnpo.verification import build_verifier
 if TYPE_CHECKING:
     from attnpo.cli.dry_run import Findings
     from attnpo.datasets import ProblemRow
-    from attnpo.training.estimate import ModelShape
 
 FIRST_ROWS = 256
 """Rows whose prompts are tokenized."""
@@ -72,7 +68,7 @@ def examine(arguments: Any, data: Any, probe: Any, args: AttnPOConfig, layout: L
     if config is not None and lengths:
         _check_context(config, args, longest, length, findings)
     with findings.catching():
-        _check_output(args, findings)
+        check_output(args, findings)
     if problems:
         with findings.catching():
             findings.plan = run_plan(
@@ -93,12 +89,12 @@ def examine(arguments: Any, data: Any, probe: Any, args: AttnPOConfig, layout: L
     with findings.catching():
         model = _with_adapters(arguments, model)
         shape = model_shape(model)
-        findings.facts["model"] = _said_model(arguments.model, config, shape)
-        _note_settings(args, arguments, layout, findings)
+        findings.facts["model"] = said_model(arguments.model, config, shape)
+        note_settings(args, arguments, layout, findings)
         findings.memory = device_memories(
             model, shape, args, layout, heads, longest, length, arguments.device_memory, findings
         )
-        findings.written = _written(args, shape, probe)
+        findings.written = written_files(args, shape, probe)
 
 
 def _model_config(source: str, revision: str | None, trust_remote_code: bool) -> Any:
@@ -132,7 +128,8 @@ def _heads(args: AttnPOConfig, config: Any, model: Any, findings: Findings) -> H
     if model is not None:
         check_readable(model, heads.heads)
     said = ", ".join(map(str, heads.heads))
-    findings.facts["heads"] = f"{args.heads}: {said} (layer.head), found on {heads.model_id}"
+    origin = "" if heads.found_by == "given" else f", found on {heads.model_id}"
+    findings.facts["heads"] = f"{args.heads}: {said} (layer.head){origin}"
     return heads
 
 
@@ -187,7 +184,8 @@ def _check_tokenizer(config: Any, tokenizer: Any, problems: list[ProblemRow], fi
         )
     if problems and isinstance(problems[0].prompt, str) and tokenizer.chat_template is not None:
         findings.notes.append(
-            "prompts are plain text although the tokenizer has a chat template; prompt_template makes chat messages of them"
+            "prompts are plain text although the tokenizer has a chat template; prompt_template makes chat messages of "
+            "them"
         )
     findings.facts["tokenizer"] = f"{len(tokenizer):,} tokens, ends with {tokenizer.eos_token!r}"
 
@@ -196,8 +194,8 @@ def _check_context(config: Any, args: AttnPOConfig, longest: int, length: int, f
     context = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
     if context is not None and length > context:
         findings.problems.append(
-            f"max_completion_length: {args.max_completion_length:,} and a prompt of {longest:,} tokens exceed the model's "
-            f"{context:,} positions; lower it to {max(0, context - longest):,}"
+            f"max_completion_length: {args.max_completion_length:,} and a prompt of {longest:,} tokens exceed the "
+            f"model's {context:,} positions; lower it to {max(0, context - longest):,}"
         )
     limit = args.vllm_max_model_length
     if args.use_vllm and limit is not None and length > limit:
@@ -220,74 +218,10 @@ def _check_layout(args: AttnPOConfig, layout: Layout, findings: Findings) -> Non
         )
     if args.use_vllm and args.vllm_mode == "colocate" and layout.processes % args.vllm_tensor_parallel_size:
         findings.problems.append(
-            f"vllm_tensor_parallel_size: {args.vllm_tensor_parallel_size} does not divide the {layout.processes} processes"
+            f"vllm_tensor_parallel_size: {args.vllm_tensor_parallel_size} does not divide the {layout.processes} "
+            "processes; choose a divisor, or another layout"
         )
     if args.group_sampler and layout.kind == "zero3" and not args.ds3_gather_for_generation:
         findings.problems.append("group_sampler: under ZeRO-3 it needs ds3_gather_for_generation: true")
     if layout.kind == "fsdp2" and args.gradient_checkpointing:
         findings.notes.append("FSDP2: gradient checkpointing is transformers'; leave fsdp_activation_checkpointing off")
-
-
-def _note_settings(args: AttnPOConfig, arguments: Any, layout: Layout, findings: Findings) -> None:
-    init = args.model_init_kwargs if isinstance(args.model_init_kwargs, dict) else {}
-    dtype = str(init.get("dtype", "float32")).removeprefix("torch.")
-    if dtype in ("bfloat16", "float16") and not arguments.use_peft and layout.kind in ("single", "ddp"):
-        findings.notes.append(
-            f"model_init_kwargs.dtype: all weights are trained in {dtype}, whose steps are coarser than an update at "
-            f"learning_rate={args.learning_rate:g}: small updates are lost; float32 with bf16: true keeps them"
-        )
-    if args.schedule_steps and findings.plan is not None and args.schedule_steps > findings.plan.updates:
-        findings.notes.append(
-            f"schedule_steps: {args.schedule_steps} is above the run's {findings.plan.updates} updates, so hard prompts are "
-            "never compressed (Eq. 8)"
-        )
-    wanted = {"vllm": args.use_vllm, "deepspeed": layout.is_deepspeed, "peft": arguments.use_peft}
-    wanted["flash_attn"] = str(init.get("attn_implementation", "")).startswith("flash_attention")
-    missing = [name for name, needed in wanted.items() if needed and importlib.util.find_spec(name) is None]
-    if missing:
-        findings.notes.append(f"not installed here, needed where the run takes place: {', '.join(missing)}")
-
-
-def _check_output(args: AttnPOConfig, findings: Findings) -> None:
-    folder = Path(args.output_dir)
-    if folder.is_dir() and any(folder.glob("checkpoint-*")) and not args.resume_from_checkpoint:
-        findings.notes.append(
-            f"output_dir: {folder} holds checkpoints of a run before; --resume_from_checkpoint true goes on from the last"
-        )
-    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if existing == folder or not existing.is_dir():
-        prepare_output_dir(folder)
-
-
-def _written(args: AttnPOConfig, shape: ModelShape, probe: Any) -> dict[str, str]:
-    folder = Path(args.output_dir)
-    model = shape.trainable * 4 if shape.frozen else shape.parameters * 4
-    checkpoint = model + shape.trainable * 8
-    files = {
-        f"{folder}/log.jsonl": "one line every logging_steps updates",
-        f"{folder}/": f"the model with tokenizer and trainer_state.json, up to {gib(model)} in float32",
-    }
-    if str(args.save_strategy).endswith("steps"):
-        kept = "all are kept" if args.save_total_limit is None else f"the last {args.save_total_limit} are kept"
-        files[f"{folder}/checkpoint-N/"] = f"every {args.save_steps:g} updates, up to {gib(checkpoint)} each; {kept}"
-    if args.save_rollouts:
-        files[f"{folder}/rollouts.jsonl"] = "every training response"
-    if args.log_completions:
-        files[f"{folder}/completions/"] = "TRL's tables of responses"
-    if probe.probe:
-        files[f"{folder}/stability.json"] = f"the probe, every {probe.probe_every} updates"
-    if args.push_to_hub:
-        files[f"Hub: {args.hub_model_id or folder.name}"] = "the model and its card"
-    free = shutil.disk_usage(next(p for p in (folder, *folder.absolute().parents) if p.exists())).free
-    files["free on that disk here"] = gib(free)
-    return files
-
-
-def gib(number: float) -> str:
-    """Return bytes as text."""
-    return f"{number / 2**30:,.1f} GiB" if number >= 2**30 else f"{number / 2**20:,.1f} MiB"
-
-
-def _said_model(name: str, config: Any, shape: ModelShape) -> str:
-    trained = f", {shape.trainable / 1e6:,.1f} M of them trained (LoRA)" if shape.frozen else ""
-    return f"{name}: {config.model_type}, {shape.parameters / 1e6:,.1f} M parameters in {len(shape.layers)} layers{trained}"

@@ -11,6 +11,7 @@ from attnpo.attention import HeadSet
 from attnpo.training import AttnPOConfig
 from attnpo.training.estimate import (
     DeviceMemory,
+    Kind,
     Layout,
     ModelShape,
     PassMemory,
@@ -49,9 +50,9 @@ def device_memories(
     findings: Findings,
 ) -> list[DeviceMemory]:
     """Estimate the run's own layout, and beside it the others for the same number of processes."""
-    if not knows_optimizer(str(args.optim)):
+    if not knows_optimizer(str(getattr(args.optim, "value", args.optim))):
         findings.notes.append(f"optim: {args.optim}: its states are not known here; counted as AdamW's")
-    kinds = ("ddp", "zero2", "zero3", "fsdp2") if layout.processes > 1 else ()
+    kinds: tuple[Kind, ...] = ("ddp", "zero2", "zero3", "fsdp2") if layout.processes > 1 else ()
     layouts = [layout, *(replace(layout, kind=kind) for kind in kinds if kind != layout.kind)]
     passes: dict[Precision, PassMemory] = {}
     estimates = []
@@ -138,8 +139,8 @@ def _note_vllm(shape: ModelShape, args: AttnPOConfig, share: int, length: int, f
     at_once = vllm_sequences(shape, share, length, parallel)
     if at_once < 1:
         line = (
-            f"vllm_gpu_memory_utilization: {args.vllm_gpu_memory_utilization:g} of the device holds vLLM's own copy of the "
-            f"weights but no sequence of {length:,} tokens; raise it, or vllm_tensor_parallel_size"
+            f"vllm_gpu_memory_utilization: {args.vllm_gpu_memory_utilization:g} of the device does not hold vLLM's own "
+            f"copy of the weights and one sequence of {length:,} tokens; raise it, or vllm_tensor_parallel_size"
         )
         _once(findings.problems, line)
     else:

@@ -42,9 +42,11 @@ def planned_config(processes: int) -> type[AttnPOConfig]:
 
     @dataclass
     class PlannedConfig(AttnPOConfig):
+        use_cpu: bool = False
+
         def __post_init__(self) -> None:
             """Validate; without an accelerator here, what needs one there is no mistake."""
-            on_cpu = self.use_cpu
+            on_cpu: bool = self.use_cpu
             if not torch.accelerator.is_available():
                 self.use_cpu = True
             super().__post_init__()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from attnpo.cli.dry_run_checks import gib
+from attnpo.cli.dry_run_output import gib
 from attnpo.training.estimate import DeviceMemory, RunPlan
 
 if TYPE_CHECKING:

@@ -55,12 +55,13 @@ class ReproduceArguments:
     table: bool = field(default=False, metadata={"help": "Run nothing: write the table from what is there."})
     jobs: int = field(default=0, metadata={"help": "Cells side by side, one CPU thread each; 0: one a core."})
     max_sampled_tokens: int = field(
-        default=250_000,
+        default=160_000,
         metadata={"help": "Tokens that each training run may sample, probes included; 0: max_steps alone ends it."},
     )
     max_steps: int = field(default=200, metadata={"help": "Optimizer steps that a training run may take."})
     responses: int = field(default=64, metadata={"help": "Responses an optimizer step, 8 to a problem."})
-    schedule_steps: int = field(default=8, metadata={"help": "T of AttnPO's schedule (Eq. 8), in optimizer steps."})
+    schedule_steps: int = field(default=5, metadata={"help": "T of AttnPO's schedule (Eq. 8), in optimizer steps."})
+    learning_rate: float = field(default=1e-3, metadata={"help": "Initial learning rate, falling with the tokens."})
     num_eval: int = field(default=500, metadata={"help": "Held-out problems that every model is measured on."})
     num_probe: int = field(default=400, metadata={"help": "Problems that heads are looked for on, 8 responses each."})
     training: Names = field(
@@ -84,7 +85,10 @@ def run(argv: Sequence[str]) -> None:
     if failures:
         for failure in failures:
             print(f"attnpo reproduce: {failure}", file=sys.stderr)
-        print(f"attnpo reproduce: {len(failures)} cells failed; the same command tries them again", file=sys.stderr)
+        said = "1 cell failed; the same command tries it again"
+        if len(failures) > 1:
+            said = f"{len(failures)} cells failed; the same command tries them again"
+        print(f"attnpo reproduce: {said}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -165,6 +169,7 @@ def sizes_of(arguments: ReproduceArguments) -> Sizes:
         max_steps=arguments.max_steps,
         responses=arguments.responses,
         schedule_steps=arguments.schedule_steps,
+        learning_rate=arguments.learning_rate,
         num_eval=arguments.num_eval,
         num_probe=arguments.num_probe,
         training=training,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -134,7 +135,7 @@ class _Runner:
         if self.arm.claim is not None and not self.claimed:
             self.arm.claim()
             self.claimed = True
-        line = " ".join(["attnpo", *command.argv()[3:]])
+        line = shlex.join(["attnpo", *command.argv()[3:]])
         write_atomically(self.arm.folder / f"{command.name}.command.txt", line + "\n")
         # One thread a process: small matrices gain nothing from more, and processes would fight over the cores.
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -161,7 +162,7 @@ class _Display:
 
     def start(self, runner: _Runner) -> None:
         if self.progress is not None and not runner.arm.done:
-            total = runner.arm.max_tokens or runner.arm.max_steps or None
+            total = _total(runner.arm)
             self.tasks[runner.arm.folder] = self.progress.add_task(runner.arm.label, total=total, note="starting")
 
     def show(self, runner: _Runner, failure: Failure | None) -> None:
@@ -169,20 +170,19 @@ class _Display:
         if self.progress is None or arm.folder not in self.tasks:
             return
         task = self.tasks[arm.folder]
-        total = self.progress.tasks[self.progress.task_ids.index(task)].total
         if failure is not None:
             self._close(task, "failed", f"{arm.label}: failed ({failure.log})")
         elif runner.finished:
-            self.progress.update(task, completed=total or 0)
+            self.progress.update(task, completed=_total(arm))
             self._close(task, "done", f"{arm.label}: done")
         elif runner.queue[0].name == "train":
             line = last_log_line(arm.folder / "log.jsonl")
             if line is not None and "attnpo/accuracy" in line:
                 note = f"{line['attnpo/accuracy']:.0%} correct, {line['attnpo/response_length']:.0f} tokens"
                 spent = line["step"] if arm.max_tokens is None else line.get("attnpo/sampled_tokens", 0)
-                self.progress.update(task, completed=spent, note=note)
-        elif runner.queue[0].name == "evaluate":
-            self.progress.update(task, completed=total or 0, note="measuring on held-out problems")
+                self.progress.update(task, completed=min(spent, _total(arm)), note=note)
+        elif len(arm.commands) > 1:
+            self.progress.update(task, completed=_total(arm), note="measuring on held-out problems")
 
     def _close(self, task: TaskID, note: str, line: str) -> None:
         assert self.progress is not None
@@ -191,6 +191,11 @@ class _Display:
         if not self.keep_bars:
             self.progress.remove_task(task)
             self.progress.console.print(line, markup=False)
+
+
+def _total(arm: Arm) -> int:
+    """Return the length of an arm's bar: tokens or steps of its training; 1 where it trains nothing."""
+    return arm.max_tokens or arm.max_steps or 1
 
 
 def last_log_line(path: Path) -> dict[str, Any] | None:

@@ -54,8 +54,8 @@ class TrainArguments:
     dry_run: bool = field(
         default=False,
         metadata={
-            "help": "Load no weights: read configuration, data, tokenizer and heads, check them against each other, show "
-            "counts, memory and what would be written. Exit code 1 where something contradicts itself."
+            "help": "Load no weights: read configuration, data, tokenizer and heads, check them against each other, "
+            "show counts, memory and what would be written. Exit code 1 where something contradicts itself."
         },
     )
     json: bool = field(default=False, metadata={"help": "With dry_run: print the findings as JSON."})
@@ -237,7 +237,12 @@ class _Probe:
         )
 
 
-def _lora(arguments: TrainArguments) -> Any:
+def lora_config(arguments: TrainArguments) -> Any:
+    """Return PEFT's configuration of the adapters.
+
+    Raises:
+        ConfigError: PEFT is not installed.
+    """
     try:
         from peft import LoraConfig
     except ImportError as error:

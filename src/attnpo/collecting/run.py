@@ -92,7 +92,8 @@ def collect_rollouts(
         params: how to draw.
         settings: whatever else the responses depend on (model, fingerprint, data set, …), as JSON values.
         labeler: labels the steps, where given.
-        opening: text behind the generation prompt of every problem; a chat server, which renders prompts itself, refuses.
+        opening: text behind the generation prompt of every problem; a chat server, which renders prompts itself,
+            refuses.
         progress: display, or None.
         description: text of the progress bar.
 

@@ -36,7 +36,10 @@ Box = tuple[float, float, float, float]
 
 
 def frontier_svg(points: Sequence[Point], width: float = 640, height: float = 400, arrows: bool = True) -> Markup:
-    """Return the drawing; with `arrows` one leads from the starting model (if it is there) to every arm."""
+    """Return the drawing; with `arrows` one leads from the starting model (if it is there) to every arm.
+
+    Without them, as among many arms, the crosses stand back too.
+    """
     left, right, top, bottom = 52, 20, 30, 44
     low, high = padded([v for p in points for v in (p.tokens.low, p.tokens.high)], floor=0)
     x = Scale(low, high, left, width - right)
@@ -62,7 +65,8 @@ def frontier_svg(points: Sequence[Point], width: float = 640, height: float = 40
         named.add(p.mark.method)
         parts.append(_point(p, text, x, y, boxes, (left, top, width - 4, height - bottom)))
     said = "; ".join(p.tip.replace("\n", ", ") for p in points)
-    return picture(width, height, f"Accuracy against tokens a response. {said}.", *parts, class_="plot")
+    css = "plot" if arrows else "plot many"
+    return picture(width, height, f"Accuracy against tokens a response. {said}.", *parts, class_=css)
 
 
 def _grid(

@@ -12,6 +12,7 @@ from transformers.trainer_callback import ExportableState
 
 from attnpo.credit import Method
 from attnpo.errors import ConfigError
+from attnpo.output import write_atomically
 
 
 class LogFileCallback(TrainerCallback):
@@ -113,6 +114,11 @@ def join_states(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def keep_rows_before(path: Path, name: str, limit: int) -> None:
     """Rewrite a JSON Lines file without the rows whose `name` (or `extra.name`) is `limit` or more."""
+    keep_rows(path, name, lambda value: value < limit)
+
+
+def keep_rows(path: Path, name: str, wanted: Callable[[int], bool]) -> None:
+    """Rewrite a JSON Lines file, keeping the rows whose `name` (or `extra.name`) is wanted."""
     if not path.exists():
         return
 
@@ -122,4 +128,4 @@ def keep_rows_before(path: Path, name: str, limit: int) -> None:
 
     # A killed run can leave half a line behind: only whole ones are read.
     lines = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-    path.write_text("".join(line for line in lines if place(line) < limit), encoding="utf-8")
+    write_atomically(path, "".join(line for line in lines if wanted(place(line))))

@@ -27,6 +27,7 @@ def last_checkpoint(args: AttnPOConfig) -> str | None:
         raise ConfigError(f"resume_from_checkpoint: {asked} is no folder; name a checkpoint-N folder, or true")
     if not is_whole(Path(asked)):
         raise ConfigError(
-            f"resume_from_checkpoint: {asked} was not written to its end; name another one, or true for the newest whole one"
+            f"resume_from_checkpoint: {asked} was not written to its end; name another one, or true for the "
+            "newest whole one"
         )
     return str(asked)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attnpo.errors import ConfigError, DataError
+from attnpo.training.callbacks import keep_rows
 
 TOO_LONG, ALL_RIGHT, ALL_WRONG, EQUAL = "too_long", "all_right", "all_wrong", "equal_rewards"
-REWARD_FAILED, SKIPPED = "reward_failed", "update_skipped"
+REWARD_FAILED = "reward_failed"
+BEFORE = -1
+"""`train_step` of what was dropped before training."""
 SHOWN = 200
 """Characters of a prompt that a line shows."""
 
@@ -32,6 +34,16 @@ class DroppedLog:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
+    def before_training(self, rows: Iterable[tuple[str, Any, int]]) -> None:
+        """Note prompts that are too long, once however often the run goes on.
+
+        Args:
+            rows: id, prompt and number of tokens of each.
+        """
+        keep_rows(self.path, "train_step", lambda step: step != BEFORE)
+        for problem_id, prompt, tokens in rows:
+            self.add(BEFORE, TOO_LONG, problem_id, prompt, tokens=tokens)
+
 
 def shown(prompt: Any) -> str:
     """Return the beginning of a prompt, its last message if it is a conversation."""
@@ -46,21 +58,3 @@ def group_reason(correct: Sequence[bool], advantages: Sequence[float]) -> str | 
     if any(advantages):
         return None
     return ALL_RIGHT if all(correct) else EQUAL if any(correct) else ALL_WRONG
-
-
-def split_by_length(lengths: Sequence[int], limit: int) -> tuple[list[int], list[int]]:
-    """Return the rows whose prompts are at most `limit` tokens long, and the others.
-
-    Raises:
-        ConfigError: the limit is not positive.
-        DataError: no row is left.
-    """
-    if limit < 1:
-        raise ConfigError(f"max_prompt_tokens: {limit} is below 1; leave it out for no limit")
-    kept = [row for row, length in enumerate(lengths) if length <= limit]
-    if not kept:
-        raise DataError(
-            f"train_dataset: all {len(lengths)} prompts are longer than max_prompt_tokens={limit} (the shortest has "
-            f"{min(lengths, default=0)}); raise it"
-        )
-    return kept, [row for row, length in enumerate(lengths) if length > limit]

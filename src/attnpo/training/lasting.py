@@ -18,7 +18,7 @@ from attnpo.training.trl_hooks import StepCreditTrainer
 
 
 class LastingTrainer(StepCreditTrainer):
-    """`StepCreditTrainer` with a stated behaviour for what goes wrong in a long run; docs/training.md has the table."""
+    """`StepCreditTrainer` with a stated behaviour for what goes wrong in a long run; docs/faults.md has the table."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

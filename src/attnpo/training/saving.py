@@ -18,8 +18,9 @@ log = logging.getLogger(__name__)
 STATE = "trainer_state.json"
 _FOLDER = re.compile(r"checkpoint-(\d+)")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG}
-# What safetensors and torch say in place of an OSError when a write fails.
-_SAID = ("No space left", "StorageFull", "QuotaExceeded", "ReadOnlyFilesystem", "PytorchStreamWriter failed writing")
+# What safetensors (by version) and torch say in place of an OSError when a write fails.
+_NUMBER = re.compile(r"(?:os error|code:) (\d+)")
+_TORCH = "PytorchStreamWriter failed writing"
 
 
 def is_whole(checkpoint: Path) -> bool:
@@ -70,7 +71,10 @@ def says_disk_full(error: BaseException) -> bool:
     """Whether an error says that the disk is full, broken or not to be written to."""
     if isinstance(error, OSError):
         return error.errno in _FULL
-    return isinstance(error, SafetensorError | RuntimeError) and any(words in str(error) for words in _SAID)
+    if isinstance(error, SafetensorError):
+        number = _NUMBER.search(str(error))
+        return number is not None and int(number[1]) in _FULL
+    return isinstance(error, RuntimeError) and _TORCH in str(error)
 
 
 class BorderCallback(TrainerCallback):

@@ -69,13 +69,13 @@ def whole_parameters(model: nn.Module) -> Iterator[None]:
             _set_after_forward(module, settings)
 
 
-def _after_forward(module: FSDPModule) -> tuple[bool, list[Any]]:
+def _after_forward(module: FSDPModule) -> tuple[bool | None, list[Any]]:
     """What FSDP2 does with the parameters after a forward pass; torch lets it be set, not read."""
     state = module._get_fsdp_state()
     return state._auto_reshard_after_forward, [group.post_forward_mesh_info for group in state._fsdp_param_groups]
 
 
-def _set_after_forward(module: FSDPModule, settings: tuple[bool, list[Any]]) -> None:
+def _set_after_forward(module: FSDPModule, settings: tuple[bool | None, list[Any]]) -> None:
     state = module._get_fsdp_state()
     state._auto_reshard_after_forward = settings[0]
     for group, mesh in zip(state._fsdp_param_groups, settings[1], strict=True):

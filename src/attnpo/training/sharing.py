@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from accelerate.utils import is_peft_model
 
 from attnpo.attention import HeadSet
 from attnpo.credit import Method
+from attnpo.training.config import AttnPOConfig
 from attnpo.training.lasting import LastingTrainer
 from attnpo.training.record import training_record
 
@@ -28,6 +30,7 @@ class SharingTrainer(LastingTrainer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.about: dict[str, Any] = {}
         self.card_writer: Callable[[Path], Any] | None = None
+        _keep_token_out_of_files(kwargs["args"])
         super().__init__(*args, **kwargs)
         self.first_head_set = self.head_set  # others may take its place while training
 
@@ -69,3 +72,9 @@ class SharingTrainer(LastingTrainer):
             super().create_model_card(model_name, dataset_name, tags)
         elif self.args.push_to_hub or not self.is_in_train:  # pictures at every checkpoint are for nobody
             self.card_writer(folder)
+
+
+def _keep_token_out_of_files(args: AttnPOConfig) -> None:
+    """Move a token of the Hub to the environment: transformers saves its arguments and uploads them as they are."""
+    if args.hub_token:
+        os.environ["HF_TOKEN"], args.hub_token = args.hub_token, None

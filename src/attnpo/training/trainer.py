@@ -183,6 +183,10 @@ class AttnPOTrainer(SharingTrainer):
         texts = [rollout.response for rollout in self._rollouts]
         verdicts = self._guarded_verdicts(completions=texts, solutions=list(solutions))
         self._rollouts = [replace(r, correct=bool(ok)) for r, ok in zip(self._rollouts, verdicts, strict=True)]
+        if self.labeler is not None:
+            # All steps are counted here: rows of zero advantage may be packed away before credit is given.
+            for name, count in audit_totals(self._rollouts).items():
+                self.meter.add(f"audit/{name}", torch.zeros((), device=self.accelerator.device), float(count))
 
     def _verdicts(self, completions: list[str], solutions: list[str]) -> list[float]:
         """1 for a correct response, else 0; what had to be interrupted is wrong and counted."""
@@ -200,14 +204,11 @@ class AttnPOTrainer(SharingTrainer):
     def _note_failures(self, asked: int, failures: Sequence[RewardFailure]) -> None:
         """Count the responses that the verifier or a reward function failed on, and name their prompts."""
         self._count("reward_failures", len(failures), asked)
-        for failure in failures if self._rollouts is not None else ():
-            rollout = self._rollouts[failure.index]
+        rollouts = self._rollouts or []  # none in TRL's evaluation loop
+        for failure in failures if rollouts else ():
+            rollout = rollouts[failure.index]
             said = {"sample": rollout.sample, "function": failure.function.lstrip("_"), "error": failure.error}
             self.dropped.add(self.state.global_step, REWARD_FAILED, rollout.problem_id, rollout.prompt, **said)
-        if self.labeler is not None:
-            # All steps are counted here: rows of zero advantage may be packed away before credit is given.
-            for name, count in audit_totals(self._rollouts).items():
-                self.meter.add(f"audit/{name}", torch.zeros((), device=self.accelerator.device), float(count))
 
     def asked_rows(self, rows: list[dict[str, Any]], row_ids: Sequence[int]) -> list[dict[str, Any]]:
         """Ask what the method asks, and remember the requested lengths."""

@@ -65,15 +65,17 @@ class Sizes:
         max_steps: optimizer steps that a run may take.
         responses: responses an optimizer step.
         schedule_steps: T of AttnPO's schedule (Eq. 8), in optimizer steps.
+        learning_rate: at the start of a run.
         num_eval: held-out problems to measure on.
         num_probe: problems that heads are looked for on, 8 responses each.
         training: further training flags of every cell.
     """
 
-    max_sampled_tokens: int = 250_000
+    max_sampled_tokens: int = 160_000
     max_steps: int = 200
     responses: int = 64
-    schedule_steps: int = 8
+    schedule_steps: int = 5
+    learning_rate: float = 1e-3
     num_eval: int = 500
     num_probe: int = 400
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -101,6 +103,7 @@ class Sizes:
         return {
             "gradient_accumulation_steps": steps,
             "schedule_steps": self.schedule_steps,
+            "learning_rate": self.learning_rate,
             **budget,
             **self.training,
         }
@@ -215,7 +218,7 @@ class Experiment:
                 self.claim(cell)
             elif cell.done(self.output_dir):
                 raise DataError(
-                    f"{file}: not there, so nobody knows how {cell.name} was made; copy it too, or remove it"
+                    f"{file}: not there, so it is not known how {cell.name} was made; copy it too"
                 )
 
     def settings(self, cell: Cell) -> dict[str, Any]:

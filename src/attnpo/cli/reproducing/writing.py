@@ -51,7 +51,8 @@ def write_table(experiment: Experiment, suite: Suite, asked: Sequence[Cell], com
         raise DataError(f"{folder}: the starting model is not measured yet; leave --table out once, or copy base too")
     rows = trained_rows(experiment, suite, cells_on_disk(suite.rows, folder))
     missing = [cell.name for cell in asked if not cell.done(folder)]
-    table = method_table(folder / "base", rows, REFERENCES, missing)
+    budget = experiment.sizes.max_sampled_tokens or None
+    table = method_table(folder / "base", rows, REFERENCES, missing, budget=budget)
     about = table_about(experiment, table, command)
     paths = [folder / name for name in FILES]
     markdown = table_markdown(table)

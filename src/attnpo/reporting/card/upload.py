@@ -9,8 +9,17 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalToken
 
 from attnpo.errors import ConfigError, OutputError
 
-LEFT_OUT = ("checkpoint-*", "checkpoint-*/**", "_*", "rollouts*.jsonl", "dropped*.jsonl", "*.out", "*.tmp")
-"""What stays here: checkpoints, logs of processes, and the sampled responses with their prompts."""
+LEFT_OUT = (
+    "checkpoint-*",
+    "checkpoint-*/**",
+    "_*",
+    "rollouts*.jsonl",
+    "dropped*.jsonl",
+    "*.out",
+    "*.tmp",
+    "training_args.bin",
+)
+"""What stays here: checkpoints, sampled responses with their prompts, pickled arguments with this machine's paths."""
 # A connection that fails raises what the HTTP library of the installed huggingface_hub raises.
 _HUB_ERRORS: tuple[type[BaseException], ...] = (HfHubHTTPError, *HfHubHTTPError.__bases__)
 WEIGHTS = ("*.safetensors", "*.bin")

@@ -58,6 +58,13 @@ def legend(level: float) -> str:
     )
 
 
+def shown(interval: Interval | None, digits: int, scale: float = 1.0) -> str:
+    """Return `value [low, high]`, the value alone where nothing varied (costs of one run), a dash where unknown."""
+    if interval is not None and interval.low == interval.high:
+        return f"{scale * interval.value:.{digits}f}"
+    return written(interval, digits, scale)
+
+
 def table_markdown(table: MethodTable) -> str:
     """Return the tables in Markdown: the main one, differences, by difficulty, what the credit did."""
     lines = [*_main(table), ""]
@@ -170,7 +177,7 @@ def _audit(table: MethodTable) -> list[str]:
 def _cost_cells(row: TableRow, columns: Mapping[str, tuple[str, float, int]]) -> list[str]:
     if row.costs is None:
         return ["–"] * len(columns)
-    return [written(getattr(row.costs, name), digits, scale) for name, (_, scale, digits) in columns.items()]
+    return [shown(getattr(row.costs, name), digits, scale) for name, (_, scale, digits) in columns.items()]
 
 
 def _numbers(table: MethodTable, row: TableRow) -> Iterator[tuple[str, str, str, Interval | None]]:

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attnpo.evaluation.comparison import ComparisonRow, written
+from attnpo.evaluation.comparison import ComparisonRow
 from attnpo.reporting.comparison import direction
 from attnpo.reporting.frontier import frontier_points, frontier_svg
 from attnpo.reporting.marks import ArmMark
 from attnpo.reporting.reproduction.curves import curve_groups
-from attnpo.reporting.reproduction.exports import AUDIT, COSTS, GROUPS, TITLES, legend
+from attnpo.reporting.reproduction.exports import AUDIT, COSTS, GROUPS, TITLES, legend, shown
 from attnpo.reporting.reproduction.marks import KIND_TITLES, KINDS, kind_of, row_mark
 from attnpo.reporting.reproduction.table import MethodTable, TableRow
 from attnpo.reporting.skeleton import environment, write_page
-from attnpo.reporting.wording import IntervalLike, plural, signed
+from attnpo.reporting.wording import MINUS, IntervalLike, plural, signed
 from attnpo.statistics import Interval
 
 LOWER_IS_BETTER = (
@@ -121,20 +121,20 @@ def _headline(table: MethodTable) -> str:
     trained = plural(len(table.trained), "method")
     if "attnpo" not in beside:
         return f"{trained} trained from the same model with the same number of sampled tokens."
-    row = beside["attnpo"]
-    said = []
+    said, unknown = [], []
     for metric, unit, scale, digits in (
         ("accuracy", "points of accuracy", 100.0, 1),
         ("response_tokens", "tokens a response", 1.0, 1),
         ("redundant_steps", "redundant steps", 1.0, 2),
     ):
-        difference = row.differences.get(metric)
+        difference = beside["attnpo"].differences.get(metric)
         if difference is None:
             continue
         if direction(difference):
             said.append(f"{signed(f'{abs(scale * difference.value):.{digits}f}', difference.value)} {unit}")
         else:
-            said.append(f"no measurable difference in {unit.removeprefix('points of ')}")
+            unknown.append(unit.removeprefix("points of "))
+    said += [f"no measurable difference in {' or '.join(unknown)}"] if unknown else []
     return f"AttnPO against TLMRE, at the same number of sampled tokens: {', '.join(said)}."
 
 
@@ -232,9 +232,9 @@ def _column(metric: str, title: str) -> Column:
 def _cell(interval: Interval | None, scale: float, digits: int, difference: bool = False) -> Cell:
     if interval is None:
         return Cell(None)
-    value, _, bounds = written(interval, digits, scale).partition(" ")
-    bounds = bounds.strip("[]").replace(", ", " to ").replace("-", "−")
-    text = value.replace("-", "−")
+    value, _, bounds = shown(interval, digits, scale).partition(" ")
+    bounds = bounds.strip("[]").replace(", ", " to ").replace("-", MINUS)
+    text = value.replace("-", MINUS)
     if difference:
         text = signed(f"{abs(scale * interval.value):.{digits}f}", interval.value)
     return Cell(scale * interval.value, text, bounds, not difference or direction(interval) != 0)

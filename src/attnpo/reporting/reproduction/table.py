@@ -31,6 +31,8 @@ SHOWN = (
     "count:slips_mended",
 )
 """Metrics of the table, and of the paired differences; those that an evaluation lacks are left out."""
+TOLERANCE = 0.1
+"""A run ends with the step that spends its budget: further off than this share, it is told."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ def method_table(
     references: Sequence[str] = (),
     missing: Sequence[str] = (),
     bootstrap: Bootstrap | None = None,
+    budget: int | None = None,
 ) -> MethodTable:
     """Make the table.
 
@@ -122,6 +125,7 @@ def method_table(
         references: rows that the others are held against, where they are there.
         missing: cells that are not finished, to be named.
         bootstrap: how intervals over problems and runs are made.
+        budget: tokens that each run was to sample; runs that sampled others are told among the caveats.
 
     Raises:
         DataError: there is no row, an evaluation is missing or malformed, or they were not made alike.
@@ -139,6 +143,7 @@ def method_table(
     for row in rows:
         labelled = {"base": base_result, **{f"{row.name}/{seed}": found for seed, found in results[row.name].items()}}
         caveats += check_comparable(labelled, tuple(row.allow))
+    caveats += [text for row in rows for text in _off_budget(row, budget)]
     arms = [MeasuredArm("base", (problem_table(base_result, result_file(base)),))]
     arms += [
         MeasuredArm(
@@ -170,6 +175,16 @@ def method_table(
     trained = {arm.name: arm for arm in arms[1:]}
     against = {name: _against(trained[name], arms[1:], bootstrap) for name in references if name in trained}
     return MethodTable(tuple(made), against, tuple(missing), tuple(dict.fromkeys(caveats)), bootstrap.level)
+
+
+def _off_budget(row: TrainedRow, budget: int | None) -> list[str]:
+    """Return one sentence a run whose sampled tokens are not those of the budget."""
+    said = []
+    for seed, cost in row.costs.items():
+        if budget and cost.sampled_tokens is not None and abs(cost.sampled_tokens / budget - 1) > TOLERANCE:
+            share = f"{100 * cost.sampled_tokens / budget:.0f} %"
+            said.append(f"{row.name}/{seed} sampled {cost.sampled_tokens:,.0f} tokens, {share} of the budget.")
+    return said
 
 
 def _against(reference: MeasuredArm, arms: Sequence[MeasuredArm], bootstrap: Bootstrap) -> tuple[ComparisonRow, ...]:

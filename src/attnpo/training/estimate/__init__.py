@@ -2,7 +2,7 @@
 
 from attnpo.training.estimate.credit import batch_bytes, reading_bytes, step_tensor_bytes
 from attnpo.training.estimate.head import HeadMemory, head_memory
-from attnpo.training.estimate.layouts import Layout, read_layout
+from attnpo.training.estimate.layouts import Kind, Layout, read_layout
 from attnpo.training.estimate.memory import DeviceMemory, Term, Workload, device_memory
 from attnpo.training.estimate.passes import PassMemory, decoder_pass
 from attnpo.training.estimate.plan import RunPlan, run_plan
@@ -13,6 +13,7 @@ from attnpo.training.estimate.shapes import ModelShape, meta_model, model_shape,
 __all__ = [
     "DeviceMemory",
     "HeadMemory",
+    "Kind",
     "Layout",
     "ModelShape",
     "PassMemory",

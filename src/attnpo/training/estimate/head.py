@@ -52,9 +52,9 @@ def head_memory(
         triton: whether Triton kernels run (CUDA, XPU).
     """
     scored = scored if triton else tokens
-    tile_values = min(scored, TOKEN_TILE) * VOCAB_TILE
     used_values = min(scored, TOKEN_TILE) * min(vocab, VOCAB_TILE)
-    tile = tile_values * compute_bytes
+    # A device sets the whole tile aside; on a CPU, pages that are never written take nothing.
+    tile = (min(scored, TOKEN_TILE) * VOCAB_TILE if triton else used_values) * compute_bytes
     copies = {name: 0 if triton else number * used_values * FLOAT for name, number in TORCH_COPIES.items()}
     kept = scored * hidden * input_bytes + 4 * scored * FLOAT
     weights = min(vocab, VOCAB_TILE) * hidden * compute_bytes

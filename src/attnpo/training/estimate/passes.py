@@ -66,6 +66,8 @@ def decoder_pass(
         warnings.simplefilter("ignore")
         _fill(model, dtype_of)
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        if not padded and base.config.get_text_config(decoder=True)._attn_implementation == "sdpa":
+            base.set_attn_implementation(FUSED_ATTENTION)  # without a mask it is a fused kernel, too
         if checkpointing:
             base.gradient_checkpointing_enable({"use_reentrant": False})
             if base is not model:

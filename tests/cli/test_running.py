@@ -1,0 +1,141 @@
+"""Arms as processes: skipped when done, resumed, named when they fail, ended when the run is left."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from attnpo.cli.arms import Arm, Command, flags, training_arm
+from attnpo.cli.running import last_log_line, run_arms
+from attnpo.errors import AttnPOError
+
+
+@dataclass(frozen=True)
+class Script(Command):
+    """A command that is a line of Python."""
+
+    code: str = ""
+
+    def argv(self) -> list[str]:
+        return [sys.executable, "-c", self.code]
+
+
+def writes(path: Path, text: str = "done") -> str:
+    return f"from pathlib import Path; Path({str(path)!r}).write_text({text!r})"
+
+
+def arm(folder: Path, *codes: str, claim=None) -> Arm:
+    """An arm whose n-th command is done once file n is there; an empty code writes it."""
+    commands = tuple(
+        Script(f"part{n}", {}, folder / str(n), code or writes(folder / str(n))) for n, code in enumerate(codes)
+    )
+    return Arm(folder.name, folder, commands, label=f"row/{folder.name}", claim=claim)
+
+
+def run(arms, **settings):
+    return run_arms(arms, settings.pop("jobs", 2), poll_seconds=0.01, **settings)
+
+
+def test_commands_run_in_order_and_only_where_they_are_not_done(tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    second.mkdir()
+    (second / "0").write_text("before")
+    copies = f"from pathlib import Path; f = Path({str(first)!r}); (f / '1').write_text((f / '0').read_text() + '!')"
+    claimed = []
+    arms = [
+        arm(first, "", copies, claim=lambda: claimed.append("a")),
+        arm(second, "raise SystemExit(3)", "", claim=lambda: claimed.append("b")),
+    ]
+    assert run(arms) == []
+    assert (first / "1").read_text() == "done!"
+    assert ((second / "0").read_text(), (second / "1").read_text()) == ("before", "done")
+    assert sorted(claimed) == ["a", "b"]
+    claimed.clear()
+    assert run(arms) == []
+    assert claimed == []
+
+
+def test_one_thread_a_process(tmp_path):
+    said = "import os; print(os.environ['OMP_NUM_THREADS'], os.environ['MKL_NUM_THREADS'])"
+    run([arm(tmp_path / "a", f"{writes(tmp_path / 'a' / '0')}; {said}")])
+    assert (tmp_path / "a" / "part0.out").read_text() == "1 1\n"
+
+
+def test_a_failure_is_named_and_the_others_go_on(tmp_path):
+    bad = "import sys; print('loading'); print('no such model'); sys.exit(4)"
+    arms = [arm(tmp_path / "bad", bad, ""), arm(tmp_path / "good", "", "")]
+    (failure,) = run(arms, jobs=1, keep_going=True)
+    log = tmp_path / "bad" / "part0.out"
+    assert str(failure) == f"row/bad: part0 failed with exit code 4; see {log} (no such model)"
+    assert not (tmp_path / "bad" / "1").exists()
+    assert arms[1].done
+
+
+def test_without_keep_going_the_first_failure_ends_the_others(tmp_path):
+    pid = tmp_path / "pid"
+    slow = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    waits = (
+        f"import os, sys, time\nwhile not os.path.exists({str(pid)!r}): time.sleep(0.01)\ntime.sleep(0.1)\nsys.exit(1)"
+    )
+    with pytest.raises(AttnPOError, match=r"^row/bad: part0 failed with exit code 1; see .*part0.out \(no output\)$"):
+        run([arm(tmp_path / "slow", slow), arm(tmp_path / "bad", waits), arm(tmp_path / "later", "")])
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+    assert not (tmp_path / "later").exists()
+
+
+def test_no_more_side_by_side_than_asked_for(tmp_path):
+    (tmp_path / "busy").mkdir()
+    code = (
+        "import os, time; d = {busy!r}; open(os.path.join(d, {name!r}), 'w').close(); time.sleep(0.05); "
+        "open({done!r}, 'w').write(str(len(os.listdir(d)))); os.remove(os.path.join(d, {name!r}))"
+    )
+    names = [f"a{i}" for i in range(5)]
+    arms = [
+        arm(tmp_path / n, code.format(busy=str(tmp_path / "busy"), name=n, done=str(tmp_path / n / "0"))) for n in names
+    ]
+    run(arms, jobs=2)
+    assert max(int((tmp_path / n / "0").read_text()) for n in names) <= 2
+
+
+def test_the_last_whole_line_of_a_log(tmp_path):
+    log = tmp_path / "log.jsonl"
+    assert last_log_line(log) is None
+    log.write_text('{"step": 1}\n{"step": 2}\n{"ste')
+    assert last_log_line(log) == {"step": 2}
+
+
+def test_settings_as_flags():
+    assert flags({"lr": 0.1, "on": True, "method_settings": {"limits": [1, 2]}}) == [
+        "--lr", "0.1", "--on", "True", "--method_settings", '{"limits": [1, 2]}',
+    ]  # fmt: skip
+
+
+def test_an_arm_of_quickstart(tmp_path):
+    made = training_arm("tlmre", tmp_path / "run" / "tlmre", max_steps=32, seed=7, num_eval=50, heads=None)
+    train, evaluate = made.commands
+    assert made.label == "run/tlmre"
+    assert (train.settings["schedule_steps"], train.settings["seed"], train.settings["problems_seed"]) == (8, 7, 7)
+    assert "heads" not in train.settings
+    assert (evaluate.settings["model"], evaluate.settings["num_problems"]) == (tmp_path / "run" / "tlmre", 50)
+
+
+@dataclass(frozen=True)
+class Failing(Command):
+    """A command with settings that ends at once."""
+
+    def argv(self) -> list[str]:
+        return [sys.executable, "-c", "raise SystemExit(2)", *super().argv()[3:]]
+
+
+def test_the_command_beside_the_results_can_be_pasted_into_a_shell(tmp_path):
+    command = Failing("train", {"method_settings": {"limits": [1, 2]}}, tmp_path / "a" / "state")
+    with pytest.raises(AttnPOError, match=r"^a: train failed with exit code 2"):
+        run([Arm("a", tmp_path / "a", (command,), label="a")])
+    line = (tmp_path / "a" / "train.command.txt").read_text()
+    assert shlex.split(line) == ["attnpo", "train", "--method_settings", '{"limits": [1, 2]}']

@@ -1,0 +1,128 @@
+"""Settings that do not exist, stand twice, have the wrong type or would do nothing, in files and flags."""
+
+from __future__ import annotations
+
+import pytest
+
+from attnpo.cli.arguments import DataArguments
+from attnpo.cli.contradictions import idle_settings
+from attnpo.cli.parsing import given_by_flags, given_settings, parse
+from attnpo.cli.train import ProbeArguments, TrainArguments
+from attnpo.errors import ConfigError
+from attnpo.training import AttnPOConfig
+
+TYPES = (TrainArguments, DataArguments, ProbeArguments, AttnPOConfig)
+CPU = ["--use_cpu", "true", "--bf16", "false", "--output_dir", "out"]
+
+
+def parsed(argv):
+    return parse("train", TYPES, [*argv, *CPU], "", "")
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text: str):
+        path = tmp_path / "recipe.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("learning_rat: 1.0e-6", ["learning_rat", "did you mean learning_rate?"]),
+        ("seed: 1\nalpha_lenn: 0.2\nlamm: 2", ["alpha_lenn", "alpha_len?", "lamm", "lam?"]),
+        ("max_steps: many", ["max_steps", "'many'", "a whole number"]),
+        ("max_steps: [1]", ["max_steps", "[1]"]),
+        ("learning_rate: true", ["learning_rate", "True", "a number"]),
+        ("group_sampler: maybe", ["group_sampler", "true or false"]),
+        ("num_problems: 1.5", ["num_problems", "1.5"]),
+        ("seed: 1\nseed: 2", ["line 2", "seed is set twice"]),
+        ("model_init_kwargs: {dtype: float32, dtype: bfloat16}", ["dtype is set twice"]),
+        ("alpha_len: 1.5", ["alpha_len", "1.5"]),
+        ("group_sampler: true\nuse_vllm: true", ["group_sampler", "use_vllm"]),
+        ("- a", ["name: value"]),
+    ],
+)
+def test_a_file_is_refused_in_one_line_that_names_it(file, text, words):
+    path = file(text + "\n")
+    with pytest.raises(ConfigError) as error:
+        parsed(["--config", str(path)])
+    line = str(error.value)
+    assert "\n" not in line
+    for word in [str(path), *words]:
+        assert word in line
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--learning_rat", "1"], ["--learning_rat", "did you mean --learning_rate?"]),
+        (["--max_step", "3"], ["--max_step", "did you mean --max_steps?"]),  # no abbreviations
+        (["--seed", "1", "--seed", "2"], ["--seed", "twice"]),
+        (["--max_steps", "many"], ["--max_steps", "many"]),
+        (["--alpha_len", "1.5"], ["alpha_len", "1.5"]),
+    ],
+)
+def test_a_flag_is_refused_in_one_line_that_names_it(argv, words):
+    with pytest.raises(ConfigError) as error:
+        parsed(argv)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_flags_override_the_file_and_numbers_may_be_written_any_way(file):
+    path = file("learning_rate: 2e-6\nmax_steps: 7\nheads: 16.2\nmethod_settings: {}\n")
+    args = parsed([f"--config={path}", "--max-steps", "9", "--seed", "1", "--seed", "1"])[-1]
+    assert (args.learning_rate, args.max_steps, args.heads, args.seed) == (2e-6, 9, "16.2", 1) or args.heads == 16.2
+
+
+def lines(argv):
+    parts = parsed(argv)
+    values = {name: value for part in parts for name, value in vars(part).items()}
+    argv = [*argv, *CPU]
+    return idle_settings(given_settings(TYPES, argv), given_by_flags(TYPES, argv), values)
+
+
+@pytest.mark.parametrize(
+    ("argv", "name", "owner"),
+    [
+        (["--lora_r", "8"], "lora_r", "use_peft"),
+        (["--probe_every", "8"], "probe_every", "probe: FILE"),
+        (["--vllm_gpu_memory_utilization", "0.5"], "vllm_gpu_memory_utilization", "use_vllm"),
+        (
+            ["--use_vllm", "true", "--vllm_mode", "server", "--vllm_tensor_parallel_size", "2"],
+            "vllm_tensor_parallel_size",
+            "colocate",
+        ),
+        (["--use_vllm", "true", "--vllm_server_port", "80"], "vllm_server_port", "server"),
+        (["--problems_seed", "8"], "problems_seed", "num_problems"),
+        (["--device_memory", "80"], "device_memory", "--dry_run"),
+    ],
+)
+def test_a_setting_that_would_do_nothing(argv, name, owner):
+    (line,) = lines(argv)
+    assert line.startswith(f"{name}: ")
+    assert owner in line
+
+
+def test_every_idle_setting_is_named():
+    assert len(lines(["--lora_r", "8", "--lora_alpha", "8", "--probe_limit", "3"])) == 3
+
+
+def test_two_sources_of_the_prompt():
+    (line,) = lines(["--prompt_column", "q", "--prompt_template", "{{ q }}"])
+    assert "prompt_template" in line
+
+
+def test_settings_that_work_together_are_left_alone():
+    assert lines(["--use_peft", "true", "--lora_r", "8", "--num_problems", "3", "--problems_seed", "1"]) == []
+
+
+def test_a_flag_may_switch_off_what_a_recipe_sets(file):
+    path = file("use_vllm: true\nvllm_gpu_memory_utilization: 0.5\n")
+    assert lines(["--config", str(path), "--use_vllm", "false"]) == []
+    (line,) = lines(["--config", str(path), "--use_vllm", "false", "--vllm_mode", "server"])
+    assert line.startswith("vllm_mode")
