@@ -11,6 +11,8 @@ held before the first update; estimated is everything but the weights.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import multiprocessing
 import tempfile
@@ -128,7 +130,8 @@ def measure(case: dict[str, Any]) -> dict[str, float]:
         trainer.canned = responses(tokenizer, case["length"])
         before = psutil.Process().memory_info().rss
         Path("/proc/self/clear_refs").write_text("5")  # forget the peak of loading
-        trainer.train()
+        with contextlib.redirect_stdout(io.StringIO()):
+            trainer.train()
         trainer.verifier.close()
         status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
         peak = int(status["VmHWM"].split()[0]) * 1024

@@ -13,7 +13,8 @@ from reproduced import head_sets, measure, write_cell
 from attnpo.cli.arms import Command
 from attnpo.cli.main import main
 from attnpo.cli.reproduce import ReproduceArguments, cores, sizes_of
-from attnpo.cli.reproducing.cells import Cell, Experiment, Sizes
+from attnpo.cli.reproducing.cells import Cell, Experiment
+from attnpo.cli.reproducing.sizes import Sizes
 from attnpo.cli.reproducing.suite import load_suite
 from attnpo.cli.reproducing.writing import FILES
 from attnpo.errors import ConfigError

@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 from reproduced import HEADS, head_sets, write_cell
 
-from attnpo.cli.reproducing.cells import CELL_FILE, Cell, Experiment, Sizes, cells_of, cells_on_disk, choose_cells
+from attnpo.cli.reproducing.cells import CELL_FILE, Cell, Experiment, cells_of, cells_on_disk, choose_cells
+from attnpo.cli.reproducing.sizes import Sizes
 from attnpo.cli.reproducing.suite import load_suite
 from attnpo.errors import ConfigError, DataError, OutputError
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from attnpo.cli.reproducing.cells import Sizes
 from attnpo.cli.reproducing.listing import cell_minutes, rows_table
+from attnpo.cli.reproducing.sizes import Sizes
 from attnpo.cli.reproducing.suite import REFERENCES, SUITES, load_suite
 from attnpo.credit import METHODS, PRESETS
 from attnpo.credit.methods import find_preset

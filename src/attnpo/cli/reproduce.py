@@ -15,7 +15,8 @@ from attnpo.cli.parsing import parse
 from attnpo.errors import ConfigError
 
 if TYPE_CHECKING:
-    from attnpo.cli.reproducing.cells import Cell, Experiment, Sizes
+    from attnpo.cli.reproducing.cells import Cell, Experiment
+    from attnpo.cli.reproducing.sizes import Sizes
     from attnpo.cli.running import Failure
 
 EXAMPLE = """  attnpo reproduce                                            # the whole table: every method, three seeds
@@ -154,7 +155,7 @@ def sizes_of(arguments: ReproduceArguments) -> Sizes:
     Raises:
         ConfigError: a number is out of range, or --training has another form.
     """
-    from attnpo.cli.reproducing.cells import Sizes
+    from attnpo.cli.reproducing.sizes import Sizes
 
     training = {}
     for pair in arguments.training:

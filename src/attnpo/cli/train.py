@@ -16,6 +16,7 @@ from attnpo.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from attnpo.datasets import ProblemRow
+    from attnpo.training.dropped import DroppedLog
 
 DESCRIPTION = "Train a reasoning model to think shorter and no worse (AttnPO), or with a neighbouring method."
 EXAMPLE = """  attnpo train --config recipes/tinyworld-attnpo.yaml --learning_rate 1e-4
@@ -134,6 +135,7 @@ def train(arguments: TrainArguments, data_arguments: DataArguments, probe_argume
     from attnpo.output import prepare_output_dir
     from attnpo.reporting.card import write_model_card
     from attnpo.training import AttnPOTrainer, LogFileCallback, last_checkpoint
+    from attnpo.training.dropped import DroppedLog
 
     output_dir = prepare_output_dir(Path(args.output_dir))
     source = model_source(arguments.model)
@@ -144,7 +146,8 @@ def train(arguments: TrainArguments, data_arguments: DataArguments, probe_argume
     problems = load_data(data_arguments, args.solution_column, "train")
     args.solution_column = "solution"
     if arguments.max_prompt_tokens is not None:
-        problems = within_limit(problems, tokenizer, arguments.max_prompt_tokens)
+        log = DroppedLog(output_dir / "dropped.jsonl") if args.process_index == 0 else None
+        problems = within_limit(problems, tokenizer, arguments.max_prompt_tokens, log)
     rows = [{k: v for k, v in asdict(problem).items() if k != "extra"} for problem in problems]
     trainer = AttnPOTrainer(
         model=source,
@@ -168,15 +171,21 @@ def train(arguments: TrainArguments, data_arguments: DataArguments, probe_argume
     trainer.verifier.close()
 
 
-def within_limit(problems: Sequence[ProblemRow], tokenizer: Any, limit: int) -> list[ProblemRow]:
-    """Return the problems whose prompt has at most `limit` tokens, and say how many have more.
+def within_limit(
+    problems: Sequence[ProblemRow], tokenizer: Any, limit: int, log: DroppedLog | None = None
+) -> list[ProblemRow]:
+    """Return the problems whose prompt has at most `limit` tokens; say how many have more, and note them in `log`.
 
     Raises:
         DataError: none is left.
     """
     from attnpo.sampling.prompts import render_prompt
 
-    kept = [problem for problem in problems if len(render_prompt(tokenizer, problem.prompt)) <= limit]
+    lengths = [len(render_prompt(tokenizer, problem.prompt)) for problem in problems]
+    kept = [problem for problem, tokens in zip(problems, lengths, strict=True) if tokens <= limit]
+    if log is not None:
+        pairs = zip(problems, lengths, strict=True)
+        log.before_training((p.problem_id, p.prompt, tokens) for p, tokens in pairs if tokens > limit)
     if not kept:
         raise DataError(f"max_prompt_tokens: no prompt has {limit} tokens or fewer; raise it")
     if len(kept) < len(problems):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from attnpo.attention import HeadSet
 from attnpo.cli.about import write_about
-from attnpo.cli.arms import DISCOVERY, EVALUATION, TRAINING, Arm, Command, training_arm
+from attnpo.cli.arms import DISCOVERY, EVALUATION, Arm, Command, training_arm
+from attnpo.cli.reproducing.sizes import Sizes
 from attnpo.cli.reproducing.suite import Row
 from attnpo.discovery import DiscoveryResult, best_heads, choose_wrong_head
 from attnpo.errors import ConfigError, DataError
@@ -54,59 +55,6 @@ class Cell:
     def done(self, output_dir: Path) -> bool:
         """Whether it is trained and measured."""
         return (self.folder(output_dir) / "evaluation.json").is_file()
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How much of everything, alike for every cell.
-
-    Attributes:
-        max_sampled_tokens: tokens that a training run may sample; 0 where `max_steps` alone ends it.
-        max_steps: optimizer steps that a run may take.
-        responses: responses an optimizer step.
-        schedule_steps: T of AttnPO's schedule (Eq. 8), in optimizer steps.
-        learning_rate: at the start of a run.
-        num_eval: held-out problems to measure on.
-        num_probe: problems that heads are looked for on, 8 responses each.
-        training: further training flags of every cell.
-    """
-
-    max_sampled_tokens: int = 160_000
-    max_steps: int = 200
-    responses: int = 64
-    schedule_steps: int = 5
-    learning_rate: float = 1e-3
-    num_eval: int = 500
-    num_probe: int = 400
-    training: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        rows = TRAINING["per_device_train_batch_size"]
-        if self.responses < rows or self.responses % rows:
-            raise ConfigError(f"--responses {self.responses}: give a multiple of {rows}, the rows of a micro-batch")
-        for name in ("max_steps", "num_eval", "num_probe"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"--{name} {getattr(self, name)}: give at least 1")
-        if self.max_sampled_tokens < 0:
-            raise ConfigError(f"--max_sampled_tokens {self.max_sampled_tokens}: give tokens, or 0 for no limit")
-
-    @property
-    def limit(self) -> int:
-        """Most tokens that a response may have while training."""
-        return int({**TRAINING, **self.training}["max_completion_length"])
-
-    @property
-    def train_flags(self) -> dict[str, Any]:
-        """Training flags that differ from those of the quickstart."""
-        budget = {"max_sampled_tokens": self.max_sampled_tokens} if self.max_sampled_tokens else {}
-        steps = self.responses // TRAINING["per_device_train_batch_size"]
-        return {
-            "gradient_accumulation_steps": steps,
-            "schedule_steps": self.schedule_steps,
-            "learning_rate": self.learning_rate,
-            **budget,
-            **self.training,
-        }
 
 
 @dataclass(frozen=True)
@@ -217,9 +165,7 @@ class Experiment:
             if file.is_file():
                 self.claim(cell)
             elif cell.done(self.output_dir):
-                raise DataError(
-                    f"{file}: not there, so it is not known how {cell.name} was made; copy it too"
-                )
+                raise DataError(f"{file}: not there, so it is not known how {cell.name} was made; copy it too")
 
     def settings(self, cell: Cell) -> dict[str, Any]:
         """Return everything that a cell's results depend on, as JSON values."""

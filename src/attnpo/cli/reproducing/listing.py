@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from attnpo.cli.reproducing.cells import Sizes
+from attnpo.cli.reproducing.sizes import Sizes
 from attnpo.cli.reproducing.suite import Row
 from attnpo.credit import METHODS, method_class
 from attnpo.credit.methods import find_preset
