@@ -62,7 +62,7 @@ class ReproduceArguments:
     max_steps: int = field(default=200, metadata={"help": "Optimizer steps that a training run may take."})
     responses: int = field(default=64, metadata={"help": "Responses an optimizer step, 8 to a problem."})
     schedule_steps: int = field(default=5, metadata={"help": "T of AttnPO's schedule (Eq. 8), in optimizer steps."})
-    learning_rate: float = field(default=1e-3, metadata={"help": "Initial learning rate, falling with the tokens."})
+    learning_rate: float = field(default=5e-4, metadata={"help": "Initial learning rate, falling with the tokens."})
     num_eval: int = field(default=500, metadata={"help": "Held-out problems that every model is measured on."})
     num_probe: int = field(default=400, metadata={"help": "Problems that heads are looked for on, 8 responses each."})
     training: Names = field(

@@ -29,7 +29,7 @@ class Sizes:
     max_steps: int = 200
     responses: int = 64
     schedule_steps: int = 5
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     num_eval: int = 500
     num_probe: int = 400
     training: Mapping[str, Any] = field(default_factory=dict)
