@@ -5,8 +5,8 @@
 
 Each case trains a small random Qwen2 model with the real trainer in a process of its own: two updates of two
 micro-batches on responses of a fixed length. Measured is the peak of the process's resident memory (VmHWM) over what it
-held before the first update; estimated is everything but the weights. The C library is told to give freed blocks back at
-once (`--keep_malloc` leaves it alone: then what it keeps counts as well).
+held before the first update; estimated is everything but the weights. The C library is told to give freed blocks back
+at once (`--keep_malloc` leaves it alone: then what it keeps counts as well).
 """
 
 from __future__ import annotations

@@ -415,3 +415,22 @@ def test_a_fork_does_not_use_or_end_its_parents_worker() -> None:
     assert pool.judge([("a", "b")]) == [False]
     assert pool._workers[0]._process is process
     pool.close()
+
+
+def test_equal_answers_are_compared_once_however_they_are_batched(monkeypatch):
+    with MathVerifier() as verifier:
+        asked: list[tuple[str, str]] = []
+
+        def judge(pairs):
+            asked.extend(pairs)
+            return [left == right for left, right in pairs]
+
+        monkeypatch.setattr(verifier.pool, "judge", judge)
+        same, other = r"<think>a</think>\boxed{x+1}", r"<think>b</think>so \boxed{x+1}"
+        assert verifier.verify([same], ["x+1"]) == [True]
+        assert verifier.verify([other, same], ["x+1", "x-1"]) == [True, False]
+        assert asked == [(r"\boxed{x+1}", r"\boxed{x+1}"), (r"\boxed{x+1}", r"\boxed{x-1}")]
+        monkeypatch.setattr("attnpo.verification.math_verifier._REMEMBERED", 1)
+        assert verifier.verify([same], ["y"]) == [False]  # the only one that is remembered now
+        assert verifier.verify([same], ["x+1"]) == [True]
+        assert len(asked) == 4

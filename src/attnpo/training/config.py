@@ -138,6 +138,13 @@ class AttnPOConfig(GRPOConfig):
     )
 
     # Speed
+    check_in_background: bool = field(
+        default=True,
+        metadata={
+            "help": "Segment and verify responses in threads while others still decode (group_sampler) and while TRL "
+            "makes its passes; false for a verifier object that must be called from the main thread only."
+        },
+    )
     group_sampler: bool = field(
         default=False,
         metadata={

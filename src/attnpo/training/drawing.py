@@ -27,6 +27,7 @@ class PolicyDraws:
         count: where drawn tokens are added.
         extra: whether they are drawn beyond the responses that are trained on.
         call: how many calls were made before.
+        on_ended: gets each continuation with its response as soon as it has ended, while others still decode.
     """
 
     sampler: TransformersSampler
@@ -36,6 +37,7 @@ class PolicyDraws:
     count: TokenCount
     extra: bool = False
     call: int = 0
+    on_ended: Callable[[Continuation, SampledResponse], None] | None = None
 
     def __call__(self, wanted: Sequence[Continuation]) -> list[SampledResponse]:
         """Return what follows each prefix."""
@@ -52,7 +54,11 @@ class PolicyDraws:
         self.call += 1
         longest = max((item.max_new_tokens for item in wanted), default=1)
         params = replace(self.params, max_new_tokens=longest)
-        drawn = dict(self.sampler.stream(rows, params))
+        drawn: dict[int, SampledResponse] = {}
+        for index, response in self.sampler.stream(rows, params):
+            drawn[index] = response
+            if self.on_ended is not None:
+                self.on_ended(wanted[index], response)
         responses = [drawn[index] for index in range(len(rows))]
         self.count.add(sum(len(response.ids) for response in responses), extra=self.extra)
         return responses

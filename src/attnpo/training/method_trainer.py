@@ -78,6 +78,8 @@ class MethodTrainer(SharingTrainer):
             progress_step=self.state.global_step,
             keys=[problem_key(row) for row in round_.rows],
         )
+        if type(self.credit).sample is Method.sample:  # other methods go on from what they draw first
+            draws.on_ended = lambda item, response: self.on_ended(round_, item.row, response.ids)
         drawn = self.credit.sample(slots, self._policy(draws))
         round_.facts.update({name: list(map(float, values)) for name, values in drawn.facts.items()})
         self._method_facts = list(drawn.facts)

@@ -31,6 +31,7 @@ from attnpo.training.dropped import REWARD_FAILED, DroppedLog, group_reason
 from attnpo.training.layout import ResponseLayout, lay_out
 from attnpo.training.meter import Meter
 from attnpo.training.method_trainer import FACT, STEP_VALUE, MethodTrainer
+from attnpo.training.overlap import BackgroundChecks
 from attnpo.training.packing import TOKEN_VALUE
 from attnpo.training.paper import PAPER
 from attnpo.training.reward_guard import RewardFailure, RewardGuard
@@ -125,6 +126,11 @@ class AttnPOTrainer(MethodTrainer):
         self.add_callback(RolloutsFileCallback(self.dropped.path))
         strategy = build_strategy(args.segmentation, args.phrases_file, args.min_step_chars)
         self.segmenter = Segmenter(self._tokenizer, strategy)
+        self.checks = BackgroundChecks(
+            lambda ids: self.segmenter(ids),
+            lambda texts, solutions: self.verifier.verify(texts, solutions),
+            self._interrupted,
+        )
 
     def _resolve_heads(self, model: Any, heads: Any, args: AttnPOConfig) -> HeadSet | None:
         if not self.credit.needs_scores:
@@ -171,6 +177,7 @@ class AttnPOTrainer(MethodTrainer):
         assert self._rollouts is not None
         texts = [rollout.response for rollout in self._rollouts]
         verdicts = self._guarded_verdicts(completions=texts, solutions=list(solutions))
+        self.checks.forget()
         self._rollouts = [replace(r, correct=bool(ok)) for r, ok in zip(self._rollouts, verdicts, strict=True)]
         if self.labeler is not None:
             # All steps are counted here: rows of zero advantage may be packed away before credit is given.
@@ -179,9 +186,8 @@ class AttnPOTrainer(MethodTrainer):
 
     def _verdicts(self, completions: list[str], solutions: list[str]) -> list[float]:
         """1 for a correct response, else 0; what had to be interrupted is wrong and counted."""
-        before = self._interrupted()
-        verdicts = [float(ok) for ok in self.verifier.verify(completions, solutions)]
-        self._count("verifier_interrupted", self._interrupted() - before, len(verdicts))
+        verdicts, interrupted = self.checks.verdicts(completions, solutions)
+        self._count("verifier_interrupted", interrupted, len(verdicts))
         return verdicts
 
     def _interrupted(self) -> int:
@@ -199,9 +205,17 @@ class AttnPOTrainer(MethodTrainer):
             said = {"sample": rollout.sample, "function": failure.function.lstrip("_"), "error": failure.error}
             self.dropped.add(self.state.global_step, REWARD_FAILED, rollout.problem_id, rollout.prompt, **said)
 
+    def on_ended(self, round_: GenerationRound, row: int, response_ids: Sequence[int]) -> None:
+        """Let a response be segmented and verified in the background."""
+        if self.args.check_in_background:
+            self.checks.submit(response_ids, round_.rows[row][self.args.solution_column])
+
     def on_responses(self, round_: GenerationRound, width: int) -> None:
         """Segment the sampled ids, label steps where the truth is known, and lay both out as tensors."""
-        segmented = [self.segmenter(ids) for ids in round_.response_ids]
+        segmented = [
+            self.checks.segmented(ids, row[self.args.solution_column])
+            for row, ids in zip(round_.rows, round_.response_ids, strict=True)
+        ]
         self._rollouts = [
             self._rollout(row, row_id, ids, response, opening)
             for row, row_id, ids, response, opening in zip(

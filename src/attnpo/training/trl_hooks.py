@@ -142,6 +142,9 @@ class StepCreditTrainer(GRPOTrainer):
         size = self.num_generations
         return draws([Continuation(i, limit, sample=row_id % size) for i, row_id in enumerate(round_.row_ids)])
 
+    def on_ended(self, round_: GenerationRound, row: int, response_ids: Sequence[int]) -> None:
+        """Take note of a response as soon as it has ended; may be called again once all have."""
+
     @abstractmethod
     def on_responses(self, round_: GenerationRound, width: int) -> None:
         """Segment the responses and fill `round_.tensors` and `round_.facts`.
@@ -188,6 +191,8 @@ class StepCreditTrainer(GRPOTrainer):
         output = super()._generate(prompts)
         if self._round is not None:
             self._round.prompt_ids, self._round.response_ids = list(output[0]), list(output[1])
+            for row, ids in enumerate(self._round.response_ids):
+                self.on_ended(self._round, row, ids)
         return output
 
     def _tokenize_prompts(self, prompts: list[Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Sequence
 
 from attnpo.verification.answer import boxed_answer, final_answer, reference_answer
@@ -12,6 +13,7 @@ from attnpo.verification.pool import WorkerPool
 _JUDGE = "attnpo.verification.math_judge:same_answer"
 _NORMAL_FORM = "attnpo.verification.math_form:normal_form"
 _MEMORY_BYTES = 4 * 2**30
+_REMEMBERED = 4096
 _PLAIN_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,11})", re.ASCII)
 
 
@@ -22,6 +24,8 @@ class MathVerifier(Closing):
     the text. Of the solution the last box counts, or what follows the last `####`, or all of it. Expressions are
     compared in worker processes that are killed at the limit (and cannot take more than 4 GiB), which counts as
     incorrect. Boxed plain integers of up to 12 digits are compared at once: math-verify decides them the same way.
+    Verdicts on the latest pairs of answer and solution are remembered, interrupted ones too, so that equal answers of
+    a group cost once however they are batched.
     """
 
     def __init__(self, timeout: float = 5.0, workers: int = 1):
@@ -35,6 +39,8 @@ class MathVerifier(Closing):
             ConfigError: `timeout` or `workers` is not positive.
         """
         self.pool = WorkerPool(_JUDGE, timeout, workers, _MEMORY_BYTES, _NORMAL_FORM)
+        self._judged: dict[tuple[str, str], bool] = {}
+        self._lock = threading.Lock()
 
     def verify(self, responses: Sequence[str], solutions: Sequence[str]) -> list[bool]:
         """Return for each response whether its final answer equals the solution."""
@@ -46,9 +52,22 @@ class MathVerifier(Closing):
         known: dict[tuple[str, str] | None, bool] = {None: False}
         known |= {pair: verdict for pair in pairs if pair and (verdict := _compare_integers(*pair)) is not None}
         # Responses of a group often agree: each different pair is compared once.
+        known |= self._recall(pairs)
         unknown = [pair for pair in dict.fromkeys(pairs) if pair is not None and pair not in known]
-        known |= dict(zip(unknown, self.pool.judge(unknown), strict=True))
+        judged = dict(zip(unknown, self.pool.judge(unknown), strict=True))
+        self._remember(judged)
+        known |= judged
         return [known[pair] for pair in pairs]
+
+    def _recall(self, pairs: Sequence[tuple[str, str] | None]) -> dict[tuple[str, str], bool]:
+        with self._lock:
+            return {pair: self._judged[pair] for pair in pairs if pair is not None and pair in self._judged}
+
+    def _remember(self, judged: dict[tuple[str, str], bool]) -> None:
+        with self._lock:
+            self._judged |= judged
+            for pair in list(self._judged)[: max(0, len(self._judged) - _REMEMBERED)]:
+                del self._judged[pair]
 
     def answers(self, responses: Sequence[str]) -> list[str | None]:
         r"""Return the normal form of each answer (see `math_form.normal_form`); equal numbers always share theirs.
