@@ -24,8 +24,8 @@ PACKAGES = ("attnpo", "torch", "transformers", "trl", "accelerate", "peft")
 # Where things lie, who looks on and what is uploaded: nothing of it shapes the model.
 _PASSING = {
     "output_dir", "logging_dir", "run_name", "project", "report_to", "disable_tqdm", "resume_from_checkpoint",
-    "push_to_hub", "log_level", "log_level_replica", "heads", "method", "method_settings", "save_rollouts", "check_in_background",
-    "trackio_space_id",
+    "push_to_hub", "log_level", "log_level_replica", "heads", "method", "method_settings", "save_rollouts",
+    "check_in_background", "trackio_space_id",
 }  # fmt: skip
 
 

@@ -56,10 +56,10 @@ class MathVerifier(Closing):
         unknown = [pair for pair in dict.fromkeys(pairs) if pair is not None and pair not in known]
         judged = dict(zip(unknown, self.pool.judge(unknown), strict=True))
         self._remember(judged)
-        known |= judged
+        known.update(judged)
         return [known[pair] for pair in pairs]
 
-    def _recall(self, pairs: Sequence[tuple[str, str] | None]) -> dict[tuple[str, str], bool]:
+    def _recall(self, pairs: Sequence[tuple[str, str] | None]) -> dict[tuple[str, str] | None, bool]:
         with self._lock:
             return {pair: self._judged[pair] for pair in pairs if pair is not None and pair in self._judged}
 
