@@ -54,9 +54,9 @@ class MathVerifier(Closing):
         # Responses of a group often agree: each different pair is compared once.
         known |= self._recall(pairs)
         unknown = [pair for pair in dict.fromkeys(pairs) if pair is not None and pair not in known]
-        judged = dict(zip(unknown, self.pool.judge(unknown), strict=True))
-        self._remember(judged)
-        known.update(judged)
+        verdicts = self.pool.judge(unknown)
+        self._remember(dict(zip(unknown, verdicts, strict=True)))
+        known |= dict(zip(unknown, verdicts, strict=True))
         return [known[pair] for pair in pairs]
 
     def _recall(self, pairs: Sequence[tuple[str, str] | None]) -> dict[tuple[str, str] | None, bool]:
