@@ -29,11 +29,15 @@ MMAP_THRESHOLD = -3
 class Stopwatch:
     """Seconds by phase, exclusive: what an inner phase takes is not the outer one's.
 
-    Phases entered on other threads are kept apart, in `background`.
+    Phases entered on other threads are kept apart, in `background` (wall time).
+
+    Args:
+        device: waited for at every change of phase.
+        clock: `clock_of(...)`.
     """
 
-    def __init__(self, device: str) -> None:
-        self.device = device
+    def __init__(self, device: str, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.device, self.clock = device, clock
         self.seconds: dict[str, float] = defaultdict(float)
         self.background: dict[str, float] = defaultdict(float)
         self._stack = ["rest"]
@@ -44,7 +48,7 @@ class Stopwatch:
         """Start at zero."""
         self.seconds, self.background = defaultdict(float), defaultdict(float)
         synchronize(self.device)
-        self._mark = time.perf_counter()
+        self._mark = self.clock()
 
     def read(self) -> dict[str, float]:
         """Return the seconds since the last reset."""
@@ -53,6 +57,7 @@ class Stopwatch:
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
+        """Charge what happens inside to a phase."""
         if threading.current_thread() is not threading.main_thread():
             start = time.perf_counter()
             try:
@@ -79,7 +84,7 @@ class Stopwatch:
 
     def _charge(self) -> None:
         synchronize(self.device)
-        now = time.perf_counter()
+        now = self.clock()
         self.seconds[self._stack[-1]] += now - self._mark
         self._mark = now
 
@@ -128,6 +133,11 @@ def _method(watch: Stopwatch, function: Callable[..., Any]) -> Callable[..., Any
             return function(self, *args)
 
     return method
+
+
+def clock_of(device: str, threads: int) -> Callable[[], float]:
+    """Return processor seconds where one thread computes on a CPU, so that other work hardly counts; else wall time."""
+    return time.process_time if device == "cpu" and threads == 1 else time.perf_counter
 
 
 def synchronize(device: str) -> None:

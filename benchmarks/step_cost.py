@@ -8,7 +8,7 @@
 A step is forward, head reading, credit, policy-gradient loss, backward with gradient checkpointing, optimizer, on one
 random-initialised Qwen2 with its output layer (log-probabilities in chunks, so that the vocabulary does not decide
 the memory). The alternative is the same step with a uniform advantage. Both alternate in one process (ABBA); medians
-and quartiles of the ratios are reported. `reading` and `credit` are measured directly too, by clocks around them in
+and quartiles of the ratios are reported, in processor seconds where one thread computes on a CPU. `reading` and `credit` are measured directly too, by clocks around them in
 further steps: the ratio of two whole steps cannot resolve them. Sampling and verification are left out, so shares are
 upper bounds (`step_phases.py` measures those).
 
@@ -21,7 +21,7 @@ from __future__ import annotations
 import argparse
 import gc
 import sys
-import time
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -31,6 +31,7 @@ import torch
 from measuring import (
     MIB,
     Stopwatch,
+    clock_of,
     give_back_at_once,
     growth,
     growth_text,
@@ -88,6 +89,7 @@ class Step:
     def __init__(self, args: argparse.Namespace, point: Mapping[str, int]) -> None:
         torch.manual_seed(0)
         torch.set_num_threads(args.threads)
+        warnings.simplefilter("ignore", FutureWarning)
         self.args, device = args, args.device
         config = Qwen2Config(
             **PRESETS[args.preset], max_position_embeddings=131072, use_cache=False, tie_word_embeddings=False
@@ -193,17 +195,18 @@ class Step:
 
 def seconds(step: Step, args: argparse.Namespace, rounds: int) -> dict[str, list[float]]:
     """Return the times of steps with credit, without, and of the phases of further ones with credit."""
+    clock = clock_of(args.device, args.threads)
     times: dict[bool, list[float]] = {True: [], False: []}
     for credited in (True, False):
         step.run(credited)  # warm-up; the first reading also compares with the layers' output
     for turn in range(rounds):
         for credited in ((True, False), (False, True))[turn % 2]:
             synchronize(args.device)
-            start = time.perf_counter()
+            start = clock()
             step.run(credited)
             synchronize(args.device)
-            times[credited].append(time.perf_counter() - start)
-    watch = Stopwatch(args.device)
+            times[credited].append(clock() - start)
+    watch = Stopwatch(args.device, clock)
     phases: dict[str, list[float]] = {"head reading": [], "credit": []}
     with timed_reading(watch, sys.modules[__name__]):
         for _ in range(rounds):

@@ -41,6 +41,8 @@ def test_needs_follow_from_the_classes():
     assert needs["oracle"] == {"step labels"}
     assert needs["l1_max"] == {"chat prompts that take a suffix"}
     assert needs["laser_de"] == {"state saved with checkpoints"}
+    assert needs["sgrpo"] == {"group_sampler", "whole groups on each process"}
+    assert needs["vsrm"] == {"group_sampler"}
 
 
 def test_json_holds_everything():

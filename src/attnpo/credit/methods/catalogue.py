@@ -100,6 +100,8 @@ def needs(method: type[Method]) -> tuple[str, ...]:
         "heads": method.needs_scores,
         "step labels": method.needs_labels,
         "chat prompts that take a suffix": method.asks_length,
+        "group_sampler": method.draws_itself or method.probes or method.prepares,
+        "whole groups on each process": method.needs_whole_groups,
         "state saved with checkpoints": method.keeps_state,
     }
     return tuple(word for word, needed in words.items() if needed)
