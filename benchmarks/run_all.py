@@ -14,6 +14,8 @@ SCRIPTS = (
     "segmentation.py",
     "head_reading.py",
     "training_step.py",
+    "step_cost.py",
+    "step_phases.py",
     "sampling_engines.py",
     "evaluation_memory.py",
     "verification.py",

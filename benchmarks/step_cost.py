@@ -8,9 +8,9 @@
 A step is forward, head reading, credit, policy-gradient loss, backward with gradient checkpointing, optimizer, on one
 random-initialised Qwen2 with its output layer (log-probabilities in chunks, so that the vocabulary does not decide
 the memory). The alternative is the same step with a uniform advantage. Both alternate in one process (ABBA); medians
-and quartiles of the ratios are reported, in processor seconds where one thread computes on a CPU. `reading` and `credit` are measured directly too, by clocks around them in
-further steps: the ratio of two whole steps cannot resolve them. Sampling and verification are left out, so shares are
-upper bounds (`step_phases.py` measures those).
+and quartiles of the ratios are reported, in processor seconds where one thread computes on a CPU. `reading` and
+`credit` are measured directly too, by clocks around them in further steps: the ratio of two whole steps cannot resolve
+them. Sampling and verification are left out, so shares are upper bounds (`step_phases.py` measures those).
 
 Peak memory is what a step needs beyond weights and optimizer state: on a CPU the resident set, each kind of step in a
 process of its own; on CUDA `torch.cuda.max_memory_allocated`.
@@ -252,12 +252,12 @@ def measure(args: argparse.Namespace, point: Mapping[str, int], rounds: int) -> 
 
 def points(args: argparse.Namespace) -> dict[str, list[dict[str, int]]]:
     """Return the points of each axis; the others stay at the base."""
+    base = args.base_length
+    usual = min(args.answer, base // 4, *(length // 4 for length in args.lengths))  # one input grows at a time
 
     def point(length: int, heads: int = 3, answer: int | None = None, steps: int | None = None) -> dict[str, int]:
-        answer = answer or min(args.answer, length // 4)
-        return {"length": length, "heads": heads, "answer": answer, "steps": steps or max(1, length // 64)}
+        return {"length": length, "heads": heads, "answer": answer or usual, "steps": steps or max(1, length // 64)}
 
-    base = args.base_length
     return {
         "length": [point(length) for length in args.lengths],
         "heads": [point(base, heads=heads) for heads in args.heads],
@@ -315,7 +315,7 @@ def main() -> None:
     parser.add_argument("--heads", type=numbers, default=[1, 2, 4, 8, 16, 32])
     parser.add_argument("--answers", type=numbers, default=[64, 128, 256, 512])
     parser.add_argument("--steps", type=numbers, default=[8, 16, 32, 64, 128, 256])
-    parser.add_argument("--answer", type=int, default=256, help="answer tokens, at most a quarter of the length")
+    parser.add_argument("--answer", type=int, default=256, help="answer tokens, at most a quarter of the shortest")
     parser.add_argument("--answer-chunk", type=int, default=64, help="AttnPOConfig.answer_chunk")
     parser.add_argument("--rows", type=int, default=1, help="responses a micro-batch")
     parser.add_argument("--rounds", type=int, default=9, help="pairs at the shortest length; fewer at longer ones")

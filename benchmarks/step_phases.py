@@ -1,7 +1,7 @@
 """Where a training step's time goes, how each phase grows, and whether verification and segmentation hold it up.
 
     python benchmarks/step_phases.py                        # CPU, about ten minutes on idle cores
-    python benchmarks/step_phases.py --device cuda --preset qwen2-1.5b --dtype bfloat16 --lengths 2048,4096,8192
+    python benchmarks/step_phases.py --device cuda --dtype bfloat16 --preset qwen2-1.5b --lengths 1024,2048,4096
 
 Three parts, all on the real `AttnPOTrainer` with learning rate 0 and the same responses at every step:
 
@@ -19,6 +19,8 @@ in the foreground, so that their whole cost shows.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import random
 import sys
 import tempfile
@@ -29,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from measuring import (
     Stopwatch,
     growth,
@@ -75,10 +78,12 @@ class PhasedTrainer(AttnPOTrainer):
             super()._verify(solutions)
 
     def outcome_advantages(self, outcome: Any) -> Any:
+        """Time Eq. 3 and 4."""
         with self.watch("credit"):
             return super().outcome_advantages(outcome)
 
     def step_advantages(self, *args: Any) -> Any:
+        """Time Eq. 5-8."""
         with self.watch("credit"):
             return super().step_advantages(*args)
 
@@ -129,7 +134,7 @@ def run(trainer: PhasedTrainer, clock: Any, alternate: bool = False) -> list[dic
     trainer.watch = Stopwatch(str(trainer.accelerator.device), clock)
     note = Note(trainer, alternate)
     trainer.add_callback(note)
-    with timed_reading(trainer.watch, trl_hooks):
+    with timed_reading(trainer.watch, trl_hooks), contextlib.redirect_stdout(io.StringIO()):
         trainer.train()
     trainer.verifier.close()
     return note.steps[WARM_UP:]
@@ -196,36 +201,32 @@ def medium(args: argparse.Namespace, folder: str, length: int) -> PhasedTrainer:
         max_completion_length=length,
         gradient_checkpointing=True,
     )
-    trainer = PhasedTrainer(model, made, train_dataset(4, seed=1), processing_class=tokenizer)
-    trainer.canned = synthetic(tokenizer, length, args.medium_rows)
+    data = train_dataset(1, seed=1)
+    trainer = PhasedTrainer(model, made, data, processing_class=tokenizer)
+    trainer.canned = synthetic(tokenizer, length, args.medium_answer, args.medium_rows, data[0]["solution"])
     return trainer
 
 
-def synthetic(tokenizer: Any, length: int, number: int) -> list[list[int]]:
-    """Responses of about `length` tokens: reference traces one after the other, an answer of an eighth of it."""
-    pieces = [reference_trace(problem, seed).partition("</think>") for seed, problem in enumerate(problems(number))]
-    ids = [
-        (encode(tokenizer, think + "\n\n"), encode(tokenizer, tag + answer + "\n"), encode(tokenizer, answer))
-        for think, tag, answer in pieces
-    ]
+def synthetic(tokenizer: Any, length: int, answer: int, number: int, solution: str) -> list[list[int]]:
+    """Responses of `length` tokens: reference traces one after the other, then an answer of `answer` tokens.
+
+    Every other one is right, so that no row is left out for want of a learning signal.
+    """
+    traces = [reference_trace(problem, seed) for seed, problem in enumerate(generate_problems("train", 32, 7))]
+    thoughts = [encode(tokenizer, trace.partition("</think>")[0] + "\n\n") for trace in traces]
     made = []
     for row in range(number):
-        think: list[int] = []
         draw = random.Random(row)
-        while len(think) < length - length // 8:
-            think += draw.choice(ids)[0]
-        think = think[: length - length // 8]
-        _, opening, again = ids[row]
-        answer = opening + again * (length // (8 * len(again)) + 1)
-        right = row % 2 == 0  # else the box is missing: wrong
-        tail = again if right else encode(tokenizer, "no")
-        room = length - len(think) - len(tail) - 1
-        made.append(think + answer[: max(len(opening), room)] + tail + [tokenizer.eos_token_id])
+        words: list[int] = []
+        while len(words) < length:
+            words += draw.choice(thoughts)
+        right = solution if row % 2 == 0 else f"{solution}0"
+        end = [*encode(tokenizer, f"\\boxed{{{right}}}"), tokenizer.eos_token_id]
+        opening = encode(tokenizer, "</think>")
+        think = words[: length - len(opening) - max(answer, len(end))]
+        body = words[: length - len(think) - len(opening) - len(end)]
+        made.append([*think, *opening, *body, *end])
     return made
-
-
-def problems(number: int) -> Any:
-    return generate_problems("train", number, 7)
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:
@@ -309,7 +310,8 @@ def size_table(part: str, found: Mapping[str, Any]) -> str:
 
 def overlap_table(rows: Sequence[Mapping[str, Any]]) -> str:
     headings = (
-        "workers, checks", "step, s", "held up by verification, s", "by segmentation, s", "held up, share", "step, with / without",
+        "workers, checks", "step, s", "held up by verification, s", "by segmentation, s", "share of the step",
+        "step, with / without",
     )  # fmt: skip
     table = []
     for row in rows:
@@ -335,6 +337,7 @@ def main() -> None:
     parser.add_argument("--preset", choices=PRESETS, default="small", help="shape of the medium model")
     parser.add_argument("--lengths", type=numbers, default=[512, 1024, 2048], help="response lengths, medium model")
     parser.add_argument("--medium-rows", type=int, default=4, help="responses a step, medium model")
+    parser.add_argument("--medium-answer", type=int, default=64, help="answer tokens, medium model")
     parser.add_argument("--rows", type=numbers, default=[32, 64, 128], help="responses a step, small world")
     parser.add_argument("--tinyworld-tokens", type=int, default=256, help="limit on a response, small world")
     parser.add_argument("--overlap-rows", type=int, default=64, help="responses a step in the overlap part")
@@ -350,6 +353,8 @@ def main() -> None:
         parser.error("--rounds: quartiles need at least 2")
     torch.set_num_threads(args.threads)
     warnings.simplefilter("ignore", FutureWarning)
+    warnings.filterwarnings("ignore", message="Seems like `optimizer.step")
+    transformers.logging.set_verbosity_error()
     clock = time.process_time if args.clock == "processor" else time.perf_counter
     found: dict[str, Any] = {}
     for part, sizes in (("tinyworld", args.rows), ("medium", args.lengths)):
