@@ -41,4 +41,4 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 class TrainingError(AttnPOError):
-    """Training cannot go on (updates that are not finite, a reward function that keeps failing); a checkpoint is named."""
+    """Training cannot go on (updates that are not finite, a reward function that keeps failing); names a checkpoint."""
