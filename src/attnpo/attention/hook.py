@@ -229,6 +229,8 @@ class _Entry:
 def _showing(function: Callable[..., Any], implementation: str) -> Callable[..., Any]:
     """Wrap an attention function so that it first shows the call to whoever observes the calling module."""
 
+    # Compiled as a part of the model, a graph break between the observers and the call could run them twice.
+    @torch.compiler.disable
     @functools.wraps(function)
     def shown(
         module: nn.Module,
@@ -246,13 +248,12 @@ def _showing(function: Callable[..., Any], implementation: str) -> Callable[...,
         result = function(module, query, key, value, attention_mask, *args, **kwargs)
         for show_output in waiting:
             if callable(show_output):
-                _hand_over(show_output, result[0])
+                show_output(result[0])
         return result
 
     return shown
 
 
-@torch.compiler.disable
 def _show(
     observer: Observer,
     module: nn.Module,
@@ -282,8 +283,3 @@ def _show(
             dropout=options.get("dropout") or 0.0,
         )
     )
-
-
-@torch.compiler.disable
-def _hand_over(show_output: Callable[[Tensor], None], output: Tensor) -> None:
-    show_output(output)
