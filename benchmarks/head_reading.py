@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import json
 import statistics
 import sys
@@ -25,30 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from measuring import MIB, PRESETS, peak_bytes, synchronize
 from torch import Tensor
 from transformers import AutoModel, PreTrainedModel, Qwen2Config
 
 from attnpo.attention import Head, read_step_scores
-
-PRESETS: dict[str, dict[str, int]] = {
-    "small": {
-        "hidden_size": 256,
-        "intermediate_size": 704,
-        "num_hidden_layers": 8,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "vocab_size": 512,
-    },
-    "qwen2-1.5b": {
-        "hidden_size": 1536,
-        "intermediate_size": 8960,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 12,
-        "num_key_value_heads": 2,
-        "vocab_size": 151936,
-    },
-}
-MIB = 2**20
 
 
 def main() -> None:
@@ -177,7 +157,9 @@ def implementation(model: PreTrainedModel, name: str) -> Iterator[None]:
 
 def compare(variants: dict[str, Variant], rounds: int, device: str) -> dict[str, dict[str, float]]:
     """Seconds, ratio to plain (median and quartiles over rounds) and peak memory in MiB of each variant."""
-    peaks = {name: peak_memory(run, device) for name, run in variants.items()}  # also warms up
+    for run in variants.values():
+        run()  # warm up
+    peaks = {name: peak_bytes(run, device) for name, run in variants.items()}
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     order = list(variants)
     for turn in range(rounds):
@@ -207,34 +189,6 @@ def clock(run: Variant, device: str) -> float:
     run()
     synchronize(device)
     return time.perf_counter() - start
-
-
-def synchronize(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
-
-
-def peak_memory(run: Variant, device: str) -> float:
-    """Bytes that one pass needs at its peak, beyond what is held before it."""
-    run()
-    if device.startswith("cuda"):
-        synchronize(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        run()
-        synchronize(device)
-        return torch.cuda.max_memory_allocated(device) - before
-    # Give freed memory back first, so that the peak is not hidden in it.
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-    resident = status("VmRSS")
-    run()
-    return status("VmHWM") - resident
-
-
-def status(field: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith(field)) * 1024
 
 
 def machine(device: str) -> str:

@@ -24,6 +24,33 @@ import torch
 MIB = 2**20
 MMAP_THRESHOLD = -3
 """glibc's M_MMAP_THRESHOLD."""
+PRESETS: dict[str, dict[str, int]] = {
+    "small": {
+        "hidden_size": 256,
+        "intermediate_size": 704,
+        "num_hidden_layers": 8,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "vocab_size": 4096,
+    },
+    "qwen2-1.5b": {
+        "hidden_size": 1536,
+        "intermediate_size": 8960,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 12,
+        "num_key_value_heads": 2,
+        "vocab_size": 151936,
+    },
+    "qwen2-7b": {
+        "hidden_size": 3584,
+        "intermediate_size": 18944,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+        "vocab_size": 152064,
+    },
+}
+"""Shapes of random-initialised Qwen2 models: one for a CPU, two of published models."""
 
 
 class Stopwatch:

@@ -30,6 +30,7 @@ from typing import Any
 import torch
 from measuring import (
     MIB,
+    PRESETS,
     Stopwatch,
     clock_of,
     give_back_at_once,
@@ -52,32 +53,6 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from attnpo.attention import Head, ensemble_scores, read_step_scores
 from attnpo.credit import StepBatch, build_method
 
-PRESETS: dict[str, dict[str, int]] = {
-    "small": {
-        "hidden_size": 256,
-        "intermediate_size": 704,
-        "num_hidden_layers": 8,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "vocab_size": 4096,
-    },
-    "qwen2-1.5b": {
-        "hidden_size": 1536,
-        "intermediate_size": 8960,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 12,
-        "num_key_value_heads": 2,
-        "vocab_size": 151936,
-    },
-    "qwen2-7b": {
-        "hidden_size": 3584,
-        "intermediate_size": 18944,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 28,
-        "num_key_value_heads": 4,
-        "vocab_size": 152064,
-    },
-}
 AXES = {"length": "response length, tokens", "heads": "heads", "answer": "answer, tokens", "steps": "steps"}
 OURS = ("head reading", "credit")
 LOGITS_AT_ONCE = 1024

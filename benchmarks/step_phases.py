@@ -33,6 +33,7 @@ from typing import Any
 import torch
 import transformers
 from measuring import (
+    PRESETS,
     Stopwatch,
     growth,
     growth_text,
@@ -43,7 +44,7 @@ from measuring import (
     where_and_when,
     write_results,
 )
-from step_cost import PRESETS, numbers
+from step_cost import numbers
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Qwen2ForCausalLM, TrainerCallback
 
 from attnpo.tinyworld import checkpoint_path, generate_problems, reference_trace, train_dataset
