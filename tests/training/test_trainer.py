@@ -11,7 +11,7 @@ from attnpo.attention import HeadSet
 from attnpo.errors import ConfigError, DataError, HeadSetError
 from attnpo.rollouts import read_rollouts
 from attnpo.training.callbacks import keep_rows_before
-from attnpo.training.trainer import check_training_data
+from attnpo.training.data_checks import check_training_data
 
 
 def last_log(trainer) -> dict[str, float]:

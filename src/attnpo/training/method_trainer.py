@@ -12,6 +12,7 @@ from attnpo.credit import Method, Policy, Slots
 from attnpo.rollouts import Rollout
 from attnpo.sampling import SampledResponse
 from attnpo.segmentation import Segmenter
+from attnpo.training.batches import STEP_VALUE
 from attnpo.training.callbacks import join_states
 from attnpo.training.drawing import PolicyDraws, build_policy
 from attnpo.training.layout import ResponseLayout, lay_out_values
@@ -19,9 +20,6 @@ from attnpo.training.packing import TOKEN_VALUE
 from attnpo.training.sharing import SharingTrainer
 from attnpo.training.trl_hooks import GenerationRound
 from attnpo.verification import Verifier
-
-FACT, STEP_VALUE = "fact/", "value/"
-"""How a method's own facts and step values are named among the tensors of a batch."""
 
 
 class MethodTrainer(SharingTrainer):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,37 +10,27 @@ from typing import Any, ClassVar
 import torch
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
-from attnpo.attention import HeadSet, check_parallelism, check_readable, ensemble_scores, resolve_heads
-from attnpo.credit import (
-    ESSENTIAL,
-    REDUNDANT,
-    GroupBatch,
-    StepBatch,
-    credit_counts,
-    is_repetitive,
-)
-from attnpo.credit.audit import audit_credit, audit_sums, audit_totals
+from attnpo.attention import HeadSet, check_parallelism, check_readable, resolve_heads
+from attnpo.credit import is_repetitive
 from attnpo.credit.modes import is_no_think
-from attnpo.errors import ConfigError, DataError
+from attnpo.errors import ConfigError
 from attnpo.labeling import Labeler, label_steps, load_labeler
-from attnpo.rollouts import Rollout, SegmentedResponse, StepFamily, write_rollouts
-from attnpo.segmentation import PhraseFamilies, Segmenter, build_strategy, phrase_counts
+from attnpo.rollouts import Rollout, SegmentedResponse, write_rollouts
+from attnpo.segmentation import PhraseFamilies, Segmenter, build_strategy
+from attnpo.training.batches import FACT, group_batch, step_batch
 from attnpo.training.callbacks import MethodStateCallback, PreparationCallback, RolloutsFileCallback
 from attnpo.training.config import AttnPOConfig
+from attnpo.training.data_checks import check_training_data
 from attnpo.training.dropped import REWARD_FAILED, DroppedLog, group_reason
-from attnpo.training.layout import ResponseLayout, lay_out
-from attnpo.training.meter import Meter
-from attnpo.training.method_trainer import FACT, STEP_VALUE, MethodTrainer
+from attnpo.training.layout import lay_out
+from attnpo.training.method_trainer import MethodTrainer
 from attnpo.training.overlap import BackgroundChecks
-from attnpo.training.packing import TOKEN_VALUE
 from attnpo.training.paper import PAPER
 from attnpo.training.reward_guard import RewardFailure, RewardGuard
+from attnpo.training.run_meter import RunMeter
 from attnpo.training.sharding import check_layout
 from attnpo.training.trl_hooks import GatheredOutcome, GenerationRound
 from attnpo.verification import Verifier, build_verifier
-
-GAMMA_MINUS_ONE = "gamma_minus_one"
-PHRASE_FAMILIES: tuple[StepFamily, ...] = ("confused", "progression", "summary")
 
 
 class AttnPOTrainer(MethodTrainer):
@@ -99,8 +89,7 @@ class AttnPOTrainer(MethodTrainer):
         if self.credit.needs_labels and self.labeler is None:
             raise ConfigError(f"step_labeler: method '{args.method}' needs step labels; name a module:function")
         self.verifier = verifier or build_verifier(args.verifier, args.verifier_timeout, args.verifier_workers)
-        self.phrases = PhraseFamilies.load(args.phrases_file) if args.phrases_file else PhraseFamilies.load()
-        self.meter = Meter()
+        self.meter = RunMeter(PhraseFamilies.load(args.phrases_file) if args.phrases_file else PhraseFamilies.load())
         self._rollouts: list[Rollout] | None = None
         guard = RewardGuard(args.max_reward_failures, self._note_failures)
         self._guarded_verdicts = guard.wrap(self._verdicts)
@@ -180,9 +169,7 @@ class AttnPOTrainer(MethodTrainer):
         self.checks.forget()
         self._rollouts = [replace(r, correct=bool(ok)) for r, ok in zip(self._rollouts, verdicts, strict=True)]
         if self.labeler is not None:
-            # All steps are counted here: rows of zero advantage may be packed away before credit is given.
-            for name, count in audit_totals(self._rollouts).items():
-                self.meter.add(f"audit/{name}", torch.zeros((), device=self.accelerator.device), float(count))
+            self.meter.add_verified(self._rollouts, self.accelerator.device)
 
     def _verdicts(self, completions: list[str], solutions: list[str]) -> list[float]:
         """1 for a correct response, else 0; what had to be interrupted is wrong and counted."""
@@ -194,7 +181,7 @@ class AttnPOTrainer(MethodTrainer):
         return int(getattr(getattr(self.verifier, "pool", None), "interrupted", 0))
 
     def _count(self, name: str, count: int, of: int) -> None:
-        self.meter.add(name, torch.tensor(float(count), device=self.accelerator.device), float(of))
+        self.meter.count(name, count, of, self.accelerator.device)
 
     def _note_failures(self, asked: int, failures: Sequence[RewardFailure]) -> None:
         """Count the responses that the verifier or a reward function failed on, and name their prompts."""
@@ -248,7 +235,7 @@ class AttnPOTrainer(MethodTrainer):
         for name in self._method_facts:
             fact_B = torch.tensor(round_.facts[name], dtype=torch.float32, device=device)
             round_.tensors[f"{FACT}{name}"] = fact_B
-        self._log_responses(layout)
+        self.meter.add_responses(self._rollouts, layout)
 
     def _rollout(
         self, row: dict[str, Any], row_id: int, ids: list[int], response: SegmentedResponse, opening: str
@@ -270,54 +257,16 @@ class AttnPOTrainer(MethodTrainer):
         )
         return rollout if self.labeler is None else label_steps(self.labeler, rollout)
 
-    def _log_responses(self, layout: ResponseLayout) -> None:
-        assert self._rollouts is not None
-        steps_BK, device = layout.step_mask_BK, layout.step_mask_BK.device
-        self.meter.add_values("steps_per_response", steps_BK.sum(dim=1))
-        num_owned = (steps_BK & (layout.step_lengths_BK > 0)).sum()
-        for name in ("steps_attenuated", "steps_protected", GAMMA_MINUS_ONE):
-            self.meter.add(name, torch.zeros_like(num_owned), num_owned)
-        counts = [phrase_counts(rollout.response, self.phrases) for rollout in self._rollouts]
-        for family in PHRASE_FAMILIES:
-            total = torch.tensor(float(sum(count[family] for count in counts)), device=device)
-            self.meter.add(f"phrases/{family}", total, float(len(counts)))
-        if layout.labels_BK is not None:
-            for name, code in (("essential", ESSENTIAL), ("redundant", REDUNDANT)):
-                self.meter.add_values(f"steps/{name}", ((layout.labels_BK == code) & steps_BK).sum(dim=1))
-
     def outcome_advantages(self, outcome: GatheredOutcome) -> dict[str, torch.Tensor]:
         """Rewards, advantages and pass rates of whole groups (AttnPO, Eq. 3, 4), on gathered values."""
         size = outcome.group_size
-        facts = {name: fact_B.reshape(-1, size) for name, fact_B in outcome.facts.items()}
-        groups = GroupBatch(
-            correct_PG=(outcome.rewards_BF[:, 0] > 0.5).view(-1, size),
-            lengths_PG=outcome.lengths_B.reshape(-1, size),
-            finished_PG=outcome.finished_B.reshape(-1, size),
-            progress_step=self.state.global_step,
-            max_length=self.max_completion_length,
-            answered_PG=facts["answered"].bool(),
-            repetitive_PG=facts["repetitive"].bool() if "repetitive" in facts else None,
-            no_think_PG=facts["no_think"].bool() if "no_think" in facts else None,
-            target_lengths_P=facts["target_length"][:, 0].long() if "target_length" in facts else None,
-            group_ids_P=outcome.row_ids_B.reshape(-1, size)[:, 0] // size,
-            facts={name: facts[name].float() for name in self._method_facts},
-        )
+        groups = group_batch(outcome, self.state.global_step, self.max_completion_length, self._method_facts)
         self.credit.observe(groups)
         rewards_PG = self.credit.rewards(groups)
         if outcome.rewards_BF.size(1) > 1:
             weights_F = self.reward_weights.to(outcome.rewards_BF.device)
             rewards_PG = rewards_PG + (outcome.rewards_BF * weights_F)[:, 1:].nansum(dim=1).view(-1, size)
-        main = float(self.accelerator.is_main_process)  # gathered values are the same everywhere: count them once
-        for name, values in (
-            ("accuracy", groups.correct_PG),
-            ("response_length", groups.lengths_PG),
-            ("reward", rewards_PG),
-            ("pass_rate", groups.pass_rate_P),
-            ("all_correct_groups", groups.correct_PG.all(dim=1)),
-            ("all_wrong_groups", ~groups.correct_PG.any(dim=1)),
-            *(() if groups.no_think_PG is None else (("no_think", groups.no_think_PG),)),
-        ):
-            self.meter.add(name, values.float().sum() * main, values.numel() * main)
+        self.meter.add_groups(groups, rewards_PG, float(self.accelerator.is_main_process))
         pass_rate_B = groups.pass_rate_P.repeat_interleave(size)
         advantages_PG = self.credit.advantages(rewards_PG, groups)
         self._log_dropped(groups.correct_PG, advantages_PG)
@@ -336,44 +285,12 @@ class AttnPOTrainer(MethodTrainer):
         self, tensors: dict[str, torch.Tensor], advantages_B: torch.Tensor, scores_BKN: torch.Tensor | None
     ) -> torch.Tensor:
         """Advantage of every token (AttnPO, Eq. 5-8), (B, T)."""
-        mask_BK = tensors["step_mask"]
-        scores_BK = (
-            torch.zeros(mask_BK.shape, device=mask_BK.device) if scores_BKN is None else ensemble_scores(scores_BKN)
-        )
-        batch = StepBatch(
-            scores_BK=scores_BK,
-            step_mask_BK=mask_BK,
-            step_lengths_BK=tensors["step_lengths"],
-            answer_lengths_B=tensors["answer_lengths"],
-            response_lengths_B=tensors["response_lengths"],
-            prompt_lengths_B=tensors["prompt_lengths"],
-            advantages_B=advantages_B,
-            correct_B=tensors["correct"],
-            pass_rate_B=tensors["pass_rate"],
-            progress_step=self.state.global_step,
-            row_ids_B=tensors["row_ids"],
-            labels_BK=tensors.get("labels"),
-            facts=named(tensors, FACT),
-            step_values=named(tensors, STEP_VALUE),
-            token_values=named(tensors, TOKEN_VALUE),
-        )
+        batch = step_batch(tensors, advantages_B, scores_BKN, self.state.global_step)
         gamma_BK = self.credit.gamma(batch)
-        self._log_credit(batch, gamma_BK)
+        self.meter.add_factors(batch, gamma_BK)
         advantages_BT = self.credit.spread(batch, gamma_BK, tensors["step_index"])
-        if batch.labels_BK is not None:
-            audit = audit_credit(advantages_BT, tensors["step_index"], batch.labels_BK)
-            for name, total in audit_sums(audit, batch.correct_B).items():
-                self.meter.add(f"audit/{name}", total, 0.0)
+        self.meter.add_credit(batch, advantages_BT, tensors["step_index"])
         return advantages_BT
-
-    def _log_credit(self, batch: StepBatch, gamma_BK: torch.Tensor) -> None:
-        # All steps were counted when the responses came in; rows left out here (zero advantage) would add nothing.
-        counts = credit_counts(batch, gamma_BK)
-        self.meter.add("steps_attenuated", counts["attenuated"], 0.0)
-        self.meter.add("steps_protected", counts["protected"], 0.0)
-        self.meter.add(GAMMA_MINUS_ONE, counts["gamma"] - counts["steps"], 0.0)
-        if batch.labels_BK is not None:
-            self.meter.add("credit_agreement", counts["agreeing"], counts["judged"])
 
     def _log_dropped(self, correct_PG: torch.Tensor, advantages_PG: torch.Tensor) -> None:
         """Count the groups of zero outcome advantage; the process that holds a group's first response names it."""
@@ -408,29 +325,4 @@ class AttnPOTrainer(MethodTrainer):
     def flush_metrics(self) -> dict[str, float]:
         """Means over all processes since the last log line."""
         means = self.meter.flush(lambda totals: self.accelerator.reduce(totals, reduction="sum"))
-        if GAMMA_MINUS_ONE in means:
-            means["gamma"] = 1.0 + means.pop(GAMMA_MINUS_ONE)
         return means | self.credit.metrics() | {"skipped_updates": float(self.nan_guard.skipped)}
-
-
-def check_training_data(dataset: Any, solution_column: str) -> None:
-    """Check a training set before anything expensive happens.
-
-    Raises:
-        DataError: there is no data set, it is empty, or it lacks a column.
-    """
-    if dataset is None:
-        raise DataError("train_dataset: missing; give a data set with columns 'prompt' and the solution column")
-    if hasattr(dataset, "__len__") and len(dataset) == 0:
-        raise DataError("train_dataset: has no rows; check the file, split or filter it comes from")
-    columns = dataset.column_names if dataset.column_names is not None else list(next(iter(dataset)))
-    for column in ("prompt", solution_column):
-        if column not in columns:
-            raise DataError(
-                f"train_dataset: no column '{column}' (it has: {', '.join(columns)}); rename one or set solution_column"
-            )
-
-
-def named(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    """Return the tensors whose names begin with a prefix, without it."""
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
