@@ -9,7 +9,7 @@ import torch
 from attnpo.attention import ensemble_scores
 from attnpo.credit import GroupBatch, StepBatch
 from attnpo.training.packing import TOKEN_VALUE
-from attnpo.training.trl_hooks import GatheredOutcome
+from attnpo.training.rounds import GatheredOutcome
 
 FACT, STEP_VALUE = "fact/", "value/"
 """How a method's own facts and step values are named among the tensors of a batch."""

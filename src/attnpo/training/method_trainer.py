@@ -17,8 +17,8 @@ from attnpo.training.callbacks import join_states
 from attnpo.training.drawing import PolicyDraws, build_policy
 from attnpo.training.layout import ResponseLayout, lay_out_values
 from attnpo.training.packing import TOKEN_VALUE
+from attnpo.training.rounds import GenerationRound
 from attnpo.training.sharing import SharingTrainer
-from attnpo.training.trl_hooks import GenerationRound
 from attnpo.verification import Verifier
 
 

@@ -27,9 +27,9 @@ from attnpo.training.method_trainer import MethodTrainer
 from attnpo.training.overlap import BackgroundChecks
 from attnpo.training.paper import PAPER
 from attnpo.training.reward_guard import RewardFailure, RewardGuard
+from attnpo.training.rounds import GatheredOutcome, GenerationRound
 from attnpo.training.run_meter import RunMeter
 from attnpo.training.sharding import check_layout
-from attnpo.training.trl_hooks import GatheredOutcome, GenerationRound
 from attnpo.verification import Verifier, build_verifier
 
 
