@@ -16,6 +16,7 @@ SCRIPTS = (
     "training_step.py",
     "step_cost.py",
     "step_phases.py",
+    "memory_estimate.py",
     "sampling_engines.py",
     "evaluation_memory.py",
     "verification.py",

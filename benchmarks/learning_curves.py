@@ -1,0 +1,122 @@
+"""Is a difference between two methods lasting or only faster: lengths against the tokens sampled so far.
+
+Reads the logs of `attnpo reproduce` cells; nothing is run.
+
+    python benchmarks/learning_curves.py --folder runs/reproduce-long --rows attnpo attnpo-tuned --against tlmre \
+        --output docs/results/learning_curves
+
+writes OUTPUT.md (means of the training responses in equal spans of sampled tokens, and their difference from the
+reference seed by seed) and OUTPUT.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from attnpo.errors import AttnPOError, DataError
+from attnpo.reporting.figures.canvas import MARKERS, plain_axes, save
+from attnpo.reporting.palette import ARMS_LIGHT
+from attnpo.reporting.reproduction.costs import SAMPLED, read_cost
+
+QUANTITIES = (
+    ("attnpo/response_length", "tokens a training response", 1.0),
+    ("attnpo/accuracy", "training responses right, %", 100.0),
+)
+Curves = Mapping[str, Mapping[int, list[float]]]
+"""Row → seed → mean in each span; NaN where a run logged nothing."""
+
+
+def read_curves(folder: Path, rows: Sequence[str], key: str, spans: int, budget: float) -> Curves:
+    """Return the mean of a logged quantity in each span of sampled tokens.
+
+    Args:
+        folder: the folder of the cells.
+        rows: their rows.
+        key: what was logged.
+        spans: how many equal spans the budget is cut into.
+        budget: sampled tokens of a run.
+
+    Raises:
+        DataError: a row has no finished cell, or its log lacks the quantity.
+    """
+    found: dict[str, dict[int, list[float]]] = {}
+    for row in rows:
+        cells = sorted((folder / row).glob("seed-*/evaluation.json"))
+        if not cells:
+            raise DataError(f"{folder / row}: no finished cell; run `attnpo reproduce --rows {row}` into this folder")
+        for cell in cells:
+            log = [line for line in read_cost(cell.parent, 1).log if key in line and SAMPLED in line]
+            if not log:
+                raise DataError(f"{cell.parent / 'log.jsonl'}: no line with '{key}' and '{SAMPLED}'")
+            place = np.minimum([int(spans * line[SAMPLED] / budget) for line in log], spans - 1)
+            values = np.array([line[key] for line in log])
+            means = [values[place == i].mean() if (place == i).any() else float("nan") for i in range(spans)]
+            found.setdefault(row, {})[int(cell.parent.name.removeprefix("seed-"))] = means
+    return found
+
+
+def render(curves: Curves, against: str, title: str, scale: float, budget: float) -> str:
+    """Return one table: a line a row, a column a span, and below each row its difference from the reference."""
+    spans = len(next(iter(curves[against].values())))
+    edges = [f"to {budget * (i + 1) / spans / 1000:,.0f} k" for i in range(spans)]
+    lines = [f"| {title} | {' | '.join(edges)} |", f"|---|{'---|' * spans}"]
+    for row, seeds in curves.items():
+        table = scale * np.array(list(seeds.values()))
+        lines.append(f"| {row} | {' | '.join(f'{mean:.1f}' for mean in table.mean(axis=0))} |")
+        if row == against:
+            continue
+        both = sorted(set(seeds) & set(curves[against]))
+        difference = scale * np.array([np.subtract(seeds[seed], curves[against][seed]) for seed in both])
+        cells = [f"{column.mean():+.1f} ({column.min():+.1f} to {column.max():+.1f})" for column in difference.T]
+        lines.append(f"| {row} − {against}, seeds {', '.join(map(str, both))} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(found: Sequence[tuple[Curves, str, float]], budget: float, path: Path) -> Path:
+    """Draw a panel a quantity: the mean of each row over its seeds, and their range."""
+    figure = Figure(figsize=(5.2 * len(found), 3.8), layout="constrained")
+    for index, (curves, title, scale) in enumerate(found):
+        axes = figure.add_subplot(1, len(found), index + 1)
+        plain_axes(axes, "thousand sampled tokens", title)
+        for number, (row, seeds) in enumerate(curves.items()):
+            table = scale * np.array(list(seeds.values()))
+            spans = table.shape[1]
+            xs = budget * (np.arange(spans) + 0.5) / spans / 1000
+            color, marker = ARMS_LIGHT[number % len(ARMS_LIGHT)], MARKERS[number % len(MARKERS)]
+            axes.plot(xs, table.mean(axis=0), marker=marker, markersize=5, label=row, color=color)
+            axes.fill_between(xs, table.min(axis=0), table.max(axis=0), alpha=0.15, linewidth=0, color=color)
+        axes.legend(frameon=False, fontsize=8)
+    return save(figure, path)
+
+
+def main() -> None:
+    """Read, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True, help="folder of `attnpo reproduce`")
+    parser.add_argument("--rows", nargs="+", default=["attnpo", "attnpo-tuned"])
+    parser.add_argument("--against", default="tlmre", help="the reference row")
+    parser.add_argument("--spans", type=int, default=6, help="equal spans of sampled tokens")
+    parser.add_argument("--budget", type=float, default=480_000, help="sampled tokens of a run")
+    parser.add_argument("--output", type=Path, required=True, help="OUTPUT.md and OUTPUT.png are written")
+    args = parser.parse_args()
+    rows = [args.against, *(row for row in args.rows if row != args.against)]
+    found = []
+    for key, title, scale in QUANTITIES:
+        curves = read_curves(args.folder, rows, key, args.spans, args.budget)
+        found.append((curves, title, scale))
+    text = "\n".join(render(curves, args.against, title, scale, args.budget) for curves, title, scale in found)
+    print(text)
+    args.output.with_suffix(".md").write_text(text, encoding="utf-8")
+    draw(found, args.budget, args.output.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except AttnPOError as error:
+        raise SystemExit(f"error: {error}") from error
