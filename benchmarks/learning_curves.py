@@ -77,20 +77,29 @@ def render(curves: Curves, against: str, title: str, scale: float, budget: float
     return "\n".join(lines) + "\n"
 
 
-def draw(found: Sequence[tuple[Curves, str, float]], budget: float, path: Path) -> Path:
-    """Draw a panel a quantity: the mean of each row over its seeds, and their range."""
-    figure = Figure(figsize=(5.2 * len(found), 3.8), layout="constrained")
-    for index, (curves, title, scale) in enumerate(found):
-        axes = figure.add_subplot(1, len(found), index + 1)
-        plain_axes(axes, "thousand sampled tokens", title)
-        for number, (row, seeds) in enumerate(curves.items()):
-            table = scale * np.array(list(seeds.values()))
-            spans = table.shape[1]
-            xs = budget * (np.arange(spans) + 0.5) / spans / 1000
-            color, marker = ARMS_LIGHT[number % len(ARMS_LIGHT)], MARKERS[number % len(MARKERS)]
-            axes.plot(xs, table.mean(axis=0), marker=marker, markersize=5, label=row, color=color)
-            axes.fill_between(xs, table.min(axis=0), table.max(axis=0), alpha=0.15, linewidth=0, color=color)
-        axes.legend(frameon=False, fontsize=8)
+def draw(curves: Curves, against: str, budget: float, path: Path) -> Path:
+    """Draw the lengths of each row, and their difference from the reference with its range over seeds."""
+    figure = Figure(figsize=(10.4, 3.8), layout="constrained")
+    lengths = figure.add_subplot(1, 2, 1)
+    differences = figure.add_subplot(1, 2, 2)
+    plain_axes(lengths, "thousand sampled tokens", "tokens a training response")
+    plain_axes(differences, "thousand sampled tokens", f"difference from {against}, range over seeds")
+    differences.axhline(0.0, color=ARMS_LIGHT[0], linewidth=1.0)
+    for number, (row, seeds) in enumerate(curves.items()):
+        table = np.array(list(seeds.values()))
+        spans = table.shape[1]
+        xs = budget * (np.arange(spans) + 0.5) / spans / 1000
+        color, marker = ARMS_LIGHT[number % len(ARMS_LIGHT)], MARKERS[number % len(MARKERS)]
+        lengths.plot(xs, table.mean(axis=0), marker=marker, markersize=5, label=row, color=color)
+        if row == against:
+            continue
+        both = sorted(set(seeds) & set(curves[against]))
+        gap = np.array([np.subtract(seeds[seed], curves[against][seed]) for seed in both])
+        mean = gap.mean(axis=0)
+        bars = [mean - gap.min(axis=0), gap.max(axis=0) - mean]
+        shift = 0.006 * budget / 1000 * (number - len(curves) / 2)  # bars of several rows beside each other
+        differences.errorbar(xs + shift, mean, yerr=bars, marker=marker, markersize=5, color=color, elinewidth=0.8)
+    lengths.legend(frameon=False, fontsize=8)
     return save(figure, path)
 
 
@@ -105,14 +114,14 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="OUTPUT.md and OUTPUT.png are written")
     args = parser.parse_args()
     rows = [args.against, *(row for row in args.rows if row != args.against)]
-    found = []
-    for key, title, scale in QUANTITIES:
-        curves = read_curves(args.folder, rows, key, args.spans, args.budget)
-        found.append((curves, title, scale))
-    text = "\n".join(render(curves, args.against, title, scale, args.budget) for curves, title, scale in found)
+    found = [read_curves(args.folder, rows, key, args.spans, args.budget) for key, _, _ in QUANTITIES]
+    text = "\n".join(
+        render(curves, args.against, title, scale, args.budget)
+        for curves, (_, title, scale) in zip(found, QUANTITIES, strict=True)
+    )
     print(text)
     args.output.with_suffix(".md").write_text(text, encoding="utf-8")
-    draw(found, args.budget, args.output.with_suffix(".png"))
+    draw(found[0], args.against, args.budget, args.output.with_suffix(".png"))
 
 
 if __name__ == "__main__":
