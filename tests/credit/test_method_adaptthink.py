@@ -105,6 +105,7 @@ def test_the_weight_is_the_gradient_of_ppos_objective(make_groups, ratios, accur
 def test_the_untrained_policy_is_measured_on_every_problem():
     fake = FakePolicy(write=lambda item: "</think>So " + "01"[item.sample < 3 and item.row > 0])
     method = build_method("adaptthink", {"reference_samples": 4})
+    assert method.begin_preparing(["p0", "p1", "p2"], None) == {"p0", "p1", "p2"}
     method.prepare(make_slots(groups=3, size=1, limit=77), fake.lend())
     assert fake.drawn == [Continuation(row, 77, (), sample) for row in range(3) for sample in range(4)]
     # Wanted are "0", "1" and "2"; written is 0 to the first problem, 1, 1, 1, 0 to the others.
@@ -120,15 +121,23 @@ def test_what_was_learnt_goes_through_json(make_groups):
     assert again.state_dict() == method.state_dict()
 
 
+def test_problems_come_some_at_a_time_and_those_measured_before_are_kept():
+    method = build_method("adaptthink", {"reference_samples": 2})
+    # "p9" was measured in vain: this run's problems are others.
+    assert method.begin_preparing(["p0", "p1", "p5"], {"reference_accuracy": {"p5": 0.5, "p9": 0.5}}) == {"p0", "p1"}
+    method.prepare(make_slots(groups=1, size=1), FakePolicy(write=lambda item: "</think>So 0").lend())
+    assert method.state_dict() == {"reference_accuracy": {"p5": 0.5, "p0": 1.0}}
+    assert method.begin_preparing(["p0"], None) == {"p0"}
+    assert method.state_dict() == {"reference_accuracy": {}}
+
+
 def test_responses_at_hand_are_not_sampled_again(tmp_path):
     path = tmp_path / "rollouts.jsonl"
     rows = [Rollout("p0", "", "0", sample, (1,), "", True, correct=sample == 0) for sample in range(4)]
     write_rollouts(path, [*rows, Rollout("other", "", "0", 0, (1,), "", True, correct=True)])
-    fake = FakePolicy(write=lambda item: "</think>So 1")
     method = build_method("adaptthink", {"reference_samples": 2, "reference_rollouts": str(path)})
-    method.prepare(make_slots(groups=2, size=1), fake.lend())
-    assert {item.row for item in fake.drawn} == {1}
-    assert method.state_dict() == {"reference_accuracy": {"p0": 0.25, "p1": 1.0}}
+    assert method.begin_preparing(["p0", "p1"], None) == {"p1"}
+    assert method.state_dict() == {"reference_accuracy": {"p0": 0.25}}
 
 
 def test_responses_to_other_problems_are_refused(tmp_path):
@@ -136,7 +145,7 @@ def test_responses_to_other_problems_are_refused(tmp_path):
     write_rollouts(path, [Rollout("other", "", "0", 0, (1,), "", True, correct=True)])
     method = build_method("adaptthink", {"reference_rollouts": str(path)})
     with pytest.raises(DataError, match=r"^reference_rollouts: .*rollouts.jsonl has none of the training problems"):
-        method.prepare(make_slots(groups=2, size=1), FakePolicy().lend())
+        method.begin_preparing(["p0", "p1"], None)
 
 
 # What is drawn

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 
 import pytest
 import torch
 
 from attnpo.credit.modes import is_no_think
+from attnpo.errors import OutputError
 from attnpo.rollouts import read_rollouts
 from attnpo.sampling import render_prompt
+from attnpo.training import TrainingInterrupted
 from attnpo.training.packing import SAMPLING_LOGPS
 
 FAST = {
@@ -147,6 +150,77 @@ def test_a_resumed_run_does_not_measure_again(make_trainer, model, tmp_path):
     resumed.train(resume_from_checkpoint=str(checkpoint))
     assert resumed.credit.state_dict() == whole.credit.state_dict()
     assert logs(resumed, "attnpo/reward")[-1] == pytest.approx(logs(whole, "attnpo/reward")[-1])
+
+
+def prepare(trainer):
+    trainer.state.max_steps = trainer.args.max_steps  # as `train` does
+    trainer.prepare_method()
+
+
+def test_an_interrupted_preparation_goes_on_where_it_was(make_trainer, monkeypatch):
+    monkeypatch.setattr("attnpo.training.method_trainer.AT_ONCE", 1)
+    settings = {**ADAPT, "max_steps": 2}
+    whole = make_trainer(**settings)
+    prepare(whole)
+    expected, tokens = whole.credit.state_dict(), whole.drawn_tokens
+    file = whole._own_file("prepared.json")
+    assert file.name == "prepared.json"
+    assert tokens.sampled == tokens.extra > 0
+    file.unlink()
+
+    stopped = make_trainer(**settings)
+    inner, asked = stopped.credit.prepare, []
+
+    def fail_at_the_third(slots, policy):
+        asked.extend(slots.keys)
+        if len(asked) == 3:
+            raise RuntimeError("power cut")
+        inner(slots, policy)
+
+    stopped.credit.prepare = fail_at_the_third
+    with pytest.raises(RuntimeError, match="power cut"):
+        prepare(stopped)
+
+    again = make_trainer(**settings)
+    inner, asked_again = again.credit.prepare, []
+    again.credit.prepare = lambda slots, policy: asked_again.extend(slots.keys) or inner(slots, policy)
+    prepare(again)
+    assert [*asked[:2], *asked_again] == list(expected["reference_accuracy"])
+    assert (again.credit.state_dict(), again.drawn_tokens) == (expected, tokens)
+
+
+def test_what_was_prepared_for_another_run_is_measured_again(make_trainer, model, caplog):
+    settings = {**ADAPT, "max_steps": 1}
+    prepare(make_trainer(**settings))
+    with torch.no_grad():
+        model.model.norm.weight += 0.5
+    other = make_trainer(**settings)
+    asked = []
+    inner = other.credit.prepare
+    other.credit.prepare = lambda slots, policy: asked.extend(slots.keys) or inner(slots, policy)
+    prepare(other)
+    assert len(asked) == 2
+    assert "prepared.json: of another model or other settings; measured again" in caplog.text
+
+
+def test_a_malformed_preparation_is_named(make_trainer):
+    trainer = make_trainer(**{**ADAPT, "max_steps": 1})
+    trainer._own_file("prepared.json").write_text('{"settings": {}')
+    with pytest.raises(OutputError, match=r"prepared\.json: malformed .*; remove it"):
+        prepare(trainer)
+
+
+def test_a_signal_while_preparing_ends_the_run_before_its_first_step(make_trainer, monkeypatch):
+    monkeypatch.setattr("attnpo.training.method_trainer.AT_ONCE", 1)
+    trainer = make_trainer(**{**ADAPT, "max_steps": 2})
+    inner = trainer.credit.prepare
+    trainer.credit.prepare = lambda slots, policy: signal.raise_signal(signal.SIGTERM) or inner(slots, policy)
+    with pytest.raises(TrainingInterrupted, match=r"SIGTERM: stopped before .* 1 of 4 problems are measured") as caught:
+        trainer.train()
+    assert caught.value.code == 143
+    assert trainer.state.global_step == 0
+    kept = json.loads(trainer._own_file("prepared.json").read_text())["state"]["reference_accuracy"]
+    assert len(kept) == 1
 
 
 def test_autothink_samples_and_scores_behind_its_opening(make_trainer, tokenizer):

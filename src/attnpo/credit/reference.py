@@ -32,22 +32,24 @@ def given_accuracies(path: str, keys: Sequence[str]) -> dict[str, float]:
     return {key: sum(right) / len(right) for key, right in verdicts.items()}
 
 
-def measured_accuracies(slots: Slots, rows: Sequence[int], samples: int, policy: Policy) -> dict[str, float]:
-    """Return key -> accuracy of free responses to some of the slots' problems.
+def measured_accuracies(slots: Slots, samples: int, policy: Policy) -> dict[str, float]:
+    """Return key -> accuracy of free responses to the slots' problems.
 
     Args:
         slots: the problems, one a slot.
-        rows: those that are measured.
         samples: responses to each.
         policy: draws and judges them.
     """
     drawn = policy.draw(
-        [Continuation(row, slots.max_new_tokens, sample=sample) for row in rows for sample in range(samples)]
+        [
+            Continuation(row, slots.max_new_tokens, sample=sample)
+            for row in range(len(slots))
+            for sample in range(samples)
+        ]
     )
     texts = [policy.segment(response.ids).text for response in drawn]
-    verdicts = policy.verify(texts, [slots.solutions[row] for row in rows for _ in range(samples)])
+    verdicts = policy.verify(texts, [solution for solution in slots.solutions for _ in range(samples)])
     starts = range(0, len(verdicts), samples)
     return {
-        slots.keys[row]: sum(verdicts[start : start + samples]) / samples
-        for row, start in zip(rows, starts, strict=True)
+        key: sum(verdicts[start : start + samples]) / samples for key, start in zip(slots.keys, starts, strict=True)
     }

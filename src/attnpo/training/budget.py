@@ -42,6 +42,10 @@ class TokenCount:
         self.extra += other.extra
         self.passed += other.passed
 
+    def since(self, other: TokenCount) -> TokenCount:
+        """Return what came after an earlier count."""
+        return TokenCount(self.sampled - other.sampled, self.extra - other.extra, self.passed - other.passed)
+
 
 class TokenCountCallback(TrainerCallback, ExportableState):
     """Keeps the count in every checkpoint; ends the run once the budget is spent."""

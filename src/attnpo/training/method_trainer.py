@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from accelerate.utils import gather_object
+from tqdm.auto import tqdm
 
+from attnpo.collecting import model_fingerprint
 from attnpo.credit import Method, Policy, Slots
 from attnpo.rollouts import Rollout
 from attnpo.sampling import SampledResponse
 from attnpo.segmentation import Segmenter
 from attnpo.training.batches import STEP_VALUE
+from attnpo.training.budget import TokenCount
 from attnpo.training.callbacks import join_states
 from attnpo.training.drawing import PolicyDraws, build_policy
 from attnpo.training.layout import ResponseLayout, lay_out_values
 from attnpo.training.packing import TOKEN_VALUE
+from attnpo.training.preparing import AT_ONCE, PreparedFile
 from attnpo.training.rounds import GenerationRound
 from attnpo.training.sharing import SharingTrainer
 from attnpo.verification import Verifier
@@ -85,23 +91,63 @@ class MethodTrainer(SharingTrainer):
         return drawn.responses
 
     def prepare_method(self) -> None:
-        """Let the method measure the untrained policy on the rows that training can reach."""
+        """Let the method measure the untrained policy on the rows that training can reach, some at a time.
+
+        Raises:
+            TrainingInterrupted: a signal was received; what was measured is kept.
+        """
         rows, rank, world = self._reachable_rows(), self.accelerator.process_index, self.accelerator.num_processes
-        own, numbers = rows[rank::world], range(rank, len(rows), world)
-        prompt_ids = [tuple(ids) for ids in self._tokenize_prompts([row["prompt"] for row in own])[0]] if own else []
+        own = dict(list(enumerate(rows))[rank::world])  # by number, so that draws do not depend on the processes
         self.model.train()
-        slots = Slots(
-            prompt_ids=prompt_ids,
-            solutions=[str(row[self.args.solution_column]) for row in own],
-            group_ids=list(numbers),
-            samples=[0] * len(own),
-            max_new_tokens=self.max_completion_length,
-            keys=[problem_key(row) for row in own],
-        )
-        with self.policy_draws(prompt_ids, numbers, extra=True) as draws:
-            self.credit.prepare(slots, self._policy(draws))
+        file = self._prepared_file()
+        kept, count = file.load() or (None, TokenCount())
+        self.drawn_tokens.take(count)
+        lacking = self.credit.begin_preparing([problem_key(row) for row in own.values()], kept)
+        numbers = [number for number, row in own.items() if problem_key(row) in lacking]
+        # Sharded parameters are put together and signals agreed on by all processes, however little each has to do.
+        rounds = max(gather_object([-(-len(numbers) // AT_ONCE)]))
+        silent = self.args.disable_tqdm or not self.accelerator.is_local_main_process
+        with tqdm(total=len(own), initial=len(own) - len(numbers), desc="before training", disable=silent) as bar:
+            for place in range(rounds):
+                part = numbers[place * AT_ONCE : (place + 1) * AT_ONCE]
+                before = replace(self.drawn_tokens)
+                self._prepare_part({number: own[number] for number in part})
+                count.take(self.drawn_tokens.since(before))
+                file.save(self.credit.state_dict(), count)
+                bar.update(len(part))
+                done = len(own) - max(0, len(numbers) - (place + 1) * AT_ONCE)
+                self._signals.stop_before_training(f"{done} of {len(own)} problems are measured in {file.path}")
         if world > 1:
             self.credit.load_state_dict(join_states(gather_object([self.credit.state_dict()])))
+
+    def _prepare_part(self, rows: Mapping[int, dict[str, Any]]) -> None:
+        prompts = [row["prompt"] for row in rows.values()]
+        prompt_ids = [tuple(ids) for ids in self._tokenize_prompts(prompts)[0]] if prompts else []
+        slots = Slots(
+            prompt_ids=prompt_ids,
+            solutions=[str(row[self.args.solution_column]) for row in rows.values()],
+            group_ids=list(rows),
+            samples=[0] * len(rows),
+            max_new_tokens=self.max_completion_length,
+            keys=[problem_key(row) for row in rows.values()],
+        )
+        with self.policy_draws(prompt_ids, list(rows), extra=True) as draws:
+            if rows:
+                self.credit.prepare(slots, self._policy(draws))
+
+    def _prepared_file(self) -> PreparedFile:
+        with self.policy_draws([], []) as draws:
+            fingerprint = model_fingerprint(draws.sampler.model)
+            params = asdict(draws.params)
+        settings = {
+            "model": fingerprint,
+            "method": self.credit.name,
+            "method_settings": asdict(self.credit.settings),
+            "sampling": params,
+            "verifier": self.args.verifier,
+            "max_completion_length": self.max_completion_length,
+        }
+        return PreparedFile(self._own_file("prepared.json"), settings)
 
     def _reachable_rows(self) -> list[dict[str, Any]]:
         """Distinct rows of the data set in training's order, as many as its steps can ask."""
@@ -110,6 +156,12 @@ class MethodTrainer(SharingTrainer):
         most = -(-generations // self.args.steps_per_generation) * prompts_a_step
         indices = dict.fromkeys(iter(self._get_train_sampler()))
         return [self.train_dataset[index] for index in islice(indices, most)]
+
+    def _own_file(self, name: str) -> Path:
+        """Return this process's file of a name in the output folder."""
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        path = Path(self.args.output_dir) / name
+        return path if world == 1 else path.with_name(f"{path.stem}-{rank:05d}{path.suffix}")
 
     def _policy(self, draws: PolicyDraws) -> Policy:
         return build_policy(draws, self.segmenter, self.verifier.verify, self.args.per_device_train_batch_size)

@@ -84,6 +84,31 @@ class SignalCallback(TrainerCallback):
             raise KeyboardInterrupt
         sys.exit(128 + number)
 
+    def agree(self) -> bool:
+        """Whether any process has received a signal; asked on all processes alike."""
+        mine = torch.zeros(len(SIGNALS), device=self.device)
+        if self.received is not None:
+            mine[SIGNALS.index(signal.Signals(self.received))] = 1
+        counts = self.reduce_sum(mine).tolist()
+        if any(counts):
+            self.received = next(int(number) for number, count in zip(SIGNALS, counts, strict=True) if count)
+        return any(counts)
+
+    def stop_before_training(self, kept: str) -> None:
+        """End a run that has not made a step yet.
+
+        Args:
+            kept: what lies on disk and need not be done again.
+
+        Raises:
+            TrainingInterrupted: a signal was received.
+        """
+        if self.agree() and self.received is not None:
+            name = signal.Signals(self.received).name
+            raise TrainingInterrupted(
+                f"{name}: stopped before the first step; {kept}; the same command goes on", 128 + self.received
+            )
+
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
@@ -94,12 +119,7 @@ class SignalCallback(TrainerCallback):
         """Ask for a checkpoint once any process has received a signal."""
         if not self.can_stop(state.global_step) or state.global_step >= state.max_steps:
             return
-        mine = torch.zeros(len(SIGNALS), device=self.device)
-        if self.received is not None:
-            mine[SIGNALS.index(signal.Signals(self.received))] = 1
-        counts = self.reduce_sum(mine).tolist()
-        if any(counts):
-            self.received = next(int(number) for number, count in zip(SIGNALS, counts, strict=True) if count)
+        if self.agree():
             control.should_save = control.should_training_stop = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

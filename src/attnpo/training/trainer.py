@@ -111,7 +111,7 @@ class AttnPOTrainer(MethodTrainer):
             self.add_callback(PreparationCallback(self.prepare_method))
         if args.save_rollouts:
             self.add_callback(RolloutsFileCallback(self.rollouts_path))
-        self.dropped = DroppedLog(self._own_file("dropped"))
+        self.dropped = DroppedLog(self._own_file("dropped.jsonl"))
         self.add_callback(RolloutsFileCallback(self.dropped.path))
         strategy = build_strategy(args.segmentation, args.phrases_file, args.min_step_chars)
         self.segmenter = Segmenter(self._tokenizer, strategy)
@@ -316,11 +316,7 @@ class AttnPOTrainer(MethodTrainer):
     @property
     def rollouts_path(self) -> Path:
         """File of this process's training responses (`save_rollouts`)."""
-        return self._own_file("rollouts")
-
-    def _own_file(self, stem: str) -> Path:
-        rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        return Path(self.args.output_dir) / (f"{stem}.jsonl" if world == 1 else f"{stem}-{rank:05d}.jsonl")
+        return self._own_file("rollouts.jsonl")
 
     def flush_metrics(self) -> dict[str, float]:
         """Means over all processes since the last log line."""

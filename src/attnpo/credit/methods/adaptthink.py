@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,17 +99,20 @@ class AdaptThink(Method):
         super().__init__(settings)
         self.reference: dict[str, float] = {}
 
-    def prepare(self, slots: Slots, policy: Policy) -> None:
-        """Measure the policy's accuracy on each problem, unless it is given.
+    def begin_preparing(self, keys: Sequence[str], kept: Mapping[str, Any] | None) -> set[str]:
+        """Take over the accuracies that are given or were measured, and return the problems that lack one.
 
         Raises:
             DataError: the file of given responses is missing, malformed, or has none of the problems.
         """
-        path, samples = self.settings.reference_rollouts, self.settings.reference_samples
-        given = {} if path is None else given_accuracies(path, slots.keys)
-        rows = [row for row, key in enumerate(slots.keys) if key not in given]
-        known = {key: given[key] for key in slots.keys if key in given}
-        self.reference = known | measured_accuracies(slots, rows, samples, policy)
+        path = self.settings.reference_rollouts
+        known = {**(kept or {}).get(REFERENCE, {}), **({} if path is None else given_accuracies(path, keys))}
+        self.reference = {key: known[key] for key in keys if key in known}
+        return set(keys) - self.reference.keys()
+
+    def prepare(self, slots: Slots, policy: Policy) -> None:
+        """Measure the policy's accuracy on each problem."""
+        self.reference |= measured_accuracies(slots, self.settings.reference_samples, policy)
 
     def sample(self, slots: Slots, policy: Policy) -> Drawn:
         """Return the responses, half of each group without thinking.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeVar
 
 import torch
@@ -113,13 +113,22 @@ class Method:
             ConfigError: it cannot.
         """
 
+    def begin_preparing(self, keys: Sequence[str], kept: Mapping[str, Any] | None) -> Collection[str]:
+        """Return the problems that `prepare` is to be given: here all of them.
+
+        Args:
+            keys: names of the problems that training can reach, this process's share of them.
+            kept: the `state_dict` of a preparation of this run that was interrupted; None where there was none.
+        """
+        return keys
+
     def prepare(self, slots: Slots, policy: Policy) -> None:
         """Learn from the policy before its first step; called where `prepares`, and not when a run is resumed.
 
         What is learnt belongs in `state_dict`, by `Slots.keys`: the states of several processes are united.
 
         Args:
-            slots: one for each problem that training can reach, this process's share of them.
+            slots: one for each problem, some of them at a time.
             policy: the untrained policy.
         """
 
