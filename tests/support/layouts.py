@@ -11,7 +11,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from small_training import config
 from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from transformers.distributed import DistributedConfig
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from attnpo.errors import AttnPOError
 from attnpo.sampling import SamplingParams, TransformersSampler, render_prompt
@@ -44,6 +46,19 @@ FSDP = {
     "FSDP_RESHARD_AFTER_FORWARD": "true",
 }
 
+ZERO = {
+    # Float32 shards of every parameter, however small, and the optimizer that the trainer has made.
+    "zero_optimization": {
+        "stage3_param_persistence_threshold": 0,
+        "stage3_gather_16bit_weights_on_model_save": True,
+    },
+    "zero_allow_untested_optimizer": True,
+    "zero_force_ds_cpu_optimizer": False,
+    "train_micro_batch_size_per_gpu": "auto",
+    "gradient_accumulation_steps": "auto",
+    "gradient_clipping": 0.0,
+}
+
 
 @dataclass
 class Trace:
@@ -53,6 +68,7 @@ class Trace:
         gradients: gradient of each optimizer step, whole parameters in float32 by name.
         advantages: for each response (number within the run), its advantages a token, in each loss that it entered.
         responses: token ids of each response.
+        skipped: updates that were skipped.
         sharded: how many parameters each process held a part of only.
         refused: why it did not run.
     """
@@ -60,6 +76,7 @@ class Trace:
     gradients: list[dict[str, torch.Tensor]] = field(default_factory=list)
     advantages: dict[int, list[torch.Tensor]] = field(default_factory=dict)
     responses: dict[int, list[int]] = field(default_factory=dict)
+    skipped: int = 0
     sharded: int = 0
     refused: str = ""
 
@@ -87,12 +104,45 @@ class Recorder(TrainerCallback):
         self.trace.gradients.append({name: whole(grad) for name, grad in named if grad is not None})
 
 
+@contextmanager
+def recording_deepspeed(trace: Trace) -> Iterator[None]:
+    """Write gradients down where DeepSpeed makes its update, inside accelerate's backward pass."""
+    from deepspeed.runtime.engine import DeepSpeedEngine
+    from deepspeed.utils import safe_get_full_grad
+
+    plain = DeepSpeedEngine.step
+
+    def step(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.is_gradient_accumulation_boundary():
+            named = [(plain_name(name), p) for name, p in self.module.named_parameters() if p.requires_grad]
+            trace.gradients.append({name: whole(safe_get_full_grad(p)) for name, p in named})
+        return plain(self, *args, **kwargs)
+
+    DeepSpeedEngine.step = step
+    try:
+        yield
+    finally:
+        DeepSpeedEngine.step = plain
+
+
 class TracedTrainer(AttnPOTrainer):
     """Takes its responses from a table unless it is to sample, and keeps what enters the loss."""
 
-    def __init__(self, *args: Any, trace: Trace, canned: Mapping[tuple[int, ...], Sequence[Any]], **kwargs: Any):
-        self.trace, self.canned = trace, canned
+    def __init__(
+        self,
+        *args: Any,
+        trace: Trace,
+        canned: Mapping[tuple[int, ...], Sequence[Any]],
+        broken: Sequence[int] = (),
+        **kwargs: Any,
+    ):
+        self.trace, self.canned, self.broken = trace, canned, broken
         super().__init__(*args, **kwargs)
+
+    def _compute_loss(self, model: Any, inputs: Any) -> torch.Tensor:
+        loss = super()._compute_loss(model, inputs)
+        is_broken = self.state.global_step in self.broken and self.accelerator.is_main_process
+        return loss * float("nan") if is_broken else loss
 
     def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> Any:
         if not self.canned:
@@ -147,17 +197,23 @@ def small_model(lora: bool = False, distributed: Mapping[str, int] | None = None
     return adapted
 
 
+def zero(stage: int) -> dict[str, Any]:
+    """DeepSpeed's configuration of a stage of ZeRO."""
+    return {**ZERO, "zero_optimization": {**ZERO["zero_optimization"], "stage": stage}}
+
+
 def train(folder: Path, spec: Mapping[str, Any], processes: int = 1) -> Trace:
     """Train as `spec` says and return what happened on this process.
 
     Args:
         folder: where the trainer writes.
         spec: `groups` (prompts and their responses), and optionally `settings`, `lora`, `lr`, `problems`, `fsdp`,
-            `samples` (draw the responses instead), `micro_batches` (of the step's rows; 1), `distributed` (how
-            transformers splits the model as it is loaded).
+            `zero` (DeepSpeed's stage), `samples` (draw the responses instead), `micro_batches` (of the step's rows;
+            1), `distributed` (how transformers splits the model as it is loaded), `broken` (steps whose loss is NaN on
+            the first process).
         processes: over how many the rows are split.
     """
-    trace = Trace()
+    trace, stage = Trace(), spec.get("zero")
     model = small_model(spec.get("lora", False), spec.get("distributed"))
     micro_batches = spec.get("micro_batches", 1)
     settings = {
@@ -173,35 +229,50 @@ def train(folder: Path, spec: Mapping[str, Any], processes: int = 1) -> Trace:
         "group_sampler": True,
         **spec.get("settings", {}),
     }
+    if stage:
+        settings["deepspeed"] = zero(stage)
     trainer = TracedTrainer(
         model,
         config(folder, **settings),
         problems(spec.get("problems", 6)),
         processing_class=AutoTokenizer.from_pretrained(checkpoint_path()),
-        callbacks=[Recorder(trace)],
+        callbacks=[] if stage else [Recorder(trace)],
         trace=trace,
         canned={} if spec.get("samples") else {tuple(prompt): ids for prompt, ids in spec["groups"]},
+        broken=spec.get("broken", ()),
     )
     try:
-        trainer.train()
+        with recording_deepspeed(trace) if stage else nullcontext():
+            trainer.train()
     finally:
         trainer.verifier.close()
-    trace.sharded = sum(isinstance(p, DTensor) for p in trainer.model.parameters())
+    trace.skipped = trainer.nan_guard.skipped
+    trace.sharded = sum(isinstance(p, DTensor) or hasattr(p, "ds_tensor") for p in trainer.model.parameters())
     return trace
+
+
+def run_processes(processes: int, *argv: Any) -> None:
+    """Run a script in so many processes."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_addr", "127.0.0.1"]
+    command = [sys.executable, *launcher, "--master_port", str(port), *map(str, argv)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+
+
+def launch_command(script: Path, name: str, **flags: Any) -> None:
+    """Run a subcommand in two processes."""
+    run_processes(2, script, name, *(part for flag, value in flags.items() for part in (f"--{flag}", value)))
 
 
 def launch(folder: Path, specs: Mapping[str, Mapping[str, Any]], processes: int) -> dict[str, Trace]:
     """Run all `specs` in one launch of so many processes and gather what each of them did, by name."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "specs.json").write_text(json.dumps(dict(specs)))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_addr", "127.0.0.1"]
-    argv = [sys.executable, *launcher, "--master_port", str(port), __file__, str(folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    run_processes(processes, __file__, folder)
     return {
         name: merged([Trace(**torch.load(folder / f"{name}-{rank}.pt")) for rank in range(processes)]) for name in specs
     }
@@ -243,6 +314,20 @@ def shard_on_cpu() -> None:
     AcceleratorState.__init__ = init
 
 
+def without_compiled_kernels() -> None:
+    """Keep DeepSpeed from compiling its collectives for one machine: gloo's serve, and need no compiler."""
+    import deepspeed
+
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
+def set_environment(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     gc.freeze()  # each run ends with a collection, which would look through all that was imported
@@ -250,11 +335,12 @@ def main(folder: Path) -> None:
     rank, processes = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     for name, spec in json.loads((folder / "specs.json").read_text()).items():
         AcceleratorState._reset_state(reset_partial_state=True)
+        unset_hf_deepspeed_config()  # else a model after one under ZeRO-3 is split as it is loaded
+        if spec.get("zero"):
+            without_compiled_kernels()
         for key, value in FSDP.items():
-            if spec.get("fsdp"):
-                os.environ[key] = value
-            else:
-                os.environ.pop(key, None)
+            set_environment(key, value if spec.get("fsdp") else None)
+        set_environment("ACCELERATE_USE_DEEPSPEED", "true" if spec.get("zero") else None)
         try:
             trace = train(folder / name, spec, processes)
         except AttnPOError as error:

@@ -65,3 +65,46 @@ def test_the_counts_travel_with_the_checkpoint():
     assert (fresh.skipped, fresh.skipped_in_a_row) == (5, 2)
     fresh.on_train_begin(None, SimpleNamespace(global_step=0, stateful_callbacks=saved), TrainerControl())
     assert (fresh.skipped, fresh.skipped_in_a_row) == (0, 0)
+
+
+def under_deepspeed(applied: bool, norm: float | None, fp16: bool = False, most: int = 3) -> NanGuardCallback:
+    """A guard beside an engine that says of each update whether it was made, and how long the gradient was."""
+    engine = SimpleNamespace(
+        was_step_applied=lambda: applied, get_global_grad_norm=lambda: norm, fp16_enabled=lambda: fp16
+    )
+    return NanGuardCallback(most, lambda tensor: tensor, lambda: "runs/a/checkpoint-4", deepspeed=lambda: engine)
+
+
+def end_step(guard: NanGuardCallback, number: int) -> None:
+    state = SimpleNamespace(global_step=number, is_world_process_zero=True, max_steps=99)
+    guard.on_pre_optimizer_step(None, state, TrainerControl(), model=None, optimizer=None)
+    guard.on_step_end(None, state, TrainerControl())
+
+
+def test_what_deepspeed_skipped_is_counted_and_ends_the_run():
+    guard = under_deepspeed(applied=False, norm=float("inf"), most=2)
+    end_step(guard, 5)
+    assert (guard.skipped, guard.skipped_in_a_row) == (1, 1)
+    with pytest.raises(TrainingError, match=r"steps 5 to 6: the gradient was not finite, no update was made"):
+        end_step(guard, 6)
+
+
+def test_under_fp16_skipped_updates_find_the_loss_scale():
+    guard = under_deepspeed(applied=False, norm=float("inf"), fp16=True, most=2)
+    for number in range(1, 9):
+        end_step(guard, number)
+    assert (guard.skipped, guard.skipped_in_a_row) == (8, 0)
+
+
+@pytest.mark.parametrize("norm", [-1.0, float("nan"), float("inf")])
+def test_a_bad_update_that_deepspeed_made_ends_the_run_at_once(norm):
+    with pytest.raises(TrainingError, match=r"step 7: .* the weights are lost; .*checkpoint-4; set bf16.check_grad"):
+        end_step(under_deepspeed(applied=True, norm=norm), 7)
+
+
+@pytest.mark.parametrize("norm", [None, 0.0, 3.5])
+def test_a_good_update_of_deepspeed_passes(norm):
+    guard = under_deepspeed(applied=True, norm=norm)
+    guard.skipped_in_a_row = 2
+    end_step(guard, 7)
+    assert guard.skipped_in_a_row == 0

@@ -50,6 +50,13 @@ def test_layouts_that_leave_attention_whole(model, given):
     check_layout(accelerator(**given), model, group_sampler=True)
 
 
+@pytest.mark.parametrize("gathers", [True, False])
+def test_shards_that_will_not_be_put_together_are_told(model, caplog, gathers):
+    settings = {"zero_optimization": {"stage3_gather_16bit_weights_on_model_save": gathers}}
+    check_layout(accelerator(deepspeed=settings, zero_stage=3), model, group_sampler=True)
+    assert ("set zero3_save_16bit_model" in caplog.text) is not gathers
+
+
 def test_without_our_sampler_fsdp1_and_zero3_run_as_trl_has_them(model):
     check_layout(accelerator(fsdp=1), model, group_sampler=False)
     check_layout(accelerator(deepspeed={}, zero_stage=3), model, group_sampler=False, gathers_zero3=False)

@@ -24,7 +24,12 @@ class LastingTrainer(StepCreditTrainer):
         super().__init__(*args, **kwargs)
         accumulation = self.args.gradient_accumulation_steps
         border = BorderCallback(self.args.steps_per_generation * self.num_iterations, accumulation)
-        self.nan_guard = NanGuardCallback(self.args.max_skipped_updates, self._sum, self._last_checkpoint)
+        self.nan_guard = NanGuardCallback(
+            self.args.max_skipped_updates,
+            self._sum,
+            self._last_checkpoint,
+            deepspeed=lambda: self.model_wrapped if self.is_deepspeed_enabled else None,
+        )
         self._signals = SignalCallback(self._sum, border.is_border, self.accelerator.device)
         for callback in (self.nan_guard, border, self._signals):  # the signal's last: it ends the run after a save
             self.add_callback(callback)

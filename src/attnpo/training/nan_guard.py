@@ -21,13 +21,15 @@ class NanGuardCallback(TrainerCallback, ExportableState):
     """Looks at the gradient between backward pass and update.
 
     A loss that is NaN or infinite makes the gradient so. The update is skipped on all processes (neither parameters nor
-    the optimizer's moments change), the learning rate's schedule goes on. DeepSpeed makes the update inside its
-    backward pass and leaves no gradient here: there its own check (of overflows, under fp16) holds.
+    the optimizer's moments change), the learning rate's schedule goes on. DeepSpeed makes the update inside
+    accelerate's backward pass and skips it by a check of its own: what it says is counted. Under fp16 it skips until
+    the loss scale fits, so there a row of skipped updates does not end the run.
 
     Args:
         most_in_a_row: the run ends at this many skipped updates in a row.
         reduce_sum: sums a tensor over processes.
         last_checkpoint: names the newest whole checkpoint, None where there is none.
+        deepspeed: returns DeepSpeed's engine, None where another one trains.
         skipped_in_a_row: skipped updates since the last good one.
         skipped: skipped updates of the run.
     """
@@ -39,10 +41,12 @@ class NanGuardCallback(TrainerCallback, ExportableState):
         last_checkpoint: Callable[[], str | None],
         skipped_in_a_row: int = 0,
         skipped: int = 0,
+        deepspeed: Callable[[], Any] = lambda: None,
     ) -> None:
         self.most_in_a_row = most_in_a_row
         self.reduce_sum = reduce_sum
         self.last_checkpoint = last_checkpoint
+        self.deepspeed = deepspeed
         self.skipped_in_a_row = skipped_in_a_row
         self.skipped = skipped
 
@@ -63,21 +67,23 @@ class NanGuardCallback(TrainerCallback, ExportableState):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Skip the update where the gradient is not finite: without gradients it changes nothing."""
+        if self.deepspeed() is not None:
+            return  # the update is made already
         if self._is_finite(kwargs["model"].parameters()):
             self.skipped_in_a_row = 0
             return
-        self.skipped_in_a_row += 1
-        self.skipped += 1
         kwargs["optimizer"].zero_grad(set_to_none=True)
-        if state.is_world_process_zero:
-            log.warning("step %d: the gradient is not finite; update skipped", state.global_step + 1)
+        self._note_skipped(state.global_step + 1, state.is_world_process_zero)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """End the run after too many skipped updates.
 
         Raises:
-            TrainingError: there were `most_in_a_row` in a row.
+            TrainingError: there were `most_in_a_row` in a row, or DeepSpeed made one that it should have skipped.
         """
+        engine = self.deepspeed()
+        if engine is not None:
+            self._look_at_deepspeed(engine, state)
         if self.skipped_in_a_row < self.most_in_a_row:
             return
         last, first = self.last_checkpoint(), state.global_step - self.skipped_in_a_row + 1
@@ -86,6 +92,27 @@ class NanGuardCallback(TrainerCallback, ExportableState):
             f"no update was made; last good checkpoint: {last or 'none yet'}; lower learning_rate, look at the "
             "rewards, or allow more such steps with max_skipped_updates"
         )
+
+    def _look_at_deepspeed(self, engine: Any, state: TrainerState) -> None:
+        norm = engine.get_global_grad_norm()
+        if not engine.was_step_applied():
+            self._note_skipped(state.global_step, state.is_world_process_zero)
+        elif norm is not None and not 0.0 <= float(norm) < float("inf"):  # -1 is DeepSpeed's word for NaN and infinite
+            raise TrainingError(
+                f"step {state.global_step}: the gradient was not finite and DeepSpeed made the update, so the weights "
+                f"are lost; last good checkpoint: {self.last_checkpoint() or 'none yet'}; set bf16.check_grad_overflow "
+                "in its configuration, then the same command with --resume_from_checkpoint true goes on"
+            )
+        else:
+            self.skipped_in_a_row = 0
+        if engine.fp16_enabled():
+            self.skipped_in_a_row = 0
+
+    def _note_skipped(self, step: int, is_first: bool) -> None:
+        self.skipped_in_a_row += 1
+        self.skipped += 1
+        if is_first:
+            log.warning("step %d: the gradient is not finite; update skipped", step)
 
     def _is_finite(self, parameters: Iterable[torch.nn.Parameter]) -> bool:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,8 @@ from torch.distributed.fsdp import FSDPModule
 
 from attnpo.attention.splitting import check_parallelism
 from attnpo.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 
 def check_layout(accelerator: Any, model: nn.Module, group_sampler: bool, gathers_zero3: bool = True) -> None:
@@ -38,6 +41,12 @@ def check_layout(accelerator: Any, model: nn.Module, group_sampler: bool, gather
         if isinstance(size, int) and size > 1:
             place = f"{section}.{name}" if section else name
             raise ConfigError(f"deepspeed: {place}={size}: {what} over processes, which step credit reads whole; set 1")
+    gathers = settings.get("zero_optimization", {}).get("stage3_gather_16bit_weights_on_model_save")
+    if deepspeed is not None and deepspeed.zero_stage == 3 and not gathers:
+        logger.warning(
+            "deepspeed: ZeRO-3's shards will not be put together when the model is saved; set zero3_save_16bit_model "
+            "(stage3_gather_16bit_weights_on_model_save), or make a model of them with zero_to_fp32.py"
+        )
     if not group_sampler:
         return
     if deepspeed is not None and deepspeed.zero_stage == 3 and not gathers_zero3:
