@@ -37,7 +37,7 @@ FLAGS = {
     **SETTINGS,
     "model": "tinyworld",
     "data": "tinyworld",
-    "num_problems": 64,
+    "num_problems": 10,  # three steps an epoch
     "per_device_train_batch_size": 6,
     "gradient_accumulation_steps": 1,
     "max_completion_length": 48,

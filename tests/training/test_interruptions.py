@@ -23,7 +23,7 @@ FLAGS = {
     **SETTINGS,
     "model": "tinyworld",
     "data": "tinyworld",
-    "num_problems": 64,
+    "num_problems": 7,  # two steps an epoch
     "per_device_train_batch_size": 6,  # groups of 4: one is split over the processes
     "gradient_accumulation_steps": 1,
     "max_completion_length": 48,

@@ -6,6 +6,7 @@ import inspect
 
 import pytest
 import torch
+from transformers import Trainer
 from trl import GRPOConfig, GRPOTrainer
 
 from attnpo.training.packing import COMPLETION_KEYS, PREFIX
@@ -31,6 +32,7 @@ def source(function) -> str:
             "_get_per_token_logps_and_entropies",
             ["self", "model", "input_ids", "attention_mask", "logits_to_keep", "batch_size"],
         ),
+        ("_get_train_sampler", ["self", "dataset"]),
         ("_prepare_inputs", ["self", "generation_batch"]),
         ("_compute_loss", ["self", "model", "inputs"]),
         ("log", ["self", "logs", "start_time"]),
@@ -109,3 +111,12 @@ def test_micro_batches_wait_in_a_list_that_is_made_anew_for_each_generation_batc
     text = source(GRPOTrainer._prepare_inputs)
     assert "self._buffered_inputs = [" in text
     assert "inputs = self._buffered_inputs[self._step % self.args.steps_per_generation]" in text
+
+
+def test_an_epoch_and_a_step_begin_before_their_first_batch_is_drawn():
+    text = source(Trainer._inner_training_loop)
+    assert text.index("callback_handler.on_epoch_begin(") < text.index("self._run_epoch(")
+    text = source(Trainer._run_epoch)
+    assert text.index("callback_handler.on_step_begin(") < text.index("self.training_step(")
+    assert "if step % self.args.gradient_accumulation_steps == 0:" in text
+    assert "self._step += 1" in source(GRPOTrainer.training_step)

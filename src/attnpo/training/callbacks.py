@@ -86,6 +86,30 @@ class MethodStateCallback(TrainerCallback, ExportableState):
         self.method.load_state_dict(saved["attributes"][self.method.name])
 
 
+class BeginCallback(TrainerCallback):
+    """Calls functions where an epoch and where an optimizer step begins.
+
+    Args:
+        epoch: called before the first batch of an epoch is drawn, with the number of whole epochs before it.
+        step: called before the first micro-batch of each optimizer step.
+    """
+
+    def __init__(self, epoch: Callable[[int], None], step: Callable[[], None]) -> None:
+        self.epoch, self.step = epoch, step
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Call what waits for an epoch."""
+        self.epoch(int((state.epoch or 0.0) + 1e-6))
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Call what waits for a step."""
+        self.step()
+
+
 class PreparationCallback(TrainerCallback):
     """Lets a method measure the untrained policy before the first step of a run."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -154,8 +153,7 @@ class MethodTrainer(SharingTrainer):
         prompts_a_step = self.args.generation_batch_size // self.num_generations
         generations = self.state.max_steps * self.args.gradient_accumulation_steps
         most = -(-generations // self.args.steps_per_generation) * prompts_a_step
-        indices = dict.fromkeys(iter(self._get_train_sampler()))
-        return [self.train_dataset[index] for index in islice(indices, most)]
+        return [self.train_dataset[index] for index in self.prompt_order()[:most]]
 
     def _own_file(self, name: str) -> Path:
         """Return this process's file of a name in the output folder."""

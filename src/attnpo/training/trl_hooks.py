@@ -31,6 +31,7 @@ from attnpo.credit import Continuation
 from attnpo.errors import ConfigError
 from attnpo.sampling import SampledResponse, SamplingParams, TransformersSampler
 from attnpo.training.budget import TokenCount, TokenCountCallback, token_schedule
+from attnpo.training.callbacks import BeginCallback
 from attnpo.training.config import AttnPOConfig
 from attnpo.training.drawing import PolicyDraws
 from attnpo.training.layout import lay_out_log_probs
@@ -53,6 +54,9 @@ class StepCreditTrainer(GRPOTrainer):
     token_count: TokenCount
     drawn_tokens: TokenCount
     lr_scheduler: Any
+    _train_sampler: Any = None
+    _step_began: int = 0
+    """TRL's count of micro-batches at the beginning of this optimizer step."""
     _round: GenerationRound | None = None
     _loss_inputs: dict[str, Any] | None = None
     _buffered_inputs: list[dict[str, Any]] | None
@@ -61,6 +65,21 @@ class StepCreditTrainer(GRPOTrainer):
         self.token_count, self.drawn_tokens = TokenCount(), TokenCount()
         super().__init__(*args, **kwargs)
         self.add_callback(TokenCountCallback(self.token_count, self.args.max_sampled_tokens))
+        self.add_callback(BeginCallback(self._begin_epoch, self._begin_step))
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        self._train_sampler = super()._get_train_sampler(dataset)
+        return self._train_sampler
+
+    def prompt_order(self) -> list[int]:
+        """Return the rows of the data set in the order in which the first epoch asks them, without the last few."""
+        return list(dict.fromkeys(GRPOTrainer._get_train_sampler(self)))
+
+    def _begin_epoch(self, epoch: int) -> None:
+        rewind(self._train_sampler, epoch)
+
+    def _begin_step(self) -> None:
+        self._step_began = self._step
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
         """Let the learning rate follow the tokens where the run's length is counted in them."""
@@ -125,8 +144,8 @@ class StepCreditTrainer(GRPOTrainer):
         Depends on the optimizer step and on the place in the global batch only, so it is the same after a resume
         and however the batch is split over processes.
         """
-        accumulation = self.args.gradient_accumulation_steps
-        batches_before = self.state.global_step * accumulation + self._step % accumulation
+        # Counted from the step's beginning: an epoch's last step may have fewer micro-batches than the others.
+        batches_before = self.state.global_step * self.args.gradient_accumulation_steps + self._step - self._step_began
         return batches_before * self.args.generation_batch_size + self.accelerator.process_index * local_rows
 
     def ends_itself(self, response_ids: Sequence[int]) -> bool:
@@ -428,3 +447,12 @@ class StepCreditTrainer(GRPOTrainer):
             ):
                 self._metrics["train"][f"attnpo/{name}"].append(float(tokens))
         super().log(logs, start_time)
+
+
+def rewind(sampler: Any, epoch: int) -> None:
+    """Put TRL's sampler where it is after so many epochs: it draws each order from the generator of the last one."""
+    if not sampler.shuffle:
+        return
+    sampler.generator.manual_seed(sampler.seed)
+    for _ in range(epoch):
+        torch.randperm(sampler.num_samples, generator=sampler.generator)
