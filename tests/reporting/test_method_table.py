@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -20,7 +21,7 @@ from attnpo.reporting.reproduction import (
     TrainedRow,
     method_table,
     read_cost,
-    save_method_frontier,
+    save_method_frontiers,
     table_csv,
     table_json,
     table_markdown,
@@ -257,8 +258,22 @@ def test_a_chart_for_every_row_and_quantity(table):
 
 
 def test_the_figure(table, tmp_path):
-    path = save_method_frontier(table, tmp_path / "frontier.png")
+    (path,) = save_method_frontiers(table, tmp_path / "frontier.png")
     assert path.read_bytes().startswith(b"\x89PNG")
-    svg = save_method_frontier(table, tmp_path / "frontier.svg").read_text()
+    (path,) = save_method_frontiers(table, tmp_path / "frontier.svg")
+    svg = path.read_text()
     for name in ("sgrpo", "tlmre", "attnpo", "base"):
         assert f"<!-- {name} -->" in svg
+
+
+def test_ablations_and_controls_have_a_figure_of_their_own(table, tmp_path):
+    extra = [replace(table.rows[-1], name=group, group=group) for group in ("ablation", "control", "bound", "options")]
+    whole = replace(table, rows=[*table.rows, *extra])
+    first, second = save_method_frontiers(whole, tmp_path / "frontier.svg")
+    assert [first.name, second.name] == ["frontier.svg", "frontier-ablations.svg"]
+    names = {path: set(re.findall(r"<!-- (\S+) -->", path.read_text())) for path in (first, second)}
+    kinds = {"ablation", "control", "bound", "options"}
+    assert {"base", "tlmre", "attnpo", "sgrpo"} <= names[first]
+    assert not kinds & names[first]
+    assert {"base", "tlmre", "attnpo", *kinds} <= names[second]
+    assert "sgrpo" not in names[second]

@@ -39,7 +39,7 @@ def write_table(experiment: Experiment, suite: Suite, asked: Sequence[Cell], com
     """
     from attnpo.reporting.reproduction import (
         method_table,
-        save_method_frontier,
+        save_method_frontiers,
         table_csv,
         table_json,
         table_markdown,
@@ -59,10 +59,10 @@ def write_table(experiment: Experiment, suite: Suite, asked: Sequence[Cell], com
     write_atomically(paths[0], markdown)
     write_atomically(paths[1], table_csv(table))
     write_atomically(paths[2], table_json(table, about))
-    save_method_frontier(table, paths[3])
+    pictures = save_method_frontiers(table, paths[3])
     write_method_page(table, paths[4], TITLE, told(about))
-    write_atomically(paths[5], results_markdown(about, markdown, paths[3].name))
-    return paths
+    write_atomically(paths[5], results_markdown(about, markdown, [picture.name for picture in pictures]))
+    return [*paths, *pictures[1:]]
 
 
 def trained_rows(experiment: Experiment, suite: Suite, cells: Iterable[Cell]) -> list[TrainedRow]:
@@ -137,14 +137,15 @@ def told(about: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in about.items() if name != "sizes"} | about["sizes"]
 
 
-def results_markdown(about: dict[str, Any], table: str, figure: str) -> str:
-    """Return date, commit, command, machine, sizes, table and figure."""
+def results_markdown(about: dict[str, Any], table: str, figures: Sequence[str]) -> str:
+    """Return date, commit, command, machine, sizes, table and figures."""
+    pictures = "\n".join(f"![Accuracy against tokens]({figure})" for figure in figures)
     sizes = ", ".join(f"{name} {value}" for name, value in about["sizes"].items())
     return (
         f"# {TITLE}\n\n"
         f"{about['date']}, commit `{about['commit']}`, {about['machine']}.\n\n"
         f"    {about['command']}\n\n"
         f"Small world; {sizes}.\n\n"
-        f"![Accuracy against tokens]({figure})\n\n"
+        f"{pictures}\n\n"
         f"{table}"
     )

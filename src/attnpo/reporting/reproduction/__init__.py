@@ -2,7 +2,7 @@
 
 from attnpo.reporting.reproduction.costs import RunCost, read_cost
 from attnpo.reporting.reproduction.exports import table_csv, table_json, table_markdown
-from attnpo.reporting.reproduction.figure import save_method_frontier
+from attnpo.reporting.reproduction.figure import save_method_frontiers
 from attnpo.reporting.reproduction.page import write_method_page
 from attnpo.reporting.reproduction.table import MethodTable, TableRow, TrainedRow, method_table
 
@@ -13,7 +13,7 @@ __all__ = [
     "TrainedRow",
     "method_table",
     "read_cost",
-    "save_method_frontier",
+    "save_method_frontiers",
     "table_csv",
     "table_json",
     "table_markdown",
