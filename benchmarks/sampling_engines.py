@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 import transformers
+from measuring import PRESETS
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config
 
 from attnpo.sampling import (
@@ -37,14 +38,6 @@ from attnpo.sampling import (
 from attnpo.sampling.transformers_sampler import REFILL_BELOW
 from attnpo.tinyworld import checkpoint_path, heldout_dataset
 
-QWEN2_1_5B = {
-    "hidden_size": 1536,
-    "intermediate_size": 8960,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 12,
-    "num_key_value_heads": 2,
-    "vocab_size": 151936,
-}
 BASE = "batch by batch"
 
 
@@ -94,7 +87,7 @@ def build(args: argparse.Namespace) -> Any:
     if args.preset == "small":
         return AutoModelForCausalLM.from_pretrained(checkpoint_path(), dtype=dtype).to(args.device).eval()
     torch.manual_seed(0)
-    config = Qwen2Config(**QWEN2_1_5B, max_position_embeddings=131072)
+    config = Qwen2Config(**PRESETS["qwen2-1.5b"], max_position_embeddings=131072)
     with torch.device(args.device):
         return AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
 

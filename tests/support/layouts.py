@@ -294,6 +294,24 @@ def relative_error(found: Mapping[str, torch.Tensor], expected: Mapping[str, tor
     return (difference / sum(float(e.double().square().sum()) for e in expected.values())) ** 0.5
 
 
+def assert_same_credit(found: Trace, expected: Trace, tolerance: float = 1e-5) -> None:
+    assert found.responses == expected.responses
+    # With rows of zero advantage left out, a process may keep one that it did not need to keep.
+    needed = {row for row, seen in expected.advantages.items() if any(a.any() for a in seen)}
+    assert needed <= found.advantages.keys() <= found.responses.keys()
+    for row in needed:
+        for advantages in found.advantages[row]:
+            torch.testing.assert_close(advantages, expected.advantages[row][0], rtol=tolerance, atol=1e-6)
+    for row in found.advantages.keys() - needed:
+        assert not any(a.any() for a in found.advantages[row])
+
+
+def assert_same_gradients(found: Trace, expected: Trace, tolerance: float = 1e-5) -> None:
+    assert len(found.gradients) == len(expected.gradients) > 0
+    for ours, theirs in zip(found.gradients, expected.gradients, strict=True):
+        assert relative_error(ours, theirs) <= tolerance
+
+
 def total(gradients: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     """Sum of the gradients of several optimizer steps."""
     return {name: sum((g[name] for g in gradients[1:]), gradients[0][name]) for name in gradients[0]}

@@ -5,8 +5,17 @@ from __future__ import annotations
 import gc
 
 import pytest
-import torch
-from layouts import GROUP, Trace, launch, relative_error, sample_groups, total, train
+from layouts import (
+    GROUP,
+    Trace,
+    assert_same_credit,
+    assert_same_gradients,
+    launch,
+    relative_error,
+    sample_groups,
+    total,
+    train,
+)
 
 TWO_UPDATES = {"lr": 0.5, "settings": {"num_iterations": 2, "max_steps": 2}}
 SPECS = {
@@ -78,24 +87,6 @@ def two(specs, tmp_path_factory) -> dict[str, Trace]:
 @pytest.fixture(scope="module")
 def four(specs, tmp_path_factory) -> dict[str, Trace]:
     return launch(tmp_path_factory.mktemp("four"), {name: specs[name] for name in ON_FOUR}, 4)
-
-
-def assert_same_credit(found: Trace, expected: Trace, tolerance: float = 1e-5) -> None:
-    assert found.responses == expected.responses
-    # With rows of zero advantage left out, a process may keep one that it did not need to keep.
-    needed = {row for row, seen in expected.advantages.items() if any(a.any() for a in seen)}
-    assert needed <= found.advantages.keys() <= found.responses.keys()
-    for row in needed:
-        for advantages in found.advantages[row]:
-            torch.testing.assert_close(advantages, expected.advantages[row][0], rtol=tolerance, atol=1e-6)
-    for row in found.advantages.keys() - needed:
-        assert not any(a.any() for a in found.advantages[row])
-
-
-def assert_same_gradients(found: Trace, expected: Trace, tolerance: float = 1e-5) -> None:
-    assert len(found.gradients) == len(expected.gradients) > 0
-    for ours, theirs in zip(found.gradients, expected.gradients, strict=True):
-        assert relative_error(ours, theirs) <= tolerance
 
 
 EXACT = [name for name in [*SPECS, *(f"fsdp_{name}" for name in SHARDED), "loaded_accumulated"] if "bf16" not in name]
