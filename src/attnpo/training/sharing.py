@@ -63,7 +63,7 @@ class SharingTrainer(LastingTrainer):
             self.first_head_set,
             name=name,
             processes=self.accelerator.num_processes,
-            adapter=is_peft_model(self.accelerator.unwrap_model(self.model)),
+            adapter=bool(is_peft_model(self.accelerator.unwrap_model(self.model))),  # None where peft is not installed
             hub_model_id=repository,
             about={"data": dataset_name, **self.about},
             tags=(*self._tag_names, *([tags] if isinstance(tags, str) else tags or [])),
