@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.utils import is_peft_model
 from card_folders import run_folder
 from hub_upload import taking_hub
 from huggingface_hub import HfApi, ModelCard
@@ -113,6 +114,14 @@ def hub(tmp_path, monkeypatch):
         monkeypatch.setenv("HF_TOKEN", "")
         monkeypatch.setattr("attnpo.reporting.card.upload.HfApi", api)
         yield made
+
+
+def test_a_record_is_written_where_peft_is_not_installed(make_trainer, monkeypatch):
+    monkeypatch.setattr(sys.modules[is_peft_model.__module__], "is_peft_available", lambda: False)
+    trainer = make_trainer()
+    assert is_peft_model(trainer.model) is None, "what accelerate says then"
+    trainer.create_model_card()
+    assert TrainingRecord.load(Path(trainer.args.output_dir)).adapter is False
 
 
 def test_pushing_uploads_model_and_card_through_transformers(make_trainer, hub, tmp_path):
