@@ -117,9 +117,9 @@ def hub(tmp_path, monkeypatch):
 
 
 def test_a_record_is_written_where_peft_is_not_installed(make_trainer, monkeypatch):
-    monkeypatch.setattr(sys.modules[is_peft_model.__module__], "is_peft_available", lambda: False)
+    monkeypatch.setattr(sys.modules[is_peft_model.__module__], "is_peft_available", lambda: None)  # what it says then
     trainer = make_trainer()
-    assert is_peft_model(trainer.model) is None, "what accelerate says then"
+    assert is_peft_model(trainer.model) is None
     trainer.create_model_card()
     assert TrainingRecord.load(Path(trainer.args.output_dir)).adapter is False
 
