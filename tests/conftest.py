@@ -30,7 +30,7 @@ class ToyTokenizer:
         return {"input_ids": [ord(c) for c in text]}
 
 
-def toy_segmenter(response_ids: Sequence[int]) -> SegmentedResponse:
+def toy_cut(response_ids: Sequence[int]) -> SegmentedResponse:
     """Paragraphs are steps; one character is one token, the end token has no text."""
     text = "".join(chr(i) for i in response_ids if i != 1)
     closed = CLOSE in text
@@ -43,6 +43,20 @@ def toy_segmenter(response_ids: Sequence[int]) -> SegmentedResponse:
         start = stop
     answer = (think_end + len(CLOSE), len(text)) if closed else (len(text), len(text))
     return SegmentedResponse(text, len(response_ids), tuple(steps), (0, think_end), answer, answer, closed)
+
+
+class ToySegmenter:
+    """Every prompt leaves a think part open."""
+
+    def opens_think(self, prompt_ids: Sequence[int]) -> bool:
+        return True
+
+    def __call__(self, response_ids: Sequence[int], in_think: bool = True) -> SegmentedResponse:
+        assert in_think
+        return toy_cut(response_ids)
+
+
+toy_segmenter = ToySegmenter()
 
 
 class ToyVerifier:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from attnpo.errors import DataError
+from attnpo.think import full_text, has_think_part
 
 StepLabel = Literal["essential", "redundant", "undecided"]
 StepFamily = Literal["confused", "progression", "summary", "final", "plain"]
@@ -50,10 +51,12 @@ class SegmentedResponse:
         text: decoded text of the response ids, special end tokens left out.
         n_tokens: number of sampled ids, the end token included.
         steps: the steps; their character spans tile `think_chars` exactly.
-        think_chars: span of the think part in `text` (without its tags).
-        answer_chars: span of the final answer F in `text`; empty where the think part was never closed.
+        think_chars: span of the think part in `text` (without its tags); empty where there is none.
+        answer_chars: span of the final answer F in `text`; empty where the think part was never closed, all of it where
+            there is none.
         answer_tokens: the final answer's span in the response ids; end and padding tokens excluded.
         closed: whether `</think>` was found.
+        in_think: whether the prompt left a think part open, so that the response begins inside it.
     """
 
     text: str
@@ -63,6 +66,12 @@ class SegmentedResponse:
     answer_chars: Span
     answer_tokens: Span
     closed: bool
+    in_think: bool = True
+
+    @property
+    def full_text(self) -> str:
+        """The text with the `<think>` that the prompt opened: what verifiers read."""
+        return full_text(self.text, self.in_think)
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,7 @@ class Rollout:
         advantage: the response's outcome advantage A_i (AttnPO, Eq. 4), where known.
         extra: further columns of the data set row that labellers may need.
         opening: text that stood behind the generation prompt, as part of the prompt.
+        in_think: whether prompt and opening left a think part open, so that the response begins inside it.
     """
 
     problem_id: str
@@ -107,6 +117,17 @@ class Rollout:
     advantage: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     opening: str = ""
+    in_think: bool = True
+
+    @property
+    def full_text(self) -> str:
+        """The response with the `<think>` that its prompt opened: what verifiers read."""
+        return full_text(self.response, self.in_think)
+
+    @property
+    def has_think_part(self) -> bool:
+        """Whether any of the response is thinking."""
+        return has_think_part(self.response, self.in_think)
 
     @property
     def n_tokens(self) -> int:
@@ -115,13 +136,21 @@ class Rollout:
 
     def with_segmentation(self, segmented: SegmentedResponse) -> Rollout:
         """Return a copy that carries the steps and answer span of `segmented`."""
-        return replace(self, response=segmented.text, steps=segmented.steps, answer_tokens=segmented.answer_tokens)
+        return replace(
+            self,
+            response=segmented.text,
+            steps=segmented.steps,
+            answer_tokens=segmented.answer_tokens,
+            in_think=segmented.in_think,
+        )
 
     def to_json(self) -> str:
         """Return the row as one line of JSON."""
         row = asdict(self)
         if not self.opening:
             del row["opening"]
+        if self.in_think:
+            del row["in_think"]
         return json.dumps(row, ensure_ascii=False)
 
     @classmethod

@@ -16,8 +16,9 @@ from attnpo.errors import ConfigError, DataError, OutputError
 from attnpo.evaluation import EvaluationResult, EvaluationSettings, evaluate
 from attnpo.evaluation.conditions import check_comparable
 from attnpo.rollouts import Rollout, read_rollouts
-from attnpo.sampling import opens_think, render_prompt
+from attnpo.sampling import render_prompt
 from attnpo.segmentation import Segmenter, build_strategy
+from attnpo.think import ThinkOpening
 from attnpo.tinyworld import checkpoint_path
 
 SETTINGS = EvaluationSettings(samples_per_problem=2, max_new_tokens=60, resamples=50)
@@ -63,11 +64,13 @@ def test_it_stands_behind_the_generation_prompt(tokenizer):
 
 
 def test_whether_a_prompt_opens_the_think_part(tokenizer):
+    opens_think = ThinkOpening(tokenizer)
     ids = render_prompt(tokenizer, CHAT)
-    assert opens_think(tokenizer, ids)
-    assert opens_think(tokenizer, ids[:-1])
-    assert not opens_think(tokenizer, ids[:-2])
-    assert not opens_think(tokenizer, render_prompt(tokenizer, CHAT, "</think>\n"))
+    assert opens_think(ids)
+    assert opens_think(ids[:-1])
+    assert not opens_think(ids[:-2])
+    assert opens_think(render_prompt(tokenizer, CHAT, "...\n"))
+    assert not opens_think(render_prompt(tokenizer, CHAT, "</think>\n"))
 
 
 def test_the_model_reads_it_and_rows_carry_it(toy, tmp_path):

@@ -271,6 +271,11 @@ def test_a_response_of_the_end_token_alone_is_a_response(tokenizer):
         ("", "So", None, "length", "<think>\nSo"),
         ("<think>\n", None, "So 5.</think>It is 5.", "stop", "So 5.</think>It is 5."),
         ("", "", "No thought: 5.", "stop", "No thought: 5."),
+        # No tag is invented where the think part may still be open.
+        ("<think>\n", "So", "", "length", "So"),
+        ("", "So", "", "length", "<think>\nSo"),
+        ("<think>\n", "So", "\n", "stop", "So"),
+        ("<think>\n", "", "So 5, or", "length", "So 5, or"),
     ],
 )
 def test_thought_that_the_server_took_out_is_put_back(field, opening, thought, content, finish, expected):
@@ -280,6 +285,24 @@ def test_thought_that_the_server_took_out_is_put_back(field, opening, thought, c
     text = tokenizer.decode(found[0].ids).removesuffix(tokenizer.eos_token)
     assert text == expected
     assert found[0].finished is (finish == "stop")
+
+
+@pytest.mark.parametrize(
+    ("message", "finish", "in_think"),
+    [
+        ({"content": "It is 5.", "reasoning_content": ""}, "stop", False),
+        ({"content": "It is 5.", "reasoning": "", "reasoning_content": None}, "stop", False),
+        ({"content": "It is", "reasoning_content": ""}, "length", None),  # perhaps thinking that was cut
+        ({"content": "It is 5."}, "stop", None),  # a server that takes nothing out
+        ({"content": "So 5.</think>It is 5.", "reasoning_content": ""}, "stop", None),
+        ({"content": "It is 5.", "reasoning_content": "So 5."}, "stop", None),
+    ],
+)
+def test_a_server_that_found_no_thought_has_the_last_word(message, finish, in_think):
+    tokenizer = byte_tokenizer(opening="<think>\n")
+    answer = {"choices": [{"message": {"role": "assistant", **message}, "finish_reason": finish}]}
+    found, _ = draw(lambda request: fake.Reply(answer), tokenizer, asked(tokenizer, 1), api="chat")
+    assert found[0].in_think is in_think
 
 
 @pytest.mark.parametrize(

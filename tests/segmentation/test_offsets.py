@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +9,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from attnpo.segmentation import OffsetDecoder, decode_with_offsets
-from attnpo.segmentation.decode_bytes import decode_bytes, decode_stepwise, token_bytes
+from attnpo.segmentation.decode_bytes import decode_bytes, token_bytes
 from attnpo.segmentation.decode_windows import decode_windows
 
 SAMPLE = list("abBo has12.,\n é你😀🦜γ\u200d")
@@ -92,12 +91,34 @@ def test_invalid_bytes_decode_like_python_and_rust(pieces) -> None:
     check_spans(text, spans, len(pieces))
 
 
-@given(st.text(), st.lists(st.integers(0, 60)))
-def test_all_at_once_equals_piece_by_piece(text_in, cuts) -> None:
-    data = text_in.encode("utf-8", errors="ignore")
-    borders = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    pieces = [data[start:end] for start, end in pairwise(borders)]
-    assert decode_bytes(pieces) == decode_stepwise(pieces)
+AWKWARD = st.lists(
+    st.sampled_from([b"\xed", b"\xa0", b"\xf0", b"\x9f", b"\xe2\x82", b"\xac", b"A", "é".encode(), b"\xff"])
+)
+
+
+@given(st.one_of(AWKWARD, st.lists(st.binary(max_size=3), max_size=8)))
+def test_a_piece_spans_the_characters_that_its_bytes_are_part_of(pieces) -> None:
+    data = b"".join(pieces)
+    # Character by character, as Python's decoder takes them.
+    owner, at = [], 0
+    while at < len(data):
+        try:
+            length = len(data[at:].decode("utf-8")[0].encode("utf-8"))
+        except UnicodeDecodeError as error:
+            length = len(data[at : at + error.start].decode("utf-8")[:1].encode("utf-8")) or error.end
+        owner += [max(owner, default=-1) + 1] * length
+        at += length
+    _, spans = decode_bytes(pieces)
+    place = 0
+    for piece, span in zip(pieces, spans, strict=True):
+        if piece:
+            assert span == (owner[place], owner[place + len(piece) - 1] + 1)
+        place += len(piece)
+
+
+def test_a_lone_surrogate_half_is_two_replacements() -> None:
+    assert decode_bytes([b"\xed\xa0", b"Wait"]) == ("\ufffd\ufffdWait", [(0, 2), (2, 6)])
+    assert decode_bytes([b"\xed", b"\xa0", b"Wait"]) == ("\ufffd\ufffdWait", [(0, 1), (1, 2), (2, 6)])
 
 
 def test_a_byte_that_breaks_a_character_begins_after_the_replacement() -> None:

@@ -37,11 +37,10 @@ def make_trainer(model, tokenizer, problems, tmp_path):
     made = []
 
     def make(model: Any = model, **settings: Any) -> AttnPOTrainer:
-        options = {k: settings.pop(k) for k in ("optimizers", "callbacks", "peft_config", "labeler") if k in settings}
-        options.setdefault("labeler", label_steps)
-        trainer = AttnPOTrainer(
-            model, config(tmp_path / "run", **settings), problems, processing_class=tokenizer, **options
-        )
+        own = ("optimizers", "callbacks", "peft_config", "labeler", "processing_class")
+        options = {"labeler": label_steps, "processing_class": tokenizer}
+        options |= {name: settings.pop(name) for name in own if name in settings}
+        trainer = AttnPOTrainer(model, config(tmp_path / "run", **settings), problems, **options)
         made.append(trainer)
         return trainer
 

@@ -19,7 +19,7 @@ from attnpo.verification import ExactVerifier, FunctionVerifier
 FAST = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "max_completion_length": 64}
 
 
-def cut(ids) -> SegmentedResponse:
+def cut(ids, in_think=False) -> SegmentedResponse:
     return SegmentedResponse(
         text=" ".join(map(str, ids)),
         n_tokens=len(ids),
@@ -28,6 +28,7 @@ def cut(ids) -> SegmentedResponse:
         answer_chars=(0, 0),
         answer_tokens=(0, 0),
         closed=False,
+        in_think=in_think,
     )
 
 
@@ -59,9 +60,11 @@ def test_results_are_those_of_the_foreground_and_nothing_is_asked_twice():
     solutions = [str(i % 5) for i in range(3 * MOST_AT_ONCE)] + ["0"]
     for _ in range(2):
         for ids, solution in zip(responses, solutions, strict=True):
-            checks.submit(ids, solution)
+            checks.submit(ids, False, solution)
     texts = [cut(ids).text for ids in responses]
-    assert [checks.segmented(ids, solution).text for ids, solution in zip(responses, solutions, strict=True)] == texts
+    assert [
+        checks.segmented(ids, False, solution).text for ids, solution in zip(responses, solutions, strict=True)
+    ] == texts
     verdicts, _ = checks.verdicts(texts, solutions)
     assert verdicts == [float(text.endswith(solution)) for text, solution in zip(texts, solutions, strict=True)]
     assert sorted(verify.asked) == sorted(set(zip(texts, solutions, strict=True)))
@@ -71,10 +74,10 @@ def test_results_are_those_of_the_foreground_and_nothing_is_asked_twice():
 def test_what_was_not_handed_in_is_worked_out_where_it_is_asked_for():
     verify = Verify()
     checks = BackgroundChecks(cut, verify, lambda: 0)
-    checks.submit([1, 2], "2")
-    checks.submit([7], {"no": "text"})
-    assert checks.segmented([3, 4], "4").text == "3 4"
-    assert checks.segmented([7], {"no": "text"}).text == "7"
+    checks.submit([1, 2], False, "2")
+    checks.submit([7], False, {"no": "text"})
+    assert checks.segmented([3, 4], False, "4").text == "3 4"
+    assert checks.segmented([7], False, {"no": "text"}).text == "7"
     assert checks.verdicts(["3 4", "1 2", "5 6"], ["4", "2", "0"]) == ([1.0, 1.0, 0.0], 0)
     checks.forget()
     assert checks.verdicts(["1 2"], ["2"]) == ([1.0], 0)
@@ -84,16 +87,16 @@ def test_what_was_not_handed_in_is_worked_out_where_it_is_asked_for():
 def test_errors_are_raised_where_the_result_is_asked_for():
     verify = Verify(fails_on="1 2")
 
-    def strict(ids):
+    def strict(ids, in_think):
         if ids[0] == 9:
             raise KeyError("no such token")
         return cut(ids)
 
     checks = BackgroundChecks(strict, verify, lambda: 0)
     for ids in ([1, 2], [9], [3]):
-        checks.submit(ids, "2")
+        checks.submit(ids, False, "2")
     with pytest.raises(KeyError, match="no such token"):
-        checks.segmented([9], "2")
+        checks.segmented([9], False, "2")
     with pytest.raises(ValueError, match="cannot read this answer"):
         checks.verdicts(["1 2", "3"], ["2", "2"])
     assert checks.verdicts(["3"], ["2"]) == ([0.0], 0)
@@ -101,8 +104,8 @@ def test_errors_are_raised_where_the_result_is_asked_for():
 
 def test_a_verifier_of_too_few_verdicts_is_no_silent_loss():
     checks = BackgroundChecks(cut, lambda texts, solutions: [True], lambda: 0)
-    checks.submit([1], "1")
-    checks.submit([2], "1")
+    checks.submit([1], False, "1")
+    checks.submit([2], False, "1")
     with pytest.raises(ValueError, match="1 verdicts on 2"):
         checks.verdicts(["3", "4"], ["1", "1"])
 
@@ -112,7 +115,7 @@ def test_a_worker_that_dies_and_one_that_hangs_cost_their_response_only(tmp_path
     with FunctionVerifier("faulty_verifier:judge", timeout=1.0, workers=2) as verifier:
 
         class Words:
-            def __call__(self, ids):
+            def __call__(self, ids, in_think):
                 return cut(ids).__class__(**{**vars(cut(ids)), "text": f"<think>{ids[0]}</think>{ids[1]}"})
 
         texts = [f"<think>{i}</think>5" for i in range(6)]
@@ -121,12 +124,12 @@ def test_a_worker_that_dies_and_one_that_hangs_cost_their_response_only(tmp_path
         (tmp_path / "raises").write_text("nobody")
         checks = BackgroundChecks(Words(), verifier.verify, lambda: verifier.pool.interrupted)
         for i in range(6):
-            checks.submit([i, 5], "5")
+            checks.submit([i, 5], False, "5")
         verdicts, interrupted = checks.verdicts(texts, ["5"] * 6)
         assert (verdicts, interrupted) == ([0.0, 0.0, 1.0, 1.0, 1.0, 1.0], 2)
         assert checks.verdicts(texts, ["5"] * 6) == (verdicts, 0)
         (tmp_path / "raises").write_text("<think>7</think>5")
-        checks.submit([7, 5], "5")
+        checks.submit([7, 5], False, "5")
         with pytest.raises(ConfigError, match="cannot read this answer"):
             checks.verdicts(["<think>7</think>5"], ["5"])
 

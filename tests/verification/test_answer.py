@@ -4,13 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnpo.verification import boxed_answer, final_answer, reference_answer
-
-
-def test_final_answer_is_what_follows_the_last_closing_tag() -> None:
-    assert final_answer("a</think>b<think>c</think>d") == "d"
-    assert final_answer("a</think>") == ""
-    assert final_answer("<think>a \\boxed{5}") is None
+from attnpo.verification import boxed_answer, reference_answer
 
 
 @pytest.mark.parametrize(

@@ -134,13 +134,15 @@ def test_long_texts_are_read(text) -> None:
 
 def test_verdicts_and_answers() -> None:
     responses = [
-        r"<think>x</think>\boxed{B}", "</think>The answer is A.", "The answer is B", r"\boxed{B}</think>none",
-        "</think>b",
+        r"<think>x</think>\boxed{B}", "</think>The answer is A.", "<think>The answer is B", r"\boxed{B}</think>none",
+        "</think>b", "The answer is B",
     ]  # fmt: skip
     with build_verifier("choice") as verifier:
         assert isinstance(verifier, ChoiceVerifier)
-        assert verifier.verify(responses, ["B", "(A)", "B", r"\boxed{B}", "B"]) == [True, True, False, False, False]
-        assert verifier.answers(responses) == ["B", "A", None, None, None]
+        assert verifier.verify(responses, ["B", "(A)", "B", r"\boxed{B}", "B", "B"]) == [
+            True, True, False, False, False, True,
+        ]  # fmt: skip
+        assert verifier.answers(responses) == ["B", "A", None, None, None, "B"]
 
 
 def test_a_reference_must_be_a_letter() -> None:

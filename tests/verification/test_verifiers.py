@@ -133,12 +133,12 @@ def test_answers_are_what_a_majority_vote_counts(math) -> None:
         r"\boxed{?!}",
         "no",
     ]
-    responses = ["</think>" + answer for answer in answers] + [r"\boxed{7}", r"</think>\boxed{}"]
+    responses = ["</think>" + answer for answer in answers] + [r"<think>\boxed{7}", r"</think>\boxed{}"]
     assert math.answers(responses) == ["1/2", "1/2", "5", "0", "0", "?!", None, None, None]
-    exact = ["</think>a  b", r"</think>so \boxed{a b}", "</think> ", "a b"]
-    assert ExactVerifier().answers(exact) == ["a b", "a b", None, None]
+    exact = ["</think>a  b", r"</think>so \boxed{a b}", "</think> ", "<think>a b", "a  b"]
+    assert ExactVerifier().answers(exact) == ["a b", "a b", None, None, "a b"]
     with own("same") as verifier:
-        assert verifier.answers(exact) == ["a b", "a b", None, None]
+        assert verifier.answers(exact) == ["a b", "a b", None, None, "a b"]
         assert verifier.pool._workers[0]._process is None
 
 
@@ -147,11 +147,12 @@ def test_only_the_final_answer_counts(name) -> None:
     with build_verifier(name, timeout=30) as verifier:
         responses = [
             r"\boxed{5}</think>\boxed{6}",
-            r"\boxed{5}",
+            r"<think>\boxed{5}",
             r"</think>\boxed{5}",
             r"a</think>\boxed{6}</think>\boxed{5}",
+            r"It is \boxed{5}.",
         ]
-        assert verifier.verify(responses, ["5"] * 4) == [False, False, True, True]
+        assert verifier.verify(responses, ["5"] * 5) == [False, False, True, True, True]
 
 
 def test_exact() -> None:

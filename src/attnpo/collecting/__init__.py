@@ -3,10 +3,12 @@
 from attnpo.collecting.fingerprints import model_fingerprint, problem_key, problems_fingerprint
 from attnpo.collecting.groups import Segments, Verifies, read_groups
 from attnpo.collecting.run import Collected, collect_rollouts
+from attnpo.collecting.think_watch import ThinkWatch
 
 __all__ = [
     "Collected",
     "Segments",
+    "ThinkWatch",
     "Verifies",
     "collect_rollouts",
     "model_fingerprint",

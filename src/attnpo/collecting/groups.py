@@ -18,8 +18,12 @@ LONGEST_SOLUTION = 10_000
 class Segments(Protocol):
     """Cuts sampled response ids into steps and final answer (`attnpo.segmentation.Segmenter`)."""
 
-    def __call__(self, response_ids: Sequence[int]) -> SegmentedResponse:
-        """Return the segmented response."""
+    def __call__(self, response_ids: Sequence[int], in_think: bool = True) -> SegmentedResponse:
+        """Return the segmented response; `in_think` says whether it begins inside a think part."""
+        ...
+
+    def opens_think(self, prompt_ids: Sequence[int]) -> bool:
+        """Return whether a prompt leaves a think part open."""
         ...
 
 
@@ -41,10 +45,21 @@ def verified_group(
     segmenter: Segments,
     verifier: Verifies,
     opening: str = "",
+    in_think: bool = True,
 ) -> list[Rollout]:
-    """Return the rows of one problem's group, in the order of its samples; `opening` stood behind its prompt."""
-    segmented = [segmenter(response.ids) for response in responses]
-    texts = [cut.text for cut in segmented]
+    """Return the rows of one problem's group, in the order of its samples.
+
+    Args:
+        problem: the problem.
+        responses: the sampled responses.
+        segmenter: cuts them into steps.
+        verifier: judges them.
+        opening: what stood behind the prompt.
+        in_think: whether the prompt left a think part open; a response that knows better says so itself.
+    """
+    begins = [in_think if response.in_think is None else response.in_think for response in responses]
+    segmented = [segmenter(response.ids, inside) for response, inside in zip(responses, begins, strict=True)]
+    texts = [cut.full_text for cut in segmented]
     verdicts = verifier.verify(texts, [problem.solution] * len(texts))
     answers = verifier.answers(texts)
     rate = sum(verdicts) / len(verdicts)

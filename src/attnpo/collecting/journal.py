@@ -45,7 +45,7 @@ class SampleJournal:
                     row = json.loads(line)
                     problem, response = (
                         row["problem_id"],
-                        SampledResponse(row["ids"], row["finished"], row["exact_ids"]),
+                        SampledResponse(row["ids"], row["finished"], row["exact_ids"], row.get("in_think")),
                     )
                     sample = int(row["sample"])
                 except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
@@ -66,6 +66,7 @@ class SampleJournal:
             "ids": list(response.ids),
             "finished": response.finished,
             "exact_ids": response.exact_ids,
+            **({} if response.in_think is None else {"in_think": response.in_think}),
         }
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()

@@ -20,6 +20,7 @@ from rich.progress import Progress
 from attnpo.collecting.fingerprints import problem_key, problems_fingerprint
 from attnpo.collecting.groups import Segments, Verifies, verified_group
 from attnpo.collecting.journal import Clock, SampleJournal, finished_groups
+from attnpo.collecting.think_watch import ThinkWatch
 from attnpo.datasets import ProblemRow
 from attnpo.errors import EngineError
 from attnpo.labeling import Labeler, label_steps
@@ -119,9 +120,13 @@ def collect_rollouts(
     open_groups = {problem_id: group for problem_id, group in open_groups.items() if problem_id in todo}
     requests, owners = _requests(list(todo.values()), open_groups, tokenizer, samples, opening)
     total = len(problems) * samples
+    watch = ThinkWatch()
 
     def finish(problem: ProblemRow, group: Mapping[int, SampledResponse]) -> list[Rollout]:
-        rows = verified_group(problem, [group[sample] for sample in range(samples)], segmenter, verifier, opening)
+        in_think = segmenter.opens_think(render_prompt(tokenizer, problem.prompt, opening))
+        responses = [group[sample] for sample in range(samples)]
+        rows = verified_group(problem, responses, segmenter, verifier, opening, in_think)
+        watch.add(rows)
         if labeler is not None:
             rows = [label_steps(labeler, row) for row in rows]
         write_rollouts(path, rows, append=True)
@@ -152,6 +157,7 @@ def collect_rollouts(
         finally:
             run.save()
     journal.remove()
+    watch.end()
     return Collected(path, clock.seconds, clock.engine_seconds, clock.sampled_tokens, clock.inexact == 0)
 
 

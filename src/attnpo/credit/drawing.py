@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 from torch import Tensor
@@ -11,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from attnpo.rollouts import SegmentedResponse
 from attnpo.sampling import SampledResponse
+from attnpo.think import ThinkOpening
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Policy:
     Attributes:
         tokenizer: the model's.
         draw: draws continuations.
-        segment: cuts the think part of sampled ids into steps.
+        segment: cuts sampled ids into steps and answer, told whether they begin inside a think part; see `cut`.
         verify: says of each (response text, reference answer) whether it is correct.
         entropies: (prompts' ids, responses' ids) -> for each response (T,) float32, the entropy in nats of the
             distribution that each of its tokens was drawn from; costs a forward pass, which is counted.
@@ -56,10 +58,19 @@ class Policy:
 
     tokenizer: PreTrainedTokenizerBase
     draw: Draw
-    segment: Callable[[Sequence[int]], SegmentedResponse]
+    segment: Callable[[Sequence[int], bool], SegmentedResponse]
     verify: Callable[[Sequence[str], Sequence[str]], list[bool]]
     entropies: Callable[[Sequence[Sequence[int]], Sequence[Sequence[int]]], list[Tensor]]
     next_log_probs: Callable[[Sequence[Sequence[int]]], Tensor]
+
+    @cached_property
+    def opens_think(self) -> ThinkOpening:
+        """Says of a prompt's ids whether it leaves a think part open."""
+        return ThinkOpening(self.tokenizer)
+
+    def cut(self, prompt_ids: Sequence[int], response_ids: Sequence[int]) -> SegmentedResponse:
+        """Return a response cut into steps and answer."""
+        return self.segment(response_ids, self.opens_think(prompt_ids))
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a piece of a response; names of special tokens in it become those tokens."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 from attnpo.credit.checks import Allowed
 from attnpo.credit.drawing import Continuation, Policy
 from attnpo.rollouts import Rollout, SegmentedResponse, Span
-from attnpo.segmentation.text import THINK_CLOSE
+from attnpo.think import THINK_CLOSE
 
 CLOSING: Final = Allowed(
     f"a text that holds {THINK_CLOSE}", lambda value: isinstance(value, str) and THINK_CLOSE in value
@@ -100,7 +100,7 @@ def accuracies(
     asked = [each for each in first.values() for _ in range(num_answers)]
     drawn = policy.draw(wanted)
     # The verdict looks after the last closing tag: the thought before it need not be decoded.
-    texts = [policy.segment([*e.closing, *answer.ids]).text for e, answer in zip(asked, drawn, strict=True)]
+    texts = [policy.segment([*e.closing, *answer.ids], True).full_text for e, answer in zip(asked, drawn, strict=True)]
     verdicts = policy.verify(texts, [solutions[each.row] for each in asked])
     shares = {
         key: sum(verdicts[place * num_answers : (place + 1) * num_answers]) / num_answers

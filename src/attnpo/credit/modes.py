@@ -11,22 +11,25 @@ from torch import Tensor
 
 from attnpo.errors import ConfigError
 from attnpo.rollouts import Span
-from attnpo.segmentation.text import THINK_CLOSE, THINK_OPEN
+from attnpo.think import THINK_CLOSE, THINK_OPEN, full_text
 
 
 def is_no_think(response: str) -> bool:
-    """Return whether a response answers without thinking: nothing but white space stands in its closed think part.
+    """Return whether a response answers without thinking.
 
-    The response may begin inside the think part that its prompt opened, or with `<think>`. One that a limit cut before
-    `</think>` was thinking.
+    It has no think part, or nothing but white space stands in the one it closed. One that a limit cut before `</think>`
+    was thinking.
+
+    Args:
+        response: the response, with the `<think>` that its prompt opened (`attnpo.think.full_text`).
     """
     think, close, _ = response.partition(THINK_CLOSE)
-    return bool(close) and not think.replace(THINK_OPEN, "", 1).strip()
+    return not think.replace(THINK_OPEN, "", 1).strip() if close else THINK_OPEN not in response
 
 
 def count_modes(question: str, response: str, steps: Sequence[Span]) -> dict[str, tuple[int, int]]:
     """Count responses without thinking: `attnpo evaluate --counter attnpo.credit.modes:count_modes`."""
-    return {"no_think": (int(is_no_think(response)), 1)}
+    return {"no_think": (int(is_no_think(full_text(response, in_think=bool(steps)))), 1)}
 
 
 def forced_log_probs(own: Sequence[int], other: Sequence[int], share: float = 0.5) -> dict[int, float]:

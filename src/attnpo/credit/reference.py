@@ -47,7 +47,8 @@ def measured_accuracies(slots: Slots, samples: int, policy: Policy) -> dict[str,
             for sample in range(samples)
         ]
     )
-    texts = [policy.segment(response.ids).text for response in drawn]
+    prompts = [prompt_ids for prompt_ids in slots.prompt_ids for _ in range(samples)]
+    texts = [policy.cut(prompt, response.ids).full_text for prompt, response in zip(prompts, drawn, strict=True)]
     verdicts = policy.verify(texts, [solution for solution in slots.solutions for _ in range(samples)])
     starts = range(0, len(verdicts), samples)
     return {

@@ -136,7 +136,7 @@ def _groups(
             if method.needs_repetition
             else None
         ),
-        no_think_PG=table([is_no_think(rollout.response) for rollout in rollouts]),
+        no_think_PG=table([is_no_think(rollout.full_text) for rollout in rollouts]),
         target_lengths_P=targets,
         group_ids_P=torch.arange(len(rollouts) // size),
         facts={name: fact_B.reshape(-1, size) for name, fact_B in facts.items()},

@@ -129,7 +129,7 @@ class AnswerStore:
         segmenter: Segments,
         verifier: Verifies,
     ) -> None:
-        texts = [segmenter((*kept, *response.ids)).text for response in responses]
+        texts = [segmenter((*kept, *response.ids), rollout.in_think).full_text for response in responses]
         verdicts = verifier.verify(texts, [rollout.solution] * len(texts))
         answers = [
             {"ids": list(response.ids), "finished": response.finished, "correct": bool(verdict)}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from attnpo.errors import ConfigError
-from attnpo.sampling import SamplingParams
+from attnpo.sampling import SamplingParams, opening_text
 
 
 @dataclass
@@ -20,6 +20,13 @@ class DiscoverySettings:
     top_k: int = field(default=0, metadata={"help": "Most likely tokens to sample from; 0 keeps all."})
     seed: int = field(
         default=0, metadata={"help": "Seed of sampling, halves, resamples and the random-initialised model."}
+    )
+    opening: str = field(
+        default="",
+        metadata={
+            "help": "Text behind the generation prompt of every response, as part of the prompt (\\n: line break): "
+            "'<think>\\n' where the chat template opens no think part."
+        },
     )
     min_pass_rate: float = field(
         default=0.5, metadata={"help": "Keep responses to problems with at least this share of correct responses."}
@@ -42,6 +49,7 @@ class DiscoverySettings:
     resamples: int = field(default=2000, metadata={"help": "Bootstrap resamples of the intervals."})
 
     def __post_init__(self) -> None:
+        self.opening = opening_text(self.opening)
         for name in ("samples_per_problem", "min_steps", "num_heads", "curve_heads", "batch_size", "resamples"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)} is below 1")

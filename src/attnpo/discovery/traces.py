@@ -66,6 +66,7 @@ def sample_traces(
         samples=settings.samples_per_problem,
         params=settings.sampling,
         settings=context,
+        opening=settings.opening,
         progress=progress,
         description="sampling",
     )
@@ -95,7 +96,7 @@ def read_traces(path: Path, segmenter: Segments, verifier: Verifies | None = Non
     if unjudged:
         if verifier is None:
             raise DataError(f"{path}, row {unjudged[0] + 1}: no verdict; name a verifier")
-        verdicts = verifier.verify([rollouts[i].response for i in unjudged], [rollouts[i].solution for i in unjudged])
+        verdicts = verifier.verify([rollouts[i].full_text for i in unjudged], [rollouts[i].solution for i in unjudged])
         for index, verdict in zip(unjudged, verdicts, strict=True):
             rollouts[index] = replace(rollouts[index], correct=verdict)
     verdicts_of: dict[str, list[bool]] = {}
@@ -107,7 +108,7 @@ def read_traces(path: Path, segmenter: Segments, verifier: Verifies | None = Non
 
 def _recut(rollouts: Iterable[Rollout], segmenter: Segments, path: Path) -> Iterator[Rollout]:
     for number, rollout in enumerate(rollouts, start=1):
-        cut = segmenter(rollout.response_ids)
+        cut = segmenter(rollout.response_ids, rollout.in_think)
         if cut.text != rollout.response:
             raise DataError(
                 f"{path}, row {number}: its token ids mean another text to this model's tokenizer; "

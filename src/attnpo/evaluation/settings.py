@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from attnpo.errors import ConfigError
 from attnpo.evaluation.metrics import default_budgets
-from attnpo.sampling import SamplingParams
+from attnpo.sampling import SamplingParams, opening_text
 
 
 @dataclass
@@ -37,7 +37,7 @@ class EvaluationSettings:
     )
 
     def __post_init__(self) -> None:
-        self.opening = self.opening.replace("\\n", "\n")  # a shell passes the two characters on
+        self.opening = opening_text(self.opening)
         for name in ("samples_per_problem", "resamples"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)} is below 1")

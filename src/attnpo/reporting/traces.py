@@ -16,9 +16,9 @@ import torch
 from attnpo.credit import CreditSettings, StepBatch, step_baseline
 from attnpo.reporting.palette import bin_of
 from attnpo.rollouts import Rollout, Step, prompt_text
+from attnpo.think import THINK_CLOSE, THINK_OPEN
 
 Mark = Literal["attenuated", "protected", "untouched"]
-THINK_END = "</think>"
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def trace_view(rollout: Rollout, baseline: float | None = None) -> TraceView:
     text = rollout.response
     start, end = (rollout.steps[0].chars[0], rollout.steps[-1].chars[1]) if rollout.steps else (0, 0)
     tail = text[end:]
-    closed = THINK_END in tail
+    closed = THINK_CLOSE in tail or not rollout.has_think_part
     return TraceView(
         problem_id=rollout.problem_id,
         prompt=prompt_text(rollout.prompt),
@@ -174,9 +174,9 @@ def trace_view(rollout: Rollout, baseline: float | None = None) -> TraceView:
         pass_rate=rollout.pass_rate,
         advantage=rollout.advantage,
         baseline=baseline,
-        head=text[:start].replace("<think>", "", 1).strip(),
+        head=text[:start].replace(THINK_OPEN, "", 1).strip(),
         steps=tuple(_step_view(i, s, rollout, baseline) for i, s in enumerate(rollout.steps)),
-        tail=tail.partition(THINK_END)[2].strip() if closed else tail.strip(),
+        tail=tail.partition(THINK_CLOSE)[2].strip() if THINK_CLOSE in tail else tail.strip(),
         closed=closed,
     )
 

@@ -4,7 +4,7 @@ from attnpo.sampling.base import SampledResponse, Sampler, SampleRequest, Sampli
 from attnpo.sampling.continuous_sampler import ContinuousBatchingSampler
 from attnpo.sampling.decoding import Row
 from attnpo.sampling.engines import ENGINES, EngineSettings, build_sampler
-from attnpo.sampling.prompts import end_token_ids, opens_think, render_prompt
+from attnpo.sampling.prompts import end_token_ids, opening_text, render_prompt
 from attnpo.sampling.server_sampler import ServerSampler
 from attnpo.sampling.transformers_sampler import TransformersSampler
 from attnpo.sampling.vllm_sampler import VLLMSampler
@@ -23,6 +23,6 @@ __all__ = [
     "VLLMSampler",
     "build_sampler",
     "end_token_ids",
-    "opens_think",
+    "opening_text",
     "render_prompt",
 ]

@@ -66,11 +66,14 @@ class SampledResponse:
             gives the ids its tokenizer makes of the text.
         finished: True when the model ended the response itself, False when a limit cut it.
         exact_ids: False where `ids` were made from text that the engine reported.
+        in_think: whether the response begins inside a think part, where the engine knows better than its prompt tells
+            (a server that reports an answer without reasoning); None leaves it to the prompt.
     """
 
     ids: list[int]
     finished: bool
     exact_ids: bool = True
+    in_think: bool | None = None
 
 
 class Sampler(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from attnpo.rollouts import Prompt
@@ -27,9 +26,9 @@ def render_prompt(tokenizer: Any, prompt: Prompt, opening: str = "") -> list[int
     return [*ids, *tokenizer(opening, add_special_tokens=False)["input_ids"]] if opening else ids
 
 
-def opens_think(tokenizer: Any, prompt_ids: Sequence[int]) -> bool:
-    """Return whether the prompt ends with an open `<think>`, so that responses begin inside it."""
-    return bool(tokenizer.decode(list(prompt_ids)[-8:], skip_special_tokens=False).rstrip().endswith("<think>"))
+def opening_text(given: str) -> str:
+    """Return an opening as it is meant: a shell passes the two characters of `\\n` on."""
+    return given.replace("\\n", "\n")
 
 
 def end_token_ids(model: Any, tokenizer: Any) -> list[int]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from attnpo.sampling.base import SampledResponse
 from attnpo.sampling.server_requests import Api
+from attnpo.think import THINK_CLOSE, THINK_OPEN, has_think_part
 
 ENDED = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence"})
 CUT = frozenset({"length", "max_tokens"})
@@ -53,7 +54,8 @@ def read_response(answer: Mapping[str, Any], api: Api, tokenizer: Any, opened: b
             ids.pop()  # a server that shows special tokens shows the end token too
     if finished and tokenizer.eos_token_id is not None and not (ids and _is_end(tokenizer, ids[-1])):
         ids = [*ids, int(tokenizer.eos_token_id)]
-    return SampledResponse(ids=ids, finished=finished, exact_ids=exact)
+    answers_only = api == "chat" and finished and opened and not exact and _answers_only(choice["message"])
+    return SampledResponse(ids, finished, exact, in_think=False if answers_only else None)
 
 
 def _is_end(tokenizer: Any, token: int) -> bool:
@@ -77,21 +79,30 @@ def _text(choice: Mapping[str, Any], api: Api, opened: bool) -> str | None:
         return None
     content = message.get("content")
     content = content if isinstance(content, str) else None
-    reasoning = next((message[f] for f in REASONING_FIELDS if isinstance(message.get(f), str) and message[f]), None)
-    if reasoning is None:
-        return content
-    return _with_tags(reasoning, content, opened)
+    reasoning = _reasoning(message)
+    return _with_tags(reasoning, content, opened) if reasoning else content
+
+
+def _reasoning(message: Mapping[str, Any]) -> str | None:
+    """Return what a server took out of the response as its think part, None where it took nothing out."""
+    return max((message[f] for f in REASONING_FIELDS if isinstance(message.get(f), str)), key=len, default=None)
+
+
+def _answers_only(message: Mapping[str, Any]) -> bool:
+    """Whether a server that takes think parts out found none: its content is an answer, whatever the prompt opened."""
+    return _reasoning(message) == "" and not has_think_part(message.get("content") or "", in_think=False)
 
 
 def _with_tags(reasoning: str, content: str | None, opened: bool) -> str:
     """Return the response as the model wrote it, tags and all, from the two parts a server made of it.
 
     Servers that also cut the white space around the tags off get back the usual one (`<think>`, newline, …, newline,
-    `</think>`, blank line), which models of this kind are trained to write.
+    `</think>`, blank line), which models of this kind are trained to write. Without content the think part was never
+    left: no tag closes it.
     """
-    opening = "" if opened else "<think>" if reasoning[:1].isspace() else "<think>\n"
-    if content is None:  # the think part was never left
+    opening = "" if opened else THINK_OPEN if reasoning[:1].isspace() else f"{THINK_OPEN}\n"
+    if not content or content.isspace():
         return f"{opening}{reasoning}"
     if reasoning[-1:].isspace() or content[:1].isspace():
-        return f"{opening}{reasoning}</think>{content}"
-    return f"{opening}{reasoning}\n</think>\n\n{content}"
+        return f"{opening}{reasoning}{THINK_CLOSE}{content}"
+    return f"{opening}{reasoning}\n{THINK_CLOSE}\n\n{content}"

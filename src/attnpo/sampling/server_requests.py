@@ -11,6 +11,7 @@ from attnpo.errors import ConfigError
 from attnpo.rollouts import Prompt
 from attnpo.sampling.base import SampleRequest, SamplingParams
 from attnpo.sampling.draws import request_seed
+from attnpo.think import THINK_TAGS
 
 Api = Literal["completions", "chat"]
 PATHS: dict[Api, str] = {"completions": "completions", "chat": "chat/completions"}
@@ -128,7 +129,7 @@ def prompt_as_text(tokenizer: Any, prompt: Prompt, prompt_ids: Sequence[int]) ->
 
 def _think_tags_are_special(tokenizer: Any) -> bool:
     added = getattr(tokenizer, "added_tokens_decoder", {}).values()
-    return any(token.special and token.content in ("<think>", "</think>") for token in added)
+    return any(token.special and token.content in THINK_TAGS for token in added)
 
 
 def _generation_config(params: SamplingParams) -> dict[str, Any]:

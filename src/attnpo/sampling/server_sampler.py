@@ -9,10 +9,10 @@ from typing import Any
 
 from attnpo.errors import ConfigError
 from attnpo.sampling.base import SampledResponse, SampleRequest, SamplingParams
-from attnpo.sampling.prompts import opens_think
 from attnpo.sampling.server_answers import complaint, read_response
 from attnpo.sampling.server_requests import DIALECTS, PATHS, Api, Dialect, request_body
 from attnpo.serving import RefusedError, Server
+from attnpo.think import ThinkOpening
 
 MISUNDERSTOOD = frozenset({400, 415, 422})
 """Statuses by which a server says that it does not know a field or its form."""
@@ -54,6 +54,7 @@ class ServerSampler:
         self.server = server
         self.tokenizer = tokenizer
         self.api: Api = api
+        self._opens_think = ThinkOpening(tokenizer)
         self._dialect: Dialect | None = None
 
     @property
@@ -86,7 +87,7 @@ class ServerSampler:
         bodies = (request_body(dialect, self.api, self.tokenizer, request, params) for request in requests)
         check = partial(complaint, api=self.api)
         for index, answer in self.server.post_all(PATHS[self.api], bodies, check):
-            opened = opens_think(self.tokenizer, requests[index].prompt_ids)
+            opened = self._opens_think(requests[index].prompt_ids)
             yield index, read_response(answer, self.api, self.tokenizer, opened)
 
     def _find_dialect(self, request: SampleRequest, params: SamplingParams) -> Dialect:

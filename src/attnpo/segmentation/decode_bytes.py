@@ -21,6 +21,18 @@ def _byte_of_character() -> dict[str, int]:
 
 _BYTE_OF = _byte_of_character()
 
+_MARK = "attnpo.mark"
+_MARKS, _LONGEST = 0xDC00, 4
+_REPLACED = {_MARKS + length: "\ufffd" for length in range(1, _LONGEST + 1)}
+
+
+def _mark(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return chr(_MARKS + error.end - error.start), error.end
+
+
+codecs.register_error(_MARK, _mark)
+
 
 @lru_cache(maxsize=1 << 19)
 def token_bytes(token: str) -> bytes:
@@ -39,40 +51,19 @@ def decode_bytes(pieces: Iterable[bytes]) -> tuple[str, list[Span]]:
     """
     pieces = list(pieces)
     data = b"".join(pieces)
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        return decode_stepwise(pieces)
+    # Each invalid sequence decodes to one lone surrogate, which valid UTF-8 never holds, that says how long it is.
+    marked = data.decode("utf-8", errors=_MARK)
     ends = list(accumulate(map(len, pieces), initial=0))
-    if text.isascii():
-        return text, list(pairwise(ends))
-    # Number of characters begun up to and including each byte; the one after the last byte closes the text.
-    begun_at = np.append(np.cumsum((np.frombuffer(data, np.uint8) & 0xC0) != 0x80), len(text) + 1)
+    if len(marked) == len(data) and marked.isascii():
+        return marked, list(pairwise(ends))
+    codes = np.frombuffer(marked.encode("utf-32-le", "surrogatepass"), np.uint32)
+    valid_lengths = 1 + (codes >= 0x80) + (codes >= 0x800) + (codes >= 0x10000)
+    is_mark = (codes > _MARKS) & (codes <= _MARKS + _LONGEST)
+    begin_at = np.append(0, np.cumsum(np.where(is_mark, codes - _MARKS, valid_lengths)))
     borders = np.array(ends)
     starts, stops = borders[:-1], borders[1:]
-    first = begun_at[starts] - 1
-    last = np.where(starts == stops, first, begun_at[stops - 1])
+    # The character that holds a byte is the last one that begins at or before it.
+    first = np.searchsorted(begin_at, starts, side="right") - 1
+    last = np.where(starts == stops, first, np.searchsorted(begin_at, stops - 1, side="right"))
+    text = marked.translate(_REPLACED) if is_mark.any() else marked
     return text, list(zip(first.tolist(), last.tolist(), strict=True))
-
-
-def decode_stepwise(pieces: Iterable[bytes]) -> tuple[str, list[Span]]:
-    """Do the work of `decode_bytes` piece by piece: slower, and right for invalid bytes too."""
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    text: list[str] = []
-    spans: list[Span] = []
-    length = 0
-    pending = b""
-    for piece in pieces:
-        start = length + (1 if pending and piece and not _continues(pending, piece[:1]) else 0)
-        emitted = decoder.decode(piece)
-        text.append(emitted)
-        length += len(emitted)
-        pending = decoder.getstate()[0]
-        spans.append((start, length + 1 if pending and piece else max(start, length)))
-    text.append(decoder.decode(b"", final=True))
-    return "".join(text), spans
-
-
-def _continues(pending: bytes, byte: bytes) -> bool:
-    """Return whether `byte` goes on with the incomplete character `pending`; if not, that becomes one U+FFFD."""
-    return not codecs.getincrementaldecoder("utf-8")("replace").decode(pending + byte).startswith("\ufffd")

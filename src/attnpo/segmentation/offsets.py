@@ -10,9 +10,9 @@ from attnpo.rollouts import Span
 from attnpo.segmentation.decode_bytes import decode_bytes, token_bytes
 from attnpo.segmentation.decode_pieces import decode_fallback, decode_metaspace, join
 from attnpo.segmentation.decode_windows import decode_windows
+from attnpo.think import THINK_TAGS
 
 TokenDecoder = Callable[[Sequence[str]], tuple[str, list[Span]]]
-_THINK_TAGS = ("<think>", "</think>")
 
 
 class OffsetDecoder:
@@ -90,7 +90,7 @@ def decode_with_offsets(tokenizer: Any, ids: Sequence[int]) -> tuple[str, list[S
 def _skipped_ids(tokenizer: Any) -> frozenset[int]:
     added = tokenizer.added_tokens_decoder
     special = {int(token_id) for token_id, token in added.items() if token.special} | set(tokenizer.all_special_ids)
-    return frozenset(i for i in special if tokenizer.convert_ids_to_tokens(i) not in _THINK_TAGS)
+    return frozenset(i for i in special if tokenizer.convert_ids_to_tokens(i) not in THINK_TAGS)
 
 
 def _token_decoder(tokenizer: Any) -> TokenDecoder | None:

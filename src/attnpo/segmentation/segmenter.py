@@ -10,6 +10,7 @@ from attnpo.rollouts import Rollout, SegmentedResponse, Span, Step
 from attnpo.segmentation.offsets import OffsetDecoder
 from attnpo.segmentation.strategy import Strategy
 from attnpo.segmentation.text import segment_text
+from attnpo.think import ThinkOpening, has_think_part
 
 
 class Segmenter:
@@ -20,6 +21,9 @@ class Segmenter:
     that only continues a multi-byte character lies where that character lies; a special token in the middle lies where
     the text goes on after it. `<think>`, `</think>`, what comes before `<think>` and special end tokens belong to no
     step.
+
+    Attributes:
+        opens_think: says of a prompt's ids whether it leaves a think part open.
     """
 
     def __init__(self, tokenizer: Any, strategy: Strategy):
@@ -30,20 +34,23 @@ class Segmenter:
             strategy: cuts the think part into steps.
         """
         self.strategy = strategy
+        self.opens_think = ThinkOpening(tokenizer)
         self._decode = OffsetDecoder(tokenizer)
 
-    def __call__(self, response_ids: Sequence[int]) -> SegmentedResponse:
+    def __call__(self, response_ids: Sequence[int], in_think: bool = True) -> SegmentedResponse:
         """Segment one response.
 
         Args:
             response_ids: the sampled ids, end token included, padding included or not.
+            in_think: whether the prompt left a think part open (`opens_think`).
         """
         text, offsets = self._decode(response_ids)
-        parts = segment_text(text, self.strategy)
+        parts = segment_text(text, self.strategy, in_think)
         starts = [start for start, _ in offsets]
         end = self._last_visible(response_ids)
         steps = tuple(Step(chars=span, tokens=_token_span(starts, span), family=family) for span, family in parts.steps)
-        answer = (bisect_left(starts, parts.answer[0]), end) if parts.closed else (end, end)
+        answered = parts.closed or not has_think_part(text, in_think)
+        answer = (bisect_left(starts, parts.answer[0]), end) if answered else (end, end)
         return SegmentedResponse(
             text=text,
             n_tokens=len(response_ids),
@@ -52,6 +59,7 @@ class Segmenter:
             answer_chars=parts.answer,
             answer_tokens=(min(answer), end),
             closed=parts.closed,
+            in_think=in_think,
         )
 
     def _last_visible(self, response_ids: Sequence[int]) -> int:

@@ -45,16 +45,21 @@ class LogFileCallback(TrainerCallback):
 
 
 class RolloutsFileCallback(TrainerCallback):
-    """Drops training responses that a resumed run makes again."""
+    """Drops rows (training responses, dropped prompts) that a resumed run makes again.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        paths: files of rows with a `train_step`.
+    """
+
+    def __init__(self, *paths: Path) -> None:
+        self.paths = paths
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Keep the responses of steps before the one that training goes on from."""
-        keep_rows_before(self.path, "train_step", state.global_step)
+        """Keep the rows of steps before the one that training goes on from."""
+        for path in self.paths:
+            keep_rows_before(path, "train_step", state.global_step)
 
 
 class MethodStateCallback(TrainerCallback, ExportableState):

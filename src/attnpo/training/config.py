@@ -11,6 +11,7 @@ from trl import GRPOConfig
 from attnpo.attention import check_parallelism
 from attnpo.credit import METHODS, CreditSettings, Method, MethodSettings, build_method, method_class
 from attnpo.errors import ConfigError
+from attnpo.sampling import opening_text
 
 CREDIT_FLAGS = {
     "alpha_len": "alpha_len",
@@ -51,6 +52,13 @@ class AttnPOConfig(GRPOConfig):
         metadata={
             "help": "The method's own settings that differ from the published ones, as JSON: "
             "'{\"target_length\": 2048}'. `attnpo methods --method NAME` lists them."
+        },
+    )
+    opening: str = field(
+        default="",
+        metadata={
+            "help": "Text behind the generation prompt of every response, as part of the prompt (\\n: line break): "
+            "'<think>\\n' where the chat template opens no think part. What a method puts there follows it."
         },
     )
     heads: str | None = field(
@@ -202,6 +210,7 @@ class AttnPOConfig(GRPOConfig):
             ConfigError: a setting is out of range or contradicts another one.
         """
         self.method_settings = _named_values(self.method_settings)
+        self.opening = opening_text(self.opening)
         check_parallelism(parallelism=self.parallelism_config)
         super().__post_init__()
         method_class(self.method)

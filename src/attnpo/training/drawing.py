@@ -74,7 +74,7 @@ class PolicyDraws:
 
 def build_policy(
     draws: PolicyDraws,
-    segment: Callable[[Sequence[int]], SegmentedResponse],
+    segment: Callable[[Sequence[int], bool], SegmentedResponse],
     verify: Callable[[Sequence[str], Sequence[str]], list[bool]],
     micro_batch: int,
 ) -> Policy:

@@ -55,7 +55,7 @@ class MethodTrainer(SharingTrainer):
             for row, row_id in zip(rows, row_ids, strict=True)
         ]
         self._target_lengths = [ask.target_length for ask in asks]
-        self._openings = [ask.opening for ask in asks]
+        self._openings = [self.args.opening + ask.opening for ask in asks]
         return [{**row, "prompt": ask.prompt} for row, ask in zip(rows, asks, strict=True)]
 
     def response_limit(self) -> int | None:
@@ -63,11 +63,12 @@ class MethodTrainer(SharingTrainer):
         return self.credit.response_limit(self.state.global_step)
 
     def openings(self, prompts: Sequence[Any]) -> list[str]:
-        """Return what the method puts behind the generation prompt."""
+        """Return what the run and the method put behind the generation prompt."""
         if self._round is not None:
             return self._openings
         step = self.state.global_step
-        return [self.credit.ask(prompt, group_id=0, sample=0, progress_step=step).opening for prompt in prompts]
+        asks = [self.credit.ask(prompt, group_id=0, sample=0, progress_step=step) for prompt in prompts]
+        return [self.args.opening + ask.opening for ask in asks]
 
     def draw_responses(self, round_: GenerationRound, draws: PolicyDraws) -> list[SampledResponse]:
         """Draw what the method wants drawn."""

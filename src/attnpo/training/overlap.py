@@ -19,37 +19,37 @@ class BackgroundChecks:
     errors are raised there, as without a background. The verifier is never called from two threads at once.
 
     Args:
-        segment: cuts sampled ids into steps.
+        segment: cuts sampled ids into steps, told whether they begin inside a think part.
         verify: judges texts by solutions; equal texts to one solution are judged once.
         interrupted: how many answers the verifier had to interrupt so far.
     """
 
     def __init__(
         self,
-        segment: Callable[[Sequence[int]], SegmentedResponse],
+        segment: Callable[[Sequence[int], bool], SegmentedResponse],
         verify: Callable[[Sequence[str], Sequence[str]], Sequence[float]],
         interrupted: Callable[[], int],
     ) -> None:
         self._segment, self._verify, self._interrupted = segment, verify, interrupted
         self._segmenting = ThreadPoolExecutor(1, "segmenting")
         self._verifying = ThreadPoolExecutor(1, "verifying")
-        self._segmented: dict[tuple[tuple[int, ...], str], Future[SegmentedResponse]] = {}
+        self._segmented: dict[tuple[tuple[int, ...], bool, str], Future[SegmentedResponse]] = {}
         self._waiting: deque[tuple[str, str]] = deque()
         self._verdicts: dict[tuple[str, str], float] = {}
         self._lost = 0
 
-    def submit(self, ids: Sequence[int], solution: object) -> None:
+    def submit(self, ids: Sequence[int], in_think: bool, solution: object) -> None:
         """Take a response that has ended; a second time is free. Solutions that are no texts are left to the caller."""
         if not isinstance(solution, str):
             return
-        key = (tuple(ids), solution)
+        key = (tuple(ids), in_think, solution)
         if key not in self._segmented:
             self._segmented[key] = self._segmenting.submit(self._cut, *key)
 
-    def segmented(self, ids: Sequence[int], solution: object) -> SegmentedResponse:
+    def segmented(self, ids: Sequence[int], in_think: bool, solution: object) -> SegmentedResponse:
         """Return a response's steps; raises what the segmenter raises."""
-        future = self._segmented.get((tuple(ids), solution)) if isinstance(solution, str) else None
-        return self._segment(ids) if future is None else future.result()
+        future = self._segmented.get((tuple(ids), in_think, solution)) if isinstance(solution, str) else None
+        return self._segment(ids, in_think) if future is None else future.result()
 
     def verdicts(self, texts: Sequence[str], solutions: Sequence[str]) -> tuple[list[float], int]:
         """Return the verdict on each text, and how many answers were interrupted since the last call.
@@ -74,9 +74,9 @@ class BackgroundChecks:
         self._waiting.clear()
         self._verdicts.clear()
 
-    def _cut(self, ids: tuple[int, ...], solution: str) -> SegmentedResponse:
-        response = self._segment(ids)
-        self._waiting.append((response.text, solution))
+    def _cut(self, ids: tuple[int, ...], in_think: bool, solution: str) -> SegmentedResponse:
+        response = self._segment(ids, in_think)
+        self._waiting.append((response.full_text, solution))
         self._verifying.submit(self._verify_waiting)
         return response
 

@@ -39,6 +39,7 @@ class RunMeter(Meter):
         """Count steps and phrases of new responses."""
         steps_BK, device = layout.step_mask_BK, layout.step_mask_BK.device
         self.add_values("steps_per_response", steps_BK.sum(dim=1))
+        self.add_values("think_part", torch.tensor([rollout.has_think_part for rollout in rollouts], device=device))
         num_owned = (steps_BK & (layout.step_lengths_BK > 0)).sum()
         for name in ("steps_attenuated", "steps_protected", GAMMA_MINUS_ONE):
             self.add(name, torch.zeros_like(num_owned), num_owned)

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from attnpo.attention import HeadSet, check_parallelism, check_readable, resolve_heads
+from attnpo.collecting import ThinkWatch
 from attnpo.credit import is_repetitive
 from attnpo.credit.modes import is_no_think
 from attnpo.errors import ConfigError
@@ -91,6 +92,7 @@ class AttnPOTrainer(MethodTrainer):
         self.verifier = verifier or build_verifier(args.verifier, args.verifier_timeout, args.verifier_workers)
         self.meter = RunMeter(PhraseFamilies.load(args.phrases_file) if args.phrases_file else PhraseFamilies.load())
         self._rollouts: list[Rollout] | None = None
+        self.think_watch = ThinkWatch()
         guard = RewardGuard(args.max_reward_failures, self._note_failures)
         self._guarded_verdicts = guard.wrap(self._verdicts)
         super().__init__(
@@ -109,14 +111,13 @@ class AttnPOTrainer(MethodTrainer):
             self.add_callback(MethodStateCallback(self.credit))
         if self.credit.prepares:
             self.add_callback(PreparationCallback(self.prepare_method))
-        if args.save_rollouts:
-            self.add_callback(RolloutsFileCallback(self.rollouts_path))
         self.dropped = DroppedLog(self._own_file("dropped.jsonl"))
-        self.add_callback(RolloutsFileCallback(self.dropped.path))
+        own_rows = (self.rollouts_path, self.dropped.path) if args.save_rollouts else (self.dropped.path,)
+        self.add_callback(RolloutsFileCallback(*own_rows))
         strategy = build_strategy(args.segmentation, args.phrases_file, args.min_step_chars)
         self.segmenter = Segmenter(self._tokenizer, strategy)
         self.checks = BackgroundChecks(
-            lambda ids: self.segmenter(ids),
+            lambda ids, in_think: self.segmenter(ids, in_think),
             lambda texts, solutions: self.verifier.verify(texts, solutions),
             self._interrupted,
         )
@@ -155,8 +156,13 @@ class AttnPOTrainer(MethodTrainer):
     def accuracy(self, completions: list[Any], **columns: Any) -> list[float]:
         """TRL reward function: 1 for a correct response, else 0."""
         solutions = columns[self.args.solution_column]
-        if self._rollouts is None:  # TRL's evaluation loop: no credit, texts as TRL decoded them
-            texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
+        if self._rollouts is None:  # TRL's evaluation loop: no credit
+            prompt_ids = self._tokenize_prompts(columns["prompts"])[0]
+            cut = [
+                self.segmenter(ids, self.segmenter.opens_think(prompt))
+                for prompt, ids in zip(prompt_ids, columns["completion_ids"], strict=True)
+            ]
+            texts = [each.full_text for each in cut]
             return [float(ok or 0) for ok in self._guarded_verdicts(completions=texts, solutions=list(solutions))]
         if not self.credit.probes:  # else they were verified before
             self._verify(solutions)
@@ -164,7 +170,7 @@ class AttnPOTrainer(MethodTrainer):
 
     def _verify(self, solutions: Sequence[str]) -> None:
         assert self._rollouts is not None
-        texts = [rollout.response for rollout in self._rollouts]
+        texts = [rollout.full_text for rollout in self._rollouts]
         verdicts = self._guarded_verdicts(completions=texts, solutions=list(solutions))
         self.checks.forget()
         self._rollouts = [replace(r, correct=bool(ok)) for r, ok in zip(self._rollouts, verdicts, strict=True)]
@@ -195,13 +201,14 @@ class AttnPOTrainer(MethodTrainer):
     def on_ended(self, round_: GenerationRound, row: int, response_ids: Sequence[int]) -> None:
         """Let a response be segmented and verified in the background."""
         if self.args.check_in_background:
-            self.checks.submit(response_ids, round_.rows[row][self.args.solution_column])
+            in_think = self.segmenter.opens_think(round_.prompt_ids[row])
+            self.checks.submit(response_ids, in_think, round_.rows[row][self.args.solution_column])
 
     def on_responses(self, round_: GenerationRound, width: int) -> None:
         """Segment the sampled ids, label steps where the truth is known, and lay both out as tensors."""
         segmented = [
-            self.checks.segmented(ids, row[self.args.solution_column])
-            for row, ids in zip(round_.rows, round_.response_ids, strict=True)
+            self.checks.segmented(ids, self.segmenter.opens_think(prompt), row[self.args.solution_column])
+            for row, prompt, ids in zip(round_.rows, round_.prompt_ids, round_.response_ids, strict=True)
         ]
         self._rollouts = [
             self._rollout(row, row_id, ids, response, opening)
@@ -227,7 +234,7 @@ class AttnPOTrainer(MethodTrainer):
         if self.credit.needs_repetition:
             round_.facts["repetitive"] = [int(is_repetitive(ids)) for ids in round_.response_ids]
         if self.credit.needs_modes:
-            round_.facts["no_think"] = [int(is_no_think(r.response)) for r in self._rollouts]
+            round_.facts["no_think"] = [int(is_no_think(r.full_text)) for r in self._rollouts]
         if self.credit.asks_length:
             round_.facts["target_length"] = [int(length or 0) for length in self._target_lengths]
         if self.credit.probes:
@@ -236,6 +243,13 @@ class AttnPOTrainer(MethodTrainer):
             fact_B = torch.tensor(round_.facts[name], dtype=torch.float32, device=device)
             round_.tensors[f"{FACT}{name}"] = fact_B
         self.meter.add_responses(self._rollouts, layout)
+        self._watch_thinking()
+
+    def _watch_thinking(self) -> None:
+        """Say at the first batch what the run lacks; the main process speaks for its own responses."""
+        if self.accelerator.is_main_process and self._rollouts is not None and not self.think_watch.responses:
+            self.think_watch.add(self._rollouts)
+            self.think_watch.end()
 
     def _rollout(
         self, row: dict[str, Any], row_id: int, ids: list[int], response: SegmentedResponse, opening: str
@@ -254,6 +268,7 @@ class AttnPOTrainer(MethodTrainer):
             difficulty=None if row.get("difficulty") is None else str(row["difficulty"]),
             extra={"train_step": self.state.global_step},
             opening=opening,
+            in_think=response.in_think,
         )
         return rollout if self.labeler is None else label_steps(self.labeler, rollout)
 

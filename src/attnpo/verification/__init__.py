@@ -1,6 +1,7 @@
 """Is the answer right: math, exact match, multiple choice, code, a user's own function."""
 
-from attnpo.verification.answer import boxed_answer, final_answer, reference_answer
+from attnpo.think import final_answer
+from attnpo.verification.answer import boxed_answer, reference_answer
 from attnpo.verification.base import Verifier
 from attnpo.verification.choice import ChoiceVerifier, chosen_letter
 from attnpo.verification.exact import ExactVerifier

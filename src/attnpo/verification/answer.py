@@ -1,21 +1,11 @@
-"""What of a response counts as its answer, and what of a solution as the reference."""
+"""What of an answer is compared, and what of a solution is the reference."""
 
 from __future__ import annotations
 
 import re
 
-THINK_CLOSE = "</think>"
 _BRACES = re.compile(r"\\boxed\s*\{|\\.|[{}]", re.DOTALL)
 _BETWEEN_BOXES = re.compile(r"(?:[\s,;$]|\\[()\[\]]|and|or)*")
-
-
-def final_answer(response: str) -> str | None:
-    """Return the text after the last `</think>`, None where the think part was never closed.
-
-    The last one: a model that opens a second think part has not answered before it closed that one as well.
-    """
-    _, tag, answer = response.rpartition(THINK_CLOSE)
-    return answer if tag else None
 
 
 def boxed_answer(text: str) -> str | None:

@@ -16,8 +16,8 @@ class Verifier(Protocol):
         """Return for each response whether it is correct.
 
         Args:
-            responses: whole texts of the responses; only the final answer after the last `</think>` counts, and a
-                response that never closed its think part is incorrect.
+            responses: whole texts, with the `<think>` that the prompt opened (`attnpo.think.full_text`); only the final
+                answer counts (`attnpo.think.final_answer`), and one that never closed its think part is incorrect.
             solutions: the reference of each response.
         """
         ...

@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 
 from attnpo.errors import DataError
-from attnpo.verification.answer import boxed_answer, final_answer, reference_answer
+from attnpo.think import final_answer
+from attnpo.verification.answer import boxed_answer, reference_answer
 from attnpo.verification.base import Closing
 
 # Statements are looked for in this many characters at the end: the patterns may take quadratic time.

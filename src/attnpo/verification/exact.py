@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attnpo.verification.answer import boxed_answer, final_answer
+from attnpo.think import final_answer
+from attnpo.verification.answer import boxed_answer
 from attnpo.verification.base import Closing
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from attnpo.errors import ConfigError
 from attnpo.loading import load_function
-from attnpo.verification.answer import final_answer
+from attnpo.think import final_answer
 from attnpo.verification.base import Closing
 from attnpo.verification.exact import ExactVerifier
 from attnpo.verification.pool import WorkerPool

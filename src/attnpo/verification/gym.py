@@ -11,7 +11,8 @@ from functools import lru_cache
 from typing import Any
 
 from attnpo.errors import ConfigError, DataError
-from attnpo.verification.answer import boxed_answer, final_answer
+from attnpo.think import final_answer
+from attnpo.verification.answer import boxed_answer
 
 try:
     import reasoning_gym

@@ -6,7 +6,8 @@ import re
 import threading
 from collections.abc import Sequence
 
-from attnpo.verification.answer import boxed_answer, final_answer, reference_answer
+from attnpo.think import final_answer
+from attnpo.verification.answer import boxed_answer, reference_answer
 from attnpo.verification.base import Closing
 from attnpo.verification.pool import WorkerPool
 

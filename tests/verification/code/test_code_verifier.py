@@ -104,11 +104,11 @@ def test_functions(verifier, code, right) -> None:
 def test_the_last_block_of_the_final_answer_is_run(verifier) -> None:
     right, wrong = "```python\nprint(1)\n```\n", "```python\nprint(2)\n```\n"
     responses = [
-        f"</think>{wrong}then\n{right}", f"</think>{right}then\n{wrong}", f"{right}</think>none", right,
-        "</think>print(1)", f"<think>{wrong}</think>{right}",
+        f"</think>{wrong}then\n{right}", f"</think>{right}then\n{wrong}", f"{right}</think>none", f"<think>{right}",
+        "</think>print(1)", f"<think>{wrong}</think>{right}", right,
     ]  # fmt: skip
-    assert verifier.verify(responses, [stdin(("", "1"))] * 6) == [True, False, False, False, False, True]
-    assert verifier.answers(responses) == [None] * 6
+    assert verifier.verify(responses, [stdin(("", "1"))] * 7) == [True, False, False, False, False, True, True]
+    assert verifier.answers(responses) == [None] * 7
 
 
 def test_every_test_must_pass_and_none_runs_after_a_failure(verifier, monkeypatch) -> None:

@@ -21,8 +21,8 @@ from attnpo.credit.first_answer.subjects import Subjects, is_check
 from attnpo.errors import ConfigError, DataError
 from attnpo.loading import load_function
 from attnpo.rollouts import Span
+from attnpo.think import THINK_CLOSE
 from attnpo.verification import reference_answer
-from attnpo.verification.answer import THINK_CLOSE
 from attnpo.verification.math_numbers import plain_number
 from attnpo.verification.math_text import tidy
 

@@ -21,8 +21,7 @@ from attnpo.credit.rewards import outcome_rewards
 from attnpo.credit.settings import MethodSettings
 from attnpo.errors import ConfigError, DataError
 from attnpo.sampling import SampledResponse
-from attnpo.sampling.prompts import opens_think
-from attnpo.segmentation.text import THINK_CLOSE, THINK_OPEN
+from attnpo.think import THINK_CLOSE, THINK_OPEN
 
 REFERENCE, RATIO = "reference_accuracy", "mixture_ratio"
 _TO_BE_DRAWN = -1
@@ -154,7 +153,7 @@ class AdaptThink(Method):
         close, word = policy.encode(THINK_CLOSE), policy.encode(self.settings.think_opening) or [_TO_BE_DRAWN]
         openings, log_probs = [], []
         for prompt_ids, group, sample in zip(slots.prompt_ids, slots.group_ids, slots.samples, strict=True):
-            common = [] if opens_think(policy.tokenizer, prompt_ids) else policy.encode(f"{THINK_OPEN}\n")
+            common = [] if policy.opens_think(prompt_ids) else policy.encode(f"{THINK_OPEN}\n")
             own, other = [*common, *close], [*common, *word]
             if self.thinks(group, sample, slots.progress_step):
                 own, other = other, own

@@ -15,7 +15,7 @@ from attnpo.credit.drawing import Drawn, Policy, Slots
 from attnpo.credit.methods.with_detector import DetectorSettings, Thought, WithDetector
 from attnpo.credit.rewards import outcome_rewards
 from attnpo.credit.settings import ADVANTAGE, AdvantageName
-from attnpo.verification.answer import THINK_CLOSE
+from attnpo.think import THINK_CLOSE
 
 ONE_TAG: Final = "one_closing_tag"
 """Fact: 1 where the response closes its think part exactly once."""
@@ -73,8 +73,8 @@ class LCR1(WithDetector):
     def sample(self, slots: Slots, policy: Policy) -> Drawn:
         """Return free responses, the right ones cut where their answer stands first."""
         responses = list(super().sample(slots, policy).responses)
-        segmented = [policy.segment(response.ids) for response in responses]
-        verdicts = policy.verify([each.text for each in segmented], slots.solutions)
+        segmented = [policy.cut(p, response.ids) for p, response in zip(slots.prompt_ids, responses, strict=True)]
+        verdicts = policy.verify([each.full_text for each in segmented], slots.solutions)
         one_tag = [each.text.count(THINK_CLOSE) == 1 for each in segmented]
         right = [number for number, verdict in enumerate(verdicts) if verdict and one_tag[number]]
         questions = [policy.tokenizer.decode(slots.prompt_ids[n], skip_special_tokens=True) for n in right]

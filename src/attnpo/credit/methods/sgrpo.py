@@ -101,7 +101,7 @@ class SGRPO(Method):
 
     def _exits(self, rows: list[int], path: list[int], slots: Slots, policy: Policy) -> list[Exit]:
         """Return the exits of a path, earliest first, one for each of the group's first rows at most."""
-        segmented = policy.segment(path)
+        segmented = policy.cut(slots.prompt_ids[rows[-1]], path)
         if not segmented.closed:
             return []
         start, end = think_tokens(segmented)

@@ -10,6 +10,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from attnpo.errors import ConfigError
 from attnpo.rollouts import Rollout, prompt_text
+from attnpo.think import THINK_CLOSE
 
 DEFAULT_PROMPT = Path(__file__).with_name("prompt.jinja")
 
@@ -85,4 +86,4 @@ def reference_answer(solution: str) -> str:
 def final_answer(rollout: Rollout) -> str:
     """Return what follows the last step, the tag that closes the think part left out."""
     end = rollout.steps[-1].chars[1] if rollout.steps else 0
-    return rollout.response[end:].strip().removeprefix("</think>").strip()
+    return rollout.response[end:].strip().removeprefix(THINK_CLOSE).strip()

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from attnpo.errors import ConfigError
-from attnpo.verification.answer import final_answer
+from attnpo.think import final_answer
 from attnpo.verification.base import Closing
 from attnpo.verification.code.comparison import same_output, same_value
 from attnpo.verification.code.extraction import last_code_block
