@@ -56,9 +56,10 @@ class ThinkWatch:
         if not self.thinking:
             self._said = True
             logger.warning(
-                "none of the first %d responses has a think part: neither the prompt nor the model opens one with %s, so each "
-                "counts as an answer from its first character on, and there are no steps to score or credit. If it is "
-                "a reasoning model, let the prompt open the think part: --opening '%s\\n', or its own chat template",
+                "none of the first %d responses has a think part: neither the prompt nor the model opens one with %s, "
+                "so each counts as an answer from its first character on, and there are no steps to score or credit. "
+                "If it is a reasoning model, let the prompt open the think part: --opening '%s\\n', or the chat "
+                "template that it was trained with",
                 self.responses,
                 THINK_OPEN,
                 THINK_OPEN,
@@ -66,9 +67,10 @@ class ThinkWatch:
         elif self._finished_thinking == self._finished and not self._closed:
             self._said = True
             logger.warning(
-                "none of the first %d finished responses closes its think part with %s, so none has an answer and all count as "
-                "wrong. If the model does not think, let the prompt close what it opens: --opening '%s\\n\\n', or a "
-                "chat template without %s; if it does, give the template that it was trained with",
+                "none of the first %d finished responses closes its think part with %s, so none has an answer and all "
+                "count as wrong. If the model does not think, let the prompt close what it opens: "
+                "--opening '%s\\n\\n', or a chat template without %s; if it does, give the template that it was "
+                "trained with",
                 self._finished,
                 THINK_CLOSE,
                 THINK_CLOSE,
