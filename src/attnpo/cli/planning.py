@@ -78,7 +78,7 @@ def plan_run(
         run.heads = needed_heads(args.build_credit(), args.method, args.heads, parts.config)
         looked_at = run.heads
         if run.probe is not None and looked_at is None and parts.config is not None:
-            looked_at = resolve_heads(args.heads, parts.config)
+            looked_at = resolve_heads(str(args.heads), parts.config)
         if looked_at is not None and parts.model is not None:
             check_readable(parts.model, looked_at.heads)
         findings.facts["heads"] = _said_heads(run, args)

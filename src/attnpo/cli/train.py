@@ -66,7 +66,8 @@ def run(argv: Sequence[str]) -> None:
     findings = Findings()
     for line in idle_settings(given_settings(types, argv), given_by_flags(types, argv), values):
         findings.refuse(line)
-    train(*parsed, findings)
+    arguments, data_arguments, probe_arguments, args = parsed
+    train(arguments, data_arguments, probe_arguments, args, findings)
 
 
 def asks_dry_run(argv: Sequence[str]) -> bool:

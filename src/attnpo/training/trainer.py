@@ -85,12 +85,12 @@ class AttnPOTrainer(MethodTrainer):
                 check_training_data(each, args.solution_column, "eval_dataset")
         if not isinstance(model, str):
             check_parallelism(model)
-        config = model_config(model, args) if isinstance(model, str) else model.config
         self.credit = args.build_credit()
         if self.credit.asks_length:  # a prompt of the wrong kind is refused before the model is loaded
             self.credit.ask(next(iter(train_dataset))["prompt"], group_id=0, sample=0, progress_step=0)
         if args.method != "attnpo":  # the model card names the paper of the method that was used, where it is this one
             self._name, self._paper = args.method, {}
+        config = model_config(model, args) if isinstance(model, str) else model.config
         self.head_set = needed_heads(self.credit, args.method, heads if heads is not None else args.heads, config)
         self.credit_heads = self.credit.select_heads(self.head_set.heads) if self.head_set is not None else ()
         self.labeler = needed_labeler(self.credit, args, labeler)

@@ -59,7 +59,8 @@ class UpdatesCallback(TrainerCallback, ExportableState):
         if state.global_step == 0:
             return
         saved = (state.stateful_callbacks or {}).get(type(self).__name__)
-        counts = saved["attributes"] if isinstance(saved, dict) else {"learnt": 1, "groups": 0, "dropped": {}}
+        unknown: dict[str, Any] = {"learnt": 1, "groups": 0, "dropped": {}}
+        counts: dict[str, Any] = saved["attributes"] if isinstance(saved, dict) else unknown
         self.learnt, self.groups, self.dropped = counts["learnt"], counts["groups"], Counter(counts["dropped"])
         if state.global_step >= state.max_steps or self.is_spent():
             if state.is_world_process_zero:
