@@ -223,7 +223,7 @@ def test_inspect_without_scores_or_heads(capsys, tmp_path):
 
 def test_responses_without_a_closed_think_part_are_incorrect_and_teach_nothing(capsys, tmp_path):
     # 16 tokens are too few to close the think part: the steps are made and logged, and nothing is credited.
-    words = ("1 steps, and no update", "1 of 1 groups without advantage: 1 all responses wrong")
+    words = ("1 step, and no update", "1 of 1 groups without advantage: 1 all responses wrong")
     train(capsys, tmp_path, *words, heads="2.0", logging_steps=1, group_sampler=True)
     assert not (tmp_path / "out" / "model.safetensors").exists()
     row = json.loads((tmp_path / "out" / "log.jsonl").read_text().splitlines()[0])

@@ -10,6 +10,7 @@ from small_training import config
 from transformers import AutoConfig
 
 from attnpo.tinyworld import checkpoint_path
+from attnpo.tinyworld.tokenizer import CHAT_TEMPLATE, build_tokenizer
 from attnpo.training.checks import Findings, RunParts, examine
 from attnpo.training.checks.settings import CHOICES, check_layout
 from attnpo.training.estimate import Layout, launched_layout, meta_model, read_layout
@@ -124,3 +125,13 @@ def test_a_model_that_cannot_recompute_activations(tmp_path):
     args = config(tmp_path / "out", gradient_checkpointing=True)
     (line,) = examine(RunParts(args, Layout(), config=model.config, model=model)).problems
     assert line.startswith("gradient_checkpointing: Qwen2ForCausalLM does not support it")
+
+
+@pytest.mark.parametrize(("opening", "notes"), [("", 1), ("<think>\n", 0)])
+def test_what_a_prompt_without_a_think_part_means_is_said(tmp_path, opening, notes):
+    tokenizer = build_tokenizer()
+    tokenizer.chat_template = CHAT_TEMPLATE.replace("<think>\\n", "")
+    args = config(tmp_path / "out", opening=opening)
+    prompts = [[{"role": "user", "content": "1 + 1?"}]]
+    found = examine(RunParts(args, Layout(), tokenizer=tokenizer, prompts=prompts))
+    assert sum("prompts open no think part" in note for note in found.notes) == notes

@@ -220,8 +220,7 @@ def test_prompts_that_taught_nothing_are_named(train, problems, tmp_path):
     trainer = train(
         method="rloo", max_completion_length=4, max_steps=2, save_strategy="no"
     )  # nobody answers in 4 tokens
-    with pytest.raises(TrainingError, match="no update"):
-        trainer.train()
+    trainer.train()
     assert [(row["train_step"], row["reason"]) for row in rows(trainer)] == [(s, "all_wrong") for s in (0, 0, 1, 1)]
     asked = {row["problem_id"]: row["prompt"][-1]["content"] for row in problems}
     assert all(asked[row["problem_id"]].startswith(row["prompt"].rstrip("…")) for row in rows(trainer))

@@ -10,7 +10,7 @@ from small_training import config
 
 from attnpo.credit import CreditSettings, GroupBatch, is_repetitive
 from attnpo.credit.settings import LengthTermSettings
-from attnpo.errors import ConfigError, DataError, TrainingError
+from attnpo.errors import ConfigError, DataError
 from attnpo.rollouts import read_rollouts
 from attnpo.training import AttnPOTrainer
 
@@ -86,8 +86,7 @@ def test_laser_de_is_given_what_it_reads(make_trainer):
 def test_thinkprunes_stage_stops_sampling(make_trainer):
     settings = {"limits": [20, 10], "stage_steps": 1}
     trainer = make_trainer(method="thinkprune", method_settings=settings, max_steps=2, save_rollouts=True, **FAST)
-    with pytest.raises(TrainingError, match="no update"):  # nobody answers in 20 tokens
-        trainer.train()
+    trainer.train()
     lengths: dict[int, list[int]] = {0: [], 1: []}
     for rollout in read_rollouts(trainer.rollouts_path):
         lengths[rollout.extra["train_step"]].append(rollout.n_tokens)

@@ -8,7 +8,7 @@ from datasets import Dataset
 from peft import LoraConfig
 
 from attnpo.attention import HeadSet
-from attnpo.errors import ConfigError, DataError, HeadSetError, TrainingError
+from attnpo.errors import ConfigError, DataError, HeadSetError
 from attnpo.rollouts import read_rollouts
 from attnpo.training.callbacks import keep_rows_before
 from attnpo.training.data_checks import check_training_data
@@ -146,8 +146,7 @@ def test_heads_as_a_list_and_as_a_head_set(model, tokenizer, problems, tmp_path)
 
 def test_unfinished_responses_get_no_step_credit(make_trainer):
     trainer = make_trainer(max_completion_length=12)
-    with pytest.raises(TrainingError, match="no update"):
-        trainer.train()
+    trainer.train()
     row = last_log(trainer)
     assert row["completions/clipped_ratio"] == 1.0
     assert row["attnpo/accuracy"] == 0.0

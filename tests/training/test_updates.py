@@ -37,17 +37,24 @@ def test_a_step_that_learns_is_not_spoken_of(caplog):
     updates.note_groups(["all_wrong", None])
     updates.note_update(True)
     end_step(updates, 1)
-    updates.check_end(state(1))
+    updates.check_steps(state(1))
+    updates.check_learnt(state(1))
     assert caplog.messages == []
 
 
-@pytest.mark.parametrize(("step", "words"), [(0, "no update was made"), (3, "3 steps, and no update")])
-def test_a_run_without_an_update_is_an_error(step, words):
+def test_a_run_without_a_step_is_an_error():
+    with pytest.raises(TrainingError, match="no update was made"):
+        UpdatesCallback().check_steps(state(0))
+
+
+def test_a_run_without_a_gradient_is_said_and_is_no_result(caplog):
     updates = UpdatesCallback()
-    for _ in range(step):
+    for _ in range(3):
         updates.note_update(False)
-    with pytest.raises(TrainingError, match=words):
-        updates.check_end(state(step))
+    updates.check_steps(state(3))
+    assert "3 steps, and no update" in caplog.text
+    with pytest.raises(TrainingError, match="3 steps, and no update"):
+        updates.check_learnt(state(3))
 
 
 def test_the_counts_travel_with_the_checkpoint():
@@ -58,10 +65,10 @@ def test_the_counts_travel_with_the_checkpoint():
     resumed = UpdatesCallback()
     resumed.on_train_begin(None, state(1, saved=saved), TrainerControl())
     assert resumed.state() == updates.state()
-    resumed.check_end(state(2))
+    resumed.check_learnt(state(2))
     older = UpdatesCallback()  # a checkpoint of before these counts
     older.on_train_begin(None, state(1, saved={}), TrainerControl())
-    older.check_end(state(2))
+    older.check_learnt(state(2))
 
 
 @pytest.mark.parametrize(("step", "spent"), [(9, False), (5, True)])
@@ -70,12 +77,14 @@ def test_a_finished_run_has_nothing_left_to_train(step, spent):
         UpdatesCallback(lambda: spent).on_train_begin(None, state(step), TrainerControl())
 
 
-def test_a_run_in_which_no_group_teaches_anything(make_trainer, tmp_path, caplog):
-    trainer = make_trainer(max_steps=2, max_completion_length=8, save_strategy="steps", save_steps=1)
-    with caplog.at_level(logging.WARNING), pytest.raises(TrainingError, match=r"2 steps, and no update.*all responses"):
+def test_a_run_in_which_no_group_teaches_anything(make_trainer, caplog):
+    trainer = make_trainer(max_steps=2, max_completion_length=8)  # nobody answers in 8 tokens
+    with caplog.at_level(logging.WARNING):
         trainer.train()
-    assert sum("step 1: nothing was learnt" in message for message in caplog.messages) == 1
-    assert not (tmp_path / "run" / "model.safetensors").exists()
+    for words in ("step 1: nothing was learnt", "2 steps, and no update"):
+        assert sum(words in message for message in caplog.messages) == 1
+    with pytest.raises(TrainingError, match=r"no update: .* all responses wrong"):
+        trainer.updates.check_learnt(trainer.state)
 
 
 def test_a_finished_run_makes_no_further_step(make_trainer, tmp_path):

@@ -134,6 +134,7 @@ def train(
     start = time.perf_counter()
     trainer.train(resume_from_checkpoint=last_checkpoint(args))
     trainer.save_state()
+    trainer.updates.check_learnt(trainer.state)  # a model that learnt nothing is not written as one that did
     trainer.save_model()
     if trainer.is_world_process_zero():
         minutes = (time.perf_counter() - start) / 60

@@ -49,8 +49,8 @@ class LastingTrainer(StepCreditTrainer):
 
         Raises:
             TrainingInterrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
-            TrainingError: updates were not finite, a reward function kept failing, a server stayed away, or the run
-                ended without an update.
+            TrainingError: updates were not finite, a reward function kept failing, a server stayed away, or the data
+                gave no batch.
             OutputError: the disk is full or broken.
         """
         self._signals.install()
@@ -62,7 +62,7 @@ class LastingTrainer(StepCreditTrainer):
             output = TrainOutput(self.state.global_step, 0.0, {})
         finally:
             self._signals.restore()
-        self.updates.check_end(self.state)
+        self.updates.check_steps(self.state)
         return output
 
     def _budget_is_spent(self) -> bool:

@@ -83,22 +83,35 @@ class UpdatesCallback(TrainerCallback, ExportableState):
         if state.global_step == 1 and not self.learnt and state.is_world_process_zero:
             log.warning("step 1: nothing was learnt: no gradient (%s); %s", self._said(), LOOK)
 
-    def check_end(self, state: TrainerState) -> None:
-        """Check a run that has ended.
+    def check_steps(self, state: TrainerState) -> None:
+        """Check that a run that has ended made a step; say it where none had a gradient.
 
         Raises:
-            TrainingError: it made no optimizer step, or no step had a gradient.
+            TrainingError: it made no optimizer step.
         """
         if state.global_step == 0:
             raise TrainingError(
                 "no update was made: the data gives no batch; lower gradient_accumulation_steps or "
                 "per_device_train_batch_size, or give more problems"
             )
+        if not self.learnt and state.is_world_process_zero:
+            log.warning("%s", self._no_update(state))
+
+    def check_learnt(self, state: TrainerState) -> None:
+        """Check that a run that has ended changed the model.
+
+        Raises:
+            TrainingError: no optimizer step had a gradient, so there is nothing to save.
+        """
         if not self.learnt:
-            raise TrainingError(
-                f"{state.global_step} steps, and no update: no step had a gradient that was finite and not zero "
-                f"({self._said()}); the model is what it was; {LOOK}"
-            )
+            raise TrainingError(self._no_update(state))
+
+    def _no_update(self, state: TrainerState) -> str:
+        steps = f"{state.global_step} step{'s' if state.global_step > 1 else ''}"
+        return (
+            f"{steps}, and no update: no step had a gradient that was finite and not zero ({self._said()}); the model "
+            f"is what it was; {LOOK}"
+        )
 
     def _said(self) -> str:
         dropped = self.dropped.total()

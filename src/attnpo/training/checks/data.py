@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from attnpo.errors import ConfigError
 from attnpo.rollouts import Prompt
-from attnpo.sampling.prompts import opens_think, render_prompt
+from attnpo.sampling.prompts import render_prompt
+from attnpo.think import ThinkOpening
 from attnpo.training.checks.findings import Findings
 from attnpo.training.checks.parts import RunParts
 from attnpo.training.estimate import RunPlan, run_plan
@@ -70,17 +71,17 @@ def check_prompts(parts: RunParts, findings: Findings) -> None:
             "them"
         )
     with findings.catching():
-        first = _rendered(tokenizer, prompts[:FIRST_ROWS])
+        first = _rendered(parts, prompts[:FIRST_ROWS])
         longest = longest_prompt(parts, [len(ids) for ids in first])
         findings.facts["prompts"] = (
             f"{statistics.mean(map(len, first)):.0f} tokens on average in the first {len(first)} rows, "
             f"{longest:,} at most"
             + (f"; none above max_prompt_tokens={parts.max_prompt_tokens:,}" if parts.max_prompt_tokens else "")
         )
-        if not opens_think(tokenizer, first[0]):
+        if not ThinkOpening(tokenizer)(first[0]):
             findings.note(
-                "prompts do not end with an open <think>; responses then count as thinking only where the model writes "
-                "<think> itself"
+                "prompts open no think part: a response that writes no <think> itself is an answer from its first "
+                "token and has no steps; opening: '<think>\\n' opens one"
             )
         _check_context(parts, findings, longest)
 
@@ -90,14 +91,18 @@ def longest_prompt(parts: RunParts, lengths: Sequence[int] = ()) -> int:
 
     Raises:
         ConfigError: the tokenizer cannot render the prompts.
+        DataError: the method asks nothing of such prompts.
     """
     by_text = sorted(parts.prompts, key=lambda prompt: len(str(prompt)), reverse=True)
-    return max([*lengths, *map(len, _rendered(parts.tokenizer, by_text[:LONGEST_ROWS]))], default=0)
+    return max([*lengths, *map(len, _rendered(parts, by_text[:LONGEST_ROWS]))], default=0)
 
 
-def _rendered(tokenizer: Any, prompts: Sequence[Prompt]) -> list[list[int]]:
+def _rendered(parts: RunParts, prompts: Sequence[Prompt]) -> list[list[int]]:
+    """Return what the model reads: the prompt, and what the run and the method put behind it."""
+    method = parts.args.build_credit()
+    asks = [method.ask(prompt, group_id=0, sample=0, progress_step=0) for prompt in prompts]
     try:
-        return [render_prompt(tokenizer, prompt) for prompt in prompts]
+        return [render_prompt(parts.tokenizer, ask.prompt, parts.args.opening + ask.opening) for ask in asks]
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise ConfigError(
