@@ -31,6 +31,7 @@ def run(tmp_path, capsys):
         "schedule_steps": 8,
         "verifier": "exact",
         "report_to": "none",
+        "use_cpu": True,
     }
 
     def call(*flags: str, **changed):

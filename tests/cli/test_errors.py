@@ -124,7 +124,7 @@ def test_a_row_that_is_not_json(capsys, tmp_path):
 
 def test_model_without_softmax_attention(capsys, tmp_path):
     config = MambaConfig(
-        vocab_size=64, hidden_size=16, num_hidden_layers=2, state_size=4, eos_token_id=1, pad_token_id=0
+        vocab_size=576, hidden_size=16, num_hidden_layers=2, state_size=4, eos_token_id=1, pad_token_id=0
     )
     folder = tmp_path / "mamba"
     MambaForCausalLM(config).save_pretrained(folder)
@@ -221,10 +221,11 @@ def test_inspect_without_scores_or_heads(capsys, tmp_path):
     fails(capsys, "inspect", "nowhere.jsonl", rollouts=tmp_path / "nowhere.jsonl")
 
 
-def test_responses_without_a_closed_think_part_are_incorrect_not_fatal(tmp_path):
-    # 16 tokens are too few to close the think part: training goes on, nothing is credited.
-    settings = {**SMALL, "model": "tinyworld", "data": "tinyworld", "num_problems": 4, "heads": "2.0"}
-    main(["train", *flags(**settings, output_dir=tmp_path / "out", logging_steps=1, group_sampler=True)])
+def test_responses_without_a_closed_think_part_are_incorrect_and_teach_nothing(capsys, tmp_path):
+    # 16 tokens are too few to close the think part: the steps are made and logged, and nothing is credited.
+    words = ("1 step, and no update", "1 of 1 groups without advantage: 1 all responses wrong")
+    train(capsys, tmp_path, *words, heads="2.0", logging_steps=1, group_sampler=True)
+    assert not (tmp_path / "out" / "model.safetensors").exists()
     row = json.loads((tmp_path / "out" / "log.jsonl").read_text().splitlines()[0])
     assert row["attnpo/accuracy"] == 0.0
     assert row["attnpo/gamma"] == 1.0

@@ -176,7 +176,7 @@ def test_a_dry_run_of_the_real_shape(recipe, layout, tmp_path, capsys):
         "output_dir": tmp_path / "out",
         "max_completion_length": 64,  # the counts and the weights are what is looked at
         **({"heads": "16.2,20.9,23.2"} if "7b" in recipe else {}),
-        **({"layout": RECIPES / "accelerate" / f"{layout}.yaml"} if layout else {}),
+        **({"layout": RECIPES / "accelerate" / f"{layout}.yaml"} if layout else {"device_memory": 80}),
     }
     flags = [part for key, value in argv.items() for part in (f"--{key}", str(value))]
     with pytest.raises(SystemExit) as exit_:

@@ -40,6 +40,8 @@ OWNERS = (
     Owner("use_vllm", "use_vllm: true", ("vllm_*",)),
     Owner("group_sampler", "group_sampler: true", ("sampler_attn_implementation",)),
     Owner("num_problems", "num_problems", ("problems_seed",)),
+    Owner("eval_data", "eval_data: DATA", ("eval_split", "eval_problems")),
+    Owner("gradient_checkpointing", "gradient_checkpointing: true", ("gradient_checkpointing_kwargs",)),
     Owner(
         "vllm_mode",
         "vllm_mode: server",
@@ -72,6 +74,9 @@ def idle_settings(given: Collection[str], by_flag: Collection[str], values: Mapp
         for name in sorted(name for name in given if owner.holds(name)):
             if name in by_flag or owner.name not in by_flag:
                 lines.append(f"{name}: does nothing without {owner.switch}; add that, or leave {name} out")
+    strategy = values.get("eval_strategy")
+    if values.get("eval_data") and not values.get("eval_on_start") and getattr(strategy, "value", strategy) == "no":
+        lines.append("eval_data: does nothing without eval_strategy: steps or epoch; add that, or leave eval_data out")
     if {"prompt_column", "prompt_template"} <= set(given):
         lines.append("prompt_column: plays no part beside prompt_template; leave one of them out")
     return lines

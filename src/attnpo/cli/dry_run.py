@@ -4,43 +4,30 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from attnpo.cli.console import console
-from attnpo.errors import AttnPOError
+from attnpo.training.checks import Findings
 from attnpo.training.estimate import DeviceMemory, Layout, RunPlan
 
 
 @dataclass
-class Findings:
-    """What a dry run found.
+class DryRun(Findings):
+    """What a dry run found, and what the run would do.
 
     Attributes:
-        problems: contradictions, one line each; none means that the run can start.
-        notes: what is worth knowing and no mistake.
-        facts: what was read, name by name, in the order of the way through.
         plan: counts of the run.
         memory: one device's memory, the run's own layout first.
         written: path → what would be written there.
+        here: whether the run would take place on this machine.
     """
 
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    facts: dict[str, str] = field(default_factory=dict)
     plan: RunPlan | None = None
     memory: list[DeviceMemory] = field(default_factory=list)
     written: dict[str, str] = field(default_factory=dict)
-
-    @contextmanager
-    def catching(self) -> Iterator[None]:
-        """Put a user's mistake among the problems and go on behind the block."""
-        try:
-            yield
-        except AttnPOError as error:
-            self.problems.append(str(error))
+    here: bool = True
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as JSON values; bytes are whole numbers."""
@@ -73,24 +60,24 @@ def dry_run(argv: Sequence[str], dataclass_types: Sequence[Any], description: st
     """
     from attnpo.cli.dry_run_settings import asked_layout, parse_planned
 
-    findings = Findings()
-    parsed = None
-    layout = Layout()
-    with findings.catching():
-        layout = asked_layout(argv, dataclass_types)
-    if not findings.problems:
-        with findings.catching():
-            parsed = parse_planned(argv, dataclass_types, layout, description, example, findings)
+    found = DryRun()
+    parsed = layout = None
+    with found.catching():
+        layout = asked_layout(argv)
+    if not found.errors:
+        with found.catching():
+            parsed = parse_planned(argv, dataclass_types, layout or Layout(), description, example, found)
     if parsed is not None:
-        from attnpo.cli.dry_run_checks import examine
+        from attnpo.cli.dry_run_estimate import estimate
 
-        examine(*parsed, layout, findings)
+        found.here = layout is None and parsed[0].device_memory is None
+        estimate(*parsed, layout, found)
     if parsed is not None and parsed[0].json:
-        print(json.dumps(findings.as_json(), indent=2))
+        print(json.dumps(found.as_json(), indent=2))
     else:
         from attnpo.cli.dry_run_tables import show
 
-        show(findings, console, None if parsed is None else parsed[0].device_memory)
-    for problem in findings.problems:
+        show(found, console, None if parsed is None else parsed[0].device_memory)
+    for problem in found.problems:
         print(f"attnpo train: error: {problem}", file=sys.stderr)
-    sys.exit(1 if findings.problems else 0)
+    sys.exit(1 if found.errors else 0)

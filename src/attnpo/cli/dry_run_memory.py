@@ -31,7 +31,7 @@ from attnpo.training.estimate import (
 )
 
 if TYPE_CHECKING:
-    from attnpo.cli.dry_run import Findings
+    from attnpo.training.checks import Findings
 
 GIB = 2**30
 STEP_TOKENS = 32
@@ -51,7 +51,7 @@ def device_memories(
 ) -> list[DeviceMemory]:
     """Estimate the run's own layout, and beside it the others for the same number of processes."""
     if not knows_optimizer(str(getattr(args.optim, "value", args.optim))):
-        findings.notes.append(f"optim: {args.optim}: its states are not known here; counted as AdamW's")
+        findings.note(f"optim: {args.optim}: its states are not known here; counted as AdamW's")
     kinds: tuple[Kind, ...] = ("ddp", "zero2", "zero3", "fsdp2") if layout.processes > 1 else ()
     layouts = [layout, *(replace(layout, kind=kind) for kind in kinds if kind != layout.kind)]
     passes: dict[Precision, PassMemory] = {}
@@ -121,7 +121,7 @@ def _workload(
         _note_vllm(shape, args, vllm, length, findings)
     elif args.vllm_mode == "colocate":
         share = f"{args.vllm_gpu_memory_utilization:.0%} of the device for vLLM"
-        _once(findings.notes, f"the memory below is without {share}; --device_memory GIB counts it")
+        findings.note(f"the memory below is without {share}; --device_memory GIB counts it")
     return Workload(
         decoder=decoder,
         head=head,
@@ -142,12 +142,7 @@ def _note_vllm(shape: ModelShape, args: AttnPOConfig, share: int, length: int, f
             f"vllm_gpu_memory_utilization: {args.vllm_gpu_memory_utilization:g} of the device does not hold vLLM's own "
             f"copy of the weights and one sequence of {length:,} tokens; raise it, or vllm_tensor_parallel_size"
         )
-        _once(findings.problems, line)
+        findings.refuse(line)
     else:
         wanted = args.per_device_rows() * parallel
-        _once(findings.notes, f"vLLM holds {at_once:.0f} of {wanted} sequences at full length at once; the others wait")
-
-
-def _once(lines: list[str], line: str) -> None:
-    if line not in lines:
-        lines.append(line)
+        findings.note(f"vLLM holds {at_once:.0f} of {wanted} sequences at full length at once; the others wait")

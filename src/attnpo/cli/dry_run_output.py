@@ -1,56 +1,13 @@
-"""What a run would write and where, and what is worth saying of its settings."""
+"""What a run would write and where."""
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from attnpo.output import prepare_output_dir
 from attnpo.training import AttnPOConfig
-from attnpo.training.estimate import Layout, ModelShape
-
-if TYPE_CHECKING:
-    from attnpo.cli.dry_run import Findings
-
-
-def note_settings(args: AttnPOConfig, arguments: Any, layout: Layout, findings: Findings) -> None:
-    """Note settings that are allowed and rarely meant, and packages that are not installed here."""
-    init = args.model_init_kwargs if isinstance(args.model_init_kwargs, dict) else {}
-    dtype = str(init.get("dtype", "float32")).removeprefix("torch.")
-    if dtype in ("bfloat16", "float16") and not arguments.use_peft and layout.kind in ("single", "ddp"):
-        findings.notes.append(
-            f"model_init_kwargs.dtype: all weights are trained in {dtype}, whose steps are coarser than an update at "
-            f"learning_rate={args.learning_rate:g}: small updates are lost; float32 with bf16: true keeps them"
-        )
-    if args.schedule_steps and findings.plan is not None and args.schedule_steps > findings.plan.updates:
-        findings.notes.append(
-            f"schedule_steps: {args.schedule_steps} is above the run's {findings.plan.updates} updates, so hard "
-            "prompts are never compressed (Eq. 8)"
-        )
-    wanted = {"vllm": args.use_vllm, "deepspeed": layout.is_deepspeed, "peft": arguments.use_peft}
-    wanted["flash_attn"] = str(init.get("attn_implementation", "")).startswith("flash_attention")
-    missing = [name for name, needed in wanted.items() if needed and importlib.util.find_spec(name) is None]
-    if missing:
-        findings.notes.append(f"not installed here, needed where the run takes place: {', '.join(missing)}")
-
-
-def check_output(args: AttnPOConfig, findings: Findings) -> None:
-    """Check that the output folder can be written; it is not made where it can be.
-
-    Raises:
-        OutputError: it cannot.
-    """
-    folder = Path(args.output_dir)
-    if folder.is_dir() and any(folder.glob("checkpoint-*")) and not args.resume_from_checkpoint:
-        findings.notes.append(
-            f"output_dir: {folder} holds checkpoints of a run before; --resume_from_checkpoint true goes on from the "
-            "last"
-        )
-    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if existing == folder or not existing.is_dir():
-        prepare_output_dir(folder)
+from attnpo.training.estimate import ModelShape
 
 
 def written_files(args: AttnPOConfig, shape: ModelShape, probe: Any) -> dict[str, str]:

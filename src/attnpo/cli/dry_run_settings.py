@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,14 +14,12 @@ from attnpo.cli.contradictions import idle_settings
 from attnpo.cli.parsing import given_by_flags, given_settings, parse
 from attnpo.cli.settings_file import read_settings
 from attnpo.training import AttnPOConfig
+from attnpo.training.checks import Findings
 from attnpo.training.estimate import Layout, read_layout
 
-if TYPE_CHECKING:
-    from attnpo.cli.dry_run import Findings
 
-
-def asked_layout(argv: Sequence[str], dataclass_types: Sequence[Any]) -> Layout:
-    """Return the layout that `--layout` names, one process without it.
+def asked_layout(argv: Sequence[str]) -> Layout | None:
+    """Return the layout that `--layout` names, None without it.
 
     Raises:
         ConfigError: the file cannot be read as one.
@@ -29,12 +28,10 @@ def asked_layout(argv: Sequence[str], dataclass_types: Sequence[Any]) -> Layout:
     parser.add_argument("--layout")
     parser.add_argument("--config")
     known, _ = parser.parse_known_args(list(argv))
-    from pathlib import Path
-
     path = known.layout
     if path is None and known.config is not None:
         path = read_settings(Path(known.config)).get("layout")
-    return Layout() if path is None else read_layout(path)
+    return None if path is None else read_layout(path)
 
 
 def planned_config(processes: int) -> type[AttnPOConfig]:
@@ -45,12 +42,16 @@ def planned_config(processes: int) -> type[AttnPOConfig]:
         use_cpu: bool = False
 
         def __post_init__(self) -> None:
-            """Validate; without an accelerator here, what needs one there is no mistake."""
+            """Validate; what needs an accelerator is checked with everything else, for the machine that is planned."""
             on_cpu: bool = self.use_cpu
             if not torch.accelerator.is_available():
                 self.use_cpu = True
             super().__post_init__()
             self.use_cpu = on_cpu
+
+        def runs_on_cpu(self) -> bool:
+            """Not known here."""
+            return False
 
         @property
         def world_size(self) -> int:
@@ -75,10 +76,8 @@ def parse_planned(
     """
     types = [*dataclass_types[:-1], planned_config(layout.processes)]
     parsed = parse("train", types, argv, description, example)
-    values: dict[str, Any] = {}
-    for part in parsed[:-1]:
-        values |= asdict(part)
-    values |= vars(parsed[-1])
+    values = {name: value for part in parsed for name, value in vars(part).items()}
     given = given_settings(types, argv)
-    findings.problems += idle_settings(given, given_by_flags(types, argv), values)
+    for line in idle_settings(given, given_by_flags(types, argv), values):
+        findings.refuse(line)
     return parsed

@@ -12,13 +12,16 @@ from attnpo.cli.dry_run_output import gib
 from attnpo.training.estimate import DeviceMemory, RunPlan
 
 if TYPE_CHECKING:
-    from attnpo.cli.dry_run import Findings
+    from attnpo.cli.dry_run import DryRun
 
 PHASES = {"sampling": "sampling", "pass": "forward and backward", "update": "optimizer's step"}
 OUTSIDE = "Not counted: the CUDA context and NCCL (about 1 GiB), and memory that the allocator cannot reuse."
 
+HERE = "the same command without --dry_run starts the run."
+ELSEWHERE = "what only the machine planned for can tell is checked when the run starts there."
 
-def show(findings: Findings, console: Console, device_gib: float | None = None) -> None:
+
+def show(findings: DryRun, console: Console, device_gib: float | None = None) -> None:
     """Print what was read, counted and estimated; problems are the caller's to print."""
     for name, said in findings.facts.items():
         console.print(f"[bold]{name:<10}[/bold]{said}")
@@ -34,9 +37,9 @@ def show(findings: Findings, console: Console, device_gib: float | None = None) 
     if findings.written:
         console.print(_pairs("What would be written", findings.written.items()))
     for note in findings.notes:
-        console.print(f"note: {note}")
-    if not findings.problems:
-        console.print("No contradiction found; the same command without --dry_run starts the run.")
+        console.print(f"note: {note}", markup=False)
+    if not findings.errors:
+        console.print(f"No contradiction found; {HERE if findings.here else ELSEWHERE}")
 
 
 def plan_table(plan: RunPlan) -> Table:

@@ -57,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         command.run(rest)
     except AttnPOError as error:
-        print(f"attnpo {name}: error: {error}", file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"attnpo {name}: error: {line}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as error:
         print(f"\nattnpo {name}: {error or 'interrupted; what was finished is on disk'}", file=sys.stderr)

@@ -6,12 +6,14 @@ import json
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+import torch
 from trl import GRPOConfig
 
 from attnpo.attention import check_parallelism
 from attnpo.credit import METHODS, CreditSettings, Method, MethodSettings, build_method, method_class
 from attnpo.errors import ConfigError
 from attnpo.sampling import opening_text
+from attnpo.training.precision import precision_problem
 
 CREDIT_FLAGS = {
     "alpha_len": "alpha_len",
@@ -212,6 +214,10 @@ class AttnPOConfig(GRPOConfig):
         self.method_settings = _named_values(self.method_settings)
         self.opening = opening_text(self.opening)
         check_parallelism(parallelism=self.parallelism_config)
+        bf16 = not self.fp16 if self.bf16 is None else self.bf16
+        problem = precision_problem(bf16, self.fp16, self.runs_on_cpu(), self.use_cpu)
+        if problem is not None:
+            raise ConfigError(problem)
         super().__post_init__()
         method_class(self.method)
         if self.loss_type == "luspo" or self.importance_sampling_level == "sequence":
@@ -243,6 +249,14 @@ class AttnPOConfig(GRPOConfig):
         for flag, name in CREDIT_FLAGS.items():
             if getattr(self, flag) is None:
                 setattr(self, flag, getattr(settings, name, None))
+
+    def runs_on_cpu(self) -> bool:
+        """Whether the run takes place on the CPU: it was asked for, or there is nothing else."""
+        return self.use_cpu or not torch.accelerator.is_available()
+
+    def zero_stage(self) -> int | None:
+        """Return DeepSpeed's stage; None where another engine trains."""
+        return None if self.deepspeed_plugin is None else int(self.deepspeed_plugin.zero_stage)
 
     def per_device_rows(self) -> int:
         """Return how many responses a process samples at once."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from transformers.trainer_utils import TrainOutput
 
 from attnpo.errors import OutputError
 from attnpo.training.nan_guard import NanGuardCallback
@@ -15,6 +16,7 @@ from attnpo.training.patient_client import PatientClient
 from attnpo.training.saving import BorderCallback, newest_whole, remove_half_written, says_disk_full
 from attnpo.training.signals import SignalCallback
 from attnpo.training.trl_hooks import StepCreditTrainer
+from attnpo.training.updates import RunFinished, UpdatesCallback
 
 
 class LastingTrainer(StepCreditTrainer):
@@ -24,14 +26,21 @@ class LastingTrainer(StepCreditTrainer):
         super().__init__(*args, **kwargs)
         accumulation = self.args.gradient_accumulation_steps
         border = BorderCallback(self.args.steps_per_generation * self.num_iterations, accumulation)
+        self.updates = UpdatesCallback(self._budget_is_spent)
         self.nan_guard = NanGuardCallback(
             self.args.max_skipped_updates,
             self._sum,
             self._last_checkpoint,
             deepspeed=lambda: self.model_wrapped if self.is_deepspeed_enabled else None,
+            on_update=self.updates.note_update,
         )
         self._signals = SignalCallback(self._sum, border.is_border, self.accelerator.device)
-        for callback in (self.nan_guard, border, self._signals):  # the signal's last: it ends the run after a save
+        for callback in (
+            self.nan_guard,
+            self.updates,
+            border,
+            self._signals,
+        ):  # the signal's last: it ends the run after a save
             self.add_callback(callback)
         self._make_patient()
 
@@ -40,15 +49,25 @@ class LastingTrainer(StepCreditTrainer):
 
         Raises:
             TrainingInterrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
-            TrainingError: updates were not finite, a reward function kept failing, a server stayed away.
+            TrainingError: updates were not finite, a reward function kept failing, a server stayed away, or the data
+                gave no batch.
             OutputError: the disk is full or broken.
         """
         self._signals.install()
         try:
             with self._named_disk_errors():
-                return super().train(*args, **kwargs)
+                output = super().train(*args, **kwargs)
+        except RunFinished:
+            self.is_in_train = False
+            output = TrainOutput(self.state.global_step, 0.0, {})
         finally:
             self._signals.restore()
+        self.updates.check_steps(self.state)
+        return output
+
+    def _budget_is_spent(self) -> bool:
+        budget = self.args.max_sampled_tokens
+        return budget is not None and self.token_count.sampled >= budget
 
     def save_model(self, *args: Any, **kwargs: Any) -> None:
         """Save the model; see transformers' `Trainer.save_model`.

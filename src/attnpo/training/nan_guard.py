@@ -30,6 +30,7 @@ class NanGuardCallback(TrainerCallback, ExportableState):
         reduce_sum: sums a tensor over processes.
         last_checkpoint: names the newest whole checkpoint, None where there is none.
         deepspeed: returns DeepSpeed's engine, None where another one trains.
+        on_update: told of each optimizer step whether its gradient was finite and not zero.
         skipped_in_a_row: skipped updates since the last good one.
         skipped: skipped updates of the run.
     """
@@ -42,11 +43,13 @@ class NanGuardCallback(TrainerCallback, ExportableState):
         skipped_in_a_row: int = 0,
         skipped: int = 0,
         deepspeed: Callable[[], Any] = lambda: None,
+        on_update: Callable[[bool], None] = lambda has_gradient: None,
     ) -> None:
         self.most_in_a_row = most_in_a_row
         self.reduce_sum = reduce_sum
         self.last_checkpoint = last_checkpoint
         self.deepspeed = deepspeed
+        self.on_update = on_update
         self.skipped_in_a_row = skipped_in_a_row
         self.skipped = skipped
 
@@ -69,8 +72,10 @@ class NanGuardCallback(TrainerCallback, ExportableState):
         """Skip the update where the gradient is not finite: without gradients it changes nothing."""
         if self.deepspeed() is not None:
             return  # the update is made already
-        if self._is_finite(kwargs["model"].parameters()):
+        norm = self._norm(kwargs["model"].parameters())
+        if self._is_finite(norm):
             self.skipped_in_a_row = 0
+            self.on_update(bool(norm > 0))
             return
         kwargs["optimizer"].zero_grad(set_to_none=True)
         self._note_skipped(state.global_step + 1, state.is_world_process_zero)
@@ -105,6 +110,7 @@ class NanGuardCallback(TrainerCallback, ExportableState):
             )
         else:
             self.skipped_in_a_row = 0
+            self.on_update(norm is None or float(norm) > 0)
         if engine.fp16_enabled():
             self.skipped_in_a_row = 0
 
@@ -114,9 +120,11 @@ class NanGuardCallback(TrainerCallback, ExportableState):
         if is_first:
             log.warning("step %d: the gradient is not finite; update skipped", step)
 
-    def _is_finite(self, parameters: Iterable[torch.nn.Parameter]) -> bool:
+    @staticmethod
+    def _norm(parameters: Iterable[torch.nn.Parameter]) -> torch.Tensor:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         norm = get_total_norm(gradients) if gradients else torch.zeros(())
-        if isinstance(norm, DTensor):
-            norm = norm.full_tensor()
+        return norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+    def _is_finite(self, norm: torch.Tensor) -> bool:
         return not bool(self.reduce_sum((~torch.isfinite(norm)).float()).item())

@@ -8,21 +8,24 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from transformers import AutoConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from attnpo.attention import HeadSet, check_parallelism, check_readable, resolve_heads
 from attnpo.collecting import ThinkWatch
 from attnpo.credit import is_repetitive
 from attnpo.credit.modes import is_no_think
 from attnpo.errors import ConfigError
-from attnpo.labeling import Labeler, label_steps, load_labeler
+from attnpo.labeling import Labeler, label_steps
 from attnpo.rollouts import Rollout, SegmentedResponse, write_rollouts
 from attnpo.segmentation import PhraseFamilies, Segmenter, build_strategy
 from attnpo.training.batches import FACT, group_batch, step_batch
 from attnpo.training.callbacks import MethodStateCallback, PreparationCallback, RolloutsFileCallback
+from attnpo.training.checks import RunParts, examine
+from attnpo.training.components import model_config, needed_heads, needed_labeler
 from attnpo.training.config import AttnPOConfig
 from attnpo.training.data_checks import check_training_data
 from attnpo.training.dropped import REWARD_FAILED, DroppedLog, group_reason
+from attnpo.training.estimate import launched_layout
 from attnpo.training.layout import lay_out
 from attnpo.training.method_trainer import MethodTrainer
 from attnpo.training.overlap import BackgroundChecks
@@ -77,6 +80,9 @@ class AttnPOTrainer(MethodTrainer):
     ) -> None:
         args = args if args is not None else AttnPOConfig("attnpo-output")
         check_training_data(train_dataset, args.solution_column)
+        if eval_dataset is not None:
+            for each in eval_dataset.values() if isinstance(eval_dataset, dict) else [eval_dataset]:
+                check_training_data(each, args.solution_column, "eval_dataset")
         if not isinstance(model, str):
             check_parallelism(model)
         self.credit = args.build_credit()
@@ -84,11 +90,22 @@ class AttnPOTrainer(MethodTrainer):
             self.credit.ask(next(iter(train_dataset))["prompt"], group_id=0, sample=0, progress_step=0)
         if args.method != "attnpo":  # the model card names the paper of the method that was used, where it is this one
             self._name, self._paper = args.method, {}
-        self.head_set = self._resolve_heads(model, heads if heads is not None else args.heads, args)
+        config = model_config(model, args) if isinstance(model, str) else model.config
+        self.head_set = needed_heads(self.credit, args.method, heads if heads is not None else args.heads, config)
         self.credit_heads = self.credit.select_heads(self.head_set.heads) if self.head_set is not None else ()
-        self.labeler = labeler or (load_labeler(args.step_labeler) if args.step_labeler else None)
-        if self.credit.needs_labels and self.labeler is None:
-            raise ConfigError(f"step_labeler: method '{args.method}' needs step labels; name a module:function")
+        self.labeler = needed_labeler(self.credit, args, labeler)
+        examine(
+            RunParts(
+                args,
+                launched_layout(args.world_size, args.zero_stage()),
+                uses_lora=kwargs.get("peft_config") is not None,
+                rewards=1 + len(reward_funcs or []),
+                config=config,
+                tokenizer=processing_class,
+                problems=len(train_dataset) if hasattr(train_dataset, "__len__") else None,
+                has_eval_data=eval_dataset is not None,
+            )
+        ).raise_errors()
         self.verifier = verifier or build_verifier(args.verifier, args.verifier_timeout, args.verifier_workers)
         self.meter = RunMeter(PhraseFamilies.load(args.phrases_file) if args.phrases_file else PhraseFamilies.load())
         self._rollouts: list[Rollout] | None = None
@@ -121,20 +138,6 @@ class AttnPOTrainer(MethodTrainer):
             lambda texts, solutions: self.verifier.verify(texts, solutions),
             self._interrupted,
         )
-
-    def _resolve_heads(self, model: Any, heads: Any, args: AttnPOConfig) -> HeadSet | None:
-        if not self.credit.needs_scores:
-            return None
-        if heads is None:
-            raise ConfigError(
-                f"heads: method '{args.method}' reads attention; give a head set file from `attnpo discover`, or pairs "
-                "such as 16.2,20.9,23.2"
-            )
-        if isinstance(model, str):
-            config = AutoConfig.from_pretrained(model, trust_remote_code=args.trust_remote_code)
-        else:
-            config = model.config
-        return resolve_heads(heads, config)
 
     def use_heads(self, heads: str | Sequence[tuple[int, int]] | HeadSet) -> None:
         """Read other heads from the next forward pass on; call it between optimizer steps, on every process.
@@ -310,6 +313,7 @@ class AttnPOTrainer(MethodTrainer):
     def _log_dropped(self, correct_PG: torch.Tensor, advantages_PG: torch.Tensor) -> None:
         """Count the groups of zero outcome advantage; the process that holds a group's first response names it."""
         dropped = [group_reason(*each) for each in zip(correct_PG.tolist(), advantages_PG.tolist(), strict=True)]
+        self.updates.note_groups(dropped)
         main = self.accelerator.is_main_process
         self._count("dropped_groups", main * sum(reason is not None for reason in dropped), main * len(dropped))
         rollouts = self._rollouts or []

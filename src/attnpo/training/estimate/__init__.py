@@ -2,7 +2,7 @@
 
 from attnpo.training.estimate.credit import batch_bytes, reading_bytes, step_tensor_bytes
 from attnpo.training.estimate.head import HeadMemory, head_memory
-from attnpo.training.estimate.layouts import Kind, Layout, read_layout
+from attnpo.training.estimate.layouts import Kind, Layout, launched_layout, read_layout
 from attnpo.training.estimate.memory import DeviceMemory, Term, Workload, device_memory
 from attnpo.training.estimate.passes import PassMemory, decoder_pass
 from attnpo.training.estimate.plan import RunPlan, run_plan
@@ -27,6 +27,7 @@ __all__ = [
     "device_memory",
     "head_memory",
     "knows_optimizer",
+    "launched_layout",
     "meta_model",
     "model_shape",
     "precision",

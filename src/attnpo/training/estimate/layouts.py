@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,9 @@ TITLES: dict[Kind, str] = {
 }
 
 
+_ACCUMULATION = "ACCELERATE_GRADIENT_ACCUMULATION_STEPS"
+
+
 @dataclass(frozen=True)
 class Layout:
     """Processes, one a device, and what they share out.
@@ -31,10 +35,11 @@ class Layout:
             (zero3, fsdp2).
         processes: number of processes, of all machines together.
         machines: number of machines.
-        mixed_precision: `no`, `bf16`, `fp16`, or None where the file leaves it to the training settings.
+        mixed_precision: `bf16`, `fp16`, or None where it is left to the training settings (accelerate's `no`).
         offload_optimizer: optimizer states lie in main memory.
         offload_weights: sharded weights lie in main memory.
-        accumulation: micro-batches an update, where the file fixes it.
+        accumulation: micro-batches an update, where it is fixed (accelerate's 1 leaves it to the training settings).
+        activation_checkpointing: FSDP's own recomputation of activations is on.
     """
 
     kind: Kind = "single"
@@ -44,6 +49,7 @@ class Layout:
     offload_optimizer: bool = False
     offload_weights: bool = False
     accumulation: int | None = None
+    activation_checkpointing: bool = False
 
     @property
     def shards_weights(self) -> bool:
@@ -101,12 +107,11 @@ def _layout(path: Path, config: Any) -> Layout:
             "with different numbers of processes; it counts the processes of all machines"
         )
     deepspeed, fsdp = config.deepspeed_config or {}, config.fsdp_config or {}
-    accumulation = deepspeed.get("gradient_accumulation_steps")
     common: dict[str, Any] = {
         "processes": config.num_processes,
         "machines": config.num_machines,
-        "mixed_precision": config.mixed_precision,
-        "accumulation": accumulation if isinstance(accumulation, int) else None,
+        "mixed_precision": _mixed(config.mixed_precision),
+        "accumulation": _accumulation(deepspeed.get("gradient_accumulation_steps")),
     }
     if kind == "NO":
         if config.num_processes > 1:
@@ -129,7 +134,44 @@ def _layout(path: Path, config: Any) -> Layout:
         if int(fsdp.get("fsdp_version", 1)) != 2:
             raise ConfigError(f"{path}: fsdp_config.fsdp_version: FSDP1 is not supported; write fsdp_version: 2")
         offload = bool(fsdp.get("fsdp_offload_params", False))
-        return Layout("fsdp2", **common, offload_optimizer=offload, offload_weights=offload)
+        recomputes = bool(fsdp.get("fsdp_activation_checkpointing", False))
+        return Layout(
+            "fsdp2",
+            **common,
+            offload_optimizer=offload,
+            offload_weights=offload,
+            activation_checkpointing=recomputes,
+        )
     raise ConfigError(
         f"{path}: distributed_type: {kind} is not supported; choose NO, MULTI_GPU, FSDP (version 2) or DEEPSPEED"
     )
+
+
+def launched_layout(processes: int, zero_stage: int | None = None) -> Layout:
+    """Return the layout that this process was launched in, as `accelerate launch` says it in the environment.
+
+    Args:
+        processes: number of processes, of all machines together.
+        zero_stage: DeepSpeed's stage, None where another engine trains.
+    """
+    flags = {name: os.environ.get(name, "") for name in ("ACCELERATE_USE_FSDP", "FSDP_ACTIVATION_CHECKPOINTING")}
+    sharded = flags["ACCELERATE_USE_FSDP"].lower() == "true"
+    kind: Kind = "fsdp2" if sharded else "ddp" if processes > 1 else "single"
+    stages: dict[int | None, Kind] = {1: "zero1", 2: "zero2", 3: "zero3"}
+    return Layout(
+        stages.get(zero_stage, kind),
+        processes=processes,
+        mixed_precision=_mixed(os.environ.get("ACCELERATE_MIXED_PRECISION")),
+        accumulation=None if zero_stage is None else _accumulation(os.environ.get(_ACCUMULATION)),
+        activation_checkpointing=sharded and flags["FSDP_ACTIVATION_CHECKPOINTING"].lower() == "true",
+    )
+
+
+def _mixed(said: str | None) -> str | None:
+    """What a layout fixes: accelerate writes `no` where nothing was said, and the training settings then win."""
+    return None if said in (None, "no") else said
+
+
+def _accumulation(said: Any) -> int | None:
+    """What a layout fixes: accelerate writes 1 where nothing was said, and the training settings then win."""
+    return int(said) if str(said).isdigit() and int(said) != 1 else None

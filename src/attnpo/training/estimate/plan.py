@@ -75,7 +75,8 @@ def run_plan(
         max_sampled_tokens: a budget that may end the run earlier.
 
     Raises:
-        ConfigError: groups do not fit the batch, or there are fewer problems than a batch needs.
+        ConfigError: groups do not fit the batch, there are fewer problems than a batch needs, or no update is
+            asked for.
     """
     responses_per_process = micro_batch * micro_batches_per_generation
     responses = responses_per_process * processes
@@ -96,6 +97,8 @@ def run_plan(
     # As transformers counts: micro-batches of an epoch over accumulation, a remainder makes an update of its own.
     updates_per_epoch = max(1, math.ceil(per_epoch * updates_per_batch))
     updates = max_steps if max_steps > 0 else math.ceil(epochs * updates_per_epoch)
+    if updates < 1:
+        raise ConfigError(f"num_train_epochs: {epochs:g} makes no update; raise it, or set max_steps")
     batches = math.ceil(updates / updates_per_batch)
     tokens = responses * response_limit
     total = batches * tokens

@@ -63,14 +63,12 @@ def meta_model(
     Raises:
         ConfigError: transformers has no causal language model for it.
     """
-    implementation = attn_implementation or "sdpa"
-    if implementation not in OWN_ATTENTION:
-        implementation = FUSED_ATTENTION
+    options = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
+    if attn_implementation not in (None, *OWN_ATTENTION):
+        options = {"attn_implementation": FUSED_ATTENTION}
     try:
         with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(
-                config, attn_implementation=implementation, trust_remote_code=trust_remote_code
-            )
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code, **options)
     except ValueError as error:
         raise ConfigError(f"--model: {' '.join(str(error).split())}") from error
 

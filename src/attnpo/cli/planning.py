@@ -1,0 +1,195 @@
+"""A run read as far as it goes without weights, and checked: what a run and a dry run begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from attnpo.attention import HeadSet, check_readable, resolve_heads
+from attnpo.cli.arguments import DataArguments, ModelArguments
+from attnpo.cli.loading import load_data, load_tokenizer, model_source
+from attnpo.cli.probing import Probe
+from attnpo.cli.train_arguments import ProbeArguments, TrainArguments
+from attnpo.datasets import ProblemRow
+from attnpo.errors import ConfigError, DataError
+from attnpo.sampling.prompts import render_prompt
+from attnpo.segmentation import Segmenter, build_strategy
+from attnpo.training import AttnPOConfig
+from attnpo.training.checks import Findings, RunParts, examine
+from attnpo.training.components import model_config, needed_heads, needed_labeler
+from attnpo.training.estimate import Layout, meta_model, with_lora
+from attnpo.verification import build_verifier
+
+
+@dataclass
+class PlannedRun:
+    """A run without its weights.
+
+    Attributes:
+        parts: what was checked.
+        source: path or Hub id of the model.
+        problems: what is trained on.
+        eval_problems: what evaluations while training ask.
+        too_long: id, prompt and number of tokens of the problems left out by `max_prompt_tokens`.
+        heads: heads that are read, None where the method reads none.
+        lora: PEFT's configuration of the adapters, None without.
+        probe: whether the heads keep their meaning is looked at with it, None where it is not.
+    """
+
+    parts: RunParts
+    source: str | None = None
+    problems: list[ProblemRow] = field(default_factory=list)
+    eval_problems: list[ProblemRow] = field(default_factory=list)
+    too_long: list[tuple[str, Any, int]] = field(default_factory=list)
+    heads: HeadSet | None = None
+    lora: Any = None
+    probe: Probe | None = None
+
+
+def plan_run(
+    arguments: TrainArguments,
+    data: DataArguments,
+    probe: ProbeArguments,
+    args: AttnPOConfig,
+    layout: Layout,
+    here: bool,
+    findings: Findings,
+) -> PlannedRun:
+    """Read a run's configuration, tokenizer, data and heads, and make every check.
+
+    Args:
+        arguments: which model.
+        data: which problems.
+        probe: what the heads are probed with.
+        args: the training settings.
+        layout: how the run is spread over devices.
+        here: whether it takes place on this machine.
+        findings: what was found before; it is added to.
+    """
+    run = PlannedRun(RunParts(args, layout, here, uses_lora=arguments.use_peft))
+    parts = run.parts
+    with findings.catching():
+        if probe.probe:
+            run.probe = Probe.read(probe, args)
+    _read_model(run, arguments, findings)
+    _read_problems(run, arguments, data, findings)
+    with findings.catching():
+        run.heads = needed_heads(args.build_credit(), args.method, args.heads, parts.config)
+        looked_at = run.heads
+        if run.probe is not None and looked_at is None and parts.config is not None:
+            looked_at = resolve_heads(str(args.heads), parts.config)
+        if looked_at is not None and parts.model is not None:
+            check_readable(parts.model, looked_at.heads)
+        findings.facts["heads"] = _said_heads(run, args)
+    _build_parts(run, findings)
+    examine(parts, findings)
+    with findings.catching():
+        if arguments.use_peft:
+            run.lora = lora_config(arguments)
+            if parts.model is not None:
+                parts.model = with_lora(parts.model, run.lora)
+    return run
+
+
+def _read_model(run: PlannedRun, arguments: TrainArguments, findings: Findings) -> None:
+    parts, args = run.parts, run.parts.args
+    with findings.catching():
+        run.source = model_source(arguments.model)
+        parts.config = model_config(run.source, args)
+        options = ModelArguments(revision=parts.model_options.get("revision"), trust_remote_code=args.trust_remote_code)
+        parts.tokenizer = load_tokenizer(run.source, options)
+        parts.tokenizer.padding_side = parts.tokenizer.truncation_side = "left"
+    # Under ZeRO-3 every model that is built is dealt out over the GPUs at once: there it is checked once it is loaded.
+    if parts.config is not None and args.zero_stage() != 3:
+        with findings.catching():
+            parts.model = meta_model(
+                parts.config,
+                attn_implementation=parts.model_options.get("attn_implementation"),
+                trust_remote_code=args.trust_remote_code,
+            )
+
+
+def _read_problems(run: PlannedRun, arguments: TrainArguments, data: DataArguments, findings: Findings) -> None:
+    parts, column = run.parts, run.parts.args.solution_column
+    limit, tokenizer = arguments.max_prompt_tokens, run.parts.tokenizer
+    with findings.catching():
+        run.problems = load_data(data, column, "train")
+        findings.facts["data"] = f"{data.data}: {len(run.problems):,} problems"
+    with findings.catching():
+        if arguments.eval_data:
+            options = replace(
+                data,
+                data=arguments.eval_data,
+                split=arguments.eval_split,
+                num_problems=arguments.eval_problems,
+                problems_seed=None,
+            )
+            parts.has_eval_data = True
+            run.eval_problems = load_data(options, column, "heldout")
+            findings.facts["eval data"] = f"{arguments.eval_data}: {len(run.eval_problems):,} problems"
+    if limit is not None and tokenizer is not None:
+        with findings.catching():
+            run.problems, run.too_long = within_limit(run.problems, tokenizer, limit, findings)
+        with findings.catching():
+            run.eval_problems, _ = within_limit(run.eval_problems, tokenizer, limit, findings)
+    parts.problems, parts.max_prompt_tokens = len(run.problems), limit
+    parts.prompts = [problem.prompt for problem in (*run.problems, *run.eval_problems)]
+
+
+def within_limit(
+    problems: Sequence[ProblemRow], tokenizer: Any, limit: int, findings: Findings
+) -> tuple[list[ProblemRow], list[tuple[str, Any, int]]]:
+    """Return the problems whose prompt has at most `limit` tokens, and id, prompt and tokens of those that have more.
+
+    Raises:
+        DataError: none is left.
+    """
+    lengths = [len(render_prompt(tokenizer, problem.prompt)) for problem in problems]
+    pairs = list(zip(problems, lengths, strict=True))
+    kept = [problem for problem, tokens in pairs if tokens <= limit]
+    if problems and not kept:
+        raise DataError(f"max_prompt_tokens: no prompt has {limit} tokens or fewer; raise it")
+    if len(kept) < len(problems):
+        left_out = len(problems) - len(kept)
+        findings.note(f"{left_out:,} of {len(problems):,} problems left out: prompts above {limit} tokens")
+    return kept, [(p.problem_id, p.prompt, tokens) for p, tokens in pairs if tokens > limit]
+
+
+def _build_parts(run: PlannedRun, findings: Findings) -> None:
+    """Build what cuts, verifies and labels, and throw it away; ask what a method asks of a prompt."""
+    args = run.parts.args
+    with findings.catching():
+        strategy = build_strategy(args.segmentation, args.phrases_file, args.min_step_chars)
+        if run.parts.tokenizer is not None:
+            Segmenter(run.parts.tokenizer, strategy)
+    with findings.catching():
+        build_verifier(args.verifier, args.verifier_timeout, args.verifier_workers).close()
+    with findings.catching():
+        method = args.build_credit()
+        needed_labeler(method, args)
+        if method.asks_length and run.problems:
+            method.ask(run.problems[0].prompt, group_id=0, sample=0, progress_step=0)
+
+
+def _said_heads(run: PlannedRun, args: AttnPOConfig) -> str:
+    if run.heads is None:
+        return f"none: method '{args.method}' reads no attention"
+    said = ", ".join(map(str, run.heads.heads))
+    origin = "" if run.heads.found_by == "given" else f", found on {run.heads.model_id}"
+    return f"{args.heads}: {said} (layer.head){origin}"
+
+
+def lora_config(arguments: TrainArguments) -> Any:
+    """Return PEFT's configuration of the adapters.
+
+    Raises:
+        ConfigError: PEFT is not installed.
+    """
+    try:
+        from peft import LoraConfig
+    except ImportError as error:
+        raise ConfigError("--use_peft: peft is not installed; pip install attnpo[peft]") from error
+    return LoraConfig(
+        r=arguments.lora_r, lora_alpha=arguments.lora_alpha, task_type="CAUSAL_LM", target_modules="all-linear"
+    )

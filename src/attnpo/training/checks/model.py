@@ -1,0 +1,41 @@
+"""The model without its weights: tokenizer, types, what it can do."""
+
+from __future__ import annotations
+
+import torch
+
+from attnpo.training.checks.findings import Findings
+from attnpo.training.checks.parts import RunParts
+
+
+def check_tokenizer(parts: RunParts, findings: Findings) -> None:
+    """Check that tokenizer and model belong together."""
+    config, tokenizer = parts.config, parts.tokenizer
+    if tokenizer is None:
+        return
+    if tokenizer.eos_token is None:
+        findings.refuse("--model: the tokenizer has no end token, so no response would end; set its eos_token")
+    vocab = None if config is None else config.get_text_config(decoder=True).vocab_size
+    if vocab is not None and len(tokenizer) > vocab:
+        findings.refuse(
+            f"--model: the tokenizer has {len(tokenizer):,} tokens, the model's embedding only {vocab:,} rows; "
+            "they do not belong together"
+        )
+    findings.facts["tokenizer"] = f"{len(tokenizer):,} tokens, ends with {tokenizer.eos_token!r}"
+
+
+def check_model(parts: RunParts, findings: Findings) -> None:
+    """Check how the model is to be loaded and trained."""
+    name = str(parts.model_options.get("dtype", "auto")).removeprefix("torch.")
+    if name != "auto" and not isinstance(getattr(torch, name, None), torch.dtype):
+        findings.refuse(f"model_init_kwargs.dtype: {name} is no type; choose float32, bfloat16, float16 or auto")
+    if name in ("bfloat16", "float16") and not parts.uses_lora and parts.layout.kind in ("single", "ddp"):
+        findings.note(
+            f"model_init_kwargs.dtype: all weights are trained in {name}, whose steps are coarser than an update at "
+            f"learning_rate={parts.args.learning_rate:g}: small updates are lost; float32 with bf16: true keeps them"
+        )
+    model = parts.model
+    if model is not None and parts.args.gradient_checkpointing and not model.supports_gradient_checkpointing:
+        findings.refuse(
+            f"gradient_checkpointing: {type(model).__name__} does not support it; set gradient_checkpointing: false"
+        )
