@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from attnpo.errors import DataError
+from attnpo.files import UserFile, parse_json
 from attnpo.think import full_text, has_think_part
 
 StepLabel = Literal["essential", "redundant", "undecided"]
@@ -165,7 +166,7 @@ class Rollout:
             DataError: the line is not JSON or lacks a field.
         """
         try:
-            row = json.loads(line)
+            row = parse_json(line)
             steps = tuple(
                 Step(**{**s, "chars": tuple(s["chars"]), "tokens": tuple(s["tokens"])}) for s in row.pop("steps")
             )
@@ -177,7 +178,7 @@ class Rollout:
                     "answer_tokens": tuple(row["answer_tokens"]),
                 }
             )
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 f"{where}: not a rollout row ({error}); write it with `attnpo evaluate` or `discover`"
             ) from error
@@ -202,9 +203,5 @@ def read_rollouts(path: Path) -> Iterator[Rollout]:
     Raises:
         DataError: the file is missing or a row is malformed (the message names the row).
     """
-    if not path.is_file():
-        raise DataError(f"{path}: no such rollouts file")
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield Rollout.from_json(line, where=f"{path}, row {number}")
+    for where, line in UserFile(path, "rollouts file").lines():
+        yield Rollout.from_json(line, where)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pyarrow
 import pyarrow.parquet
 
 from attnpo.errors import DataError
+from attnpo.files import UserFile, parse_json
 
 LOCAL_SUFFIXES = (".jsonl", ".json", ".parquet", ".csv")
 
@@ -33,8 +33,7 @@ def data_files(path: str | Path) -> list[Path]:
         if not files:
             raise DataError(f"{path}: the folder holds no {', '.join(LOCAL_SUFFIXES)} file")
         return files
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
+    UserFile(path).check()
     if path.suffix not in LOCAL_SUFFIXES:
         raise DataError(f"{path}: expected a {', '.join(LOCAL_SUFFIXES)} file")
     return [path]
@@ -93,19 +92,19 @@ def _read_csv(path: Path) -> Iterable[dict[str, Any]]:
 
 
 def _read_json(path: Path) -> Iterable[dict[str, Any]]:
-    rows = _parse_json(path.read_text(encoding="utf-8"), str(path))
+    rows = UserFile(path).json()
     if not isinstance(rows, list):
         raise DataError(f"{path}: expected a list of rows, found {type(rows).__name__}")
     return (_object(row, f"{path}, row {number}") for number, row in enumerate(rows, start=1))
 
 
 def _read_jsonl(path: Path) -> Iterable[dict[str, Any]]:
-    # Only "\n" ends a row: other line separators may stand inside a string.
-    with path.open(encoding="utf-8", newline="\n") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                where = f"{path}, row {number}"
-                yield _object(_parse_json(line, where), where)
+    for where, line in UserFile(path).lines():
+        try:
+            row = parse_json(line)
+        except ValueError as error:
+            raise DataError(f"{where}: not valid JSON ({error})") from error
+        yield _object(row, where)
 
 
 _READERS = {".parquet": _read_parquet, ".csv": _read_csv, ".json": _read_json, ".jsonl": _read_jsonl}
@@ -115,10 +114,3 @@ def _object(row: Any, where: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise DataError(f"{where}: expected an object with columns, found {type(row).__name__}")
     return row
-
-
-def _parse_json(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where}: not valid JSON ({error})") from error

@@ -49,8 +49,8 @@ def test_file_round_trip(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("{", "not a JSON file"),
-        ("", "not a JSON file"),
+        ("{", "not valid JSON"),
+        ("", "not valid JSON"),
         ("[[16, 2]]", "not a head set but a JSON list"),
         ('{"heads": [[16, 2]]}', "schema_version is None"),
         ('{"schema_version": 99}', "schema_version is 99"),
@@ -85,7 +85,7 @@ def test_missing_and_binary_files(tmp_path):
     refused("no such head-set file", resolve_heads, "16,2", CONFIG)
     path = tmp_path / "weights.json"
     path.write_bytes(b"\xff\xfe\x00\x93")
-    refused("not a JSON file", HeadSet.load, path)
+    refused("not valid JSON", HeadSet.load, path)
 
 
 def test_unwritable_path(tmp_path):

@@ -114,7 +114,7 @@ def test_a_malformed_entry_is_named_with_its_field(tmp_path: Path, change: str, 
 
 
 def test_what_is_no_entry_at_all(tmp_path: Path) -> None:
-    for text, message in (("- a\n", "found list"), ("a: [", "not a YAML file")):
+    for text, message in (("- a\n", "found list"), ("a: [", "not valid YAML")):
         with pytest.raises(ConfigError, match=message):
             own_entry(tmp_path, text)
 

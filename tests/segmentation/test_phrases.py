@@ -170,7 +170,7 @@ def test_a_users_file_replaces_the_list(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ("a: [", "not a YAML file"),
+        ("a: [", "not valid YAML"),
         ("- x", "must be a mapping"),
         ({"families": {"confused": {"cut": "anywhere", "phrases": []}}}, "no phrase"),
         ({"families": {"doubt": {"cut": "anywhere", "phrases": ["x"]}}}, "unknown 'doubt'"),

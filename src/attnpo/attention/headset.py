@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from attnpo.errors import HeadSetError, OutputError, UnsupportedModelError
+from attnpo.errors import HeadSetError, OutputError, UnsupportedModelError, nearest
+from attnpo.files import UserFile
 
 SCHEMA_VERSION = 1
 
@@ -90,15 +90,12 @@ class HeadSet(BaseModel):
             HeadSetError: the file is missing, is not JSON, has another schema version or a wrong field.
         """
         path = Path(path)
-        if not path.is_file():
-            raise HeadSetError(
-                f"{path}: no such head-set file; make one with `attnpo discover`, give heads as '16.2,20.9', or name a"
-                f" head set that ships: {', '.join(published_head_sets())}"
-            )
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise HeadSetError(f"{path}: not a JSON file ({error}); make it again with `attnpo discover`") from error
+        hint = (
+            "make one with `attnpo discover`, give heads as '16.2,20.9', or name a head set that ships: "
+            + ", ".join(published_head_sets())
+            + nearest(path.name, published_head_sets())
+        )
+        stored = UserFile(path, "head-set file", HeadSetError, hint=hint).json()
         if not isinstance(stored, dict):
             raise HeadSetError(
                 f"{path}: not a head set but a JSON {type(stored).__name__}; expected an object with `heads`"

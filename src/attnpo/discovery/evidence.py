@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 from typing_extensions import Self
 
 from attnpo.errors import DataError
+from attnpo.files import UserFile
 from attnpo.output import write_atomically
 from attnpo.statistics import Interval
 
@@ -33,13 +34,12 @@ class _Stored(BaseModel):
         Raises:
             DataError: the file is missing or malformed (the message names the field).
         """
-        if not path.is_file():
-            raise DataError(f"{path}: no such file; make it with `attnpo discover`")
+        stored = UserFile(path, hint="make it with `attnpo discover`").json()
         try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+            return cls.model_validate(stored)
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
+            where = ".".join(str(part) for part in first["loc"]) or "file"
             raise DataError(f"{path}: {where}: {first['msg']}; make it again with `attnpo discover`") from error
 
 

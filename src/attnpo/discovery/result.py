@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from attnpo.discovery.gates import GateCounts
 from attnpo.errors import DataError
+from attnpo.files import UserFile
 from attnpo.output import write_atomically
 from attnpo.statistics import Interval
 
@@ -118,10 +119,9 @@ class DiscoveryResult(BaseModel):
         Raises:
             DataError: the file is missing or malformed.
         """
-        if not path.is_file():
-            raise DataError(f"{path}: no such file; make it with `attnpo discover`")
+        stored = UserFile(path, hint="make it with `attnpo discover`").json()
         try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+            return cls.model_validate(stored)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "file"

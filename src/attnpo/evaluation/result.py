@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from attnpo.errors import DataError
 from attnpo.evaluation.table import ProblemTable
+from attnpo.files import UserFile
 from attnpo.output import write_atomically
 from attnpo.statistics import Interval
 
@@ -176,13 +176,10 @@ class EvaluationResult(BaseModel):
         Raises:
             DataError: the file is missing or malformed.
         """
-        if not path.is_file():
-            raise DataError(f"{path}: no such file; make it with `attnpo evaluate`")
+        stored = UserFile(path, hint="make it with `attnpo evaluate`").json()
         try:
-            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+            return cls.model_validate(stored)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "file"
             raise DataError(f"{path}: {place}: {first['msg']}; make it again with `attnpo evaluate`") from error
-        except ValueError as error:  # not JSON, not UTF-8
-            raise DataError(f"{path}: not valid JSON ({error}); make it again with `attnpo evaluate`") from error

@@ -8,13 +8,13 @@ responses are cut into steps: a step takes the label whose spans cover most of i
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from attnpo.errors import DataError
+from attnpo.files import UserFile, parse_json
 from attnpo.labeling.base import (
     LABELS,
     UNLABELLED,
@@ -60,17 +60,15 @@ class FileLabeler:
             DataError: the file is missing, or a row is malformed or names a response that another row names.
         """
         self.path = Path(path)
-        if not self.path.is_file():
-            raise DataError(f"{self.path}: no such labels file")
-        data = self.path.read_bytes()
+        file = UserFile(self.path, "labels file")
+        file.check()
         self.name = f"file:{self.path.name}"
-        self.settings: Mapping[str, Any] = {"labels_sha256": hashlib.sha256(data).hexdigest()}
+        self.settings: Mapping[str, Any] = {"labels_sha256": hashlib.sha256(self.path.read_bytes()).hexdigest()}
         self._rows: dict[Name, _Row] = {}
         self._used: set[str] = set()
         self._count = 0
-        for number, line in enumerate(data.decode("utf-8", "replace").split("\n"), start=1):
-            if line.strip():
-                self._add(_parse(line, f"{self.path}, row {number}"))
+        for where, line in file.lines():
+            self._add(_parse(line, where))
         if not self._rows:
             raise DataError(f"{self.path}: holds no row; a row is {{problem_id, sample, labels}}")
 
@@ -166,7 +164,7 @@ def _labels(row: _Row, rollout: Rollout) -> StepLabels:
 
 def _parse(line: str, where: str) -> _Row:
     try:
-        row = json.loads(line)
+        row = parse_json(line)
     except ValueError as error:
         raise DataError(f"{where}: not JSON ({error}); a row is {{problem_id, sample, labels}}") from error
     if not isinstance(row, dict):

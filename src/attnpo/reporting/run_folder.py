@@ -5,7 +5,6 @@ Whatever is missing is None or empty; whatever is there but malformed is a DataE
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from attnpo.discovery.evidence import InterventionResult, StabilityResult, Trans
 from attnpo.discovery.result import DiscoveryResult
 from attnpo.errors import DataError
 from attnpo.evaluation.result import EvaluationResult
+from attnpo.files import UserFile, parse_json
 from attnpo.reporting.wording import method_of
 from attnpo.rollouts import Rollout, read_rollouts
 
@@ -85,6 +85,8 @@ def load_run(run_dir: Path) -> RunFolder:
     Raises:
         DataError: the folder is missing or holds no results, or a file in it is malformed.
     """
+    if run_dir.is_file():
+        raise DataError(f"{run_dir}: is a file; name the folder of a run")
     if not run_dir.is_dir():
         raise DataError(f"{run_dir}: no such run folder; make one with `attnpo quickstart` or `attnpo evaluate`")
     arms = tuple(
@@ -117,12 +119,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         DataError: the file cannot be read, is not JSON or not an object.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not valid JSON ({error}); delete it and run its command again") from error
+    content = UserFile(path, hint="delete it and run its command again").json()
     if not isinstance(content, dict):
         raise DataError(f"{path}: expected a JSON object, found {type(content).__name__}")
     return content
@@ -211,20 +208,15 @@ def _read_outcomes(path: Path) -> dict[str, Outcome]:
     """Return the mean outcome of every problem. Rows are read one by one: such files can be large."""
     correct: dict[str, list[bool]] = defaultdict(list)
     tokens: dict[str, list[int]] = defaultdict(list)
-    with path.open(encoding="utf-8") as file:
-        for row_number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                problem, verdict, length = str(row["problem_id"]), row["correct"], len(row["response_ids"])
-            except (json.JSONDecodeError, KeyError, TypeError) as error:
-                raise DataError(
-                    f"{path}, row {row_number}: not a rollout row ({error}); write it again with `attnpo evaluate`"
-                ) from error
-            if verdict is not None:
-                correct[problem].append(bool(verdict))
-                tokens[problem].append(length)
+    for where, line in UserFile(path, "rollouts file").lines():
+        try:
+            row = parse_json(line)
+            problem, verdict, length = str(row["problem_id"]), row["correct"], len(row["response_ids"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{where}: not a rollout row ({error}); write it again with `attnpo evaluate`") from error
+        if verdict is not None:
+            correct[problem].append(bool(verdict))
+            tokens[problem].append(length)
     return {
         problem: Outcome(sum(verdicts) / len(verdicts), sum(tokens[problem]) / len(verdicts))
         for problem, verdicts in correct.items()

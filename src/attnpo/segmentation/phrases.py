@@ -9,9 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast, get_args
 
-import yaml
-
 from attnpo.errors import ConfigError
+from attnpo.files import UserFile
 from attnpo.rollouts import StepFamily
 
 CutRule = Literal["anywhere", "line_start"]
@@ -80,14 +79,7 @@ class PhraseFamilies:
             ConfigError: the file is missing, is not YAML, or a field of it is not as described there.
         """
         path = Path(path)
-        if not path.is_file():
-            raise ConfigError(f"{path}: no such phrases file")
-        try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            reason = " ".join(str(error).split())
-            raise ConfigError(f"{path}: not a YAML file ({reason})") from error
-        return cls.parse(document, where=str(path))
+        return cls.parse(UserFile(path, "phrases file", ConfigError).yaml(), where=str(path))
 
     @classmethod
     def parse(cls, document: Any, where: str = "phrases") -> PhraseFamilies:

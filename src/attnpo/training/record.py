@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from attnpo.attention import HeadSet
 from attnpo.credit import Method
 from attnpo.errors import DataError
+from attnpo.files import UserFile
 from attnpo.output import write_atomically
 from attnpo.training.config import CREDIT_FLAGS, AttnPOConfig
 
@@ -77,15 +77,13 @@ class TrainingRecord(BaseModel):
             DataError: the file is missing or malformed.
         """
         path = folder / FILE
-        if not path.is_file():
-            raise DataError(f"{path}: no such file; name the output_dir of `attnpo train`")
+        stored = UserFile(path, hint="name the output_dir of `attnpo train`").json()
         try:
-            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+            return cls.model_validate(stored)
         except ValidationError as error:
             first = error.errors()[0]
-            raise DataError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}; train again") from error
-        except ValueError as error:
-            raise DataError(f"{path}: not valid JSON ({error}); train again, or go on from a checkpoint") from error
+            where = ".".join(map(str, first["loc"])) or "file"
+            raise DataError(f"{path}: {where}: {first['msg']}; train again") from error
 
 
 def training_record(

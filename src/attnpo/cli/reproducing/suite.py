@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from attnpo.credit import Method, build_method, method_class
-from attnpo.errors import ConfigError
+from attnpo.errors import ConfigError, nearest
+from attnpo.files import UserFile
 
 Group = Literal["main", "attnpo", "ablation", "control", "bound", "options"]
 SUITES: Mapping[str, tuple[Group, ...]] = {
@@ -20,6 +19,7 @@ SUITES: Mapping[str, tuple[Group, ...]] = {
     "all": ("main", "attnpo", "ablation", "control", "bound", "options"),
 }
 """Suite → groups of its rows."""
+SHIPPED = Path(__file__).with_name("suite.yaml")
 REFERENCES = ("tlmre", "attnpo")
 """Rows that the others are held against, problem by problem; part of every suite."""
 SHARED = ("base", "heads")
@@ -99,7 +99,8 @@ class Suite(BaseModel):
         for row in self.rows:
             if row.name == name:
                 return row
-        raise ConfigError(f"row {name!r}: there is none; there are {', '.join(row.name for row in self.rows)}")
+        known = [row.name for row in self.rows]
+        raise ConfigError(f"row {name!r}: there is none; there are {', '.join(known)}{nearest(name, known)}")
 
     def choose(self, suite: str, names: Sequence[str] = ()) -> list[Row]:
         """Return rows in the order of the table.
@@ -115,7 +116,7 @@ class Suite(BaseModel):
             wanted = {self[name].name for name in names}
             return [row for row in self.rows if row.name in wanted]
         if suite not in SUITES:
-            raise ConfigError(f"--suite {suite}: there is none; there are {', '.join(SUITES)}")
+            raise ConfigError(f"--suite {suite}: there is none; there are {', '.join(SUITES)}{nearest(suite, SUITES)}")
         return [row for row in self.rows if row.group in SUITES[suite] or row.name in REFERENCES]
 
 
@@ -128,15 +129,10 @@ def load_suite(path: Path | None = None) -> Suite:
     Raises:
         ConfigError: the file is missing or malformed; the message names the row and the field.
     """
-    name = "suite.yaml" if path is None else str(path)
-    try:
-        text = (files("attnpo.cli.reproducing") / name if path is None else path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"--suite_file {name}: cannot be read ({error.strerror})") from error
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name}: not valid YAML ({' '.join(str(error).split())})") from error
+    name = SHIPPED.name if path is None else f"--suite_file {path}"
+    content = UserFile(path or SHIPPED, "suite file", ConfigError, name).yaml()
+    if not isinstance(content, dict):
+        raise ConfigError(f"{name}: must hold rows, as the suite that ships does")
     try:
         return Suite.model_validate(content)
     except ValidationError as error:

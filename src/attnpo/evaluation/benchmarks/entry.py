@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from attnpo.datasets import ProblemRow
 from attnpo.errors import ConfigError
+from attnpo.files import UserFile
 from attnpo.prompt_template import PromptTemplate
 from attnpo.rows import LOCAL_SUFFIXES
 
@@ -122,12 +122,7 @@ class Benchmark(BaseModel):
             ConfigError: it is missing, not YAML, or a field of it is not as described here.
         """
         path = Path(path)
-        if not path.is_file():
-            raise ConfigError(f"{path}: no such benchmark entry")
-        try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: not a YAML file ({' '.join(str(error).split())})") from error
+        document = UserFile(path, "benchmark entry", ConfigError).yaml()
         if not isinstance(document, dict):
             raise ConfigError(f"{path}: expected the fields of a benchmark, found {type(document).__name__}")
         try:

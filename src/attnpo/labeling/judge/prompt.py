@@ -9,6 +9,7 @@ from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
 
 from attnpo.errors import ConfigError
+from attnpo.files import UserFile
 from attnpo.rollouts import Rollout, prompt_text
 from attnpo.think import THINK_CLOSE
 
@@ -35,9 +36,7 @@ class JudgePrompt:
                 a step.
         """
         self.path = DEFAULT_PROMPT if path is None else Path(path)
-        if not self.path.is_file():
-            raise ConfigError(f"judge_prompt: {self.path}: no such file")
-        source = self.path.read_text(encoding="utf-8")
+        source = UserFile(self.path, error=ConfigError, name=f"judge_prompt: {self.path}").text()
         self.sha256 = hashlib.sha256(source.encode()).hexdigest()
         environment = SandboxedEnvironment(
             undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=False

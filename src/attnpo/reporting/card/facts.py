@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from attnpo.discovery.evidence import StabilityResult
 from attnpo.errors import DataError
 from attnpo.evaluation import ComparisonRow, EvaluationResult, compare_folders
 from attnpo.evaluation.comparison import result_file
+from attnpo.files import UserFile, parse_json
 from attnpo.reporting.benchmarks import benchmark_title
 from attnpo.reporting.run_folder import read_json
 from attnpo.training.record import TrainingRecord
@@ -116,11 +116,22 @@ def _log(folder: Path) -> list[dict[str, Any]]:
     """Return the log: the trainer's state of the end, else the file that grows, else the newest checkpoint's state."""
     state, lines = folder / "trainer_state.json", folder / "log.jsonl"
     if not state.is_file() and lines.is_file():
-        rows = [line for line in lines.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-        return [json.loads(row) for row in rows]
+        return _rows(lines)
     if not state.is_file():
         found = sorted(folder.glob("checkpoint-*/trainer_state.json"), key=lambda path: path.stat().st_mtime)
         if not found:
             return []
         state = found[-1]
     return list(read_json(state).get("log_history") or [])
+
+
+def _rows(log: Path) -> list[dict[str, Any]]:
+    """Return the rows of a log that may be growing: its last line counts once it has its end."""
+    rows = []
+    for where, line in UserFile(log, "training log").lines():
+        if line.endswith("\n"):
+            try:
+                rows.append(parse_json(line))
+            except ValueError as error:
+                raise DataError(f"{where}: not valid JSON ({error}); remove the row") from error
+    return rows

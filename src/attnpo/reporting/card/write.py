@@ -12,6 +12,7 @@ from huggingface_hub import ModelCard
 from attnpo.attention import HeadSet
 from attnpo.credit.methods import find_preset, method_class
 from attnpo.errors import DataError, OutputError
+from attnpo.files import UserFile
 from attnpo.output import write_atomically
 from attnpo.reporting.card.citation import citations
 from attnpo.reporting.card.facts import CardFacts, read_facts
@@ -157,7 +158,7 @@ def _written(path: Path) -> tuple[dict[str, Any], str]:
     """Return metadata and notes of the card that is there already."""
     if not path.is_file():
         return {}, ""
-    text = path.read_text(encoding="utf-8")
+    text = UserFile(path).text()
     try:
         data = ModelCard(text, ignore_metadata_errors=True).data.to_dict()
     except (ValueError, yaml.YAMLError) as error:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 
 from attnpo.errors import ConfigError, nearest
+from attnpo.files import UserFile
 
 Kind = Literal["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]
 TITLES: dict[Kind, str] = {
@@ -79,12 +79,7 @@ def read_layout(path: str | Path) -> Layout:
         ConfigError: it is missing, malformed, names an unknown setting, or a layout that is not supported.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such accelerate configuration file")
-    try:
-        stored = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+    stored = UserFile(path, "accelerate configuration file", ConfigError).yaml()
     if not isinstance(stored, dict):
         raise ConfigError(f"{path}: must hold accelerate's settings as 'name: value' lines")
     known = set(ClusterConfig.__dataclass_fields__)
