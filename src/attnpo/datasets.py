@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import random
 import re
@@ -14,9 +13,9 @@ from typing import Any
 
 from datasets import Dataset
 
-from attnpo.errors import ConfigError, DataError
+from attnpo.errors import DataError
 from attnpo.hub import load_hub
-from attnpo.loading import load_function
+from attnpo.loading import call_signature, check_call, load_function
 from attnpo.prompt_template import PromptTemplate
 from attnpo.rollouts import Prompt
 from attnpo.rows import LOCAL_SUFFIXES, column_names, column_value, has_column, read_rows
@@ -245,13 +244,11 @@ def call_source(spec: str, offered: Mapping[str, Any], settings: Mapping[str, An
         ConfigError: it does not name a function, or the function does not take the settings.
     """
     function = load_function(spec, "data set")
-    signature = inspect.signature(function)
-    accepted = {name: value for name, value in offered.items() if name in signature.parameters and value is not None}
+    signature = call_signature(function)
+    named = () if signature is None else signature.parameters
+    accepted = {name: value for name, value in offered.items() if name in named and value is not None}
     arguments = {**(settings or {}), **accepted}
-    try:
-        signature.bind(**arguments)
-    except TypeError as error:
-        raise ConfigError(f"data set {spec!r}: {error}; it takes {signature}") from error
+    check_call(function, f"data set {spec!r}", by_name=arguments)
     return function(**arguments)
 
 

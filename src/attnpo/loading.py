@@ -1,24 +1,28 @@
-"""Loading a user's own function from a `module:function` spec."""
+"""Loading a user's own function from a `module:function` spec, and whether it can be called as it will be."""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from attnpo.errors import ConfigError
+from attnpo.errors import ConfigError, nearest
 
 
-def load_function(spec: str, what: str) -> Any:
+def load_function(spec: str, what: str, arguments: Sequence[str] | None = None) -> Any:
     """Return the callable that `module:function` names; the working directory is searched too.
 
     Args:
         spec: the spec, for example `my_package.labels:label_steps`.
         what: what the function is for, as the error message should say it ("labeler").
+        arguments: what it will be given, in order; None where that is not checked.
 
     Raises:
-        ConfigError: the spec is malformed, the module cannot be imported, or it has no such callable.
+        ConfigError: the spec is malformed, the module cannot be imported, it has no such callable, or that takes other
+            arguments.
     """
     module_name, _, function_name = spec.partition(":")
     if not module_name or not function_name.isidentifier():
@@ -27,7 +31,7 @@ def load_function(spec: str, what: str) -> Any:
         sys.path.append(os.getcwd())
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # a user's module can fail with anything while it is imported
+    except (Exception, SystemExit) as error:  # a user's module can fail with anything while it is imported
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ConfigError(
             f"{what} {spec!r}: module {module_name!r} cannot be imported ({reason}); "
@@ -35,5 +39,40 @@ def load_function(spec: str, what: str) -> Any:
         ) from error
     function = getattr(module, function_name, None)
     if not callable(function):
-        raise ConfigError(f"{what} {spec!r}: module {module_name!r} has no function {function_name!r}")
+        resembling = nearest(function_name, (name for name, value in vars(module).items() if callable(value)))
+        raise ConfigError(f"{what} {spec!r}: module {module_name!r} has no function {function_name!r}{resembling}")
+    if arguments is not None:
+        check_call(function, f"{what} {spec!r}", arguments)
     return function
+
+
+def check_call(
+    function: Callable[..., Any], where: str, positional: Sequence[str] = (), by_name: Mapping[str, Any] | None = None
+) -> None:
+    """Check that a function can be called with these arguments.
+
+    Args:
+        function: the function; one that hides its parameters passes.
+        where: what it is, for the message.
+        positional: what it is given in order, in words.
+        by_name: what it is given by name.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    signature = call_signature(function)
+    if signature is None:
+        return
+    try:
+        signature.bind(*positional, **(by_name or {}))
+    except TypeError as error:
+        given = ", ".join([*positional, *(f"{name}=" for name in by_name or {})])
+        raise ConfigError(f"{where}: is called with ({given}), but takes {signature} ({error})") from error
+
+
+def call_signature(function: Callable[..., Any]) -> inspect.Signature | None:
+    """Return a function's parameters, None where it hides them, as some written in C do."""
+    try:
+        return inspect.signature(function)
+    except ValueError:
+        return None

@@ -46,7 +46,7 @@ def test_a_wrong_answer_names_the_response(labels, message):
 
 
 def test_labelers_load_by_name():
-    assert load_labeler("json:dumps").__name__ == "dumps"
+    assert load_labeler("attnpo.tinyworld:label_steps").__name__ == "label_steps"
     for spec, message in (
         ("json", "expected module:function"),
         ("json:", "expected module:function"),

@@ -33,9 +33,9 @@ def load_counter(spec: str) -> Counter:
     """Return the counter that a `module:function` spec names.
 
     Raises:
-        ConfigError: there is no such function.
+        ConfigError: there is no such function, or it takes other arguments.
     """
-    return load_function(spec, "counter")
+    return load_function(spec, "counter", ("question", "response", "steps"))
 
 
 def count_columns(counter: Counter, rollout: Rollout) -> dict[str, float]:

@@ -26,9 +26,9 @@ def load_labeler(spec: str) -> Labeler:
     """Return the labeler that a `module:function` spec names.
 
     Raises:
-        ConfigError: there is no such function.
+        ConfigError: there is no such function, or it takes other arguments.
     """
-    return load_function(spec, "labeler")
+    return load_function(spec, "labeler", ("question", "response", "steps"))
 
 
 def label_steps(labeler: Labeler, rollout: Rollout) -> Rollout:

@@ -28,11 +28,12 @@ class FunctionVerifier(Closing):
             workers: number of worker processes.
 
         Raises:
-            ConfigError: the function cannot be imported, or `timeout` or `workers` is not positive.
+            ConfigError: the function cannot be imported or takes other arguments, or `timeout` or `workers` is not
+                positive.
         """
         if spec.startswith("__main__:"):
             raise ConfigError(f"verifier: {spec!r} is not importable by a worker; put the function into a module")
-        load_function(spec, "verifier")
+        load_function(spec, "verifier", ("response", "solution"))
         self.pool = WorkerPool(spec, timeout, workers)
 
     def verify(self, responses: Sequence[str], solutions: Sequence[str]) -> list[bool]:

@@ -93,7 +93,7 @@ def load_detector(name: str) -> Detector | None:
         return None
     if ":" not in name:
         raise ConfigError(f"detector: {name!r} is not allowed; use '{DETECTOR}' or a module:function")
-    function: Detector = load_function(name, "detector")
+    function: Detector = load_function(name, "detector", ("questions", "think parts", "references"))
     return function
 
 
