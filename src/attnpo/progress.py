@@ -38,12 +38,12 @@ class RateColumn(ProgressColumn):
 def console_progress(console: Console | None = None) -> Progress:
     """Return a rich progress display (a context manager) with count, rate, time left and a note."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=12),
         MofNCompleteColumn(),
         RateColumn(),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-        TextColumn("{task.fields[note]}", style="dim"),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
         console=console,
     )
 
@@ -54,7 +54,7 @@ def bar(progress: Progress | None, description: str, total: int | None, done: in
 
     Args:
         progress: the display, or None for silence.
-        description: what is being done.
+        description: what is being done; no path, which a narrow terminal would cut.
         total: number of units, None where it is not known.
         done: units already finished before (a resumed run).
 

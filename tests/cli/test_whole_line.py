@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from attnpo.attention import HeadSet
+from attnpo.cli.console import console
 from attnpo.cli.main import main
 from attnpo.discovery import DiscoveryResult
 from attnpo.evaluation import EvaluationResult
@@ -44,11 +45,13 @@ def test_quickstart_leaves_everything_behind(folder):
     assert "attnpo quickstart" in html
 
 
-def test_quickstart_again_makes_nothing_twice(folder, capsys):
+def test_quickstart_again_makes_nothing_twice_and_prints_whole_paths(folder, capsys, monkeypatch):
+    monkeypatch.setattr(console, "_width", 40)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.jsonl")}
     sizes = ["--max_steps", "2", "--num_probe", "40", "--num_eval", "40", "--num_traces", "2"]
     main(["quickstart", "--output_dir", str(folder), *sizes])
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.jsonl")} == before
+    assert f"Open {folder / 'report.html'} in a browser" in capsys.readouterr().out
 
 
 def test_report_on_the_folder(folder, tmp_path, capsys):

@@ -5,10 +5,54 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
 
-console = Console(highlight=False)
+UNBOUNDED = 100_000
+"""Characters that no cell is wider than."""
+
+
+class Terminal(Console):
+    """Writes what it is given whole, however narrow it is: paths can be copied, and nothing in one is read as markup.
+
+    A line of text is not wrapped (the terminal shows it on as many lines as it needs); a table gets at least the width
+    of its longest word, and of the whole cell in columns that do not wrap.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"highlight": False, "markup": False, "emoji": False, **options})
+
+    def print(self, *objects: Any, soft_wrap: bool | None = None, crop: bool | None = None, **options: Any) -> None:
+        """Print as rich does; lines of text are not wrapped and tables not cut."""
+        whole = [_Whole(thing) if isinstance(thing, Table) else thing for thing in objects]
+        if soft_wrap is None:
+            soft_wrap = all(isinstance(thing, (str, Text)) for thing in whole)
+        if crop is None:
+            crop = not any(isinstance(thing, (str, Text, _Whole)) for thing in whole)
+        super().print(*whole, soft_wrap=soft_wrap, crop=crop, **options)
+
+
+class _Whole:
+    """A table that breaks no word."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        unbounded = options.update(width=UNBOUNDED)
+        for column in self.table.columns:
+            cells = [Measurement.get(console, unbounded, cell) for cell in (column.header, *column.cells)]
+            widths = [cell.maximum if column.no_wrap else cell.minimum for cell in cells]
+            column.min_width = max(column.min_width or 0, *widths)
+        least = Measurement.get(console, unbounded, self.table).minimum
+        yield from console.render(self.table, options.update(width=max(options.max_width, least)))
+
+
+console = Terminal()
 
 
 def quiet_libraries() -> None:

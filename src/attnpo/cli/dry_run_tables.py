@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from attnpo.cli.dry_run_output import gib
 from attnpo.training.estimate import DeviceMemory, RunPlan
@@ -24,7 +25,7 @@ ELSEWHERE = "what only the machine planned for can tell is checked when the run 
 def show(findings: DryRun, console: Console, device_gib: float | None = None) -> None:
     """Print what was read, counted and estimated; problems are the caller's to print."""
     for name, said in findings.facts.items():
-        console.print(f"[bold]{name:<10}[/bold]{said}")
+        console.print(Text.assemble((f"{name:<10}", "bold"), said))
     if findings.plan is not None:
         console.print(plan_table(findings.plan))
     if findings.memory:
@@ -93,7 +94,7 @@ def _fits(memory: DeviceMemory, device_gib: float) -> str:
 
 def _pairs(title: str, rows: object) -> Table:
     table = Table(title=title, title_justify="left", show_header=False)
-    table.add_column()
+    table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, said in rows:  # type: ignore[attr-defined]
         table.add_row(name, said)

@@ -107,7 +107,7 @@ def quickstart(arguments: QuickstartArguments) -> Path:
     console.print(*evaluation_tables(results), sep="\n")
     report = write_report(folder)
     minutes = (time.perf_counter() - start) / 60
-    console.print(f"\n{minutes:.1f} minutes. Open [bold]{report}[/bold] in a browser.")
+    console.print(f"\n{minutes:.1f} minutes. Open {report} in a browser.")
     return report
 
 

@@ -125,8 +125,8 @@ def reproduce(arguments: ReproduceArguments, argv: Sequence[str]) -> list[Failur
     files = write_table(experiment, suite, asked, shlex.join(["attnpo", "reproduce", *argv]))
     missing = [cell.name for cell in asked if not cell.done(experiment.output_dir)]
     if missing:
-        console.print(f"{len(missing)} of {len(asked)} cells are not there yet: {', '.join(missing)}", markup=False)
-    console.print(*(f"written to {file}" for file in files), sep="\n", markup=False)
+        console.print(f"{len(missing)} of {len(asked)} cells are not there yet: {', '.join(missing)}")
+    console.print(*(f"written to {file}" for file in files), sep="\n")
     return failures
 
 

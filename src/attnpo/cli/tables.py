@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from attnpo.discovery import DiscoveryResult
 from attnpo.evaluation import EvaluationResult, Summary
@@ -25,13 +26,13 @@ def short(interval: Interval | None, digits: int = 1, scale: float = 1.0) -> str
     return f"{scale * interval.value:.{digits}f} ±{scale * (interval.high - interval.low) / 2:.{digits}f}"
 
 
-def change(interval: Interval | None, digits: int = 1, scale: float = 1.0) -> str:
+def change(interval: Interval | None, digits: int = 1, scale: float = 1.0) -> Text:
     """Return `+7.3` over `[5.1, 9.4]`: a difference with its interval, bold where that excludes 0."""
     if interval is None:
-        return "–"
+        return Text("–")
     value, low, high = (scale * x for x in (interval.value, interval.low, interval.high))
-    shown = f"[bold]{value:+.{digits}f}[/bold]" if interval.excludes(0) else f"{value:+.{digits}f}"
-    return f"{shown}\n\\[{low:.{digits}f}, {high:.{digits}f}]"
+    shown = (f"{value:+.{digits}f}", "bold" if interval.excludes(0) else "")
+    return Text.assemble(shown, f"\n[{low:.{digits}f}, {high:.{digits}f}]")
 
 
 def tokens(interval: Interval | None) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,13 @@ def measure_stability(
     for name, model in models:
         heads.validate_for(model.config, name)
         found = score_steps(
-            model, tokenizer, rollouts, heads.heads, batch_size=batch_size, progress=progress, description=name
+            model,
+            tokenizer,
+            rollouts,
+            heads.heads,
+            batch_size=batch_size,
+            progress=progress,
+            description=f"scoring {Path(name).name}",
         )
         start = found if start is None else start
         step = _CHECKPOINT.search(name)
