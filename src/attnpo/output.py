@@ -29,6 +29,18 @@ def prepare_output_dir(path: Path) -> Path:
     return path
 
 
+def prepare_output_file(path: Path) -> Path:
+    """Make the file's folder and prove that the file can be written.
+
+    Raises:
+        OutputError: it cannot, or is a folder.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; name a file")
+    prepare_output_dir(path.parent)
+    return path
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that a killed run leaves either the old file or the new one."""
     temporary = path.with_name(path.name + ".tmp")

@@ -45,10 +45,8 @@ class CardArguments:
 def run(argv: Sequence[str]) -> None:
     """Run the command."""
     quiet_libraries()
-    arguments = list(argv)
-    if arguments and not arguments[0].startswith("-"):
-        arguments[:1] = ["--run_dir", arguments[0]]
-    (parsed,) = parse("card", (CardArguments,), arguments, "Write the model card of a trained model.", EXAMPLE)
+    description = "Write the model card of a trained model."
+    (parsed,) = parse("card", (CardArguments,), argv, description, EXAMPLE, first="run_dir")
     card(parsed)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnpo.cli.console import console
+from attnpo.cli.flags import OneLineParser, check_flags
 from attnpo.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ EXAMPLE = """example:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command's parser."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="attnpo compare",
         description="Compare evaluated runs with a base run: paired differences with intervals over problems (and over "
         "runs, where an arm has several), pass@k, token budgets, and the Accuracy–Efficiency Score.",
@@ -62,7 +63,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(argv: Sequence[str]) -> None:
     """Run the command."""
-    arguments = build_parser().parse_args(list(argv))
+    parser = build_parser()
+    check_flags(argv, parser)
+    arguments = parser.parse_args(list(argv))
     from attnpo.cli.tables import comparison_tables
     from attnpo.evaluation.comparison import Bootstrap
     from attnpo.evaluation.suites import compare_runs, group_runs, load_run
@@ -82,7 +85,7 @@ def run(argv: Sequence[str]) -> None:
     )
     console.print(*comparison_tables(comparison), sep="\n")
     for text in comparison.caveats:
-        console.print(f"[bold]caveat:[/bold] {_plain(text)}")
+        console.print(f"caveat: {text}")
     if arguments.output_dir is not None:
         command = shlex.join(["attnpo", "compare", *argv])
         for path in write_outputs(comparison, arguments.output_dir, arguments.title, command):
@@ -128,9 +131,3 @@ def write_outputs(comparison: Comparison, folder: Path, title: str, command: str
     for suffix in ("png", "svg"):
         files.append(save_frontier(comparison.results, folder / f"frontier.{suffix}"))
     return files
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

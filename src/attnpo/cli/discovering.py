@@ -27,6 +27,7 @@ from attnpo.discovery.run import PROBING_SET_FILE
 from attnpo.discovery.transfer import GROUPINGS, transfer_groups
 from attnpo.discovery.verify import verify_heads, with_evidence
 from attnpo.errors import ConfigError, DataError
+from attnpo.files import UserFile
 from attnpo.labeling import StepLabeler, label_rollouts
 from attnpo.labeling.build import build_labeler
 from attnpo.labeling.causal import CausalLabeler, CausalSettings
@@ -67,6 +68,8 @@ class Discovering:
         self.session: Session = open_session(
             self.model_arguments, self.data_arguments, self.step_arguments, self.engine, problems=problems
         )
+        if not self.arguments.traces:
+            self.session.check_room(self.session.problems, self.settings.max_new_tokens, self.settings.opening)
         self.source = self.arguments.traces or "sampled"
         self.dataset_name = self.session.dataset_name or self.source
         self.proving = Proving(
@@ -187,8 +190,8 @@ class Discovering:
                 "--labeler: say what labels the steps: judge (LLM judges), causal (no label or judge needed), "
                 "file:labels.jsonl, or module:function (the small world's is attnpo.tinyworld:label_steps)"
             )
-        if self.arguments.traces and not Path(self.arguments.traces).is_file():
-            raise DataError(f"--traces {self.arguments.traces}: no such file")
+        if self.arguments.traces:
+            UserFile(Path(self.arguments.traces), name=f"--traces {self.arguments.traces}").check()
         check_proofs(self.arguments, self.settings)
 
     @contextmanager

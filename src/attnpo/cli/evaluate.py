@@ -162,6 +162,8 @@ def evaluate_model(
         targets = [Target("", session.problems, output_dir, step_arguments, settings)]
     if step_arguments.labeler and session.labeler is None:
         raise ConfigError(f"--labeler {step_arguments.labeler}: an evaluation takes module:function; give one")
+    for target in targets:
+        session.check_room(target.problems, target.settings.max_new_tokens, target.settings.opening)
     head_set = resolve_heads(arguments.heads, session.model.config) if arguments.heads else None
     name = arguments.name or output_dir.resolve().name
     results: dict[str, EvaluationResult] = {}

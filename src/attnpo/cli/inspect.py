@@ -10,9 +10,10 @@ from attnpo.cli.arguments import DataArguments, ModelArguments, StepArguments
 from attnpo.cli.console import console, quiet_libraries
 from attnpo.cli.parsing import parse
 from attnpo.errors import ConfigError, DataError
+from attnpo.output import prepare_output_file, write_atomically
 from attnpo.rollouts import Rollout, read_rollouts
 
-EXAMPLE = """  attnpo inspect --rollouts runs/quickstart/base/annotated.jsonl
+EXAMPLE = """  attnpo inspect runs/quickstart/base/annotated.jsonl
   attnpo inspect --model tinyworld --heads runs/heads/heads.json --data tinyworld --num_problems 1 \\
       --segmentation paragraphs --max_new_tokens 320 --html trace.html
   attnpo inspect --model tinyworld --heads 2.0 --rollouts runs/base/rollouts.jsonl --problem 3fa1 --sample 2"""
@@ -23,7 +24,10 @@ class InspectArguments:
     """Which response, from where."""
 
     rollouts: str | None = field(
-        default=None, metadata={"help": "JSON Lines file of responses; sampled from the model if absent."}
+        default=None,
+        metadata={
+            "help": "JSON Lines file of responses, the first argument will do; sampled from the model if absent."
+        },
     )
     heads: str | None = field(
         default=None, metadata={"help": "Head set; not needed where the rollouts are annotated already."}
@@ -45,10 +49,14 @@ def run(argv: Sequence[str]) -> None:
         argv,
         "Show one response with its steps shaded by score, and score, gamma and label of each.",
         EXAMPLE,
+        first="rollouts",
     )
     quiet_libraries()
     from attnpo.reporting import render_trace_html, render_trace_terminal
 
+    html = None if arguments.html is None else Path(arguments.html)
+    if html is not None:
+        prepare_output_file(html)
     if arguments.rollouts:
         group = _choose(list(read_rollouts(Path(arguments.rollouts))), arguments)
     else:
@@ -57,9 +65,9 @@ def run(argv: Sequence[str]) -> None:
         group = _score(group, arguments, model_arguments)
     rollout = _pick(group, arguments)
     render_trace_terminal(rollout, console)
-    if arguments.html:
-        Path(arguments.html).write_text(render_trace_html(rollout), encoding="utf-8")
-        console.print(f"written to {arguments.html}")
+    if html is not None:
+        write_atomically(html, render_trace_html(rollout))
+        console.print(f"written to {html}")
 
 
 def _choose(rollouts: list[Rollout], arguments: InspectArguments) -> list[Rollout]:
@@ -114,6 +122,7 @@ def _sample(
         if not wanted:
             raise DataError(f"--problem {arguments.problem}: not among the {len(session.problems)} problems of --data")
         session.problems = wanted
+    session.check_room(session.problems[:1], arguments.max_new_tokens)
     with (
         tempfile.TemporaryDirectory() as folder,
         open_verifier(step_arguments) as verifier,

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from attnpo.cli.arguments import DataArguments, ModelArguments, StepArguments
 from attnpo.cli.console import console
 from attnpo.collecting import model_fingerprint
 from attnpo.datasets import ProblemRow, load_problems
-from attnpo.errors import ConfigError
+from attnpo.errors import ConfigError, nearest
+from attnpo.files import UserFile
 from attnpo.labeling import Labeler, load_labeler
 from attnpo.sampling.engines import EngineSettings, build_sampler
+from attnpo.sampling.prompts import render_prompt
+from attnpo.sampling.room import check_room, positions
 from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.verification import Verifier, build_verifier
 
@@ -58,15 +63,25 @@ def load_tokenizer(source: str, arguments: ModelArguments) -> Any:
     Raises:
         ConfigError: there is none at that path or id.
     """
-    try:
+    with _reading(f"--model {source}: no tokenizer can be loaded"):
         tokenizer = AutoTokenizer.from_pretrained(
             source, revision=arguments.revision, trust_remote_code=arguments.trust_remote_code
         )
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"--model {source}: no tokenizer can be loaded ({_first_line(error)})") from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def load_config(source: str, arguments: ModelArguments) -> Any:
+    """Load the model's configuration.
+
+    Raises:
+        ConfigError: there is none at that path or id.
+    """
+    with _reading(f"--model {source}: no configuration can be loaded"):
+        return AutoConfig.from_pretrained(
+            source, revision=arguments.revision, trust_remote_code=arguments.trust_remote_code
+        )
 
 
 def load_model(source: str, arguments: ModelArguments) -> Any:
@@ -75,14 +90,11 @@ def load_model(source: str, arguments: ModelArguments) -> Any:
     Raises:
         ConfigError: there is none at that path or id, or a setting does not fit it.
     """
-    if arguments.dtype not in DTYPES:
-        raise ConfigError(f"--dtype {arguments.dtype}: choose one of {', '.join(DTYPES)}")
-    device = arguments.device
-    if device == "auto":
-        accelerator = torch.accelerator.current_accelerator()
-        device = "cpu" if accelerator is None else accelerator.type
+    device = find_device(arguments.device)
+    check_dtype(arguments.dtype)
     options = {} if arguments.attn_implementation is None else {"attn_implementation": arguments.attn_implementation}
-    try:
+    setting = "".join(f" --{name} {value}" for name, value in options.items())
+    with _reading(f"--model {source}{setting}: cannot be loaded"):
         model = AutoModelForCausalLM.from_pretrained(
             source,
             revision=arguments.revision,
@@ -90,9 +102,35 @@ def load_model(source: str, arguments: ModelArguments) -> Any:
             trust_remote_code=arguments.trust_remote_code,
             **options,
         )
-    except (OSError, ValueError, ImportError) as error:
-        raise ConfigError(f"--model {source}: cannot be loaded ({_first_line(error)})") from error
     return model.to(device).eval()
+
+
+def find_device(name: str) -> str:
+    """Return the device that a `--device` value stands for.
+
+    Raises:
+        ConfigError: this machine has none of that name.
+    """
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    counts = {"cpu": 1} | ({} if accelerator is None else {accelerator.type: torch.accelerator.device_count()})
+    if name == "auto":
+        return list(counts)[-1]
+    kind, colon, index = name.partition(":")
+    if kind not in counts or (colon and not (index.isdecimal() and int(index) < counts[kind])):
+        here = [f"{kind} ({kind}:0 to {kind}:{count - 1})" if count > 1 else kind for kind, count in counts.items()]
+        said = f"--device {name}: this machine has no such device; choose auto, {', '.join(here)}"
+        raise ConfigError(said + nearest(name, [*counts, "auto"]))
+    return name
+
+
+def check_dtype(name: str) -> None:
+    """Check a `--dtype` value.
+
+    Raises:
+        ConfigError: there is no such data type.
+    """
+    if name not in DTYPES:
+        raise ConfigError(f"--dtype {name}: choose one of {', '.join(DTYPES)}{nearest(name, DTYPES)}")
 
 
 def load_data(
@@ -150,6 +188,9 @@ class Session:
             AttnPOError: something is missing or malformed.
         """
         self._model_arguments, self._step_arguments = model_arguments, step_arguments
+        if engine.engine.startswith("transformers"):
+            find_device(model_arguments.device)
+        check_dtype(model_arguments.dtype)
         labeler = step_arguments.labeler
         self.labeler: Labeler | None = load_labeler(labeler) if labeler and _is_function(labeler) else None
         strategy = build_strategy(
@@ -181,6 +222,24 @@ class Session:
             dtype=arguments.dtype,
             trust_remote_code=arguments.trust_remote_code,
         )
+
+    def check_room(self, problems: Sequence[ProblemRow], max_new_tokens: int, opening: str = "") -> None:
+        """Check that the prompts can be rendered, and that they and the responses fit the model, where it is read here.
+
+        Raises:
+            ConfigError: they do not, or the model's configuration cannot be loaded.
+        """
+        if self.engine.engine == "server":
+            return
+        limit = self.engine.max_model_len if self.engine.engine == "vllm" else None
+        limit = limit or positions(load_config(self.source, self._model_arguments))
+        try:
+            longest = max(len(render_prompt(self.tokenizer, problem.prompt, opening)) for problem in problems)
+        except ValueError as error:
+            raise ConfigError(
+                f"--data: the prompts are chat messages, and the tokenizer cannot render them ({_first_line(error)})"
+            ) from error
+        check_room(limit, longest, max_new_tokens)
 
     def close(self) -> None:
         """Give back what the engine holds (connections, a model of its own)."""
@@ -265,10 +324,7 @@ def _template_text(value: str | None) -> str | None:
     """Return a prompt template given as it stands, or as the path of a .jinja file."""
     if value is None or not value.endswith((".jinja", ".jinja2", ".j2")):
         return value
-    try:
-        return Path(value).read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"--prompt_template {value}: cannot be read ({error.strerror})") from error
+    return UserFile(Path(value), "template file", ConfigError, f"--prompt_template {value}").text()
 
 
 def _is_function(spec: str) -> bool:
@@ -276,5 +332,19 @@ def _is_function(spec: str) -> bool:
     return ":" in spec and not spec.startswith("file:")
 
 
+@contextmanager
+def _reading(said: str) -> Iterator[None]:
+    """Make a user's mistake of whatever reading a model's files raises, `said` before the reason.
+
+    transformers, tokenizers and safetensors raise anything on a file that is cut off or of another version, a plain
+    `Exception` included.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise ConfigError(f"{said} ({_first_line(error)})") from error
+
+
 def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
+    line = str(error).strip().split("\n")[0]
+    return line if isinstance(error, (OSError, ValueError, ImportError)) else f"{type(error).__name__}: {line}"

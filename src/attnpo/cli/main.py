@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from attnpo import __version__
-from attnpo.errors import AttnPOError
+from attnpo.errors import AttnPOError, nearest
 
 COMMANDS = {
     "quickstart": "discover, train, evaluate and report on the small world that ships with attnpo",
@@ -51,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     name, *rest = arguments
     if name not in COMMANDS:
-        print(f"attnpo: error: no command '{name}'; choose one of {', '.join(COMMANDS)}", file=sys.stderr)
+        said = f"{nearest(name, COMMANDS)}; the commands are {', '.join(COMMANDS)}"
+        print(f"attnpo: error: no command '{name}'{said}", file=sys.stderr)
         sys.exit(2)
     command = importlib.import_module(f"attnpo.cli.{name}")
     try:

@@ -24,7 +24,7 @@ from attnpo.credit.methods.catalogue import (
 )
 
 EXAMPLE = """  attnpo methods
-  attnpo methods --method laser_d
+  attnpo methods laser_d
   attnpo methods --json | jq '.methods[].name'"""
 
 
@@ -33,16 +33,16 @@ class MethodsArguments:
     """What to show."""
 
     method: str | None = field(
-        default=None, metadata={"help": "Show one method or preset: its docstring and all its settings."}
+        default=None,
+        metadata={"help": "Show one method or preset, all of it and its settings; the first argument will do."},
     )
     json: bool = field(default=False, metadata={"help": "Print everything as JSON, for other programs."})
 
 
 def run(argv: Sequence[str]) -> None:
     """Run the command."""
-    (arguments,) = parse(
-        "methods", (MethodsArguments,), argv, "List the methods and presets, what each does, needs and costs.", EXAMPLE
-    )
+    description = "List the methods and presets, what each does, needs and costs."
+    (arguments,) = parse("methods", (MethodsArguments,), argv, description, EXAMPLE, first="method")
     if arguments.method is not None:
         show_method(arguments.method, arguments.json)
     elif arguments.json:

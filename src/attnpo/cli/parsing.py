@@ -6,30 +6,35 @@ import argparse
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from trl import TrlParser
 
+from attnpo.cli.flags import OneLineParser, check_flags, check_json, check_stray, with_nearest
 from attnpo.cli.settings_file import check_names, check_types, read_settings
-from attnpo.errors import ConfigError, nearest
+from attnpo.errors import ConfigError
+from attnpo.files import parse_json
 
 
-class _Parser(TrlParser):
-    """Refuses what TRL's parser would refuse, in one line; a flag's name must be whole."""
+class _Parser(OneLineParser, TrlParser):
+    """TRL's parser, in one line."""
 
     def __init__(self, dataclass_types: Sequence[Any], **options: Any) -> None:
-        super().__init__(list(dataclass_types), allow_abbrev=False, **options)
-
-    def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the usage."""
-        raise ConfigError(message.removeprefix("argument "))
+        super().__init__(dataclass_types=list(dataclass_types), **options)
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Shows defaults and keeps the line breaks of examples."""
 
 
-def parse(command: str, dataclass_types: Sequence[Any], argv: Sequence[str], description: str, example: str) -> Any:
+def parse(
+    command: str,
+    dataclass_types: Sequence[Any],
+    argv: Sequence[str],
+    description: str,
+    example: str,
+    first: str | None = None,
+) -> Any:
     """Parse `--config FILE.yaml` plus flags into instances of `dataclass_types`.
 
     Args:
@@ -38,10 +43,11 @@ def parse(command: str, dataclass_types: Sequence[Any], argv: Sequence[str], des
         argv: the arguments after the command.
         description: what the command does.
         example: shell lines shown by `--help`.
+        first: the setting that a first argument without a flag stands for; None where there is none.
 
     Raises:
         ConfigError: the YAML file is missing or malformed, a setting in it or among the flags does not exist or stands
-            there twice, or a value is not allowed or contradicts another one.
+            there twice, a word belongs to none, or a value is not allowed or contradicts another one.
     """
     parser = _Parser(
         dataclass_types,
@@ -50,20 +56,27 @@ def parse(command: str, dataclass_types: Sequence[Any], argv: Sequence[str], des
         formatter_class=_Formatter,
     )
     arguments = list(argv)
+    if first is not None and arguments and not arguments[0].startswith("-"):
+        arguments.insert(0, f"--{first}")
+    if {"-h", "--help"} & set(arguments):
+        parser.print_help()
+        parser.exit()
     path = _config_path(arguments)
-    known = {action.dest for action in parser._actions}
-    _check_flags(arguments, parser)
+    check_flags(arguments, parser)
+    flags, stray = _flags(dataclass_types, arguments)
+    check_stray(stray)
+    check_json(flags, dataclass_types)
     settings: Mapping[str, Any] = {}
     if path is not None:
         settings = read_settings(path)
-        check_names(settings, known, f"--config {path}")
-        check_types(settings, dataclass_types, f"--config {path}")
+        where = f"--config {path}"
+        check_names(settings, {action.dest for action in parser._actions}, where)
+        check_types(settings, dataclass_types, where)
+        check_json(settings, dataclass_types, f"{where}: ")
     try:
         return parser.parse_args_and_config(arguments)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(_placed(error, path, settings)) from error
-    except ConfigError as error:
-        raise ConfigError(_placed(error, path, settings)) from error
+    except (ValueError, TypeError, OSError, ConfigError) as error:
+        raise ConfigError(_placed(error, path, settings, flags)) from error
 
 
 def given_settings(dataclass_types: Sequence[Any], argv: Sequence[str]) -> set[str]:
@@ -73,23 +86,31 @@ def given_settings(dataclass_types: Sequence[Any], argv: Sequence[str]) -> set[s
         dataclass_types: whose fields are the settings.
         argv: arguments that `parse` has accepted.
     """
-    parser = _Parser(dataclass_types)
-    for action in parser._actions:
-        action.default, action.required = argparse.SUPPRESS, False
-    arguments = list(argv)
-    path = _config_path(arguments)
-    known, _ = argparse.ArgumentParser.parse_known_args(parser, arguments)
+    path = _config_path(list(argv))
     stored = {} if path is None else read_settings(path)
-    return (set(vars(known)) | set(stored)) - {"config", "env"}
+    return (given_by_flags(dataclass_types, argv) | set(stored)) - {"env"}
 
 
 def given_by_flags(dataclass_types: Sequence[Any], argv: Sequence[str]) -> set[str]:
     """Return the names of the settings that flags give, the YAML file's left out."""
+    return set(_flags(dataclass_types, argv)[0])
+
+
+def _flags(dataclass_types: Sequence[Any], argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Return setting → value of the flags alone, and the words that belong to none.
+
+    Raises:
+        ConfigError: a flag lacks its value, or has one of another type.
+    """
     arguments = list(argv)
     if _config_path(arguments) is not None:
         position = arguments.index("--config")
         del arguments[position : position + 2]
-    return given_settings(dataclass_types, arguments)
+    parser = _Parser(dataclass_types)
+    for action in parser._actions:
+        action.default, action.required = argparse.SUPPRESS, False
+    known, stray = argparse.ArgumentParser.parse_known_args(parser, arguments)
+    return vars(known), stray
 
 
 def _config_path(arguments: list[str]) -> Path | None:
@@ -104,26 +125,32 @@ def _config_path(arguments: list[str]) -> Path | None:
     return None
 
 
-def _check_flags(arguments: Sequence[str], parser: argparse.ArgumentParser) -> None:
-    """Refuse a flag that does not exist, or stands there twice with different values."""
-    options = {option: action for action in parser._actions for option in action.option_strings}
-    values: dict[str, Sequence[str]] = {}
-    positions = [i for i, argument in enumerate(arguments) if argument.startswith("--")]
-    for position, end in zip(positions, [*positions, len(arguments)][1:], strict=True):
-        flag, is_joined, joined = arguments[position].partition("=")
-        if flag == "--config":
-            continue
-        if flag not in options:
-            raise ConfigError(f"{flag}: no such setting{nearest(flag, options)}")
-        value = [joined] if is_joined else arguments[position + 1 : end]
-        name = options[flag].dest
-        if values.get(name, value) != value:
-            raise ConfigError(f"{flag}: is given twice, with different values; keep one of them")
-        values[name] = value
+def _placed(error: Exception, path: Path | None, settings: Mapping[str, Any], flags: Mapping[str, Any]) -> str:
+    """Return an error's line, with what it comes from before it where the line does not say.
+
+    That is the flag whose value the line speaks of, or the settings file where that alone holds what it speaks of: a
+    flag goes before the file, so a setting given by both is the flag's.
+    """
+    line = with_nearest(" ".join(str(error).split()))
+    named = _settings_in(line) & (set(flags) | set(settings))
+    if named:
+        return line if path is None or named & set(flags) else f"--config {path}: {line}"
+    for where, values in (("--", flags), (f"--config {path}: ", settings)):
+        spoken = [name for name, value in values.items() if _speaks_of(line, value)]
+        if len(spoken) == 1:
+            return f"{where}{spoken[0]}: {line}"
+    return line
 
 
-def _placed(error: Exception, path: Path | None, settings: Mapping[str, Any]) -> str:
-    """Return an error's line, with the settings file before it where that holds the setting it speaks of."""
-    line = " ".join(str(error).split())
-    named = set(re.findall(r"\w+", line)) & set(settings)
-    return f"--config {path}: {line}" if path is not None and named else line
+def _settings_in(line: str) -> set[str]:
+    """Return the words of a line that are written as a setting's name is: before a colon, with `--`, `_` or `=`."""
+    marked = r"^(\w+)(?=[:.])|--(\w+)|(\w*[a-z]_[a-z]\w*)|(\w+)(?==)|[`'](\w+)[`']"
+    return {word for groups in re.findall(marked, line) for word in groups if word}
+
+
+def _speaks_of(line: str, value: Any) -> bool:
+    """Whether a line holds a setting's value, or a name of those that the value holds."""
+    words = [str(value)] if len(str(value)) > 1 else []
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        words = [f"'{name}'" for name in parse_json(value)]
+    return any(re.search(rf"(?<![\w.-]){re.escape(word)}(?![\w.-])", line) for word in words)

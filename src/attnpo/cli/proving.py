@@ -21,7 +21,8 @@ from attnpo.discovery.gates import Gates
 from attnpo.discovery.intervention import InterventionSettings, intervene, usable_traces
 from attnpo.discovery.stability import Intervals, measure_stability
 from attnpo.discovery.transfer import GROUPINGS, transfer_groups, transfer_table
-from attnpo.errors import ConfigError, DataError
+from attnpo.errors import ConfigError, DataError, nearest
+from attnpo.files import UserFile
 from attnpo.reporting import save_intervention, save_stability
 from attnpo.rollouts import Rollout
 
@@ -185,8 +186,8 @@ def check_proofs(arguments: DiscoverArguments, settings: DiscoverySettings) -> N
         DataError: a file is missing.
     """
     for path in transfer_files(arguments):
-        if not path.is_file():
-            raise DataError(f"--transfer {path}: no such file; name {', '.join(GROUPINGS)}, or labelled rollouts files")
+        hint = f"name {', '.join(GROUPINGS)}, or labelled rollouts files{nearest(str(path), GROUPINGS)}"
+        UserFile(path, name=f"--transfer {path}", hint=hint).check()
     if arguments.checkpoints and not arguments.verify:
         raise ConfigError("--checkpoints: compared on a head set's traces; name the head set with --verify")
     if arguments.verify and arguments.transfer:

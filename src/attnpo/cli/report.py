@@ -9,7 +9,7 @@ from pathlib import Path
 from attnpo.cli.console import console
 from attnpo.cli.parsing import parse
 
-EXAMPLE = """  attnpo report --run_dir runs/quickstart
+EXAMPLE = """  attnpo report runs/quickstart
   attnpo report --run_dir runs/mine --output mine.html --title "AttnPO on our 7B"
 
   The folder of `attnpo discover` will do: discovery.json and, where made, intervention.json, transfer.json,
@@ -21,16 +21,15 @@ EXAMPLE = """  attnpo report --run_dir runs/quickstart
 class ReportArguments:
     """What to report on."""
 
-    run_dir: str | None = field(default=None, metadata={"help": "Folder of the run."})
+    run_dir: str | None = field(default=None, metadata={"help": "Folder of the run; the first argument will do."})
     output: str | None = field(default=None, metadata={"help": "HTML file; report.html in the folder if absent."})
     title: str | None = field(default=None, metadata={"help": "Title of the page."})
 
 
 def run(argv: Sequence[str]) -> None:
     """Run the command."""
-    (arguments,) = parse(
-        "report", (ReportArguments,), argv, "Write one self-contained HTML page that shows what a run did.", EXAMPLE
-    )
+    description = "Write one self-contained HTML page that shows what a run did."
+    (arguments,) = parse("report", (ReportArguments,), argv, description, EXAMPLE, first="run_dir")
     from attnpo.errors import ConfigError
     from attnpo.reporting import write_report
 

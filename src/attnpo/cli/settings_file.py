@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 import typing
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from attnpo.errors import ConfigError, nearest
+from attnpo.files import UserFile
 
 ENVIRONMENT = "env"
 """TRL's own key: environment variables to set."""
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML would silently take the last."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise ConfigError(f"line {key_node.start_mark.line + 1}: {key} is set twice; keep one of them")
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
 
 
 def read_settings(path: Path, flag: str = "--config") -> dict[str, Any]:
@@ -37,16 +25,7 @@ def read_settings(path: Path, flag: str = "--config") -> dict[str, Any]:
         ConfigError: it is missing, not YAML, holds no settings by name, or one twice.
     """
     where = f"{flag} {path}"
-    if not path.is_file():
-        raise ConfigError(f"{where}: no such file")
-    try:
-        settings = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: not valid YAML ({' '.join(str(error).split())})") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{where}: not a text file in UTF-8") from error
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from error
+    settings = UserFile(path, "settings file", ConfigError, where).yaml()
     if not isinstance(settings, dict):
         raise ConfigError(f"{where}: must hold settings as 'name: value' lines")
     return settings
@@ -79,7 +58,7 @@ def check_types(settings: Mapping[str, Any], dataclass_types: Sequence[Any], whe
 
 def _check_type(name: str, value: Any, hint: Any, where: str) -> None:
     if isinstance(value, bool) and not _allows_bool(hint):
-        raise ConfigError(f"{where}: {name}: {value!r} is yes or no, expected {_said(hint)}")
+        raise ConfigError(f"{where}: {name}: {value} is yes or no, expected {_said(hint)}")
     # YAML reads 16 for a text such as "16.2" never, but 1 or 2e-6 where a text or number was meant: both are taken.
     adapter: TypeAdapter[Any] = TypeAdapter(
         hint, config=ConfigDict(coerce_numbers_to_str=True, arbitrary_types_allowed=True)
@@ -87,7 +66,8 @@ def _check_type(name: str, value: Any, hint: Any, where: str) -> None:
     try:
         adapter.validate_python(value)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {name}: {value!r} is not valid, expected {_said(hint)}") from error
+        # Shortened: a few aliases in YAML can stand for more text than memory holds.
+        raise ConfigError(f"{where}: {name}: {reprlib.repr(value)} is not valid, expected {_said(hint)}") from error
 
 
 def _allows_bool(hint: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnpo.errors import ConfigError
+from attnpo.errors import ConfigError, nearest
 from attnpo.labeling.base import StepLabeler
 from attnpo.labeling.file import FileLabeler
 from attnpo.labeling.function import FunctionLabeler, load_labeler
@@ -29,5 +29,6 @@ def build_labeler(spec: str, judge: JudgeSettings | None = None) -> StepLabeler:
     if spec.startswith(FILE_PREFIX):
         return FileLabeler(spec.removeprefix(FILE_PREFIX))
     if ":" not in spec:
-        raise ConfigError(f"labeler {spec!r}: name judge, causal, file:labels.jsonl or module:function")
+        resembling = nearest(spec, ("judge", "causal"))
+        raise ConfigError(f"labeler {spec!r}: name judge, causal, file:labels.jsonl or module:function{resembling}")
     return FunctionLabeler(load_labeler(spec), spec)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from attnpo.errors import ConfigError
+from attnpo.errors import ConfigError, nearest
 from attnpo.rollouts import StepFamily
 from attnpo.segmentation.merging import Segment, merge_short
 from attnpo.segmentation.phrases import DEFAULT_PHRASES, Cut, PhraseFamilies
@@ -87,7 +87,8 @@ def build_strategy(name: str, phrases_file: str | None = None, min_chars: int | 
         "paragraphs": lambda phrases: ParagraphStrategy(min_chars or 0, phrases),
     }
     if name not in builders:
-        raise ConfigError(f"segmentation: unknown strategy {name!r}; choose {' or '.join(builders)}")
+        said = f"choose {' or '.join(builders)}{nearest(name, builders)}"
+        raise ConfigError(f"segmentation: unknown strategy {name!r}; {said}")
     if min_chars is not None and min_chars < 0:
         raise ConfigError(f"segmentation: min_chars is {min_chars}; set 0 or more")
     return builders[name](PhraseFamilies.load(phrases_file or DEFAULT_PHRASES))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from attnpo.errors import ConfigError
+from attnpo.errors import ConfigError, nearest
 from attnpo.verification.base import Verifier
 from attnpo.verification.choice import ChoiceVerifier
 from attnpo.verification.exact import ExactVerifier
@@ -41,4 +41,5 @@ def build_verifier(name: str, timeout: float = 5.0, workers: int = 1, *, allow_w
         return CodeVerifier(timeout, workers, allow_weak_sandbox=allow_weak_sandbox)
     if ":" in name:
         return FunctionVerifier(name, timeout, workers)
-    raise ConfigError(f"verifier: unknown {name!r}; choose math, exact, choice, code or module:function")
+    known = ("math", "exact", "choice", "code")
+    raise ConfigError(f"verifier: unknown {name!r}; choose {', '.join(known)} or module:function{nearest(name, known)}")

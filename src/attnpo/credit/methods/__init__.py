@@ -35,7 +35,7 @@ from attnpo.credit.methods.thinkprune import ThinkPrune
 from attnpo.credit.methods.tlmre import TLMRE
 from attnpo.credit.methods.vsrm import VSRM
 from attnpo.credit.settings import MethodSettings
-from attnpo.errors import ConfigError
+from attnpo.errors import ConfigError, nearest
 
 METHODS: dict[str, type[Method]] = {
     "rloo": RLOO,
@@ -78,7 +78,8 @@ def method_class(name: str) -> type[Method]:
     preset = find_preset(name)
     if preset is None and name not in METHODS:
         known = ", ".join([*METHODS, *PRESETS, NUMBER_OF_HEADS])
-        raise ConfigError(f"method: {name!r} is unknown; use one of {known}")
+        resembling = nearest(name, [*METHODS, *PRESETS])
+        raise ConfigError(f"method: {name!r} is unknown; use one of {known}{resembling}")
     return METHODS[name if preset is None else preset.method]
 
 
