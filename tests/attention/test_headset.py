@@ -85,7 +85,7 @@ def test_missing_and_binary_files(tmp_path):
     refused("no such head-set file", resolve_heads, "16,2", CONFIG)
     path = tmp_path / "weights.json"
     path.write_bytes(b"\xff\xfe\x00\x93")
-    refused("not valid JSON", HeadSet.load, path)
+    refused("not a text file in UTF-8", HeadSet.load, path)
 
 
 def test_unwritable_path(tmp_path):
