@@ -41,14 +41,15 @@ def test_a_right_answer_is_right_through_the_verifier_and_a_wrong_one_is_not() -
     with build_verifier(entry.verifier, timeout=60) as verifier:
         assert verifier.verify([answered(answer) for answer in answers], solutions) == [True] * 3
         assert verifier.verify([answered(str(int(answer) + 1)) for answer in answers], solutions) == [False] * 3
-        assert verifier.verify([f"<answer>{answer}</answer>" for answer in answers], solutions) == [False] * 3
+        assert verifier.verify([f"<think><answer>{answer}</answer>" for answer in answers], solutions) == [False] * 3
 
 
 def test_what_counts_as_the_answer() -> None:
     assert stated_answer("<think>\n<answer>1</answer></think> <answer> 2\n3 </answer> or <answer>4</answer>") == "4"
     assert stated_answer("<think>\n</think> so \\boxed{5}") == "5"
     assert stated_answer("<think>\n</think> five") is None
-    assert stated_answer("<answer>1</answer>") is None
+    assert stated_answer("<think><answer>1</answer>") is None
+    assert stated_answer("So <answer>1</answer>") == "1"
 
 
 def test_values_that_json_does_not_tell_apart() -> None:
