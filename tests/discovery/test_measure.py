@@ -70,6 +70,7 @@ def test_a_head_set_that_knows_the_truth():
     assert measured.credit_accuracy["PA redundant"].value == pytest.approx(np.mean(np.array(redundant) < 0.18))
     assert set(measured.trivial) == {
         "shorter first", "longer first", "earlier first", "later first", "all heads", "uniform attention",
+        "fewer characters first", "more characters first",
     }  # fmt: skip
 
 

@@ -12,17 +12,20 @@ LABELS = ("essential", "redundant", "undecided")
 
 
 def response(problem, steps):
-    """A response from (label, number of tokens) pairs."""
-    made, start = [], 0
-    for label, length in steps:
-        made.append(Step((start, start + length), (start, start + length), label=label))
-        start += length
+    """A response from (label, number of tokens) pairs; a third entry is the number of characters."""
+    made, start, place = [], 0, 0
+    for label, length, *characters in steps:
+        width = characters[0] if characters else length
+        made.append(Step((place, place + width), (start, start + length), label=label))
+        start, place = start + length, place + width
     return Rollout(problem, "q", "1", 0, tuple(range(start + 1)), "", True, True, tuple(made))
 
 
 def test_hand_worked_sra_with_ties():
     #          e      r      r      u      e
-    steps = [("essential", 5), ("redundant", 5), ("redundant", 20), ("undecided", 5), ("essential", 6)]
+    steps = [
+        ("essential", 5, 30), ("redundant", 5, 20), ("redundant", 20, 40), ("undecided", 5), ("essential", 6, 40),
+    ]  # fmt: skip
     scores = np.array([[4, 1], [1, 1], [4, 3], [9, 9], [2, 0]], dtype=np.float32)
     pairs = pair_table([response("a", steps)], [scores])
     # Head 0: 4>1, 4=4, 2>1, 2<4 → 1, ½, 1, 0.  Head 1: 1=1, 1<3, 0<1, 0<3 → ½, 0, 0, 0.
@@ -36,6 +39,9 @@ def test_hand_worked_sra_with_ties():
     rules = pairs.trivial_rules()
     assert wins(rules["shorter first"]).tolist() == [0.5, 1, 0, 1]
     assert wins(rules["longer first"]).tolist() == [0.5, 0, 1, 0]
+    assert pairs.characters_M2.tolist() == [[30, 20], [30, 40], [40, 20], [40, 40]]
+    assert wins(rules["fewer characters first"]).tolist() == [0, 1, 0, 0.5]
+    assert wins(rules["more characters first"]).tolist() == [1, 0, 1, 0.5]
     assert wins(rules["earlier first"]).tolist() == [1, 1, 0, 0]
     assert wins(rules["later first"]).tolist() == [0, 0, 1, 1]
     assert wins(rules["all heads"]).tolist() == [1, 0, 0.5, 0]

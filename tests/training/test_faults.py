@@ -159,9 +159,10 @@ def test_a_verifier_that_dies_hangs_and_raises_costs_the_response_not_the_run(tr
     assert sorted(path.name for path in faults.iterdir()) == sorted(faulty_verifier.KINDS)
     bad = {path.name: path.read_text() for path in faults.iterdir()}
     answers = [json.loads(line) for line in trainer.rollouts_path.read_text().splitlines()]
-    assert not any(row["correct"] for row in answers if row["response"] in bad.values())
+    answers = [{**row, "read": f"<think>{row['response']}"} for row in answers]  # the prompt opens the think part
+    assert not any(row["correct"] for row in answers if row["read"] in bad.values())
     assert any(row["correct"] for row in answers)
-    assert logged(trainer, "attnpo/reward_failures")[0] == sum(row["response"] == bad["raises"] for row in answers) / 16
+    assert logged(trainer, "attnpo/reward_failures")[0] == sum(row["read"] == bad["raises"] for row in answers) / 16
     assert logged(trainer, "attnpo/verifier_interrupted")[0] > 0
     (failed,) = {row["error"] for row in rows(trainer) if row["reason"] == "reward_failed"}
     assert "cannot read this answer" in failed

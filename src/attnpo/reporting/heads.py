@@ -18,6 +18,8 @@ from attnpo.reporting.wording import IntervalLike, bounds, percent, three_digits
 RULE_NOTES = {
     "shorter first": "fewer tokens: essential",
     "longer first": "more tokens: essential",
+    "fewer characters first": "fewer characters: essential",
+    "more characters first": "more characters: essential",
     "earlier first": "nearer the start: essential",
     "later first": "nearer the end: essential",
     "all heads": "mean of every head, none chosen",
