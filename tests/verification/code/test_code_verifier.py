@@ -59,6 +59,9 @@ ADD = stdin(("1 2\n", "3\n"), ("-5 5", "0"), ("10 20\n", "30"))
         ("print(reduce(operator.add, map(int, stdin.readline().split())))", True),
         ("class Solution: pass\nprint(sum(map(int, input().split())))", True),
         ("print(float(sum(map(int, input().split()))))", True),
+        ("\ufeffprint(sum(map(int, input().split())))", True),
+        ("    a, b = map(int, input().split())\n    print(a + b)", True),
+        ("  a, b = map(int, input().split())\nprint(a + b)", False),
         ("a, b = map(int, input().split())\nprint(a - b)", False),
         ("print(3)", False),
         ("print(sum(map(int, input().split())))\nraise ValueError", False),
@@ -127,6 +130,49 @@ def test_time_is_that_of_the_processor(verifier) -> None:
     assert verifier.verify([fenced(busy)] * 2, [stdin(*solution), stdin(*solution, limit=0.3)]) == [True, False]
     asleep = "import time\ntime.sleep(0.4)\nprint(1)"
     assert verifier.verify([fenced(asleep)], [stdin(*solution, limit=0.3)]) == [True]
+
+
+THREADS = """
+import threading
+together = threading.Barrier({count})
+def work(number):
+    together.wait()
+    found[number] = sum(bytes(5000)) + number
+    together.wait()
+found = {{}}
+threads = [threading.Thread(target=work, args=(number,)) for number in range({count})]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(sum(found.values()))
+"""
+POOL = """
+import numpy
+from concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(16) as pool: print(sum(pool.map(lambda n: int(numpy.full(1000, n).sum()), range(100))))
+"""
+DEEP = """
+import threading
+sys.setrecursionlimit(10**6)
+def deep(n): return 0 if n == 0 else 1 + max(map(deep, [n - 1]))
+{run}
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        *((THREADS.format(count=count), str(count * (count - 1) // 2)) for count in (4, 8, 31)),
+        (POOL, "4950000"),
+        (DEEP.format(run="print(deep(100_000))"), "100000"),
+        (DEEP.format(run="threading.Thread(target=lambda: print(deep(10_000))).start()"), "10000"),
+        (
+            DEEP.format(run="threading.stack_size(2**28)\nthreading.Thread(target=lambda: print(deep(90_000))).start()"),
+            "90000",
+        ),
+    ],
+)
+def test_threads_and_deep_recursion(verifier, code, expected) -> None:
+    assert verifier.verify([fenced(code)], [stdin(("", expected))]) == [True]
 
 
 def test_all_tests_together_have_a_limit(verifier) -> None:

@@ -523,6 +523,19 @@ thread.start()
     assert attacked.run(code, expected="5\n20000")
 
 
+def test_threads_share_the_memory_limit(attacked) -> None:
+    code = """
+import threading
+together = threading.Barrier(13)
+threads = [threading.Thread(target=together.wait) for _ in range(12)]
+for thread in threads: thread.start()
+together.wait()
+print("done")
+"""
+    assert attacked.run(code)
+    assert not attacked.run(f"import threading\nthreading.stack_size(2**26)\n{code}")
+
+
 def test_workers_may_run_at_once(attacked) -> None:
     others = [Attacked(attacked.sandbox._wanted) for _ in range(2)]
     results: dict[int, bool] = {}

@@ -20,6 +20,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -48,6 +49,7 @@ main(int(sys.argv[2]))
 """Python code that starts a launcher: only the modules of this folder are imported, no package above them."""
 
 _MESSAGE = 65536
+_SMALLEST_STACK = 2**18
 _REAP_SECONDS = 10.0
 _FOLDER_CHECK_SECONDS = 0.02
 _HIGH_FD = 200
@@ -214,6 +216,9 @@ def _start(run: Run) -> NoReturn:
             os.dup2(file, number)
         trouble = os.dup2(trouble, RESULT_FD + 1)
         os.closerange(RESULT_FD + 2, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        # Else each thread takes as much of the address space as the main stack may grow to, and few fit. Half of the
+        # memory holds all threads that are allowed; a program may ask for larger stacks.
+        threading.stack_size(max(_SMALLEST_STACK, run.limits.memory_bytes // (2 * run.limits.tasks)))
         confine(run.plan, run.limits, run.folder)
         os.close(trouble)
     except BaseException as error:

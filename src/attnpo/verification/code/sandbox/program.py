@@ -62,7 +62,8 @@ def run_program(function: str | None, import_path: list[str]) -> NoReturn:
             sys.set_int_max_str_digits(_INTEGER_DIGITS)
         random.seed(0)
         sys.stdin, sys.stdout, sys.stderr = _stream(0, "r"), _stream(1, "w"), _stream(2, "w")
-        with open(CODE_FD, encoding="utf-8", errors="replace") as file:
+        # As Python reads a file: without a byte-order mark.
+        with open(CODE_FD, encoding="utf-8-sig", errors="replace") as file:
             code = compile(file.read(), "solution.py", "exec")
         if function is None:
             _run(code)
