@@ -95,6 +95,57 @@ def test_chosen_letter(text, letter) -> None:
     assert chosen_letter(text) == letter
 
 
+CHOOSES_C = [
+    "<answer>C</answer>", "<answer> C </answer>", "The rest.\n<answer>(C)</answer>", "<answer>C. text</answer>",
+    "<answer>c</answer>", "<ANSWER>C</ANSWER>", "<final_answer>C</final_answer>", "<answer>\nC\n</answer>", "<answer>C",
+    r"<answer>\boxed{C}</answer>", "<answer>The answer is C because</answer>",
+    "<answer>B</answer> no: <answer>C</answer>", "<answer>C</answer> <answer>C</answer>",
+    "<answer>C</answer> as B is wrong. The answer is B or D.", "[[C]]", "My final verdict is: [[C]]", "[[ c ]]",
+    "so [[C]].", "Answer: [[C]]", "Answer: c", "answer: c.", "**Answer:** c", "**Answer: c**", "Answer: c) red",
+    "Answer: c. red", "Answer: c: red", "Answer:\nc", "The answer is c.", "the answer is **c**",
+    "The answer is option c", "ANSWER: c\n\nThanks.", "Ans: c", "Ans: C", "Answer = c", "Answer: (c)",
+    "Final answer - C", "Final answer – C", "Final answer — C", "**Final answer** - C", "Final answer - c",
+    "Final answer -> C", "Final answer: C", "Answer → C", "Final answer - option C", "Final answer - C) red",
+    "Final answer - (C)", "答案：C", "答案:C", "答案：C。", "正确答案是C", "正确答案是 C。", "答案为C", "故选C。",
+    "应选C", "选C", "选择C选项", "答案：（C）", "【答案】C", "答案是选项C", "答案：Ｃ", "所以答案是C，因为", "答：C",
+    "只能选C。", "故应选C", "选C，因为", "答案是C选项", "答案是C因为A错", "Answer: 'C'", "我选 C", "答案: **C**",
+    "Respuesta: C", "Réponse : C", "Antwort: C", "**Antwort:** C", "Ответ: C", "정답: C", "回答：C", "答え：C",
+    "Resposta: c", "Đáp án: C", r"\boxed{C - text}", r"\boxed{C – 12}", r"\boxed{C — text}",
+    r"\boxed{\text{C} - \text{it}}", r"\boxed{\text{C - the red one}}", r"\boxed{C - No}", r"\boxed{(C) - text}",
+    r"\boxed{Ｃ}", r"\boxed{C. text}", r"\boxed{Option C - text}", "{\"answer\": \"C\"}", "Answer: c\nHope that helps",
+    "A. x\nB. y\nC. z\nD. w\n\nAnswer: c", "{'answer': 'C'}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", CHOOSES_C)
+def test_how_people_and_models_state_a_choice(text) -> None:
+    assert chosen_letter(text) == "C"
+    assert chosen_letter(f"A and B are wrong, I think.\n\n{text}") == "C"
+
+
+CHOOSES_NOTHING = [
+    "Answer: a car", "Answer: a\u00a0car", "The answer is a car.", "answer: i", "The answer is i.", "answer: a, b",
+    "Answer: c or d", "Answer: c) red or d) blue", "Answer: c) red and (d) blue", "The answer is (b) or (c)",
+    "answer: c and d", "<answer>A</answer> or <answer>B</answer>", "<answer>A</answer><answer>B</answer>",
+    "<answer>A, B</answer>", "<answer>A or B</answer>", "<answer>A car</answer>", "<answer>a car</answer>",
+    "<answer>42</answer>", "<answer></answer>", "[[A]] or [[B]]", "[[1, 2], [3, 4]]", "[[AB]]", "[[A, B]]", "[[a car]]",
+    r"\boxed{E - mc^2}", r"\boxed{x - 1}", r"\boxed{A - B}", r"\boxed{n - 1}", r"\boxed{E - \frac{1}{2}}",
+    r"\boxed{A-text}", r"\boxed{a - text}", r"\boxed{A - \sin x}", r"\boxed{A - xy}", r"\boxed{A - x_1}",
+    r"\boxed{A, C - both}", "答案：A、C", "答案：AC", "答案：A和C", "答案：A或B", "选AB", "答案是A-B", "答案：42",
+    "不选C", "所以不应选C", "不能选A。", "选择A的人很多", "答案是A类", "答案不是C", "选项A是错的",
+    "The answer is 'A car'", "answer is 'A'-like", "选a", "Answer: e.g. this", "Answer: i.e. this", "Answer: x = 5",
+    "Answer: x+1", "The options - A is wrong", "answer - a car", "Answer - B cells", "Final answer - A car",
+    "The answer is not c.", "the answer, a car, is here.", "An answer is a must.", "Means: c", "Answer: c++",
+    "Answer: c#", "Answer: d'Alembert", "Answer: B and/or C", "Answer: n-1", "Question-answer - a pair",
+    "Respuesta: a la derecha", "Réponse : a priori", "Antwort: A oder B",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", CHOOSES_NOTHING)
+def test_letters_in_prose_formulas_and_several_letters_are_no_choice(text) -> None:
+    assert chosen_letter(text) is None
+
+
 STATEMENTS = [
     r"\boxed{%s}", r"\boxed{\text{(%s)}}", r"$\boxed{%s. it is so}$", "The answer is %s.", "Answer: %s", "Answer: (%s)",
     "**Answer:** %s", "The correct option is **%s**.", "I choose (%s).", "**%s**", "option %s is correct.",
@@ -125,7 +176,11 @@ def test_any_text_is_read(text) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["answer is " * 20_000, "*" * 100_000, "\\text{" * 30_000, "$ " * 50_000, "A. " * 30_000]
+    "text",
+    [
+        *("answer is " * 20_000, "*" * 100_000, "\\text{" * 30_000, "$ " * 50_000, "A. " * 30_000, "答案" * 50_000),
+        *("<answer>" * 20_000, "[[" * 50_000, "Answer - " * 20_000, "选择" * 50_000),
+    ],
 )
 def test_long_texts_are_read(text) -> None:
     assert chosen_letter(text + r" \boxed{C}") == "C"

@@ -63,7 +63,7 @@ def test_a_broken_reference_is_one_clear_line(solution, message) -> None:
         ("12. ```py\n    x\n    ```", "x\n"),
         ("\t```python\n\tif x:\n\t\ty\n\t```", "if x:\n\ty\n"),
         ("\t```python\n    if x:\n        y\n\t```", "if x:\n    y\n"),
-        ("    ```\n  x = \"\"\"\n a\"\"\"\n    ```", 'x = """\na"""\n'),
+        ('    ```\n  x = """\n a"""\n    ```', 'x = """\na"""\n'),
         ("```python\n    if x:\n        y\n    z\n```", "if x:\n    y\nz\n"),
         ('```\nx = """\n   \n"""\n```', 'x = """\n   \n"""\n'),
         ("```\nif x:\n    y\n  z\n```", "if x:\n    y\n  z\n"),

@@ -166,7 +166,9 @@ def deep(n): return 0 if n == 0 else 1 + max(map(deep, [n - 1]))
         (DEEP.format(run="print(deep(100_000))"), "100000"),
         (DEEP.format(run="threading.Thread(target=lambda: print(deep(10_000))).start()"), "10000"),
         (
-            DEEP.format(run="threading.stack_size(2**28)\nthreading.Thread(target=lambda: print(deep(90_000))).start()"),
+            DEEP.format(
+                run="threading.stack_size(2**28)\nthreading.Thread(target=lambda: print(deep(90_000))).start()"
+            ),
             "90000",
         ),
     ],
