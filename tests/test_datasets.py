@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pyarrow
@@ -57,6 +58,45 @@ def test_an_id_is_made_from_the_prompt_where_there_is_none(tmp_path):
     ids = [p.problem_id for p in load_problems(spec)]
     assert ids == [p.problem_id for p in load_problems(spec)]
     assert len(set(ids)) == 2
+
+
+def test_numbers_of_a_column_with_gaps_are_the_integers_they_were(tmp_path):
+    rows = [
+        {"prompt": "a", "solution": 3, "problem_id": 1, "difficulty": 5, "subject": "x"},
+        {"prompt": "b", "solution": 4, "problem_id": 2, "difficulty": None, "subject": ["y"]},
+    ]
+    floats = {"solution": [3.0, 4.0], "problem_id": [1.0, 2.0], "difficulty": [5.0, float("nan")]}
+    table = pyarrow.table({"prompt": ["a", "b"], "subject": ["x", "y"], **floats})
+    pyarrow.parquet.write_table(table, tmp_path / "d.parquet")
+    assert load_problems(write(tmp_path / "d.jsonl", rows)) == load_problems(str(tmp_path / "d.parquet"))
+    first, second = load_problems(str(tmp_path / "d.parquet"))
+    assert (first.solution, first.problem_id, first.difficulty, first.subject) == ("3", "1", "5", "x")
+    assert (second.solution, second.problem_id, second.difficulty, second.subject) == ("4", "2", None, "y")
+
+
+def test_what_is_no_solution_is_refused_or_left_out(tmp_path):
+    bad = [["6", "7"], {"value": 6}, float("nan"), True, float("inf"), "", [], None]
+    for value in bad:
+        rows = [{"prompt": "good", "solution": "1"}, {"prompt": "bad", "solution": value}]
+        left_out: list[str] = []
+        spec = write(tmp_path / "d.jsonl", rows)
+        assert [problem.prompt for problem in load_problems(spec, left_out=left_out)] == ["good"]
+        assert len(left_out) == 1
+        assert re.search(r"d.jsonl, row 2: 'solution' (is|holds) ", left_out[0])
+        with pytest.raises(DataError) as caught:
+            load_problems(spec)
+        assert str(caught.value) == left_out[0]
+
+
+def test_an_id_that_is_missing_is_made(tmp_path):
+    rows = [
+        {"prompt": p, "solution": "1", "problem_id": i} for p, i in zip("abc", (None, float("nan"), ""), strict=True)
+    ]
+    made = load_problems(write(tmp_path / "d.jsonl", rows))
+    unnamed = [{"prompt": p, "solution": "1"} for p in "abc"]
+    assert [p.problem_id for p in made] == [p.problem_id for p in load_problems(write(tmp_path / "e.jsonl", unnamed))]
+    with pytest.raises(DataError, match=r"row 1: 'problem_id' holds 2 values"):
+        load_problems(write(tmp_path / "d.jsonl", [{"prompt": "a", "solution": "1", "problem_id": [1, 2]}]))
 
 
 def test_repeated_rows_count_once_and_contradicting_ones_are_refused(tmp_path):
@@ -126,7 +166,8 @@ def test_a_hub_data_set_that_cannot_be_had_is_one_line(monkeypatch):
         ('{"prompt": "x", "answer": "1"}\n', "jsonl", r"no column 'solution'; .*--solution_column"),
         ('{"prompt": "x", "solution": "1"}\n{"prompt": " ", "solution": "1"}\n', "jsonl", r"row 2: 'prompt'"),
         ('{"prompt": "x", "solution": "1"}\n{"prompt": "y"}\n', "jsonl", r"row 2: 'solution' is empty"),
-        ('{"prompt": [{"role": "user"}], "solution": "1"}\n', "jsonl", r"row 1: 'prompt' is neither text nor chat"),
+        pytest.param('{"solution": ' + "1" * 5000 + "}\n", "jsonl", "row 1: not valid JSON", id="digits"),
+        pytest.param('{"solution": ' + "[" * 200_000, "jsonl", "row 1: not valid JSON", id="brackets"),
         ("not parquet", "parquet", "not a readable parquet file"),
     ],
 )
@@ -137,6 +178,58 @@ def test_malformed_files_are_named_with_row_and_fix(tmp_path, text, suffix, mess
         load_problems(str(path))
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        (None, "'prompt' is empty"),
+        ([], "'prompt' is empty"),
+        (float("nan"), "'prompt' is empty"),
+        ({"role": "user", "content": "x"}, "'prompt' is neither text nor a list of messages"),
+        (["x", "y"], "'prompt' is neither text nor a list of messages"),
+        (True, "'prompt' is true or false"),
+        ("half \ud83d", "'prompt' holds half a character"),
+        ([{"role": "user"}], "'prompt': message 1 has no text as content"),
+        ([{"role": "user", "content": None}], "message 1 has no text as content"),
+        ([{"role": "user", "content": 5}], "message 1 has no text as content"),
+        ([{"role": "user", "content": "half \ud83d"}], "message 1: 'content' holds half a character"),
+        ([{"role": "user", "content": "x"}, {"content": "y"}], "message 2 has no role"),
+        ([{"from": "human", "value": "x"}], "message 1 has no role"),
+        ([{"role": "user", "content": "x"}, "y"], "message 2 has no role"),
+        ([{"role": "user", "content": [{"type": "image_url"}, {"type": "text"}]}], "message 1 holds .* image_url"),
+        ([{"role": "user", "content": [{"type": "text"}]}], "message 1 holds a part without text"),
+    ],
+)
+def test_prompts_of_the_wrong_shape_are_refused(tmp_path, prompt, message):
+    good = {"prompt": "good", "solution": "1"}
+    spec = write(tmp_path / "d.jsonl", [good, {"prompt": prompt, "solution": "1"}])
+    with pytest.raises(DataError, match=rf"d.jsonl, row 2: .*{message}") as caught:
+        load_problems(spec)
+    assert "\n" not in str(caught.value)
+    left_out: list[str] = []
+    assert [problem.prompt for problem in load_problems(spec, left_out=left_out)] == ["good"]
+    assert left_out == [str(caught.value)]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "read"),
+    [
+        (["x"], "x"),
+        (" x ", " x "),
+        (
+            [{"role": "user", "content": [{"type": "text", "text": "a "}, {"type": "text", "text": "b"}]}],
+            [{"role": "user", "content": "a b"}],
+        ),
+        (
+            [{"role": "system", "content": ""}, {"role": "user", "content": "x", "name": "n"}],
+            [{"role": "system", "content": ""}, {"role": "user", "content": "x"}],
+        ),
+    ],
+)
+def test_prompts_are_text_or_messages(tmp_path, prompt, read):
+    (problem,) = load_problems(write(tmp_path / "d.jsonl", [{"prompt": prompt, "solution": "1"}]))
+    assert problem.prompt == read
 
 
 def test_missing_file_and_nonsense_spec(tmp_path):

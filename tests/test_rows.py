@@ -26,6 +26,14 @@ def test_json_lines_are_read_one_at_a_time(tmp_path):
         next(rows)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"), [("d.csv", "n\n1\n"), ("d.jsonl", '{"n": "1"}\n'), ("d.json", '[{"n": "1"}]')]
+)
+def test_a_byte_order_mark_is_no_part_of_the_rows(tmp_path, name, text):
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert list(read_rows(tmp_path / name)) == [{"n": "1"}]
+
+
 def test_cells_of_any_length(tmp_path):
     (tmp_path / "d.csv").write_text(f"text\n{'x' * 300_000}\n")
     assert len(next(read_rows(tmp_path / "d.csv"))["text"]) == 300_000

@@ -13,6 +13,7 @@ from typing import Any
 
 from datasets import Dataset
 
+from attnpo.cells import cell_text, plain
 from attnpo.errors import DataError
 from attnpo.hub import load_hub
 from attnpo.loading import call_signature, check_call, load_function
@@ -105,11 +106,11 @@ def load_problems(
                 prompt = [{"role": "user", "content": template.render(row, where)}]
             problems.add(
                 where,
-                problem_id=column_value(row, id_column),
+                problem_id=cell_text(column_value(row, id_column), id_column, where),
                 prompt=check_prompt(prompt, prompt_column, where),
                 solution=solution_text(column_value(row, solution_column), solution_column, solution_after, where),
-                difficulty=column_value(row, difficulty_column),
-                subject=column_value(row, subject_column),
+                difficulty=cell_text(column_value(row, difficulty_column), difficulty_column, where),
+                subject=cell_text(column_value(row, subject_column), subject_column, where),
                 extra={name: value for name, value in row.items() if name not in named},
             )
         except DataError as error:
@@ -149,9 +150,9 @@ class Problems:
         *,
         prompt: Prompt,
         solution: str,
-        problem_id: Any = None,
-        difficulty: Any = None,
-        subject: Any = None,
+        problem_id: str | None = None,
+        difficulty: str | None = None,
+        subject: str | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         """Add the problem of one row; one that is there already is left out.
@@ -161,19 +162,19 @@ class Problems:
             prompt: text or chat messages.
             solution: the reference answer.
             problem_id: None makes a hash of the prompt.
-            difficulty: any value, None for none.
-            subject: the same.
+            difficulty: None for none.
+            subject: None for none.
             extra: other columns, any values that have a text form.
 
         Raises:
             DataError: the id belongs to another problem already.
         """
         problem = ProblemRow(
-            problem_id=_prompt_hash(prompt) if problem_id is None else str(problem_id),
+            problem_id=_prompt_hash(prompt) if problem_id is None else problem_id,
             prompt=prompt,
             solution=solution,
-            difficulty=None if difficulty is None else str(difficulty),
-            subject=None if subject is None else str(subject),
+            difficulty=difficulty,
+            subject=subject,
             extra={name: _jsonable(value) for name, value in (extra or {}).items()},
         )
         first = self._by_id.setdefault(problem.problem_id, problem)
@@ -204,24 +205,29 @@ def choose_problems(
 def check_prompt(value: Any, column: str, where: str) -> Prompt:
     """Return a column's value as a prompt: text, or chat messages with role and content.
 
+    Content in parts becomes their text.
+
     Raises:
         DataError: it is neither, or empty.
     """
-    if isinstance(value, str) and value.strip():
-        return value
-    if isinstance(value, (list, tuple)) and value and all(_is_message(message) for message in value):
-        return [{"role": message["role"], "content": message["content"]} for message in value]
-    problem = "is empty" if value is None or value in ("", []) else "is neither text nor chat messages"
-    raise DataError(f"{where}: {column!r} {problem}; give text or a list of messages with role and content")
+    value = plain(value)
+    if isinstance(value, (list, tuple)) and any(isinstance(message, Mapping) for message in value):
+        return [_message(message, f"{where}: {column!r}: message {n}") for n, message in enumerate(value, start=1)]
+    if isinstance(value, Mapping) or (isinstance(value, (list, tuple)) and len(value) > 1):
+        raise DataError(f"{where}: {column!r} is neither text nor a list of messages with role and content")
+    text = cell_text(value, column, where)
+    if text is None:
+        raise DataError(f"{where}: {column!r} is empty; give text or a list of messages with role and content")
+    return text
 
 
 def solution_text(value: Any, column: str, after: str | None, where: str) -> str:
     """Return a column's value as a reference answer, `after` as in `load_problems`.
 
     Raises:
-        DataError: it is empty, or does not contain `after`.
+        DataError: it is empty, no one text (see `cell_text`), or does not contain `after`.
     """
-    text = "" if value is None else str(value).strip()
+    text = (cell_text(value, column, where) or "").strip()
     if after is not None and text:
         _, found, text = text.rpartition(after)
         if not found:
@@ -279,8 +285,22 @@ def _check_columns(spec: str, rows: list[dict[str, Any]], needed: Mapping[str, s
             )
 
 
-def _is_message(value: Any) -> bool:
-    return isinstance(value, Mapping) and isinstance(value.get("role"), str) and isinstance(value.get("content"), str)
+def _message(value: Any, where: str) -> dict[str, str]:
+    if not isinstance(value, Mapping) or not isinstance(value.get("role"), str) or not value["role"]:
+        raise DataError(f"{where} has no role; give messages with role and content")
+    content = plain(value.get("content"))
+    if isinstance(content, (list, tuple)):
+        kinds = {part.get("type", "text") if isinstance(part, Mapping) else "text" for part in content}
+        if others := sorted(map(str, kinds - {"text"})):
+            raise DataError(f"{where} holds parts of the kind {', '.join(others)}; only text can be asked")
+        content = [part.get("text") if isinstance(part, Mapping) else part for part in content]
+        if not all(isinstance(part, str) for part in content):
+            raise DataError(f"{where} holds a part without text; give messages with role and content")
+        content = "".join(content)
+    if not isinstance(content, str):
+        raise DataError(f"{where} has no text as content; give messages with role and content")
+    # The converter also refuses text that cannot be written; a message may be empty.
+    return {"role": value["role"], "content": cell_text(content, "content", where) or content}
 
 
 def _prompt_hash(prompt: Prompt) -> str:

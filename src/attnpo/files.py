@@ -12,6 +12,8 @@ import yaml
 
 from attnpo.errors import AttnPOError, DataError
 
+# Spreadsheets and some editors put a byte-order mark before the first character.
+ENCODING = "utf-8-sig"
 MERGE = "tag:yaml.org,2002:merge"
 
 
@@ -52,7 +54,7 @@ class UserFile:
         """
         self.check()
         try:
-            return self.path.read_text(encoding="utf-8")
+            return self.path.read_text(encoding=ENCODING)
         except OSError as error:
             raise self._refused(f"cannot be read ({error.strerror})") from error
         except UnicodeDecodeError as error:
@@ -95,7 +97,7 @@ class UserFile:
         """
         self.check()
         try:
-            with self.path.open(encoding="utf-8", newline="\n") as file:
+            with self.path.open(encoding=ENCODING, newline="\n") as file:
                 for number, line in enumerate(file, start=1):
                     if line.strip():
                         yield f"{self.name or self.path}, row {number}", line

@@ -11,7 +11,7 @@ import pyarrow
 import pyarrow.parquet
 
 from attnpo.errors import DataError
-from attnpo.files import UserFile, parse_json
+from attnpo.files import ENCODING, UserFile, parse_json
 
 LOCAL_SUFFIXES = (".jsonl", ".json", ".parquet", ".csv")
 
@@ -87,7 +87,7 @@ def _read_csv(path: Path) -> Iterable[dict[str, Any]]:
     # The csv module keeps every cell as it stands: an answer of "025" stays "025". Its limit on a cell's length is
     # there for malformed files only.
     csv.field_size_limit(2**31 - 1)
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding=ENCODING, newline="") as file:
         yield from csv.DictReader(file)
 
 

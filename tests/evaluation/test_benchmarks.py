@@ -239,3 +239,72 @@ def test_the_small_world_makes_as_many_as_are_asked_for() -> None:
     assert problems == entry.problems(limit=5, seed=0)
     assert problems != entry.problems(limit=5, seed=1)
     assert entry.context()["revision"].startswith("attnpo ")
+
+
+@pytest.mark.parametrize(
+    ("cell", "solution"), [(["6"], "6"), (3.0, "3"), (3, "3"), ([[0.5]], "0.5"), (" 6 ", "6"), ("[6, 7]", "[6, 7]")]
+)
+def test_a_reference_answer_is_one_text(tmp_path: Path, cell: object, solution: str) -> None:
+    (problem,) = own_entry(tmp_path, rows=[{"q": ["1 + 1?"], "a": cell, "level": 4.0, "field": ["sums"]}]).problems()
+    assert (problem.solution, problem.difficulty, problem.subject) == (solution, "4", "sums")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"a": ["6", "7"]}, "'a' holds 2 values"),
+        ({"a": {"value": 6}}, "'a' is an object, not one text; name 'a.value'"),
+        ({"a": float("nan")}, "'a' is empty"),
+        ({"a": []}, "'a' is empty"),
+        ({"a": True}, "'a' is true or false"),
+        ({"level": {"n": 1}}, "'level' is an object"),
+        ({"field": ["a", "b"]}, "'field' holds 2 values"),
+        ({"q": [{"role": "user"}]}, "'q': message 1 has no text as content"),
+        ({"q": {"role": "user", "content": "x"}}, "'q' is neither text nor a list of messages"),
+    ],
+)
+def test_a_cell_that_is_no_one_text_is_refused_with_row_and_column(tmp_path: Path, change: dict, message: str) -> None:
+    rows = [{"q": f"{n}?", "a": "2", "level": 1, "field": "sums", **(change if n else {})} for n in range(2)]
+    with pytest.raises(DataError, match=f"mine.jsonl, row 2: {message}") as caught:
+        own_entry(tmp_path, rows=rows).problems()
+    assert "\n" not in str(caught.value)
+
+
+CHOICE = """
+name: mine
+title: My set
+dataset: mine.jsonl
+answer: choice
+solution_form: index
+columns: { question: q, solution: a, choices: c }
+template: "{{ q }} {% for letter, option in options %}{{ letter }} {{ option }} {% endfor %}"
+verifier: choice
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "choices", "letter"), [(1, ["x", "y"], "B"), (1.0, ["x", "y"], "B"), (["1"], [3.0, [4]], "B")]
+)
+def test_options_and_their_index_are_one_text_each(tmp_path: Path, answer: object, choices: list, letter: str) -> None:
+    (problem,) = own_entry(tmp_path, CHOICE, [{"q": "?", "a": answer, "c": choices}]).problems()
+    assert problem.solution == letter
+    assert problem.prompt[0]["content"] == ("? A 3 B 4 " if choices[0] == 3 else "? A x B y ")
+
+
+@pytest.mark.parametrize(
+    ("answer", "choices", "message"),
+    [
+        (1, ["x", ["y", "z"]], "row 1: 'choices' holds 2 values"),
+        (1, ["x", float("nan")], "row 1: choices: option 2 is empty"),
+        ([0, 1], ["x", "y"], "row 1: 'a' holds 2 values"),
+        (float("nan"), ["x", "y"], "row 1: expected the index of one of 2 options"),
+    ],
+)
+def test_options_that_are_no_text_are_refused(tmp_path: Path, answer: object, choices: list, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        own_entry(tmp_path, CHOICE, [{"q": "?", "a": answer, "c": choices}]).problems()
+
+
+def test_a_column_of_floats_is_filtered_by_the_integers_it_held(tmp_path: Path) -> None:
+    rows = [{"q": f"{year}?", "a": "1", "level": year, "field": "x"} for year in (2023.0, 2024.0)]
+    assert [p.difficulty for p in own_entry(tmp_path, OWN + "where: { level: 2024 }", rows).problems()] == ["2024"]

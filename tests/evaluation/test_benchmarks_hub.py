@@ -135,7 +135,7 @@ def test_several_answers_where_one_is_expected(hub: fake_hub.FakeHub) -> None:
     file = "OlympiadBench/OE_TO_maths_en_COMP/OE_TO_maths_en_COMP.parquet"
     rows = [olympiad_row(1, final_answer=["$1$", "$2$"])]
     hub.write("Hothan/OlympiadBench", lambda folder: fake_hub.parquet(folder, file, rows))
-    with pytest.raises(DataError, match="row 1: 'final_answer': expected one reference answer, found 2"):
+    with pytest.raises(DataError, match="row 1: 'final_answer' holds 2 values, not one text"):
         few("olympiadbench", 1).problems()
 
 

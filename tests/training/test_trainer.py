@@ -11,7 +11,7 @@ from attnpo.attention import HeadSet
 from attnpo.errors import ConfigError, DataError, HeadSetError
 from attnpo.rollouts import read_rollouts
 from attnpo.training.callbacks import keep_rows_before
-from attnpo.training.data_checks import check_training_data
+from attnpo.training.data_checks import check_training_data, with_text_solutions
 
 
 def last_log(trainer) -> dict[str, float]:
@@ -153,6 +153,10 @@ def test_unfinished_responses_get_no_step_credit(make_trainer):
     assert row["attnpo/gamma"] == 1.0
 
 
+def solutions(*values) -> Dataset:
+    return Dataset.from_list([{"prompt": f"{n}?", "solution": value} for n, value in enumerate(values)])
+
+
 @pytest.mark.parametrize(
     ("dataset", "words"),
     [
@@ -160,12 +164,25 @@ def test_unfinished_responses_get_no_step_credit(make_trainer):
         (Dataset.from_list([]), "no rows"),
         (Dataset.from_list([{"prompt": "a", "answer": "b"}]), "no column 'solution'"),
         (Dataset.from_list([{"question": "a", "solution": "b"}]), "no column 'prompt'"),
+        (solutions("a", None), "train_dataset, row 2: 'solution' is empty"),
+        (solutions(1.0, float("nan")), "train_dataset, row 2: 'solution' is empty"),
+        (solutions(["6"], ["6", "7"]), "train_dataset, row 2: 'solution' holds 2 values"),
+        (solutions({"value": 6}), "train_dataset, row 1: 'solution' is an object"),
     ],
-    ids=["none", "empty", "no solution", "no prompt"],
 )
 def test_a_data_set_that_cannot_be_trained_on(dataset, words):
     with pytest.raises(DataError, match=words):
         check_training_data(dataset, "solution")
+
+
+@pytest.mark.parametrize("values", [(3, 4), (3.0, 4.0), (["3"], ["4"]), ("3", "4"), (b"3", b"4")])
+def test_solutions_are_text(values):
+    checked = check_training_data(solutions(*values), "solution")
+    assert list(checked["solution"]) == ["3", "4"]
+    streamed = check_training_data(solutions(*values).to_iterable_dataset(), "solution")
+    assert [row["solution"] for row in streamed] == ["3", "4"]
+    named = with_text_solutions({"a": checked, "b": solutions(*values)}, "solution", "eval_dataset")
+    assert [list(part["solution"]) for part in named.values()] == [["3", "4"]] * 2
 
 
 def test_oracle_methods_need_a_labeler(make_trainer):

@@ -23,7 +23,7 @@ from attnpo.training.callbacks import MethodStateCallback, PreparationCallback, 
 from attnpo.training.checks import RunParts, examine
 from attnpo.training.components import model_config, needed_heads, needed_labeler
 from attnpo.training.config import AttnPOConfig
-from attnpo.training.data_checks import check_training_data
+from attnpo.training.data_checks import check_training_data, with_text_solutions
 from attnpo.training.dropped import REWARD_FAILED, DroppedLog, group_reason
 from attnpo.training.estimate import launched_layout
 from attnpo.training.layout import lay_out
@@ -79,7 +79,7 @@ class AttnPOTrainer(MethodTrainer):
         **kwargs: Any,
     ) -> None:
         args = args if args is not None else AttnPOConfig("attnpo-output")
-        check_training_data(train_dataset, args.solution_column)
+        train_dataset = check_training_data(train_dataset, args.solution_column)
         if eval_dataset is not None:
             for each in eval_dataset.values() if isinstance(eval_dataset, dict) else [eval_dataset]:
                 check_training_data(each, args.solution_column, "eval_dataset")
@@ -117,7 +117,7 @@ class AttnPOTrainer(MethodTrainer):
             reward_funcs=[self.accuracy, *map(guard.wrap, reward_funcs or [])],
             args=args,
             train_dataset=train_dataset,
-            eval_dataset=eval_dataset,
+            eval_dataset=with_text_solutions(eval_dataset, args.solution_column, "eval_dataset"),
             processing_class=processing_class,
             **kwargs,
         )

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from attnpo.cells import cell_text
 from attnpo.errors import DataError
 from attnpo.verification.code.tests import CodeTest, CodeTests
 
@@ -28,12 +29,14 @@ class _TextUnpickler(pickle.Unpickler):
 
 
 def unpack_tests(value: Any, where: str) -> list[Mapping[str, Any]]:
-    """Return the test cases of a column: JSON text, or base64 of zlib of a pickle of JSON text.
+    """Return the test cases of a column: a list, JSON text, or base64 of zlib of a pickle of JSON text.
 
     Raises:
         DataError: it is neither, or the pickle holds anything but text.
     """
-    text = "" if value is None else str(value)
+    if isinstance(value, list):
+        return _cases(value, where)
+    text = cell_text(value, "tests", where) or ""
     try:
         if not text.lstrip().startswith("["):
             packed = zlib.decompress(base64.b64decode(text, validate=True))
@@ -44,6 +47,10 @@ def unpack_tests(value: Any, where: str) -> list[Mapping[str, Any]]:
     except (binascii.Error, zlib.error, pickle.UnpicklingError, EOFError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{where}: not readable as test cases ({reason}); expected JSON, or its packed form") from error
+    return _cases(cases, where)
+
+
+def _cases(cases: Any, where: str) -> list[Mapping[str, Any]]:
     if not isinstance(cases, list) or not all(isinstance(case, dict) for case in cases):
         raise DataError(f"{where}: expected a list of test cases")
     return cases

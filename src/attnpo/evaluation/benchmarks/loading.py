@@ -156,9 +156,13 @@ def _missing(row: Mapping[str, Any], roles: ColumnMap, needed: Iterable[str]) ->
 def _wanted(row: Mapping[str, Any], where: Mapping[str, Any], stands_in: bool) -> bool:
     """Return whether a row belongs to the benchmark; a file that stands in may have been filtered before."""
     return all(
-        (stands_in and not has_column(row, column)) or str(column_value(row, column)).lower() == str(value).lower()
+        (stands_in and not has_column(row, column)) or _equal(column_value(row, column), value)
         for column, value in where.items()
     )
+
+
+def _equal(cell: Any, value: Any) -> bool:
+    return bool(cell == value) or str(cell).lower() == str(value).lower()
 
 
 def _content_id(prompt: Any, solution: str) -> str:

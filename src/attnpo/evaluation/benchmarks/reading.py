@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import random
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from attnpo.cells import cell_text, plain
 from attnpo.datasets import check_prompt, solution_text
 from attnpo.errors import DataError
 from attnpo.evaluation.benchmarks.code_tests import code_solution
 from attnpo.evaluation.benchmarks.entry import Benchmark, ColumnMap
-from attnpo.rollouts import Prompt
 from attnpo.rows import column_value
 
 LETTERS = string.ascii_uppercase
+_LABELS = ("problem_id", "difficulty", "subject")
 
 
 class RowReader:
@@ -49,17 +50,14 @@ class RowReader:
             *messages, last = self._question(roles["question"], where)
             roles["question"] = last["content"]
         solution = self._solution(roles, where)
-        prompt: Prompt = (
-            check_prompt(roles["prompt"], str(self._roles["prompt"]), where)
-            if self._template is None
-            else [*messages, {"role": "user", "content": self._render(row, roles, where)}]
-        )
+        if self._template is None:
+            prompt, column = roles["prompt"], str(self._roles["prompt"])
+        else:
+            prompt, column = [*messages, {"role": "user", "content": self._render(row, roles, where)}], "template"
         return {
-            "prompt": prompt,
+            "prompt": check_prompt(prompt, column, where),
             "solution": solution,
-            "problem_id": roles.get("problem_id"),
-            "difficulty": roles.get("difficulty"),
-            "subject": roles.get("subject"),
+            **{name: cell_text(roles.get(name), str(self._roles.get(name)), where) for name in _LABELS},
             "extra": {name: column_value(row, name) for name in self._entry.extra},
         }
 
@@ -97,37 +95,34 @@ class RowReader:
             return code_solution(public, private, metadata, entry.time_limit, where)
         if entry.answer == "choice":
             options = _options(roles["choices"], where)
-            right = _right_option(roles["solution"], options, entry.solution_form, where)
+            answer = cell_text(roles["solution"], str(self._roles["solution"]), where)
+            right = _right_option((answer or "").strip(), options, entry.solution_form, where)
             order = list(range(len(options)))
             if entry.shuffle_choices:
                 # The question's own generator: its order depends on no other problem.
                 random.Random(f"{self._seed}/{roles['question']}").shuffle(order)
             roles["options"] = [(LETTERS[place], options[number]) for place, number in enumerate(order)]
             return LETTERS[order.index(right)]
-        value = roles["solution"]
         column = str(self._roles["solution"])
-        if isinstance(value, (list, tuple)):
-            if len(value) != 1:
-                raise DataError(f"{where}: {column!r}: expected one reference answer, found {len(value)}")
-            (value,) = value
+        value = cell_text(roles["solution"], column, where)
         after = entry.solution_after
         # Another column than the data set's own may hold the bare answer.
-        if after is not None and column != entry.columns["solution"] and after not in str(value):
+        if after is not None and column != entry.columns["solution"] and after not in (value or ""):
             after = None
         return solution_text(value, column, after, where)
 
 
 def _options(value: Any, where: str) -> list[str]:
-    if not isinstance(value, Sequence) or isinstance(value, str) or not 2 <= len(value) <= len(LETTERS):
+    value = plain(value)
+    if not isinstance(value, (list, tuple)) or not 2 <= len(value) <= len(LETTERS):
         raise DataError(f"{where}: choices: expected a list of 2 to {len(LETTERS)} options, found {value!r:.80}")
-    options = ["" if option is None else str(option).strip() for option in value]
+    options = [(cell_text(option, "choices", where) or "").strip() for option in value]
     if "" in options:
         raise DataError(f"{where}: choices: option {options.index('') + 1} is empty")
     return options
 
 
-def _right_option(value: Any, options: list[str], form: str, where: str) -> int:
-    text = "" if value is None else str(value).strip()
+def _right_option(text: str, options: list[str], form: str, where: str) -> int:
     if form == "text":
         if text in options:
             return options.index(text)
