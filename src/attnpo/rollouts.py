@@ -6,13 +6,16 @@ One row of the JSON Lines form is one response. `discover`, `train`, `evaluate` 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from attnpo.errors import DataError
-from attnpo.files import UserFile, parse_json
+from attnpo.files import UserFile
 from attnpo.think import full_text, has_think_part
 
 StepLabel = Literal["essential", "redundant", "undecided"]
@@ -21,6 +24,9 @@ Prompt = str | list[dict[str, str]]
 """A prompt: plain text, or chat messages with `role` and `content`."""
 Span = tuple[int, int]
 """Half-open range `[start, end)`."""
+_TokenId = Annotated[int, Field(ge=0, lt=2**31)]
+# Rows of a file hold these fields, in these types, and no others.
+_AS_STATED = ConfigDict(extra="forbid", strict=True)
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class Step:
         score: step score S(s_k) (AttnPO, Eq. 2), where computed.
         gamma: factor on the advantage (AttnPO, Eq. 5), where computed.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _AS_STATED
 
     chars: Span
     tokens: Span
@@ -101,11 +109,13 @@ class Rollout:
         in_think: whether prompt and opening left a think part open, so that the response begins inside it.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = _AS_STATED
+
     problem_id: str
     prompt: Prompt
     solution: str
-    sample: int
-    response_ids: tuple[int, ...]
+    sample: Annotated[int, Field(ge=0)]
+    response_ids: tuple[_TokenId, ...]
     response: str
     finished: bool
     correct: bool | None = None
@@ -114,7 +124,7 @@ class Rollout:
     difficulty: str | None = None
     subject: str | None = None
     answer: str | None = None
-    pass_rate: float | None = None
+    pass_rate: Annotated[float, Field(ge=0, le=1)] | None = None
     advantage: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     opening: str = ""
@@ -155,7 +165,7 @@ class Rollout:
         return json.dumps(row, ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, line: str, where: str = "rollout") -> Rollout:
+    def from_json(cls, line: str | bytes, where: str = "rollout") -> Rollout:
         """Parse one line of JSON.
 
         Args:
@@ -163,25 +173,71 @@ class Rollout:
             where: name of file and row for the error message.
 
         Raises:
-            DataError: the line is not JSON or lacks a field.
+            DataError: the line is not JSON, lacks a field, has an unknown one or one of another type, or its spans do
+                not lie one behind the other in the response.
         """
         try:
-            row = parse_json(line)
-            steps = tuple(
-                Step(**{**s, "chars": tuple(s["chars"]), "tokens": tuple(s["tokens"])}) for s in row.pop("steps")
-            )
-            return cls(
-                **{
-                    **row,
-                    "steps": steps,
-                    "response_ids": tuple(row["response_ids"]),
-                    "answer_tokens": tuple(row["answer_tokens"]),
-                }
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"{where}: not a rollout row ({error}); write it with `attnpo evaluate` or `discover`"
-            ) from error
+            rollout = _ROW.validate_json(_whole_characters(line))
+        except ValidationError as error:
+            problem: str | None = _first_problem(error)
+        else:
+            problem = _misfit(rollout)
+        if problem is not None:
+            raise DataError(f"{where}: not a rollout row ({problem}); write it with `attnpo evaluate` or `discover`")
+        return rollout
+
+
+_ROW = TypeAdapter(Rollout)
+_MAYBE_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def _whole_characters(line: str) -> str:
+    """Return a line of JSON with U+FFFD for half a character, which Python's JSON writes and others do not read."""
+    if not _MAYBE_HALF.search(line):
+        return line
+    try:
+        return _HALF.sub("\ufffd", json.dumps(json.loads(line), ensure_ascii=False))
+    except (ValueError, RecursionError):
+        return line
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    message = " ".join(first["msg"].split())
+    if first["type"] == "unexpected_keyword_argument":
+        message = "there is no such field"
+    elif first["type"] not in ("json_invalid", "missing", "missing_argument"):
+        message += f", is {first['input']!r:.60}"
+    return ": ".join([*filter(None, [".".join(map(str, first["loc"]))]), message])
+
+
+def _misfit(rollout: Rollout) -> str | None:
+    """Return what of a row contradicts the rest of it, None where nothing does."""
+    if not isinstance(rollout.prompt, str) and not all({"role", "content"} <= part.keys() for part in rollout.prompt):
+        return "prompt: a message lacks role or content"
+    steps, n_tokens = rollout.steps, rollout.n_tokens
+    problem = _misplaced("chars", [step.chars for step in steps], len(rollout.response), "characters")
+    problem = problem or _misplaced("tokens", [step.tokens for step in steps], n_tokens, "tokens")
+    if problem is not None:
+        return problem
+    start, end = rollout.answer_tokens
+    if not 0 <= start <= end <= n_tokens:
+        return f"answer_tokens: [{start}, {end}] is no span of the response's {n_tokens} tokens"
+    if start < end and steps and start < steps[-1].tokens[1]:
+        return f"answer_tokens: [{start}, {end}] overlaps the last step's tokens {list(steps[-1].tokens)}"
+    return None
+
+
+def _misplaced(name: str, spans: Sequence[Span], length: int, unit: str) -> str | None:
+    before = 0
+    for number, (start, end) in enumerate(spans):
+        if not 0 <= start <= end <= length:
+            return f"steps.{number}.{name}: [{start}, {end}] is no span of the response's {length} {unit}"
+        if start < before:
+            return f"steps.{number}.{name}: [{start}, {end}] begins before the end of step {number - 1}, {before}"
+        before = end
+    return None
 
 
 def prompt_text(prompt: Prompt) -> str:
@@ -201,7 +257,22 @@ def read_rollouts(path: Path) -> Iterator[Rollout]:
     """Yield the rollouts of a JSON Lines file.
 
     Raises:
-        DataError: the file is missing or a row is malformed (the message names the row).
+        DataError: the file is missing, a row is malformed, or holds the same response as another: of one problem, with
+            one sample number, and of one training step where rows name theirs (the message names row and field).
     """
+    return (rollout for _, rollout in placed_rollouts(path))
+
+
+def placed_rollouts(path: Path) -> Iterator[tuple[str, Rollout]]:
+    """Yield `(file and row, rollout)` of each row of a JSON Lines file; errors as in `read_rollouts`."""
+    seen: dict[tuple[str, int, Any], str] = {}
     for where, line in UserFile(path, "rollouts file").lines():
-        yield Rollout.from_json(line, where)
+        rollout = Rollout.from_json(line, where)
+        # Training meets a problem again in later steps.
+        key = (rollout.problem_id, rollout.sample, str(rollout.extra.get("train_step")))
+        if (first := seen.setdefault(key, where)) != where:
+            raise DataError(
+                f"{where}: problem_id {rollout.problem_id!r} and sample {rollout.sample} are those of "
+                f"{first.rpartition(', ')[2]}; remove one of the rows"
+            )
+        yield where, rollout

@@ -34,7 +34,10 @@ def test_labels_stay_where_the_steps_come_out_the_same(toy, tmp_path):
 def test_what_training_wrote_is_judged_rated_and_numbered_through(toy, tmp_path):
     rollouts = toy.rollouts(tmp_path, 2, 4)
     # Two training steps met each problem with two samples each; no verdicts, no pass rates.
-    bare = [replace(r, correct=None, pass_rate=None, sample=r.sample % 2) for r in rollouts]
+    bare = [
+        replace(r, correct=None, pass_rate=None, sample=r.sample % 2, extra={"train_step": r.sample // 2})
+        for r in rollouts
+    ]
     write_rollouts(tmp_path / "t.jsonl", bare)
     found = read_traces(tmp_path / "t.jsonl", toy.segmenter, toy.verifier)
     assert [(r.problem_id, r.sample, r.correct, r.pass_rate) for r in found] == [
@@ -49,6 +52,21 @@ def test_another_tokenizers_ids_are_named(toy, tmp_path):
     shifted = replace(rollouts[1], response_ids=tuple(i + 1 if i > 40 else i for i in rollouts[1].response_ids))
     write_rollouts(tmp_path / "t.jsonl", [rollouts[0], shifted])
     with pytest.raises(DataError, match=r"t.jsonl, row 2: its token ids mean another text"):
+        read_traces(tmp_path / "t.jsonl", toy.segmenter)
+
+
+def test_a_row_is_named_by_its_line(toy, tmp_path):
+    rollouts = [replace(rollout, correct=None, pass_rate=None) for rollout in toy.rollouts(tmp_path, 1, 1)]
+    write_rollouts(tmp_path / "t.jsonl", rollouts)
+    (tmp_path / "t.jsonl").write_text("\n\n" + (tmp_path / "t.jsonl").read_text())
+    with pytest.raises(DataError, match=r"t.jsonl, row 3: no verdict"):
+        read_traces(tmp_path / "t.jsonl", toy.segmenter)
+
+
+def test_a_response_given_twice_is_refused(toy, tmp_path):
+    rollouts = toy.rollouts(tmp_path, 1, 2)
+    write_rollouts(tmp_path / "t.jsonl", [*rollouts, rollouts[1]])
+    with pytest.raises(DataError, match=r"t.jsonl, row 3: .* are those of row 2"):
         read_traces(tmp_path / "t.jsonl", toy.segmenter)
 
 

@@ -95,7 +95,8 @@ def test_right_and_wrong_programs_through_the_verifier(tmp_path: Path) -> None:
 
 def test_tests_in_plain_json_and_packed_are_the_same() -> None:
     cases = [{"input": "é\n", "output": "1\n", "testtype": "stdin"}]
-    assert unpack_tests(json.dumps(cases), "x") == unpack_tests(fake_hub.packed(cases), "x") == cases
+    forms = [cases, json.dumps(cases), json.dumps(cases).encode(), fake_hub.packed(cases)]
+    assert [unpack_tests(form, "x") for form in forms] == [cases] * 4
 
 
 def test_long_tests_are_held_packed_and_judge_alike() -> None:
@@ -143,6 +144,9 @@ def test_a_packed_column_runs_nothing(tmp_path: Path, protocol: int) -> None:
         ("", "not readable as test cases"),
         ("[1, 2]", "expected a list of test cases"),
         (None, "not readable as test cases"),
+        (float("nan"), "not readable as test cases"),
+        ([1, 2], "expected a list of test cases"),
+        ({"input": "1"}, "'tests' is an object"),
     ],
 )
 def test_malformed_columns(value: str | None, message: str) -> None:

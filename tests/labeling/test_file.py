@@ -124,6 +124,15 @@ def test_spans_cover_steps_as_counting_characters_says(drawn):
         ([row(problem_id=None)], "row 1: name the response"),
         ([row(sample=None)], "row 1: `sample` must be the number"),
         ([row(sample=True)], "row 1: `sample` must be the number"),
+        ([row(sample=-1)], "row 1: `sample` must be the number"),
+        ([row(sample="1")], "row 1: `sample` must be the number"),
+        ([row(problem_id=["p"])], "row 1: `problem_id` must be text"),
+        ([row(lables=[])], "row 1: there is no field 'lables'; a row has problem_id, sample"),
+        ([row(), row(sample=0, note="x")], "row 2: there is no field 'note'; .* notes belong in `evidence`"),
+        ([row(evidence="x")], "row 1: `evidence` must be an object"),
+        ([row(fingerprint=7)], "row 1: `fingerprint` must be text"),
+        (["[" * 100_000], "row 1: not JSON"),
+        ([row(labels=None, spans=[{"start": True, "end": 4, "label": "essential"}])], "span 0: `start` and `end` must"),
         ([row(response_sha256="ab")], "row 1: `response_sha256` must be 64"),
         ([row(), row(problem_id="q"), row()], "row 3: labels the same response as .*row 1; remove one"),
         ([row(labels=None, spans=[{"start": 3, "end": 3, "label": "essential"}])], "span 0: `start` and `end` must"),
@@ -166,6 +175,15 @@ def test_a_hash_beside_the_name_is_checked(tmp_path):
     assert len(list(labeler(tmp_path, *rows).label(twins))) == 2
     with pytest.raises(DataError, match=r"row 1: its `response_sha256` is that of another response than problem 'p'"):
         only(labeler(tmp_path, row(response_sha256="0" * 64)))
+
+
+def test_a_binary_file_is_no_labels_file(tmp_path):
+    path = tmp_path / "labels.jsonl"
+    path.write_bytes(json.dumps(row()).encode() + b"\n\x80\x02}q\x00\xff.")
+    with pytest.raises(DataError, match=r"labels.jsonl, row 2: not JSON \('utf-8' codec"):
+        FileLabeler(path)
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(row()).encode() + b"\r\n")
+    assert only(FileLabeler(path)).labels == ("essential", "redundant", "undecided")
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -107,7 +107,7 @@ def finished_groups(path: Path, samples: int) -> dict[str, int]:
         return {}
     counts: dict[str, int] = {}
     correct: dict[str, int] = {}
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             rollout = Rollout.from_json(line, where=f"{path}, row {number}")
             expected = counts.get(rollout.problem_id, 0)
@@ -125,7 +125,7 @@ def finished_groups(path: Path, samples: int) -> dict[str, int]:
 
 def _keep_only(path: Path, problems: Container[str]) -> None:
     temporary = path.with_name(path.name + ".tmp")
-    with path.open(encoding="utf-8") as source, temporary.open("w", encoding="utf-8") as target:
+    with path.open("rb") as source, temporary.open("wb") as target:
         for number, line in enumerate(source, start=1):
             if Rollout.from_json(line, where=f"{path}, row {number}").problem_id in problems:
                 target.write(line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from attnpo.datasets import ProblemRow
 from attnpo.discovery.settings import DiscoverySettings
 from attnpo.errors import DataError
 from attnpo.output import prepare_output_dir
-from attnpo.rollouts import Rollout, read_rollouts
+from attnpo.rollouts import Rollout, placed_rollouts, read_rollouts
 from attnpo.sampling import Sampler
 
 TRACES_FILE = "discovery_rollouts.jsonl"
@@ -89,13 +89,14 @@ def read_traces(path: Path, segmenter: Segments, verifier: Verifies | None = Non
         DataError: the file is missing, empty or malformed, a row's token ids are another tokenizer's, or a row has no
             verdict and there is no verifier.
     """
-    rollouts = _numbered(_recut(read_rollouts(path), segmenter, path))
-    if not rollouts:
+    rows = {where: _recut(rollout, segmenter, where) for where, rollout in placed_rollouts(path)}
+    if not rows:
         raise DataError(f"{path}: no rows; give a file of responses that `attnpo evaluate` or `train` wrote")
+    rollouts = _numbered(rows.values())
     unjudged = [index for index, rollout in enumerate(rollouts) if rollout.correct is None]
     if unjudged:
         if verifier is None:
-            raise DataError(f"{path}, row {unjudged[0] + 1}: no verdict; name a verifier")
+            raise DataError(f"{list(rows)[unjudged[0]]}: no verdict; name a verifier")
         verdicts = verifier.verify([rollouts[i].full_text for i in unjudged], [rollouts[i].solution for i in unjudged])
         for index, verdict in zip(unjudged, verdicts, strict=True):
             rollouts[index] = replace(rollouts[index], correct=verdict)
@@ -106,20 +107,18 @@ def read_traces(path: Path, segmenter: Segments, verifier: Verifies | None = Non
     return [r if r.pass_rate is not None else replace(r, pass_rate=rates[r.problem_id]) for r in rollouts]
 
 
-def _recut(rollouts: Iterable[Rollout], segmenter: Segments, path: Path) -> Iterator[Rollout]:
-    for number, rollout in enumerate(rollouts, start=1):
-        cut = segmenter(rollout.response_ids, rollout.in_think)
-        if cut.text != rollout.response:
-            raise DataError(
-                f"{path}, row {number}: its token ids mean another text to this model's tokenizer; "
-                "give the model (or the tokenizer) that the responses were sampled with"
-            )
-        same = [step.chars for step in cut.steps] == [step.chars for step in rollout.steps]
-        recut = rollout.with_segmentation(cut)
-        if same:
-            steps = tuple(replace(new, label=old.label) for new, old in zip(cut.steps, rollout.steps, strict=True))
-            recut = replace(recut, steps=steps)
-        yield recut
+def _recut(rollout: Rollout, segmenter: Segments, where: str) -> Rollout:
+    cut = segmenter(rollout.response_ids, rollout.in_think)
+    if cut.text != rollout.response:
+        raise DataError(
+            f"{where}: its token ids mean another text to this model's tokenizer; "
+            "give the model (or the tokenizer) that the responses were sampled with"
+        )
+    recut = rollout.with_segmentation(cut)
+    if [step.chars for step in cut.steps] != [step.chars for step in rollout.steps]:
+        return recut
+    steps = tuple(replace(new, label=old.label) for new, old in zip(cut.steps, rollout.steps, strict=True))
+    return replace(recut, steps=steps)
 
 
 def _numbered(rollouts: Iterable[Rollout]) -> list[Rollout]:

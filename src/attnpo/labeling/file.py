@@ -26,6 +26,7 @@ from attnpo.labeling.base import (
 )
 from attnpo.rollouts import Rollout, Span, StepLabel
 
+_FIELDS = ("problem_id", "sample", "response_sha256", "labels", "spans", "fingerprint", "evidence")
 Name = tuple[str, int] | str
 """What a row may name its response by: problem id and sample number, or the hash of its text."""
 
@@ -169,10 +170,19 @@ def _parse(line: str, where: str) -> _Row:
         raise DataError(f"{where}: not JSON ({error}); a row is {{problem_id, sample, labels}}") from error
     if not isinstance(row, dict):
         raise DataError(f"{where}: not a JSON object; a row is {{problem_id, sample, labels}}")
+    if unknown := [name for name in row if name not in _FIELDS]:
+        raise DataError(
+            f"{where}: there is no field {unknown[0]!r}; a row has {', '.join(_FIELDS)}; notes belong in `evidence`"
+        )
     if ("labels" in row) == ("spans" in row):
         raise DataError(f"{where}: give either `labels` (one a step) or `spans` (start, end, label)")
     evidence = row.get("evidence")
-    reason = evidence.get(UNLABELLED) if isinstance(evidence, dict) else None
+    if not isinstance(evidence, (dict, type(None))):
+        raise DataError(f"{where}: `evidence` must be an object, is {evidence!r:.60}")
+    reason = (evidence or {}).get(UNLABELLED)
+    fingerprint = row.get("fingerprint")
+    if not isinstance(fingerprint, (str, type(None))):
+        raise DataError(f"{where}: `fingerprint` must be text, is {fingerprint!r:.60}")
     digest = _digest(row, where)
     return _Row(
         where=where,
@@ -180,7 +190,7 @@ def _parse(line: str, where: str) -> _Row:
         response_sha256=digest,
         labels=_label_list(row["labels"], where) if "labels" in row else None,
         spans=_span_list(row["spans"], where) if "spans" in row else (),
-        fingerprint=row.get("fingerprint"),
+        fingerprint=fingerprint,
         reason=reason,
     )
 
@@ -195,7 +205,9 @@ def _digest(row: Mapping[str, Any], where: str) -> str | None:
 def _name(row: Mapping[str, Any], digest: str | None, where: str) -> Name:
     problem_id, sample = row.get("problem_id"), row.get("sample")
     if problem_id is not None:
-        if not isinstance(sample, int) or isinstance(sample, bool):
+        if not isinstance(problem_id, (str, int)) or isinstance(problem_id, bool):
+            raise DataError(f"{where}: `problem_id` must be text, is {problem_id!r:.60}")
+        if not isinstance(sample, int) or isinstance(sample, bool) or sample < 0:
             raise DataError(f"{where}: `sample` must be the number of the response within its problem, is {sample!r}")
         return str(problem_id), sample
     if digest is None:
@@ -218,7 +230,7 @@ def _span_list(value: Any, where: str) -> tuple[LabelledSpan, ...]:
         if not isinstance(span, dict) or not {"start", "end", "label"} <= span.keys():
             raise DataError(f"{at}: needs `start`, `end` and `label`")
         start, end = span["start"], span["end"]
-        if not (isinstance(start, int) and isinstance(end, int)) or not 0 <= start < end:
+        if not (type(start) is int and type(end) is int) or not 0 <= start < end:
             raise DataError(f"{at}: `start` and `end` must be character positions with start < end, are {start}, {end}")
         spans.append(LabelledSpan(start, end, _label(span["label"], at)))
     return tuple(spans)
