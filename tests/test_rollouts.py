@@ -102,10 +102,8 @@ def test_half_a_character_is_read() -> None:
         (changed(answer_tokens=[6, 5]), r"answer_tokens: \[6, 5\] is no span"),
         (changed(answer_tokens=[3, 6]), r"answer_tokens: \[3, 6\] overlaps the last step's tokens \[4, 4\]"),
         (b"{", "Invalid JSON"),
-        (b"[" * 100_000, "Invalid JSON"),
+        (b"[" * 100_000, "nested too deeply"),
         (b"[]", "Input should be"),
-        (b"\x89PNG\r\x1a\x00\xff\xfe", "not UTF-8 text"),
-        (json.dumps(changed()).encode().replace(b"One", b"\xff\xfe\xfd"), "not UTF-8 text"),
     ],
     ids=lambda value: value if isinstance(value, str) else "row",
 )
@@ -117,6 +115,15 @@ def test_a_malformed_row_is_one_line_with_row_and_field(
         list(read_rollouts(path))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400 + len(str(path))
+
+
+@pytest.mark.parametrize(
+    "row", [b"\x89PNG\r\x1a\x00\xff\xfe", json.dumps(changed()).encode().replace(b"One", b"\xff\xfe\xfd")]
+)
+def test_a_row_of_bytes_is_named(tmp_path: Path, row: bytes) -> None:
+    path = write(tmp_path / "r.jsonl", changed(sample=7), b"", row)
+    with pytest.raises(DataError, match=r"r.jsonl, row 3: not text in UTF-8$"):
+        list(read_rollouts(path))
 
 
 def test_a_response_stands_in_a_file_once(tmp_path: Path) -> None:

@@ -97,18 +97,25 @@ class UserFile:
         """
         self.check()
         try:
-            with self.path.open(encoding=ENCODING, newline="\n") as file:
+            with self.path.open("rb") as file:
                 for number, line in enumerate(file, start=1):
-                    if line.strip():
-                        yield f"{self.name or self.path}, row {number}", line
+                    where = f"{self.name or self.path}, row {number}"
+                    try:
+                        text = line.decode(ENCODING if number == 1 else "utf-8")
+                    except UnicodeDecodeError as error:
+                        if number == 1:
+                            raise self._refused("not a text file in UTF-8") from error
+                        raise self._refused("not text in UTF-8", where) from error
+                    if number == 1 and "\0" in text:
+                        raise self._refused("not a text file in UTF-8")
+                    if text.strip():
+                        yield where, text
         except OSError as error:
             raise self._refused(f"cannot be read ({error.strerror})") from error
-        except UnicodeDecodeError as error:
-            raise self._refused("not a text file in UTF-8") from error
 
-    def _refused(self, said: str) -> AttnPOError:
+    def _refused(self, said: str, where: str = "") -> AttnPOError:
         hint = f"; {self.hint}" if self.hint else ""
-        return self.error(f"{self.name or self.path}: {said}{hint}")
+        return self.error(f"{where or self.name or self.path}: {said}{hint}")
 
 
 def parse_json(text: str) -> Any:

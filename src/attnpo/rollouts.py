@@ -165,7 +165,7 @@ class Rollout:
         return json.dumps(row, ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, line: str | bytes, where: str = "rollout") -> Rollout:
+    def from_json(cls, line: str, where: str = "rollout") -> Rollout:
         """Parse one line of JSON.
 
         Args:
@@ -205,7 +205,9 @@ def _whole_characters(line: str) -> str:
 def _first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     message = " ".join(first["msg"].split())
-    if first["type"] == "unexpected_keyword_argument":
+    if "recursion limit" in message:
+        message = "nested too deeply"
+    elif first["type"] == "unexpected_keyword_argument":
         message = "there is no such field"
     elif first["type"] not in ("json_invalid", "missing", "missing_argument"):
         message += f", is {first['input']!r:.60}"

@@ -180,7 +180,7 @@ def test_a_hash_beside_the_name_is_checked(tmp_path):
 def test_a_binary_file_is_no_labels_file(tmp_path):
     path = tmp_path / "labels.jsonl"
     path.write_bytes(json.dumps(row()).encode() + b"\n\x80\x02}q\x00\xff.")
-    with pytest.raises(DataError, match=r"labels.jsonl, row 2: not JSON \('utf-8' codec"):
+    with pytest.raises(DataError, match=r"labels.jsonl, row 2: not text in UTF-8"):
         FileLabeler(path)
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(row()).encode() + b"\r\n")
     assert only(FileLabeler(path)).labels == ("essential", "redundant", "undecided")

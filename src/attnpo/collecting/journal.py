@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import IO
 
 from attnpo.errors import DataError, OutputError
+from attnpo.files import UserFile
 from attnpo.output import cut_half_written_line, write_atomically
 from attnpo.rollouts import Rollout
 from attnpo.sampling import SampledResponse
@@ -107,16 +108,15 @@ def finished_groups(path: Path, samples: int) -> dict[str, int]:
         return {}
     counts: dict[str, int] = {}
     correct: dict[str, int] = {}
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            rollout = Rollout.from_json(line, where=f"{path}, row {number}")
-            expected = counts.get(rollout.problem_id, 0)
-            if rollout.sample != expected or expected == samples:
-                raise OutputError(
-                    f"{path}: problem {rollout.problem_id!r} appears more than once; remove the file and start again"
-                )
-            counts[rollout.problem_id] = expected + 1
-            correct[rollout.problem_id] = correct.get(rollout.problem_id, 0) + bool(rollout.correct)
+    for where, line in UserFile(path).lines():
+        rollout = Rollout.from_json(line, where)
+        expected = counts.get(rollout.problem_id, 0)
+        if rollout.sample != expected or expected == samples:
+            raise OutputError(
+                f"{path}: problem {rollout.problem_id!r} appears more than once; remove the file and start again"
+            )
+        counts[rollout.problem_id] = expected + 1
+        correct[rollout.problem_id] = correct.get(rollout.problem_id, 0) + bool(rollout.correct)
     complete = {problem_id: correct[problem_id] for problem_id, count in counts.items() if count == samples}
     if len(complete) < len(counts):
         _keep_only(path, complete)
@@ -125,9 +125,9 @@ def finished_groups(path: Path, samples: int) -> dict[str, int]:
 
 def _keep_only(path: Path, problems: Container[str]) -> None:
     temporary = path.with_name(path.name + ".tmp")
-    with path.open("rb") as source, temporary.open("wb") as target:
-        for number, line in enumerate(source, start=1):
-            if Rollout.from_json(line, where=f"{path}, row {number}").problem_id in problems:
+    with temporary.open("w", encoding="utf-8", newline="\n") as target:
+        for where, line in UserFile(path).lines():
+            if Rollout.from_json(line, where).problem_id in problems:
                 target.write(line)
     os.replace(temporary, path)
 
