@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from attnpo.ranges import AtLeast1, Count, Seconds, Seed
+
 
 @dataclass
 class ModelArguments:
@@ -36,7 +38,7 @@ class DataArguments:
         },
     )
     split: str | None = field(default=None, metadata={"help": "Split of a Hub data set."})
-    num_problems: int | None = field(default=None, metadata={"help": "Take at most this many problems."})
+    num_problems: AtLeast1 | None = field(default=None, metadata={"help": "Take at most this many problems."})
     prompt_column: str = field(
         default="prompt", metadata={"help": "Column of the prompt; a dot reaches into nested columns."}
     )
@@ -50,7 +52,7 @@ class DataArguments:
     solution_after: str | None = field(
         default=None, metadata={"help": "The answer is what follows this text in the solution column (GSM8K: '####')."}
     )
-    problems_seed: int | None = field(
+    problems_seed: Seed | None = field(
         default=None, metadata={"help": "With num_problems: draw them with this seed; the first ones if absent."}
     )
     skip_bad_rows: bool = field(
@@ -69,10 +71,10 @@ class StepArguments:
     solution_column: str = field(default="solution", metadata={"help": "Column of the reference answer."})
     segmentation: str = field(default="phrases", metadata={"help": "Steps: phrases (paper) or paragraphs."})
     phrases_file: str | None = field(default=None, metadata={"help": "YAML file that replaces the phrase families."})
-    min_step_chars: int | None = field(default=None, metadata={"help": "Merge steps shorter than this."})
+    min_step_chars: Count | None = field(default=None, metadata={"help": "Merge steps shorter than this."})
     verifier: str = field(default="math", metadata={"help": "math, exact, choice, code, or your own module:function."})
-    verifier_timeout: float = field(default=5.0, metadata={"help": "Seconds an answer may take to verify."})
-    verifier_workers: int = field(default=1, metadata={"help": "Worker processes that verify."})
+    verifier_timeout: Seconds = field(default=5.0, metadata={"help": "Seconds an answer may take to verify."})
+    verifier_workers: AtLeast1 = field(default=1, metadata={"help": "Worker processes that verify."})
     allow_weak_sandbox: bool = field(
         default=False,
         metadata={"help": "Verifier code: run programs even where this system cannot cut them off the network."},

@@ -71,17 +71,14 @@ def run(argv: Sequence[str]) -> None:
     from attnpo.evaluation.suites import compare_runs, group_runs, load_run
     from attnpo.output import prepare_output_dir
 
-    if not 0 < arguments.level < 1:
-        raise ConfigError(f"--level {arguments.level}: give a coverage between 0 and 1")
-    if arguments.resamples < 1:
-        raise ConfigError(f"--resamples {arguments.resamples}: give at least 1")
+    bootstrap = Bootstrap(arguments.level, arguments.resamples, arguments.seed)
     if arguments.output_dir is not None:
         prepare_output_dir(arguments.output_dir)
     arms = group_runs([load_run(path) for path in arguments.paths], named_runs(arguments.runs))
     comparison = compare_runs(
         arms,
         [name.strip() for name in arguments.allow.split(",") if name.strip()],
-        Bootstrap(arguments.level, arguments.resamples, arguments.seed),
+        bootstrap,
     )
     console.print(*comparison_tables(comparison), sep="\n")
     for text in comparison.caveats:

@@ -9,6 +9,7 @@ from pathlib import Path
 from attnpo.cli.arguments import DataArguments, ModelArguments, StepArguments
 from attnpo.cli.console import console, quiet_libraries
 from attnpo.cli.parsing import parse
+from attnpo.ranges import AtLeast1, Correlation, Share
 
 EXAMPLE = """  attnpo discover --model tinyworld --data tinyworld --num_problems 300 --max_new_tokens 320 \\
       --segmentation paragraphs --labeler attnpo.tinyworld:label_steps --intervene true --output_dir runs/heads
@@ -42,10 +43,10 @@ class DiscoverArguments:
             "help": "With verify: more checkpoints, comma-separated; their scores are compared with the model's."
         },
     )
-    checkpoints_min_sra: float | None = field(
+    checkpoints_min_sra: Share | None = field(
         default=None, metadata={"help": "With checkpoints: warn where the SRA falls under this."}
     )
-    checkpoints_min_pearson: float | None = field(
+    checkpoints_min_pearson: Correlation | None = field(
         default=0.85, metadata={"help": "With checkpoints: warn where scores correlate less with the model's."}
     )
     intervene: bool = field(
@@ -54,9 +55,11 @@ class DiscoverArguments:
     intervention_amounts: str = field(
         default="20%,40%", metadata={"help": "How much to delete: shares of the think tokens, or numbers of steps."}
     )
-    intervention_samples: int = field(default=4, metadata={"help": "Answers regenerated to each trace and deletion."})
-    intervention_max_new_tokens: int = field(default=2048, metadata={"help": "Limit on an answer, in tokens."})
-    intervention_traces: int = field(default=200, metadata={"help": "Most traces to intervene on."})
+    intervention_samples: AtLeast1 = field(
+        default=4, metadata={"help": "Answers regenerated to each trace and deletion."}
+    )
+    intervention_max_new_tokens: AtLeast1 = field(default=2048, metadata={"help": "Limit on an answer, in tokens."})
+    intervention_traces: AtLeast1 = field(default=200, metadata={"help": "Most traces to intervene on."})
     transfer: str | None = field(
         default=None,
         metadata={

@@ -11,6 +11,7 @@ from attnpo.cli.arguments import DataArguments, ModelArguments, StepArguments
 from attnpo.cli.console import console, quiet_libraries
 from attnpo.cli.parsing import given_settings, parse
 from attnpo.errors import ConfigError, EngineError
+from attnpo.ranges import AtLeast1
 
 if TYPE_CHECKING:
     from attnpo.attention import HeadSet
@@ -71,8 +72,8 @@ class EvaluateArguments:
     heads: str | None = field(
         default=None, metadata={"help": "Head set: also write annotated.jsonl, traces with their steps scored by it."}
     )
-    annotate_problems: int = field(default=8, metadata={"help": "With heads: how many problems to annotate."})
-    annotate_samples: int = field(default=8, metadata={"help": "With heads: responses a problem to annotate."})
+    annotate_problems: AtLeast1 = field(default=8, metadata={"help": "With heads: how many problems to annotate."})
+    annotate_samples: AtLeast1 = field(default=8, metadata={"help": "With heads: responses a problem to annotate."})
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,8 @@ def with_nearest(line: str) -> str:
     if wrong is None or listed is None or "did you mean" in line:
         return line
     word = next(group for group in wrong.groups() if group is not None)
+    if _is_number(word):
+        return line
     options = set(re.findall(r"[\w][\w.-]*", listed["options"])) - {word}
     return line.rstrip(".") + nearest(word, options)
 
@@ -113,3 +115,11 @@ def _check_object(text: str, where: str, may_be_file: bool) -> None:
         raise ConfigError(f"{where}: {text!r} is not JSON ({error}); {wanted}") from error
     if not isinstance(found, dict):
         raise ConfigError(f"{where}: {text!r} holds no settings by name; {wanted}")
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

@@ -11,6 +11,7 @@ from attnpo.cli.console import console, quiet_libraries
 from attnpo.cli.parsing import parse
 from attnpo.errors import ConfigError, DataError
 from attnpo.output import prepare_output_file, write_atomically
+from attnpo.ranges import AtLeast1, Count, Seed, Temperature
 from attnpo.rollouts import Rollout, read_rollouts
 
 EXAMPLE = """  attnpo inspect runs/quickstart/base/annotated.jsonl
@@ -33,11 +34,11 @@ class InspectArguments:
         default=None, metadata={"help": "Head set; not needed where the rollouts are annotated already."}
     )
     problem: str | None = field(default=None, metadata={"help": "Problem id (or its beginning); the first if absent."})
-    sample: int = field(default=0, metadata={"help": "Which of the problem's responses."})
-    samples_per_problem: int = field(default=8, metadata={"help": "When sampling: responses in the group."})
-    max_new_tokens: int = field(default=4096, metadata={"help": "When sampling: limit on a response, in tokens."})
-    temperature: float = field(default=1.0, metadata={"help": "When sampling: temperature."})
-    seed: int = field(default=0, metadata={"help": "When sampling: seed."})
+    sample: Count = field(default=0, metadata={"help": "Which of the problem's responses."})
+    samples_per_problem: AtLeast1 = field(default=8, metadata={"help": "When sampling: responses in the group."})
+    max_new_tokens: AtLeast1 = field(default=4096, metadata={"help": "When sampling: limit on a response, in tokens."})
+    temperature: Temperature = field(default=1.0, metadata={"help": "When sampling: temperature."})
+    seed: Seed = field(default=0, metadata={"help": "When sampling: seed."})
     html: str | None = field(default=None, metadata={"help": "Also write the trace as one HTML page to this file."})
 
 

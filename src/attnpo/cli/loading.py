@@ -144,7 +144,7 @@ def load_data(
     left_out: list[str] | None = [] if arguments.skip_bad_rows else None
     problems = load_problems(
         data_source(arguments.data, split),
-        limit=arguments.num_problems or default_limit,
+        limit=default_limit if arguments.num_problems is None else arguments.num_problems,
         prompt_column=arguments.prompt_column,
         solution_column=solution_column,
         id_column=arguments.id_column,

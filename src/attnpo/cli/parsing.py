@@ -14,6 +14,7 @@ from attnpo.cli.flags import OneLineParser, check_flags, check_json, check_stray
 from attnpo.cli.settings_file import check_names, check_types, read_settings
 from attnpo.errors import ConfigError
 from attnpo.files import parse_json
+from attnpo.ranges import check_settings
 
 
 class _Parser(OneLineParser, TrlParser):
@@ -74,7 +75,10 @@ def parse(
         check_types(settings, dataclass_types, where)
         check_json(settings, dataclass_types, f"{where}: ")
     try:
-        return parser.parse_args_and_config(arguments)
+        parsed = parser.parse_args_and_config(arguments)
+        for part in parsed:
+            check_settings(part)
+        return parsed
     except (ValueError, TypeError, OSError, ConfigError) as error:
         raise ConfigError(_placed(error, path, settings, flags)) from error
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from attnpo.cli.console import console, quiet_libraries
 from attnpo.cli.parsing import parse
+from attnpo.ranges import AtLeast1, Seed
 
 EXAMPLE = """  attnpo quickstart
   attnpo quickstart --max_steps 30 --num_eval 300 --output_dir runs/quick
@@ -21,12 +22,14 @@ class QuickstartArguments:
     """How much of everything."""
 
     output_dir: str = field(default="runs/quickstart", metadata={"help": "Folder of all results and report.html."})
-    max_steps: int = field(default=32, metadata={"help": "Training steps of each method."})
-    num_probe: int = field(default=160, metadata={"help": "Problems that heads are looked for on, 8 responses each."})
-    num_eval: int = field(default=500, metadata={"help": "Held-out problems that models are measured on."})
-    num_traces: int = field(default=6, metadata={"help": "Problems whose traces the report shows."})
-    jobs: int = field(default=2, metadata={"help": "Training runs side by side, one CPU thread each."})
-    seed: int = field(default=0, metadata={"help": "Seed of sampling and training."})
+    max_steps: AtLeast1 = field(default=32, metadata={"help": "Training steps of each method."})
+    num_probe: AtLeast1 = field(
+        default=160, metadata={"help": "Problems that heads are looked for on, 8 responses each."}
+    )
+    num_eval: AtLeast1 = field(default=500, metadata={"help": "Held-out problems that models are measured on."})
+    num_traces: AtLeast1 = field(default=6, metadata={"help": "Problems whose traces the report shows."})
+    jobs: AtLeast1 = field(default=2, metadata={"help": "Training runs side by side, one CPU thread each."})
+    seed: Seed = field(default=0, metadata={"help": "Seed of sampling and training."})
 
 
 def run(argv: Sequence[str]) -> None:

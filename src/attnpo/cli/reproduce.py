@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from attnpo.cli.console import console, quiet_libraries
 from attnpo.cli.parsing import parse
 from attnpo.errors import ConfigError
+from attnpo.ranges import AtLeast0, AtLeast1, Count, Seed, SummedTokensOrNone
 
 if TYPE_CHECKING:
     from attnpo.cli.reproducing.cells import Cell, Experiment
@@ -35,7 +36,7 @@ EXAMPLE = """  attnpo reproduce                                            # the
   1); the others go on, and the same command tries it again."""
 
 Names = list[str]
-Numbers = list[int]
+Numbers = list[Seed]
 
 
 @dataclass
@@ -54,17 +55,19 @@ class ReproduceArguments:
         metadata={"help": "Run these cells alone: ROW, ROW/SEED or seed=SEED. The table still is that of all rows."},
     )
     table: bool = field(default=False, metadata={"help": "Run nothing: write the table from what is there."})
-    jobs: int = field(default=0, metadata={"help": "Cells side by side, one CPU thread each; 0: one a core."})
-    max_sampled_tokens: int = field(
+    jobs: Count = field(default=0, metadata={"help": "Cells side by side, one CPU thread each; 0: one a core."})
+    max_sampled_tokens: SummedTokensOrNone = field(
         default=160_000,
         metadata={"help": "Tokens that each training run may sample, probes included; 0: max_steps alone ends it."},
     )
-    max_steps: int = field(default=200, metadata={"help": "Optimizer steps that a training run may take."})
-    responses: int = field(default=64, metadata={"help": "Responses an optimizer step, 8 to a problem."})
-    schedule_steps: int = field(default=5, metadata={"help": "T of AttnPO's schedule (Eq. 8), in optimizer steps."})
-    learning_rate: float = field(default=5e-4, metadata={"help": "Initial learning rate, falling with the tokens."})
-    num_eval: int = field(default=500, metadata={"help": "Held-out problems that every model is measured on."})
-    num_probe: int = field(default=400, metadata={"help": "Problems that heads are looked for on, 8 responses each."})
+    max_steps: AtLeast1 = field(default=200, metadata={"help": "Optimizer steps that a training run may take."})
+    responses: AtLeast1 = field(default=64, metadata={"help": "Responses an optimizer step, 8 to a problem."})
+    schedule_steps: Count = field(default=5, metadata={"help": "T of AttnPO's schedule (Eq. 8), in optimizer steps."})
+    learning_rate: AtLeast0 = field(default=5e-4, metadata={"help": "Initial learning rate, falling with the tokens."})
+    num_eval: AtLeast1 = field(default=500, metadata={"help": "Held-out problems that every model is measured on."})
+    num_probe: AtLeast1 = field(
+        default=400, metadata={"help": "Problems that heads are looked for on, 8 responses each."}
+    )
     training: Names = field(
         default_factory=list, metadata={"help": "Further flags of `attnpo train` for every cell, as NAME=VALUE."}
     )

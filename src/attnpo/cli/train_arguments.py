@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from attnpo.ranges import AtLeast1, Correlation, Positive, Share
+
 
 @dataclass
 class TrainArguments:
@@ -13,9 +15,9 @@ class TrainArguments:
         default=None, metadata={"help": "Path or Hub id of a causal language model; 'tinyworld' is the one that ships."}
     )
     use_peft: bool = field(default=False, metadata={"help": "Train LoRA adapters (needs attnpo[peft])."})
-    lora_r: int = field(default=16, metadata={"help": "Rank of the adapters."})
-    lora_alpha: int = field(default=32, metadata={"help": "Scale of the adapters."})
-    max_prompt_tokens: int | None = field(
+    lora_r: AtLeast1 = field(default=16, metadata={"help": "Rank of the adapters."})
+    lora_alpha: AtLeast1 = field(default=32, metadata={"help": "Scale of the adapters."})
+    max_prompt_tokens: AtLeast1 | None = field(
         default=None,
         metadata={"help": "Leave out problems whose prompt is longer than this many tokens, and say how many."},
     )
@@ -27,7 +29,9 @@ class TrainArguments:
         },
     )
     eval_split: str | None = field(default=None, metadata={"help": "Split of eval_data, where it is on the Hub."})
-    eval_problems: int | None = field(default=None, metadata={"help": "Take at most this many problems of eval_data."})
+    eval_problems: AtLeast1 | None = field(
+        default=None, metadata={"help": "Take at most this many problems of eval_data."}
+    )
     dry_run: bool = field(
         default=False,
         metadata={
@@ -43,7 +47,7 @@ class TrainArguments:
             "machine; one process here without it."
         },
     )
-    device_memory: float | None = field(
+    device_memory: Positive | None = field(
         default=None,
         metadata={
             "help": "With dry_run: memory in GiB of the device that is planned for, to say whether the run fits."
@@ -62,10 +66,10 @@ class ProbeArguments:
             "probe/pearson (with the scores at the start), write stability.json."
         },
     )
-    probe_every: int = field(default=20, metadata={"help": "Optimizer steps between two probes."})
-    probe_limit: int = field(default=64, metadata={"help": "Take at most this many of the file's responses."})
-    probe_min_sra: float | None = field(default=None, metadata={"help": "Warn when SRA falls under this."})
-    probe_min_pearson: float | None = field(
+    probe_every: AtLeast1 = field(default=20, metadata={"help": "Optimizer steps between two probes."})
+    probe_limit: AtLeast1 = field(default=64, metadata={"help": "Take at most this many of the file's responses."})
+    probe_min_sra: Share | None = field(default=None, metadata={"help": "Warn when SRA falls under this."})
+    probe_min_pearson: Correlation | None = field(
         default=None, metadata={"help": "Warn when the correlation with the start falls under this (paper: 0.85)."}
     )
     probe_reselect: bool = field(

@@ -1,18 +1,36 @@
-"""Settings that check themselves: default, allowed values and meaning of each are said once, side by side."""
+"""Settings of methods that check themselves: default, allowed values and meaning of each, said once, side by side."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from attnpo.errors import ConfigError
+from attnpo.ranges import AT_LEAST_0, COUNT, NUMBER, POSITIVE, SEED, SHARE, Condition, Range, check_settings
+from attnpo.ranges import AT_LEAST_1 as TOKENS
+
+__all__ = [
+    "AT_LEAST_0",
+    "COUNT",
+    "NUMBER",
+    "POSITIVE",
+    "SEED",
+    "SHARE",
+    "SWITCH",
+    "TEXT",
+    "TOKENS",
+    "Allowed",
+    "Range",
+    "check_settings",
+    "one_of",
+    "optional",
+    "setting",
+]
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """What a setting may be.
+    """What a setting may be that is no number; numbers have a `Range`.
 
     Attributes:
         text: said to the user after "use".
@@ -23,28 +41,11 @@ class Allowed:
     holds: Callable[[Any], bool]
 
 
-def is_number(value: object) -> bool:
-    """Whether a value is a finite number, and no truth value."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def is_integer(value: object) -> bool:
-    """Whether a value is a whole number, and no truth value."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-NUMBER: Final = Allowed("a number", is_number)
-SHARE: Final = Allowed("a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1)
-AT_LEAST_0: Final = Allowed("a number of at least 0", lambda value: is_number(value) and value >= 0)
-POSITIVE: Final = Allowed("a number above 0", lambda value: is_number(value) and value > 0)
 SWITCH: Final = Allowed("true or false", lambda value: isinstance(value, bool))
 TEXT: Final = Allowed("a text", lambda value: isinstance(value, str))
-INTEGER: Final = Allowed("an integer", is_integer)
-COUNT: Final = Allowed("an integer of at least 0", lambda value: is_integer(value) and value >= 0)
-TOKENS: Final = Allowed("an integer of at least 1", lambda value: is_integer(value) and value >= 1)
 
 
-def optional(allowed: Allowed, meaning: str) -> Allowed:
+def optional(allowed: Condition, meaning: str) -> Allowed:
     """Return what allows None as well, which means `meaning`."""
     return Allowed(f"{allowed.text}, or none for {meaning}", lambda value: value is None or allowed.holds(value))
 
@@ -54,7 +55,7 @@ def one_of(*names: str) -> Allowed:
     return Allowed(" or ".join(map(repr, names)), lambda value: isinstance(value, str) and value in names)
 
 
-def setting(default: Any, allowed: Allowed, meaning: str) -> Any:
+def setting(default: Any, allowed: Condition, meaning: str) -> Any:
     """Return a dataclass field that `check_settings` checks and that documents itself.
 
     Args:
@@ -63,15 +64,3 @@ def setting(default: Any, allowed: Allowed, meaning: str) -> Any:
         meaning: what it is, with its unit.
     """
     return field(default=default, metadata={"allowed": allowed, "help": meaning})
-
-
-def check_settings(settings: Any) -> None:
-    """Check every field of a settings dataclass that was made by `setting`.
-
-    Raises:
-        ConfigError: a value is not allowed; the line names the field.
-    """
-    for entry in fields(settings):
-        allowed, value = entry.metadata.get("allowed"), getattr(settings, entry.name)
-        if allowed is not None and not allowed.holds(value):
-            raise ConfigError(f"{entry.name}: {value!r} is not allowed; use {allowed.text}")

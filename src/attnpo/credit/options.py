@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from attnpo.credit.batches import StepBatch
-from attnpo.credit.checks import AT_LEAST_0, SHARE, SWITCH, Allowed, is_number, one_of, setting
+from attnpo.credit.checks import AT_LEAST_0, SHARE, SWITCH, Range, one_of, setting
 from attnpo.credit.rescaling import step_baseline
 from attnpo.credit.settings import CreditSettings
 
 Bar = Literal["answer_share", "mean_score"]
 IncorrectCredit = Literal["uniform", "spare", "blame"]
 
-_SIGNED = Allowed("a number from -1 to 1", lambda value: is_number(value) and -1 <= value <= 1)
-_AT_LEAST_1 = Allowed("a number of at least 1", lambda value: is_number(value) and value >= 1)
+_SIGNED = Range(-1, 1)
+_AT_LEAST_1 = Range(1)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from attnpo.credit.checks import (
     AT_LEAST_0,
     COUNT,
-    INTEGER,
+    SEED,
     SHARE,
     SWITCH,
     TOKENS,
@@ -40,7 +40,7 @@ class MethodSettings:
     scale_advantages: bool = setting(
         False, SWITCH, "Divide either advantage by the standard deviation of the group's rewards."
     )
-    seed: int = setting(0, INTEGER, "Seeds whatever a method draws.")
+    seed: int = setting(0, SEED, "Seeds whatever a method draws.")
 
     def __post_init__(self) -> None:
         for entry in fields(self):

@@ -23,6 +23,7 @@ from attnpo.discovery.deletion import Amount, Deleted, deleted_at_random, delete
 from attnpo.discovery.evidence import Condition, ConditionName, InterventionResult
 from attnpo.discovery.intervention_answers import Answers, AnswerStore
 from attnpo.errors import ConfigError, DataError
+from attnpo.ranges import AtLeast1, Count, OpenShare, PositiveShare, Resamples, Seed, Temperature, check_settings
 from attnpo.rollouts import Rollout
 from attnpo.sampling import Sampler, SamplingParams
 from attnpo.statistics import Interval, mean_interval, paired_difference_interval
@@ -38,24 +39,20 @@ class InterventionSettings:
     amounts: str = field(
         default="20%,40%", metadata={"help": "How much to delete: shares of the think tokens, or numbers of steps."}
     )
-    samples: int = field(default=4, metadata={"help": "Answers drawn to each trace under each condition."})
-    random_draws: int = field(
+    samples: AtLeast1 = field(default=4, metadata={"help": "Answers drawn to each trace under each condition."})
+    random_draws: AtLeast1 = field(
         default=4, metadata={"help": "Random deletions of as many tokens drawn for each deletion by score."}
     )
-    max_new_tokens: int = field(default=2048, metadata={"help": "Limit on an answer, in tokens."})
-    temperature: float = field(default=1.0, metadata={"help": "Sampling temperature of the answers."})
-    top_p: float = field(default=1.0, metadata={"help": "Nucleus of the sampling distribution; 1 keeps all."})
-    top_k: int = field(default=0, metadata={"help": "Most likely tokens to sample from; 0 keeps all."})
-    seed: int = field(default=0, metadata={"help": "Seed of answers, random deletions and resamples."})
-    level: float = field(default=0.95, metadata={"help": "Coverage of the intervals."})
-    resamples: int = field(default=2000, metadata={"help": "Bootstrap resamples of the intervals."})
+    max_new_tokens: AtLeast1 = field(default=2048, metadata={"help": "Limit on an answer, in tokens."})
+    temperature: Temperature = field(default=1.0, metadata={"help": "Sampling temperature of the answers."})
+    top_p: PositiveShare = field(default=1.0, metadata={"help": "Nucleus of the sampling distribution; 1 keeps all."})
+    top_k: Count = field(default=0, metadata={"help": "Most likely tokens to sample from; 0 keeps all."})
+    seed: Seed = field(default=0, metadata={"help": "Seed of answers, random deletions and resamples."})
+    level: OpenShare = field(default=0.95, metadata={"help": "Coverage of the intervals."})
+    resamples: Resamples = field(default=2000, metadata={"help": "Bootstrap resamples of the intervals."})
 
     def __post_init__(self) -> None:
-        for name in ("samples", "random_draws", "resamples"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}: {getattr(self, name)} is below 1")
-        if not 0 < self.level < 1:
-            raise ConfigError(f"level: {self.level} is not between 0 and 1")
+        check_settings(self)
         if not self.parsed_amounts:
             raise ConfigError("amounts: name at least one, for instance '20%'")
         _ = self.sampling

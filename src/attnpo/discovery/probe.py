@@ -15,6 +15,7 @@ from attnpo.attention import Head
 from attnpo.discovery.gates import has_pair
 from attnpo.discovery.stability import Intervals
 from attnpo.errors import ConfigError, DataError, OutputError
+from attnpo.ranges import AT_LEAST_1, AtLeast1, Correlation, Share, check, check_settings
 from attnpo.rollouts import Rollout, read_rollouts
 
 
@@ -35,21 +36,16 @@ class ProbeSettings:
         ConfigError: a value is out of range, or heads are to be chosen anew under no bound.
     """
 
-    every: int = 20
-    min_sra: float | None = None
-    min_pearson: float | None = None
+    every: AtLeast1 = 20
+    min_sra: Share | None = None
+    min_pearson: Correlation | None = None
     reselect: bool = False
-    num_heads: int | None = None
-    batch_size: int = 16
+    num_heads: AtLeast1 | None = None
+    batch_size: AtLeast1 = 16
     intervals: Intervals = field(default_factory=Intervals)
 
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise ConfigError(f"probe_every: {self.every} is below 1")
-        if self.min_sra is not None and not 0 <= self.min_sra <= 1:
-            raise ConfigError(f"probe_min_sra: {self.min_sra} is not in [0, 1]")
-        if self.min_pearson is not None and not -1 <= self.min_pearson <= 1:
-            raise ConfigError(f"probe_min_pearson: {self.min_pearson} is not in [-1, 1]")
+        check_settings(self, {name: f"probe_{name}" for name in ("every", "min_sra", "min_pearson")})
         if self.reselect and self.min_sra is None and self.min_pearson is None:
             raise ConfigError("probe_reselect: heads are chosen anew under a bound; set probe_min_sra")
 
@@ -65,8 +61,8 @@ def read_probe(path: Path, limit: int | None = None) -> list[Rollout]:
         ConfigError: `limit` is below 1.
         DataError: the file is missing or malformed, or holds no such response.
     """
-    if limit is not None and limit < 1:
-        raise ConfigError(f"probe_limit: {limit} is below 1")
+    if limit is not None:
+        check("probe_limit", limit, AT_LEAST_1)
     usable: dict[str, list[Rollout]] = {}
     for rollout in read_rollouts(path):
         if rollout.correct is not False and rollout.finished and has_pair(rollout):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from attnpo.errors import ConfigError
+from attnpo.ranges import AtLeast1, Count, OpenShare, PositiveShare, Resamples, Seed, Share, Temperature, check_settings
 from attnpo.sampling import SamplingParams, opening_text
 
 
@@ -13,12 +14,12 @@ from attnpo.sampling import SamplingParams, opening_text
 class DiscoverySettings:
     """How the probing set is sampled and gated, and how heads are chosen on it."""
 
-    samples_per_problem: int = field(default=8, metadata={"help": "Responses sampled to each problem."})
-    max_new_tokens: int = field(default=16384, metadata={"help": "Limit on a response, in tokens."})
-    temperature: float = field(default=1.0, metadata={"help": "Sampling temperature."})
-    top_p: float = field(default=1.0, metadata={"help": "Nucleus of the sampling distribution; 1 keeps all."})
-    top_k: int = field(default=0, metadata={"help": "Most likely tokens to sample from; 0 keeps all."})
-    seed: int = field(
+    samples_per_problem: AtLeast1 = field(default=8, metadata={"help": "Responses sampled to each problem."})
+    max_new_tokens: AtLeast1 = field(default=16384, metadata={"help": "Limit on a response, in tokens."})
+    temperature: Temperature = field(default=1.0, metadata={"help": "Sampling temperature."})
+    top_p: PositiveShare = field(default=1.0, metadata={"help": "Nucleus of the sampling distribution; 1 keeps all."})
+    top_k: Count = field(default=0, metadata={"help": "Most likely tokens to sample from; 0 keeps all."})
+    seed: Seed = field(
         default=0, metadata={"help": "Seed of sampling, halves, resamples and the random-initialised model."}
     )
     opening: str = field(
@@ -28,36 +29,29 @@ class DiscoverySettings:
             "'<think>\\n' where the chat template opens no think part."
         },
     )
-    min_pass_rate: float = field(
+    min_pass_rate: Share = field(
         default=0.5, metadata={"help": "Keep responses to problems with at least this share of correct responses."}
     )
-    min_steps: int = field(default=2, metadata={"help": "Keep responses with at least this many steps."})
-    num_heads: int = field(default=3, metadata={"help": "Most heads a set may have (the paper's N)."})
+    min_steps: AtLeast1 = field(default=2, metadata={"help": "Keep responses with at least this many steps."})
+    num_heads: AtLeast1 = field(default=3, metadata={"help": "Most heads a set may have (the paper's N)."})
     selection: Literal["greedy", "top"] = field(
         default="greedy",
         metadata={"help": "'greedy': add the head that raises the ensemble's SRA most; 'top': best single heads."},
     )
-    curve_heads: int = field(default=10, metadata={"help": "Length of the two ensemble curves, in heads."})
-    select_share: float = field(
+    curve_heads: AtLeast1 = field(default=10, metadata={"help": "Length of the two ensemble curves, in heads."})
+    select_share: OpenShare = field(
         default=0.5, metadata={"help": "Share of the problems that heads are chosen on; the others are reported on."}
     )
-    batch_size: int = field(default=16, metadata={"help": "Responses a forward pass when scoring."})
+    batch_size: AtLeast1 = field(default=16, metadata={"help": "Responses a forward pass when scoring."})
     random_model: bool = field(
         default=True, metadata={"help": "Score a random-initialised copy of the model as well, as a trivial rule."}
     )
-    level: float = field(default=0.95, metadata={"help": "Coverage of the intervals."})
-    resamples: int = field(default=2000, metadata={"help": "Bootstrap resamples of the intervals."})
+    level: OpenShare = field(default=0.95, metadata={"help": "Coverage of the intervals."})
+    resamples: Resamples = field(default=2000, metadata={"help": "Bootstrap resamples of the intervals."})
 
     def __post_init__(self) -> None:
         self.opening = opening_text(self.opening)
-        for name in ("samples_per_problem", "min_steps", "num_heads", "curve_heads", "batch_size", "resamples"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}: {getattr(self, name)} is below 1")
-        for name in ("select_share", "level"):
-            if not 0 < getattr(self, name) < 1:
-                raise ConfigError(f"{name}: {getattr(self, name)} is not between 0 and 1")
-        if not 0 <= self.min_pass_rate <= 1:
-            raise ConfigError(f"min_pass_rate: {self.min_pass_rate} is not in [0, 1]")
+        check_settings(self)
         if self.selection not in ("greedy", "top"):
             raise ConfigError(f"selection: {self.selection!r} is not 'greedy' or 'top'")
 

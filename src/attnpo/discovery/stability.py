@@ -23,6 +23,7 @@ from attnpo.discovery.halves import selecting_problems
 from attnpo.discovery.measure import Scores, ensemble, labelled_pairs
 from attnpo.discovery.ranking import sra, sra_interval
 from attnpo.discovery.selection import choose, ensemble_sra, greedy_selection
+from attnpo.ranges import OpenShare, Resamples, Seed, check_settings
 from attnpo.rollouts import Rollout
 from attnpo.statistics import Floats, Interval, bootstrap_interval
 
@@ -33,9 +34,12 @@ _CHECKPOINT = re.compile(r"checkpoint-(\d+)/?$")
 class Intervals:
     """How intervals are made: coverage, bootstrap resamples, their seed."""
 
-    level: float = 0.95
-    resamples: int = 2000
-    seed: int = 0
+    level: OpenShare = 0.95
+    resamples: Resamples = 2000
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
 def measure_stability(

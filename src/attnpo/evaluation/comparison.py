@@ -15,6 +15,7 @@ from attnpo.evaluation.metrics import LABEL_METRICS, group_order, metric_names, 
 from attnpo.evaluation.result import EvaluationResult
 from attnpo.evaluation.run import tally_rollouts
 from attnpo.evaluation.table import ProblemTable
+from attnpo.ranges import OpenShare, Resamples, Seed, check_settings
 from attnpo.statistics import Floats, Interval, draws_interval, ratio_draws
 
 GROUP_METRICS = ("accuracy", "response_tokens")
@@ -50,9 +51,12 @@ class MeasuredArm:
 class Bootstrap:
     """How intervals are made: coverage, resamples and seed."""
 
-    level: float = 0.95
-    n_resamples: int = 2000
-    seed: int = 0
+    level: OpenShare = 0.95
+    n_resamples: Resamples = 2000
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        check_settings(self, {"n_resamples": "resamples"})
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from attnpo.errors import ConfigError
 from attnpo.evaluation.metrics import default_budgets
+from attnpo.ranges import AtLeast1, Count, OpenShare, PositiveShare, Resamples, Seed, Temperature, check_settings
 from attnpo.sampling import SamplingParams, opening_text
 
 
@@ -13,12 +14,14 @@ from attnpo.sampling import SamplingParams, opening_text
 class EvaluationSettings:
     """How responses are sampled and summed up; the sampling defaults are the paper's."""
 
-    samples_per_problem: int = field(default=4, metadata={"help": "Responses sampled to each problem."})
-    max_new_tokens: int = field(default=16384, metadata={"help": "Limit on a response, in tokens."})
-    temperature: float = field(default=0.6, metadata={"help": "Sampling temperature; 0 takes the likeliest token."})
-    top_p: float = field(default=0.95, metadata={"help": "Nucleus of the sampling distribution; 1 keeps all."})
-    top_k: int = field(default=0, metadata={"help": "Most likely tokens to sample from; 0 keeps all."})
-    seed: int = field(default=0, metadata={"help": "Seed of sampling and resamples."})
+    samples_per_problem: AtLeast1 = field(default=4, metadata={"help": "Responses sampled to each problem."})
+    max_new_tokens: AtLeast1 = field(default=16384, metadata={"help": "Limit on a response, in tokens."})
+    temperature: Temperature = field(
+        default=0.6, metadata={"help": "Sampling temperature; 0 takes the likeliest token."}
+    )
+    top_p: PositiveShare = field(default=0.95, metadata={"help": "Nucleus of the sampling distribution; 1 keeps all."})
+    top_k: Count = field(default=0, metadata={"help": "Most likely tokens to sample from; 0 keeps all."})
+    seed: Seed = field(default=0, metadata={"help": "Seed of sampling and resamples."})
     opening: str = field(
         default="",
         metadata={
@@ -27,9 +30,9 @@ class EvaluationSettings:
             "openings are neither mixed in one folder nor compared without `--allow opening`."
         },
     )
-    level: float = field(default=0.95, metadata={"help": "Coverage of the intervals."})
-    resamples: int = field(default=2000, metadata={"help": "Bootstrap resamples of the intervals."})
-    budgets: list[int] | None = field(
+    level: OpenShare = field(default=0.95, metadata={"help": "Coverage of the intervals."})
+    resamples: Resamples = field(default=2000, metadata={"help": "Bootstrap resamples of the intervals."})
+    budgets: list[AtLeast1] | None = field(
         default=None,
         metadata={
             "help": "Token budgets to measure under; powers of two from 512 to 32,768 within max_new_tokens if absent."
@@ -38,14 +41,8 @@ class EvaluationSettings:
 
     def __post_init__(self) -> None:
         self.opening = opening_text(self.opening)
-        for name in ("samples_per_problem", "resamples"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}: {getattr(self, name)} is below 1")
-        if not 0 < self.level < 1:
-            raise ConfigError(f"level: {self.level} is not between 0 and 1")
+        check_settings(self)
         for budget in self.budgets or ():
-            if budget < 1:
-                raise ConfigError(f"budgets: {budget} is below 1")
             if budget > self.max_new_tokens:
                 raise ConfigError(
                     f"budgets: {budget} is above max_new_tokens {self.max_new_tokens}: what a response cut off there "

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from attnpo.errors import ConfigError
+from attnpo.ranges import AtLeast1, Count, PositiveShare, Seed, Temperature, check_settings
 from attnpo.rollouts import Prompt
 
 
@@ -23,21 +23,14 @@ class SamplingParams:
             batched.
     """
 
-    max_new_tokens: int
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-    seed: int = 0
+    max_new_tokens: AtLeast1
+    temperature: Temperature = 1.0
+    top_p: PositiveShare = 1.0
+    top_k: Count = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        if self.max_new_tokens < 1:
-            raise ConfigError(f"max_new_tokens: {self.max_new_tokens} is below 1")
-        if self.temperature < 0:
-            raise ConfigError(f"temperature: {self.temperature} is negative")
-        if not 0 < self.top_p <= 1:
-            raise ConfigError(f"top_p: {self.top_p} is not in (0, 1]")
-        if self.top_k < 0:
-            raise ConfigError(f"top_k: {self.top_k} is negative; 0 keeps every token")
+        check_settings(self)
 
 
 @dataclass(frozen=True)

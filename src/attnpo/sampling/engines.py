@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from attnpo.errors import ConfigError
+from attnpo.ranges import AtLeast1, Patience, PositiveShare, Seconds, check_settings
 from attnpo.sampling.base import Sampler
 from attnpo.sampling.continuous_sampler import ContinuousBatchingSampler
 from attnpo.sampling.server_requests import Api
@@ -30,7 +31,7 @@ class EngineSettings:
             "this process), or server (any OpenAI-compatible one: vLLM, SGLang, llama.cpp, transformers serve)."
         },
     )
-    rows: int = field(default=128, metadata={"help": "Responses sampled side by side (transformers, vllm)."})
+    rows: AtLeast1 = field(default=128, metadata={"help": "Responses sampled side by side (transformers, vllm)."})
     base_url: str | None = field(
         default=None, metadata={"help": "Address of the server, with its version: http://127.0.0.1:8000/v1."}
     )
@@ -44,16 +45,16 @@ class EngineSettings:
     api_key_env: str = field(
         default="OPENAI_API_KEY", metadata={"help": "Environment variable that holds the server's key, if it has one."}
     )
-    concurrency: int = field(default=16, metadata={"help": "Requests the server gets at once."})
-    server_timeout: float = field(default=3600.0, metadata={"help": "Seconds one response of the server may take."})
-    server_patience: float = field(
+    concurrency: AtLeast1 = field(default=16, metadata={"help": "Requests the server gets at once."})
+    server_timeout: Seconds = field(default=3600.0, metadata={"help": "Seconds one response of the server may take."})
+    server_patience: Patience = field(
         default=300.0, metadata={"help": "Seconds the server may be gone before the run ends with what is known."}
     )
-    tensor_parallel_size: int = field(default=1, metadata={"help": "GPUs that share the model (vllm)."})
-    gpu_memory_utilization: float = field(
+    tensor_parallel_size: AtLeast1 = field(default=1, metadata={"help": "GPUs that share the model (vllm)."})
+    gpu_memory_utilization: PositiveShare = field(
         default=0.9, metadata={"help": "Share of the GPU's memory for model and cache (vllm)."}
     )
-    max_model_len: int | None = field(
+    max_model_len: AtLeast1 | None = field(
         default=None, metadata={"help": "Longest prompt and response together (vllm); the model's own if absent."}
     )
 
@@ -66,13 +67,7 @@ class EngineSettings:
             raise ConfigError("engine: 'server' needs base_url, for example http://127.0.0.1:8000/v1")
         if self.engine != "server" and self.base_url:
             raise ConfigError(f"base_url: set, but the engine is {self.engine!r}; set engine to 'server'")
-        for name in ("rows", "concurrency", "tensor_parallel_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}: {getattr(self, name)} is below 1")
-        if not 0 < self.gpu_memory_utilization <= 1:
-            raise ConfigError(f"gpu_memory_utilization: {self.gpu_memory_utilization} is not in (0, 1]")
-        if self.max_model_len is not None and self.max_model_len < 1:
-            raise ConfigError(f"max_model_len: {self.max_model_len} is below 1")
+        check_settings(self)
 
 
 class DescribedSampler(Sampler, Protocol):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from attnpo.errors import ConfigError
+from attnpo.ranges import AtLeast1, Patience, Seconds, check_settings
 
 NO_KEY = "none"
 """Sent where the environment holds no key: servers at home ask for none, but the header has to be there."""
@@ -31,9 +32,9 @@ class Endpoint:
     base_url: str
     model: str
     api_key_env: str = "OPENAI_API_KEY"
-    concurrency: int = 16
-    timeout: float = 600.0
-    patience: float = 300.0
+    concurrency: AtLeast1 = 16
+    timeout: Seconds = 600.0
+    patience: Patience = 300.0
 
     def __post_init__(self) -> None:
         # Neither the variable's name nor the address is repeated where it may be the key itself.
@@ -52,12 +53,7 @@ class Endpoint:
             raise ConfigError(f"base_url: {self.base_url!r} is not an address; example: http://127.0.0.1:8000/v1")
         if not self.model:
             raise ConfigError("model: empty; give the name the server knows the model by")
-        if self.concurrency < 1:
-            raise ConfigError(f"concurrency: {self.concurrency} is below 1")
-        if self.timeout <= 0:
-            raise ConfigError(f"timeout: {self.timeout} is not above 0 seconds")
-        if self.patience < 0:
-            raise ConfigError(f"patience: {self.patience} is below 0 seconds")
+        check_settings(self)
 
     @property
     def is_local(self) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from trl import GRPOConfig
@@ -12,7 +13,9 @@ from trl import GRPOConfig
 from attnpo.attention import check_parallelism
 from attnpo.credit import METHODS, CreditSettings, Method, MethodSettings, build_method, method_class
 from attnpo.errors import ConfigError
+from attnpo.ranges import AtLeast0, AtLeast1, Count, Range, Seconds, Share, SummedTokens, check_settings
 from attnpo.sampling import opening_text
+from attnpo.training.inherited_ranges import INHERITED_RANGES
 from attnpo.training.precision import precision_problem
 
 CREDIT_FLAGS = {
@@ -41,6 +44,8 @@ class AttnPOConfig(GRPOConfig):
     Differs from `GRPOConfig` in these defaults, after the paper (method.md, section 4): token-mean loss over the
     global batch (`loss_type="dapo"`), no KL (`beta=0`), learning rate 2e-6, 8 responses a prompt.
     """
+
+    INHERITED_RANGES: ClassVar[Mapping[str, Range]] = INHERITED_RANGES
 
     method: str = field(
         default="attnpo",
@@ -72,16 +77,16 @@ class AttnPOConfig(GRPOConfig):
     )
 
     # Credit (AttnPO, Eq. 3-8). None is the preset's value, else the method's published one, and is replaced by it.
-    alpha_len: float | None = field(
+    alpha_len: Share | None = field(
         default=None, metadata={"help": "Weight of the length term in the reward (Eq. 3), in [0, 1]; AttnPO: 0.2."}
     )
-    alpha_base: float | None = field(
+    alpha_base: AtLeast0 | None = field(
         default=None, metadata={"help": "Exponent of the pass rate in the baseline (Eq. 6), >= 0; AttnPO: 2."}
     )
-    lam: float | None = field(
+    lam: AtLeast0 | None = field(
         default=None, metadata={"help": "Exponent lambda of the floor delta = 1 - p^lambda (Eq. 7); AttnPO: 2."}
     )
-    schedule_steps: int | None = field(
+    schedule_steps: Count | None = field(
         default=None,
         metadata={
             "help": "T of the difficulty schedule in optimizer steps: attenuate once t > T (1 - p) (Eq. 8); AttnPO: "
@@ -107,7 +112,7 @@ class AttnPOConfig(GRPOConfig):
     difficulty_schedule: bool | None = field(
         default=None, metadata={"help": "Use the schedule of Eq. 8; off: from step 0; AttnPO: true."}
     )
-    gamma_floor: float | None = field(
+    gamma_floor: Share | None = field(
         default=None, metadata={"help": "Smallest factor gamma on an advantage, in [0, 1]; AttnPO: 0."}
     )
     advantage: str | None = field(
@@ -130,7 +135,7 @@ class AttnPOConfig(GRPOConfig):
     phrases_file: str | None = field(
         default=None, metadata={"help": "YAML file with phrase families that replaces the built-in one."}
     )
-    min_step_chars: int | None = field(
+    min_step_chars: Count | None = field(
         default=None, metadata={"help": "Steps shorter than this are merged; default 80 for phrases, 0 for paragraphs."}
     )
 
@@ -139,8 +144,8 @@ class AttnPOConfig(GRPOConfig):
         default="math",
         metadata={"help": "What decides correctness: math, exact, choice, code or module:function."},
     )
-    verifier_timeout: float = field(default=5.0, metadata={"help": "Seconds an answer may take to verify."})
-    verifier_workers: int = field(default=1, metadata={"help": "Worker processes that verify math answers."})
+    verifier_timeout: Seconds = field(default=5.0, metadata={"help": "Seconds an answer may take to verify."})
+    verifier_workers: AtLeast1 = field(default=1, metadata={"help": "Worker processes that verify math answers."})
     solution_column: str = field(default="solution", metadata={"help": "Data set column with the reference answer."})
     step_labeler: str | None = field(
         default=None,
@@ -166,14 +171,14 @@ class AttnPOConfig(GRPOConfig):
     sampler_attn_implementation: str | None = field(
         default=None, metadata={"help": "With group_sampler: attention to sample with; the model's own if absent."}
     )
-    max_sampled_tokens: int | None = field(
+    max_sampled_tokens: SummedTokens | None = field(
         default=None,
         metadata={
             "help": "End the run once this many tokens were sampled, probes of the method included; the learning rate "
             "then goes by tokens. max_steps or num_train_epochs stay as bounds."
         },
     )
-    answer_chunk: int = field(
+    answer_chunk: AtLeast1 = field(
         default=64, metadata={"help": "Answer tokens whose attention rows are held at once; bounds extra memory."}
     )
     pack_micro_batches: bool = field(
@@ -188,10 +193,10 @@ class AttnPOConfig(GRPOConfig):
     )
 
     # What a long run forgives
-    max_skipped_updates: int = field(
+    max_skipped_updates: AtLeast1 = field(
         default=3, metadata={"help": "End the run at this many updates in a row whose gradient is not finite."}
     )
-    max_reward_failures: float = field(
+    max_reward_failures: Share = field(
         default=0.05,
         metadata={
             "help": "Share of responses that the verifier or a reward function may fail on before the run ends; such a "
@@ -211,6 +216,7 @@ class AttnPOConfig(GRPOConfig):
         Raises:
             ConfigError: a setting is out of range or contradicts another one.
         """
+        check_settings(self)
         self.method_settings = _named_values(self.method_settings)
         self.opening = opening_text(self.opening)
         check_parallelism(parallelism=self.parallelism_config)
@@ -229,12 +235,6 @@ class AttnPOConfig(GRPOConfig):
             raise ConfigError("multi_objective_aggregation: only sum_then_normalize is supported")
         if self.group_sampler and (self.use_vllm or self.use_transformers_continuous_batching):
             raise ConfigError("group_sampler: cannot be combined with use_vllm or continuous batching; switch one off")
-        if self.max_sampled_tokens is not None and self.max_sampled_tokens < 1:
-            raise ConfigError(f"max_sampled_tokens: {self.max_sampled_tokens} is below 1; leave it out for no budget")
-        if self.max_skipped_updates < 1:
-            raise ConfigError(f"max_skipped_updates: {self.max_skipped_updates} is below 1; set 1 or more")
-        if not 0 <= self.max_reward_failures <= 1:
-            raise ConfigError(f"max_reward_failures: {self.max_reward_failures} is no share; set 0 to 1")
         method = self.build_credit()
         if (method.draws_itself or method.probes or method.prepares) and not self.group_sampler:
             raise ConfigError(

@@ -8,6 +8,7 @@ from typing import Any
 
 from attnpo.cli.arms import TRAINING
 from attnpo.errors import ConfigError
+from attnpo.ranges import AtLeast0, AtLeast1, Count, SummedTokensOrNone, check_settings
 
 
 @dataclass(frozen=True)
@@ -25,24 +26,20 @@ class Sizes:
         training: further training flags of every cell.
     """
 
-    max_sampled_tokens: int = 160_000
-    max_steps: int = 200
-    responses: int = 64
-    schedule_steps: int = 5
-    learning_rate: float = 5e-4
-    num_eval: int = 500
-    num_probe: int = 400
+    max_sampled_tokens: SummedTokensOrNone = 160_000
+    max_steps: AtLeast1 = 200
+    responses: AtLeast1 = 64
+    schedule_steps: Count = 5
+    learning_rate: AtLeast0 = 5e-4
+    num_eval: AtLeast1 = 500
+    num_probe: AtLeast1 = 400
     training: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_settings(self)
         rows = TRAINING["per_device_train_batch_size"]
         if self.responses < rows or self.responses % rows:
             raise ConfigError(f"--responses {self.responses}: give a multiple of {rows}, the rows of a micro-batch")
-        for name in ("max_steps", "num_eval", "num_probe"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"--{name} {getattr(self, name)}: give at least 1")
-        if self.max_sampled_tokens < 0:
-            raise ConfigError(f"--max_sampled_tokens {self.max_sampled_tokens}: give tokens, or 0 for no limit")
 
     @property
     def limit(self) -> int:

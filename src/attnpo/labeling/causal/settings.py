@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from attnpo.errors import ConfigError
+from attnpo.ranges import AtLeast1, Count, Number, OpenShare, Range, Seed, Temperature, check_settings
 from attnpo.sampling import SamplingParams
 
 Target = Literal["answer", "boxed", "trace"]
@@ -37,31 +38,33 @@ class CausalSettings:
             "that leaves least variance), 'mirror' (effects as large but negative estimate false alarms)."
         },
     )
-    causal_confidence: float = field(
+    causal_confidence: Annotated[float, Range(0.5, 1, below=True)] = field(
         default=0.9,
         metadata={"help": "Mixture: steps that belong to neither group with this probability are undecided."},
     )
-    causal_false_alarms: float = field(
+    causal_false_alarms: OpenShare = field(
         default=0.05, metadata={"help": "Mirror: share of false alarms accepted among steps called essential."}
     )
-    causal_threshold: float | None = field(
+    causal_threshold: Number | None = field(
         default=None, metadata={"help": "A threshold of your own, in nats; replaces the calibration."}
     )
     causal_share_prefix: bool = field(
         default=True, metadata={"help": "Compute what a trace and its shortened copies share only once."}
     )
-    causal_batch_tokens: int = field(
+    causal_batch_tokens: AtLeast1 = field(
         default=32768, metadata={"help": "Tokens, cached ones included, that a pass over several rows may hold."}
     )
-    causal_pass_tokens: int = field(
+    causal_pass_tokens: Count = field(
         default=256, metadata={"help": "Tokens that may be computed for nothing to save one forward pass."}
     )
-    causal_resample: int = field(
+    causal_resample: Count = field(
         default=0, metadata={"help": "Also sample this many answers after each deletion and verify them; 0 does not."}
     )
-    causal_resample_tokens: int = field(default=1024, metadata={"help": "Limit on a resampled answer, in tokens."})
-    causal_resample_temperature: float = field(default=1.0, metadata={"help": "Temperature of resampled answers."})
-    causal_resample_seed: int = field(default=0, metadata={"help": "Seed of resampled answers."})
+    causal_resample_tokens: AtLeast1 = field(default=1024, metadata={"help": "Limit on a resampled answer, in tokens."})
+    causal_resample_temperature: Temperature = field(
+        default=1.0, metadata={"help": "Temperature of resampled answers."}
+    )
+    causal_resample_seed: Seed = field(default=0, metadata={"help": "Seed of resampled answers."})
 
     def __post_init__(self) -> None:
         choices: dict[str, tuple[str, ...]] = {
@@ -71,16 +74,7 @@ class CausalSettings:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name}: {getattr(self, name)!r} is not one of {', '.join(known)}")
-        for name in ("causal_batch_tokens", "causal_resample_tokens"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}: {getattr(self, name)} is below 1")
-        for name in ("causal_pass_tokens", "causal_resample"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name}: {getattr(self, name)} is negative")
-        if not 0.5 <= self.causal_confidence < 1:
-            raise ConfigError(f"causal_confidence: {self.causal_confidence} is not in [0.5, 1)")
-        if not 0 < self.causal_false_alarms < 1:
-            raise ConfigError(f"causal_false_alarms: {self.causal_false_alarms} is not between 0 and 1")
+        check_settings(self)
         if self.causal_target == "trace" and self.causal_eliminate:
             raise ConfigError(
                 "causal_eliminate: only works with causal_target 'answer' or 'boxed'; set it to false for 'trace'"

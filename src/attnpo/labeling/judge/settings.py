@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from attnpo.errors import ConfigError
+from attnpo.ranges import AtLeast0, AtLeast1, Patience, Seconds, Seed, check_settings
 from attnpo.serving import Endpoint
 
 Consensus = Literal["unanimous", "majority"]
@@ -30,7 +31,7 @@ class JudgeSettings:
         default="http://127.0.0.1:8000/v1",
         metadata={"help": "Addresses of their OpenAI-compatible servers, separated by commas; one serves all judges."},
     )
-    judge_count: int | None = field(
+    judge_count: AtLeast1 | None = field(
         default=None,
         metadata={"help": "Number of judges; absent: as many as models or addresses are named, 3 where one is."},
     )
@@ -53,11 +54,13 @@ class JudgeSettings:
         default="json_schema",
         metadata={"help": "What the server is told about the answer's form: json_schema, json_object or none."},
     )
-    judge_temperature: float | None = field(
+    judge_temperature: AtLeast0 | None = field(
         default=0.6, metadata={"help": "Sampling temperature; 'null' in YAML leaves it to the server."}
     )
-    judge_max_tokens: int = field(default=8192, metadata={"help": "Limit on an answer, thinking included, in tokens."})
-    judge_seed: int = field(default=0, metadata={"help": "Seed of the first judge; the next ones count on from it."})
+    judge_max_tokens: AtLeast1 = field(
+        default=8192, metadata={"help": "Limit on an answer, thinking included, in tokens."}
+    )
+    judge_seed: Seed = field(default=0, metadata={"help": "Seed of the first judge; the next ones count on from it."})
     judge_body: str | None = field(
         default=None,
         metadata={
@@ -65,12 +68,14 @@ class JudgeSettings:
             '{"max_tokens": null, "max_completion_tokens": 8192}.'
         },
     )
-    judge_attempts: int = field(
+    judge_attempts: AtLeast1 = field(
         default=3, metadata={"help": "How often a judge is asked before its lack of a valid answer is an abstention."}
     )
-    judge_concurrency: int = field(default=16, metadata={"help": "Requests under way at each model of each server."})
-    judge_timeout: float = field(default=600.0, metadata={"help": "Seconds one answer may take."})
-    judge_patience: float = field(
+    judge_concurrency: AtLeast1 = field(
+        default=16, metadata={"help": "Requests under way at each model of each server."}
+    )
+    judge_timeout: Seconds = field(default=600.0, metadata={"help": "Seconds one answer may take."})
+    judge_patience: Patience = field(
         default=300.0, metadata={"help": "Seconds a server may be gone before the run stops (and can be continued)."}
     )
     judge_cache: str | None = field(
@@ -79,12 +84,7 @@ class JudgeSettings:
     )
 
     def __post_init__(self) -> None:
-        for name in ("judge_count", "judge_attempts", "judge_concurrency", "judge_max_tokens"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name}: {value} is below 1")
-        if self.judge_temperature is not None and self.judge_temperature < 0:
-            raise ConfigError(f"judge_temperature: {self.judge_temperature} is negative")
+        check_settings(self)
         if self.judge_consensus not in ("unanimous", "majority"):
             raise ConfigError(f"judge_consensus: {self.judge_consensus!r} is not 'unanimous' or 'majority'")
         if self.judge_structured_output not in ("json_schema", "json_object", "none"):
