@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import copy
 import io
+import json
 import subprocess
 import sys
 import time
@@ -144,6 +145,29 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_rows(toy, tmp_path):
         process.wait()
     collected = collect(toy, path, toy.problems(30), toy.Sampler())
     assert read_groups(collected.path, toy.problems(30)) == whole
+    # Nothing was sampled twice, so a killed part's tokens are those of its responses.
+    assert collected.sampled_tokens == sum(rollout.n_tokens for rollout in whole)
+
+
+def test_the_clock_of_a_killed_part_goes_on_counting(toy, tmp_path):
+    script, path = tmp_path / "run.py", tmp_path / "r.jsonl"
+    # A second response that takes for ever: only what is saved while the engine is waited for can be known of it.
+    script.write_text(KILLED.replace("time.sleep(0.01)", "time.sleep(0 if item[0] < 1 else 999)"), encoding="utf-8")
+    process = subprocess.Popen([sys.executable, script, Path(__file__).parent, path])
+    clock = {"seconds": 0.0}
+    deadline = time.monotonic() + 60
+    while clock["seconds"] < 0.5 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+        clock = json.loads(path.with_name("r.clock.json").read_text()) if path.with_name("r.clock.json").exists() else clock
+    process.kill()
+    process.wait()
+    assert clock["seconds"] >= 0.5
+    assert 0 < clock["engine_seconds"] <= clock["seconds"]
+    assert clock["sampled_tokens"] > 0
+    collected = collect(toy, path, toy.problems(30), toy.Sampler())
+    assert collected.seconds > clock["seconds"]
+    assert collected.engine_seconds > clock["engine_seconds"]
+    assert collected.sampled_tokens == sum(r.n_tokens for r in read_groups(path, toy.problems(30)))
 
 
 KILLED = """

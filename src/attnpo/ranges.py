@@ -74,7 +74,7 @@ class Range:
         if not isinstance(value, Integral if self.whole else Real):
             return False
         number = int(value) if isinstance(value, Integral) else float(value)
-        low = -self.most if self.low is None else self.low
+        low = -(MOST if self.whole else LARGEST) if self.low is None else self.low
         return (number > low if self.above else number >= low) and (
             number < self.most if self.below else number <= self.most
         )

@@ -146,8 +146,10 @@ LINES = {
     f"{INSPECT} --device mars": f"--device mars: {HERE}",
     f"{EVALUATE} --dtype float31": "--dtype float31: choose one of auto, …; did you mean float32?",
     f"{EVALUATE} --attn_implementation sdpaa": "--model … --attn_implementation sdpaa: cannot be loaded (…)",
-    f"{EVALUATE} --max_new_tokens 1000000000000": "--max_new_tokens 1,000,000,000,000: with a prompt of 49 tokens it "
-    "exceeds the model's 1,024 positions; lower it to 975",
+    f"{EVALUATE} --max_new_tokens 1000000000000": "max_new_tokens: 1000000000000 is not allowed; use an integer of at "
+    "most 2147483647",
+    f"{EVALUATE} --max_new_tokens 1000000": "--max_new_tokens 1,000,000: with a prompt of 49 tokens it exceeds the "
+    "model's 1,024 positions; lower it to 975",
     f"{CAUSAL} --max_new_tokens 1000": "--max_new_tokens 1,000: with a prompt of 49 tokens it exceeds …",
     f"{INSPECT} --max_new_tokens 4096": "--max_new_tokens 4,096: with a prompt of 49 tokens it exceeds …",
     # functions
@@ -241,7 +243,7 @@ TRAIN_LINES = {
     "--save_strategy step": "--save_strategy…: invalid choice: 'step' …; did you mean steps?",
     "--advantage rlo": "advantage: 'rlo' is not allowed; use 'rloo' or 'grpo'; did you mean rloo?",
     "--method atnpo": f"method: 'atnpo' {METHODS_SAID} attnpo?",
-    "--pad_to_multiple_of foo": "--pad_to_multiple_of: invalid literal for int() with base 10: 'foo'",
+    "--pad_to_multiple_of foo": "pad_to_multiple_of: 'foo' is not allowed; use an integer of at least 1, or auto",
     "--layout nope.yaml": "nope.yaml: no such accelerate configuration file",
     "--layout folder.yaml": "folder.yaml: is a folder, not a accelerate configuration file",
     "--layout bytes": "bytes: not a text file in UTF-8",

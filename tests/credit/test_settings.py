@@ -68,7 +68,7 @@ def test_a_value_out_of_range_is_named_in_one_line(field, value):
     "settings",
     [
         {"alpha_len": 0, "gamma_floor": 1, "alpha_base": 0, "lam": 0, "schedule_steps": 0},
-        {"alpha_len": 1.0, "advantage": "grpo", "baseline_denominator": "prompt+response", "seed": -3},
+        {"alpha_len": 1.0, "advantage": "grpo", "baseline_denominator": "prompt+response", "seed": 2**32 - 1},
     ],
 )
 def test_the_ends_of_the_ranges_are_allowed(settings):

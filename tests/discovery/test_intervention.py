@@ -248,8 +248,8 @@ def test_usable_traces(toy):
     [
         ({"amounts": ""}, "amounts: name at least one"),
         ({"amounts": "20%,all"}, "amounts: 'all' is no amount"),
-        ({"samples": 0}, "samples: 0 is below 1"),
-        ({"random_draws": 0}, "random_draws: 0 is below 1"),
+        ({"samples": 0}, "samples: 0 is not allowed"),
+        ({"random_draws": 0}, "random_draws: 0 is not allowed"),
         ({"level": 1.0}, "level: 1.0"),
         ({"temperature": -1.0}, "temperature"),
     ],

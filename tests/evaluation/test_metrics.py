@@ -168,7 +168,7 @@ def test_default_budgets():
     assert EvaluationSettings(max_new_tokens=320, budgets=[256, 32, 32]).token_budgets == (32, 256)
     with pytest.raises(ConfigError, match="budgets: 512 is above max_new_tokens 320"):
         EvaluationSettings(max_new_tokens=320, budgets=[512])
-    with pytest.raises(ConfigError, match="budgets: 0 is below 1"):
+    with pytest.raises(ConfigError, match="budgets: 0 is not allowed; use an integer of at least 1"):
         EvaluationSettings(budgets=[0])
 
 

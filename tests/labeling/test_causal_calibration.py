@@ -142,10 +142,10 @@ def test_noise_is_read_off_the_negative_side() -> None:
     [
         ({"causal_target": "all"}, "causal_target: 'all' is not one of answer, boxed, trace"),
         ({"causal_calibration": "kmeans"}, "not one of mixture, otsu, mirror"),
-        ({"causal_confidence": 0.4}, r"causal_confidence: 0.4 is not in \[0.5, 1\)"),
+        ({"causal_confidence": 0.4}, r"causal_confidence: 0.4 is not allowed; use a number from 0.5 to 1, 1 excluded"),
         ({"causal_false_alarms": 0.0}, "causal_false_alarms"),
-        ({"causal_batch_tokens": 0}, "causal_batch_tokens: 0 is below 1"),
-        ({"causal_resample": -1}, "causal_resample: -1 is negative"),
+        ({"causal_batch_tokens": 0}, "causal_batch_tokens: 0 is not allowed; use an integer of at least 1"),
+        ({"causal_resample": -1}, "causal_resample: -1 is not allowed; use an integer of at least 0"),
         ({"causal_target": "trace"}, "set it to false for 'trace'"),
     ],
 )

@@ -23,7 +23,7 @@ def step(model, optimizer, guard, number: int, factor: float) -> None:
     guard.on_pre_optimizer_step(None, state, TrainerControl(), model=model, optimizer=optimizer)
     optimizer.step()
     model.zero_grad()
-    guard.on_step_end(None, SimpleNamespace(global_step=number), TrainerControl())
+    guard.on_step_end(None, SimpleNamespace(global_step=number), TrainerControl(), model=model)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
@@ -67,6 +67,44 @@ def test_the_counts_travel_with_the_checkpoint():
     assert (fresh.skipped, fresh.skipped_in_a_row) == (0, 0)
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_that_are_not_finite_end_the_run(bad, dtype):
+    model, _, guard = setup()
+    model = torch.nn.Sequential(model, torch.nn.Linear(2, 2)).to(dtype)
+    guard.check_weights(model.parameters(), 3)
+    with torch.no_grad():
+        model[1].weight.fill_(1e30)  # large, and no error yet
+        guard.check_weights(model.parameters(), 3)
+        model[1].weight[0, 1] = bad
+    with pytest.raises(TrainingError, match=r"^step 3: weights are not finite .*: runs/a/checkpoint-4; lower learning"):
+        guard.check_weights(model.parameters(), 3)
+
+
+def test_an_update_that_makes_such_weights_ends_the_run_at_its_step():
+    model, optimizer, guard = setup()
+    optimizer.param_groups[0]["lr"] = float("inf")
+    with pytest.raises(TrainingError, match=r"^step 1: weights are not finite"):
+        step(model, optimizer, guard, 1, 1.0)
+
+
+def test_weights_of_another_process_count_too():
+    model, _, guard = setup()
+    guard.reduce_sum = lambda tensor: tensor + 1
+    with pytest.raises(TrainingError, match="weights are not finite"):
+        guard.check_weights(model.parameters(), 1)
+
+
+def test_what_deepspeed_holds_of_an_empty_parameter_is_looked_at():
+    _, _, guard = setup()
+    sharded = torch.nn.Parameter(torch.empty(0))
+    sharded.ds_tensor = torch.tensor([1.0, 2.0])
+    guard.check_weights([sharded], 1)
+    sharded.ds_tensor = torch.tensor([1.0, float("nan")])
+    with pytest.raises(TrainingError, match="weights are not finite"):
+        guard.check_weights([sharded], 1)
+
+
 def under_deepspeed(applied: bool, norm: float | None, fp16: bool = False, most: int = 3) -> NanGuardCallback:
     """A guard beside an engine that says of each update whether it was made, and how long the gradient was."""
     engine = SimpleNamespace(
@@ -78,7 +116,7 @@ def under_deepspeed(applied: bool, norm: float | None, fp16: bool = False, most:
 def end_step(guard: NanGuardCallback, number: int) -> None:
     state = SimpleNamespace(global_step=number, is_world_process_zero=True, max_steps=99)
     guard.on_pre_optimizer_step(None, state, TrainerControl(), model=None, optimizer=None)
-    guard.on_step_end(None, state, TrainerControl())
+    guard.on_step_end(None, state, TrainerControl(), model=torch.nn.Linear(2, 1))
 
 
 def test_what_deepspeed_skipped_is_counted_and_ends_the_run():

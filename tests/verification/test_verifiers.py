@@ -231,7 +231,7 @@ def test_a_wrong_name_is_one_clear_line(spec, message) -> None:
 @pytest.mark.parametrize(("timeout", "workers"), [(0, 1), (-1, 1), (float("nan"), 1), (1, 0)])
 def test_limits_must_be_positive(timeout, workers) -> None:
     for name in ("math", "own_judges:same"):
-        with pytest.raises(ConfigError, match=r"timeout is|workers is"):
+        with pytest.raises(ConfigError, match=r"timeout: .* is not allowed; use a number above 0|workers: 0 is not allowed; use an integer"):
             build_verifier(name, timeout, workers)
 
 
@@ -435,3 +435,37 @@ def test_equal_answers_are_compared_once_however_they_are_batched(monkeypatch):
         assert verifier.verify([same], ["y"]) == [False]  # the only one that is remembered now
         assert verifier.verify([same], ["x+1"]) == [True]
         assert len(asked) == 4
+
+
+ORPHAN = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from attnpo.verification.pool import WorkerPool
+WorkerPool("own_judges:" + sys.argv[2], timeout=600).judge([(sys.argv[3], "")])
+"""
+
+
+@pytest.mark.parametrize("judge", ["waits", "never_lets_go"])
+def test_a_worker_ends_with_its_killed_parent(judge, tmp_path) -> None:
+    named = tmp_path / "pid"
+    parent = subprocess.Popen([sys.executable, "-c", ORPHAN, str(Path(__file__).parent), judge, str(named)])
+    wait_for(lambda: named.exists() and named.read_text().endswith("\n"))
+    worker = int(named.read_text())
+    parent.kill()
+    parent.wait()
+    wait_for(lambda: not is_running(worker))
+
+
+def wait_for(what) -> None:
+    deadline = time.monotonic() + 60  # far below the worker's own limit
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"  # nobody has asked yet what became of it

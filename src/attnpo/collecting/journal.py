@@ -28,6 +28,8 @@ class SampleJournal:
         self.path = path
         self.inexact = 0
         """Responses whose token ids were made from text, among those that `read` came by."""
+        self.tokens = 0
+        """Tokens of all responses that `read` came by."""
         self._file: IO[str] | None = None
 
     def read(self, leave_out: Container[str]) -> dict[str, dict[int, SampledResponse]]:
@@ -54,6 +56,7 @@ class SampleJournal:
                         f"{self.path}, row {number}: not a sampled response ({error}); remove it"
                     ) from error
                 self.inexact += not response.exact_ids
+                self.tokens += len(response.ids)
                 if problem not in leave_out:
                     found.setdefault(problem, {})[sample] = response
         return found

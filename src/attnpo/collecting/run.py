@@ -7,10 +7,12 @@ by its problem's id and its number, so a resumed run ends with the responses of 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,8 @@ from attnpo.sampling import SampledResponse, Sampler, SampleRequest, SamplingPar
 
 _MOST_WAITING = 64
 """Groups that may wait for the verifier before the engine has to wait for it."""
-_SAVE_SECONDS = 5.0
+_SAVE_SECONDS = 1.0
+"""What a killed run may lose of its clock."""
 
 
 @dataclass(frozen=True)
@@ -133,12 +136,13 @@ def collect_rollouts(
         return rows
 
     clock = Clock(path.with_name(f"{path.stem}.clock.json"))
-    # A killed run may not have saved its clock; the journal still holds all it sampled.
+    # A killed run's clock may be behind; the journal holds all that was sampled.
     clock.inexact = max(clock.inexact, journal.inexact)
+    clock.sampled_tokens = max(clock.sampled_tokens, journal.tokens)
     with bar(progress, description, total, done=total - len(requests)) as advance, journal:
         run = _Run(clock, advance, verified=len(done) * samples, correct=sum(done.values()))
         try:
-            with _Background(finish, run) as background:
+            with run.saving(), _Background(finish, run) as background:
                 for problem_id in [p for p, group in open_groups.items() if len(group) == samples]:
                     background.give(todo[problem_id], open_groups.pop(problem_id))
                 try:
@@ -192,16 +196,21 @@ class _Run:
     def __init__(self, clock: Clock, advance: Advance, verified: int, correct: int):
         self._clock, self._advance = clock, advance
         self._start = self._saved = time.perf_counter()
+        self._saving = threading.Lock()
+        self._asked: float | None = None
+        """Since when the engine is waited for, as far as it is not counted yet."""
         self._tokens, self._verified, self._correct = 0, verified, correct
 
     def timed(self, responses: Iterator[tuple[int, SampledResponse]]) -> Iterator[tuple[int, SampledResponse]]:
         """Yield what the engine yields, counting the time it takes."""
         while True:
-            asked = time.perf_counter()
+            self._asked = time.perf_counter()
             try:
                 item = next(responses, None)
             finally:
-                self._clock.engine_seconds += time.perf_counter() - asked
+                with self._saving:
+                    self._count_engine()
+                    self._asked = None
             if item is None:
                 return
             yield item
@@ -216,8 +225,6 @@ class _Run:
         self._verified += len(rows)
         self._correct += sum(bool(row.correct) for row in rows)
         self._advance(0, self._note())
-        if time.perf_counter() - self._saved > _SAVE_SECONDS:
-            self.save()
 
     def _note(self) -> str:
         rate = self._tokens / (time.perf_counter() - self._start)
@@ -225,10 +232,35 @@ class _Run:
         return f"{share}{rate:,.0f} tok/s"
 
     def save(self) -> None:
-        now = time.perf_counter()
-        self._clock.seconds += now - self._saved
-        self._saved = now
-        self._clock.save()
+        with self._saving:
+            now = time.perf_counter()
+            self._clock.seconds += now - self._saved
+            self._saved = now
+            self._count_engine()
+            self._clock.save()
+
+    def _count_engine(self) -> None:
+        if self._asked is not None:
+            now = time.perf_counter()
+            self._clock.engine_seconds += now - self._asked
+            self._asked = now
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Save the clock every second, also while the engine is silent."""
+        ended = threading.Event()
+
+        def save() -> None:
+            while not ended.wait(_SAVE_SECONDS):
+                self.save()
+
+        thread = threading.Thread(target=save, name="clock", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
 
 class _Background:

@@ -216,6 +216,8 @@ class AttnPOConfig(GRPOConfig):
         Raises:
             ConfigError: a setting is out of range or contradicts another one.
         """
+        if isinstance(self.pad_to_multiple_of, str) and self.pad_to_multiple_of.isdecimal():  # as a flag gives it
+            self.pad_to_multiple_of = int(self.pad_to_multiple_of)
         check_settings(self)
         self.method_settings = _named_values(self.method_settings)
         self.opening = opening_text(self.opening)

@@ -11,12 +11,17 @@ from safetensors import SafetensorError
 from transformers.trainer_utils import TrainOutput
 
 from attnpo.errors import OutputError
+from attnpo.training.loss_mean import LossMeanCallback
 from attnpo.training.nan_guard import NanGuardCallback
 from attnpo.training.patient_client import PatientClient
 from attnpo.training.saving import BorderCallback, newest_whole, remove_half_written, says_disk_full
 from attnpo.training.signals import SignalCallback
 from attnpo.training.trl_hooks import StepCreditTrainer
 from attnpo.training.updates import RunFinished, UpdatesCallback
+
+
+TRAIN_LOSS = "train_loss"
+"""transformers' name of the mean loss in the last line of a run."""
 
 
 class LastingTrainer(StepCreditTrainer):
@@ -34,9 +39,11 @@ class LastingTrainer(StepCreditTrainer):
             deepspeed=lambda: self.model_wrapped if self.is_deepspeed_enabled else None,
             on_update=self.updates.note_update,
         )
+        self.loss_mean = LossMeanCallback(lambda loss: self._sum(loss) / self.accelerator.num_processes)
         self._signals = SignalCallback(self._sum, border.is_border, self.accelerator.device)
         for callback in (
             self.nan_guard,
+            self.loss_mean,
             self.updates,
             border,
             self._signals,
@@ -49,8 +56,8 @@ class LastingTrainer(StepCreditTrainer):
 
         Raises:
             TrainingInterrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
-            TrainingError: updates were not finite, a reward function kept failing, a server stayed away, or the data
-                gave no batch.
+            TrainingError: updates or weights were not finite, a reward function kept failing, a server stayed away, or
+                the data gave no batch.
             OutputError: the disk is full or broken.
         """
         self._signals.install()
@@ -63,7 +70,20 @@ class LastingTrainer(StepCreditTrainer):
         finally:
             self._signals.restore()
         self.updates.check_steps(self.state)
-        return output
+        metrics = {**output.metrics, TRAIN_LOSS: self.loss_mean.mean} if output.metrics else {}
+        return output._replace(training_loss=self.loss_mean.mean, metrics=metrics)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Make a micro-batch's passes; see transformers' `Trainer.training_step`."""
+        loss: torch.Tensor = super().training_step(*args, **kwargs)
+        self.loss_mean.add(loss)
+        return loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log; the last line's `train_loss` is the whole run's."""
+        if TRAIN_LOSS in logs:
+            logs = {**logs, TRAIN_LOSS: self.loss_mean.mean}
+        super().log(logs, start_time)
 
     def _budget_is_spent(self) -> bool:
         budget = self.args.max_sampled_tokens
@@ -74,7 +94,9 @@ class LastingTrainer(StepCreditTrainer):
 
         Raises:
             OutputError: the disk is full or broken.
+            TrainingError: the weights are not finite; nothing is written.
         """
+        self.nan_guard.check_weights(self.model.parameters(), self.state.global_step)
         with self._named_disk_errors():
             super().save_model(*args, **kwargs)
 

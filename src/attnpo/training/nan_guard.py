@@ -1,4 +1,4 @@
-"""Updates whose gradient is not finite are skipped and counted; several in a row end the run."""
+"""Updates whose gradient is not finite are skipped and counted; several in a row, or weights that are not, end the run."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ log = logging.getLogger(__name__)
 
 
 class NanGuardCallback(TrainerCallback, ExportableState):
-    """Looks at the gradient between backward pass and update.
+    """Looks at the gradient between backward pass and update, and at the weights after it.
 
     A loss that is NaN or infinite makes the gradient so. The update is skipped on all processes (neither parameters nor
     the optimizer's moments change), the learning rate's schedule goes on. DeepSpeed makes the update inside
     accelerate's backward pass and skips it by a check of its own: what it says is counted. Under fp16 it skips until
     the loss scale fits, so there a row of skipped updates does not end the run.
+
+    A finite gradient can still make weights that are not (a learning rate too high, an overflow of the type). The run
+    then ends at once, before a checkpoint of them is written, so that every checkpoint is a good one.
 
     Args:
         most_in_a_row: the run ends at this many skipped updates in a row.
@@ -72,7 +75,8 @@ class NanGuardCallback(TrainerCallback, ExportableState):
         """Skip the update where the gradient is not finite: without gradients it changes nothing."""
         if self.deepspeed() is not None:
             return  # the update is made already
-        norm = self._norm(kwargs["model"].parameters())
+        gradients = [each.grad for each in kwargs["model"].parameters() if each.grad is not None]
+        norm = self._norm(gradients)
         if self._is_finite(norm):
             self.skipped_in_a_row = 0
             self.on_update(bool(norm > 0))
@@ -84,11 +88,14 @@ class NanGuardCallback(TrainerCallback, ExportableState):
         """End the run after too many skipped updates.
 
         Raises:
-            TrainingError: there were `most_in_a_row` in a row, or DeepSpeed made one that it should have skipped.
+            TrainingError: there were `most_in_a_row` in a row, DeepSpeed made one that it should have skipped, or the
+                update made weights that are not finite.
         """
         engine = self.deepspeed()
         if engine is not None:
             self._look_at_deepspeed(engine, state)
+        if self.skipped_in_a_row == 0:  # a skipped update leaves the weights as they were
+            self.check_weights(kwargs["model"].parameters(), state.global_step)
         if self.skipped_in_a_row < self.most_in_a_row:
             return
         last, first = self.last_checkpoint(), state.global_step - self.skipped_in_a_row + 1
@@ -96,6 +103,23 @@ class NanGuardCallback(TrainerCallback, ExportableState):
             f"steps {first} to {state.global_step}: the gradient was not finite, "
             f"no update was made; last good checkpoint: {last or 'none yet'}; lower learning_rate, look at the "
             "rewards, or allow more such steps with max_skipped_updates"
+        )
+
+    def check_weights(self, parameters: Iterable[torch.nn.Parameter], step: int) -> None:
+        """Check the weights of all processes.
+
+        Raises:
+            TrainingError: some are not finite.
+        """
+        # The largest magnitude alone: it carries NaN and infinity, overflows in no type and takes no memory.
+        # DeepSpeed leaves a sharded parameter empty; what this process holds of it hangs on it.
+        held = [getattr(parameter, "ds_tensor", parameter).detach() for parameter in parameters]
+        if self._is_finite(self._norm([each for each in held if each.numel() > 0], float("inf"))):
+            return
+        raise TrainingError(
+            f"step {step}: weights are not finite any more, they are not written; last good checkpoint: "
+            f"{self.last_checkpoint() or 'none yet'}; lower learning_rate, then --resume_from_checkpoint true goes on "
+            "from there"
         )
 
     def _look_at_deepspeed(self, engine: Any, state: TrainerState) -> None:
@@ -121,9 +145,9 @@ class NanGuardCallback(TrainerCallback, ExportableState):
             log.warning("step %d: the gradient is not finite; update skipped", step)
 
     @staticmethod
-    def _norm(parameters: Iterable[torch.nn.Parameter]) -> torch.Tensor:
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        norm = get_total_norm(gradients) if gradients else torch.zeros(())
+    def _norm(tensors: list[torch.Tensor], order: float = 2.0) -> torch.Tensor:
+        floating = [tensor for tensor in tensors if tensor.is_floating_point()]  # quantized weights are integers
+        norm = get_total_norm(floating, order) if floating else torch.zeros(())
         return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
     def _is_finite(self, norm: torch.Tensor) -> bool:

@@ -15,9 +15,10 @@ import time
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import IO, Any
 
 from attnpo.errors import ConfigError
+from attnpo.ranges import AT_LEAST_1, SECONDS, check
 from attnpo.verification.worker import BOOTSTRAP
 
 log = logging.getLogger(__name__)
@@ -31,8 +32,8 @@ class Worker:
     """One child process, started when first needed and again after every interruption.
 
     The child is a fresh interpreter that imports the judge's module and nothing of the parent's (in particular neither
-    torch nor the parent's main module). It ends with its parent: at `close`, at interpreter exit, and, when the parent
-    is killed, as soon as its input closes or its own limit runs out.
+    torch nor the parent's main module). It ends with its parent: at `close`, at interpreter exit, and at once when the
+    parent is killed.
     """
 
     def __init__(self, judge: str, timeout: float, memory_bytes: int | None = None, normal_form: str | None = None):
@@ -90,18 +91,28 @@ class Worker:
         if self._process is not None and self._process.poll() is None:
             return self._process
         self.close()
-        process = subprocess.Popen(
-            [sys.executable, "-c", BOOTSTRAP],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
-        )
-        self._process, self._stop = process, weakref.finalize(self, _kill, process, os.getpid())
+        held, lifeline = os.pipe()
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-c", BOOTSTRAP],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,
+                pass_fds=(held,),
+            )
+        except BaseException:
+            os.close(lifeline)
+            raise
+        finally:
+            os.close(held)
+        own_end = open(lifeline, "wb", buffering=0)  # noqa: SIM115
+        self._process, self._stop = process, weakref.finalize(self, _kill, process, own_end, os.getpid())
         job = {
             "path": [entry or os.getcwd() for entry in sys.path],
             "judge": self._judge,
             "normal_form": self._normal_form,
+            "lifeline": held,
             "limit_seconds": self._timeout + _ORPHAN_GRACE_SECONDS,
             "memory_bytes": self._memory_bytes,
         }
@@ -135,12 +146,10 @@ class WorkerPool:
                 `normal_forms` is to be called.
 
         Raises:
-            ConfigError: `timeout` or `workers` is not positive.
+            ConfigError: `timeout` or `workers` is out of range.
         """
-        if not timeout > 0:
-            raise ConfigError(f"verifier: timeout is {timeout}; set seconds above 0")
-        if workers < 1:
-            raise ConfigError(f"verifier: workers is {workers}; set 1 or more")
+        check("verifier_timeout", timeout, SECONDS)
+        check("verifier_workers", workers, AT_LEAST_1)
         self.interrupted = 0
         """Number of pairs so far that had to be interrupted and were counted wrong."""
         self._timeout = timeout
@@ -223,13 +232,13 @@ def _exchange(process: subprocess.Popen[bytes], message: bytes, deadline: float)
     return None
 
 
-def _kill(process: subprocess.Popen[bytes], owner: int) -> None:
+def _kill(process: subprocess.Popen[bytes], lifeline: IO[bytes], owner: int) -> None:
     """Kill the child with everything it started, unless this process is only a fork of its parent."""
     if owner != os.getpid():
         return
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    for stream in (process.stdin, process.stdout):
+    for stream in (process.stdin, process.stdout, lifeline):
         if stream is not None:
             stream.close()

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import fcntl
 import json
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from typing import Any, BinaryIO
@@ -29,12 +31,33 @@ BOOTSTRAP = (
 
 
 def main(job: dict[str, Any]) -> None:
-    """Serve the parent over standard input and output until it closes them."""
+    """Serve the parent over standard input and output until it closes them, or is gone."""
+    end_with_parent(job["lifeline"])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A judge that prints must not write into the replies.
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     serve(job, sys.stdin.buffer, replies)
+
+
+def end_with_parent(lifeline: int) -> None:
+    """Kill this process and all it started as soon as the parent is gone, whatever either of them is doing.
+
+    Not prctl's PR_SET_PDEATHSIG: that fires when the parent's *thread* ends which started the child.
+
+    Args:
+        lifeline: read end of a pipe that nothing is ever written to and whose other end the parent alone holds.
+    """
+    if hasattr(fcntl, "F_SETSIG"):  # Linux: the kernel kills, even where code never lets go of the interpreter
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+
+    def watch() -> None:
+        os.read(lifeline, 1)
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def serve(job: dict[str, Any], requests: BinaryIO, replies: BinaryIO) -> None:
@@ -43,7 +66,7 @@ def serve(job: dict[str, Any], requests: BinaryIO, replies: BinaryIO) -> None:
     Args:
         job: `judge` (name `module:function` of a function of two texts), `normal_form` (name of a function of one text,
             null for none), `limit_seconds` for one request (the parent
-            kills earlier; this ends a worker whose parent is gone), `memory_bytes` (address space, null for no limit).
+            kills earlier; this ends a worker that it cannot kill), `memory_bytes` (address space, null for no limit).
         requests: lines of JSON, see the module.
         replies: receives lines of JSON.
     """

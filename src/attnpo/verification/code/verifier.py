@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from attnpo.errors import ConfigError
+from attnpo.ranges import AT_LEAST_1, SECONDS, check
 from attnpo.think import final_answer
 from attnpo.verification.base import Closing
 from attnpo.verification.code.comparison import same_output, same_value
@@ -52,13 +53,12 @@ class CodeVerifier(Closing):
                 or other files.
 
         Raises:
-            ConfigError: a limit is not positive.
+            ConfigError: a limit is out of range.
         """
-        for name, seconds in (("timeout", timeout), ("total_timeout", total_timeout)):
-            if seconds is not None and not seconds > 0:
-                raise ConfigError(f"verifier: {name} is {seconds}; set seconds above 0")
-        if workers < 1:
-            raise ConfigError(f"verifier: workers is {workers}; set 1 or more")
+        check("verifier_timeout", timeout, SECONDS)
+        if total_timeout is not None:
+            check("total_timeout", total_timeout, SECONDS)
+        check("verifier_workers", workers, AT_LEAST_1)
         self._timeout = timeout
         self._total_timeout = total_timeout
         self._limits = limits or Limits()
