@@ -50,6 +50,7 @@ class Range:
         below: `high` itself is not allowed.
         also: what is allowed beside, such as a word that stands for a number.
         note: said after the range, in brackets.
+        largest: where `high` is None: what is beyond it is taken for a slip of the hand; said to who made one alone.
     """
 
     low: float | None = None
@@ -59,11 +60,12 @@ class Range:
     below: bool = False
     also: tuple[Any, ...] = ()
     note: str = ""
+    largest: float | None = None
 
     @property
     def most(self) -> float:
         """The greatest number, the arithmetic's where the range names none."""
-        return (MOST if self.whole else LARGEST) if self.high is None else self.high
+        return next(most for most in (self.high, self.largest, MOST if self.whole else LARGEST) if most is not None)
 
     def holds(self, value: object) -> bool:
         """Whether a value is allowed."""
@@ -121,12 +123,12 @@ POSITIVE_SHARE: Final = Range(0, 1, above=True)
 CORRELATION: Final = Range(-1, 1)
 COUNT: Final = Range(0, whole=True)
 AT_LEAST_1: Final = Range(1, whole=True)
-SEED: Final = Range(0, LARGEST_SEED, whole=True)
-RESAMPLES: Final = Range(1, 1_000_000, whole=True)
-SUMMED_TOKENS: Final = Range(1, 10**15, whole=True)
+SEED: Final = Range(0, whole=True, largest=LARGEST_SEED)
+RESAMPLES: Final = Range(1, whole=True, largest=1_000_000)
+SUMMED_TOKENS: Final = Range(1, whole=True, largest=10**15)
 TEMPERATURE: Final = Range(1e-4, also=(0,), note="0 takes the likeliest token")
-SECONDS: Final = Range(0, 10**7, above=True)
-PATIENCE: Final = Range(0, 10**7)
+SECONDS: Final = Range(0, above=True, largest=10**7)
+PATIENCE: Final = Range(0, largest=10**7)
 
 Number = Annotated[float, NUMBER]
 AtLeast0 = Annotated[float, AT_LEAST_0]

@@ -125,7 +125,7 @@ def test_runs_that_are_not_comparable(runs, capsys):
     [
         (["base"], "nothing to compare"),
         (["base", "attnpo", "--level", "1.5"], "level: 1.5 is not allowed"),
-        (["base", "attnpo", "--resamples", "0"], "resamples: 0 is not allowed; use an integer from 1 to 1000000"),
+        (["base", "attnpo", "--resamples", "0"], "resamples: 0 is not allowed; use an integer of at least 1"),
         (["base", "--runs", "attnpo"], "--runs attnpo: give an arm and its runs as ARM=RUN,RUN"),
         (["base", "attnpo", "--allow", "verifierr"], "--allow verifierr: no run has such a setting"),
     ],

@@ -51,6 +51,13 @@ def spawns(response, solution):
     child = subprocess.Popen(["sleep", "600"])
     open(solution, "w").write(f"{os.getpid()} {child.pid}")
     time.sleep(600)
+def ends_with_parent(response, solution):
+    if not response.endswith("idle"):
+        child = __import__("subprocess").Popen(["sleep", "600"])
+        open(solution, "w").write(f"{os.getpid()} {child.pid}\\n")
+    if response.endswith("sleep"): time.sleep(600)
+    if response.endswith("stuck"): int("7" * 1000) ** 10_000_000  # never lets go of the interpreter
+    return True
 def whole(response, solution): return response == "<think>a</think>b" and solution == "c"
 not_a_function = 3
 """
@@ -366,37 +373,47 @@ import sys
 from attnpo.verification import build_verifier
 if __name__ != "__main__":
     raise SystemExit("the main module was imported again")
-verifier = build_verifier("own_judges:sleeps", timeout=float(sys.argv[1]))
-verifier.verify(["</think>a"], ["b"])
+verifier = build_verifier("own_judges:ends_with_parent", timeout=600)
+verifier.verify(["</think>idle"], ["b"])
 print(verifier.pool._workers[0]._process.pid, flush=True)
-if sys.argv[2] == "hang":
-    verifier.verify(["</think>sleep"], ["b"])
-elif sys.argv[2] == "wait":
+if sys.argv[1] in ("sleep", "stuck"):
+    verifier.verify(["</think>" + sys.argv[1]], [sys.argv[2]])
+elif sys.argv[1] == "wait":
     sys.stdin.read()
 """
 
 
-@pytest.mark.parametrize(("mode", "timeout"), [("exit", 600), ("wait", 600), ("hang", 0.5)])
-def test_no_worker_outlives_its_parent(tmp_path, mode, timeout) -> None:
-    """At its end; when it is killed while the worker idles; when it is killed while the worker hangs."""
-    script = tmp_path / "parent.py"
+@pytest.mark.parametrize("mode", ["exit", "wait", "sleep", "stuck"])
+def test_no_worker_outlives_its_parent(tmp_path, mode) -> None:
+    """At its end; when it is killed while the worker idles; when it is killed while the worker is at work.
+
+    What the worker started ends too. Its own limit, 10 minutes here, is not waited for.
+    """
+    if mode == "stuck" and sys.platform != "linux":
+        pytest.skip("without the kernel's help, code that never lets go of the interpreter ends at its limit")
+    script, named = tmp_path / "parent.py", tmp_path / "pids"
     script.write_text(PARENT)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     parent = subprocess.Popen(
-        [sys.executable, str(script), str(timeout), mode],
+        [sys.executable, str(script), mode, str(named)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,
         text=True,
     )
     assert parent.stdout is not None
-    pid = int(parent.stdout.readline())
+    pids = [int(parent.stdout.readline())]
+    if mode in ("sleep", "stuck"):
+        assert wait_until(lambda: named.exists() and named.read_text().endswith("\n"))
+        worker, child = map(int, named.read_text().split())
+        assert [worker] == pids
+        pids.append(child)
     if mode == "exit":
         assert parent.wait(timeout=30) == 0
     else:
         parent.kill()
         parent.wait(timeout=30)
-    assert wait_until(lambda: not is_running(pid))
+    assert wait_until(lambda: not any(map(is_running, pids)))
     parent.communicate()
 
 
@@ -435,37 +452,3 @@ def test_equal_answers_are_compared_once_however_they_are_batched(monkeypatch):
         assert verifier.verify([same], ["y"]) == [False]  # the only one that is remembered now
         assert verifier.verify([same], ["x+1"]) == [True]
         assert len(asked) == 4
-
-
-ORPHAN = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from attnpo.verification.pool import WorkerPool
-WorkerPool("own_judges:" + sys.argv[2], timeout=600).judge([(sys.argv[3], "")])
-"""
-
-
-@pytest.mark.parametrize("judge", ["waits", "never_lets_go"])
-def test_a_worker_ends_with_its_killed_parent(judge, tmp_path) -> None:
-    named = tmp_path / "pid"
-    parent = subprocess.Popen([sys.executable, "-c", ORPHAN, str(Path(__file__).parent), judge, str(named)])
-    wait_for(lambda: named.exists() and named.read_text().endswith("\n"))
-    worker = int(named.read_text())
-    parent.kill()
-    parent.wait()
-    wait_for(lambda: not is_running(worker))
-
-
-def wait_for(what) -> None:
-    deadline = time.monotonic() + 60  # far below the worker's own limit
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"  # nobody has asked yet what became of it

@@ -10,6 +10,7 @@ from attnpo.ranges import (
     AT_LEAST_1,
     COUNT,
     NUMBER,
+    PATIENCE,
     POSITIVE,
     POSITIVE_SHARE,
     SEED,
@@ -20,7 +21,7 @@ from attnpo.ranges import (
 
 _DECAY = Range(0, 1, below=True)
 _EVERY = Range(0, above=True)  # below 1: a share of the run
-_RATE = Range(0, 100)  # a step of this size leaves nothing of the weights
+_RATE = Range(0, largest=100)  # a step of this size leaves nothing of the weights
 _PORT = Range(1, 65535, whole=True)
 
 INHERITED_RANGES: Final[dict[str, Range]] = {
@@ -62,7 +63,7 @@ INHERITED_RANGES: Final[dict[str, Range]] = {
     "dataloader_num_workers": COUNT,
     "dataloader_prefetch_factor": AT_LEAST_1,
     "ddp_bucket_cap_mb": AT_LEAST_1,
-    "ddp_timeout": Range(1, 10**7, whole=True),
+    "ddp_timeout": Range(1, whole=True, largest=10**7),
     "local_rank": Range(-1, whole=True),
     # Sampling
     "max_completion_length": AT_LEAST_1,
@@ -74,7 +75,7 @@ INHERITED_RANGES: Final[dict[str, Range]] = {
     "repetition_penalty": POSITIVE,
     "vllm_server_port": _PORT,
     "vllm_group_port": _PORT,
-    "vllm_server_timeout": Range(0, 10**7),
+    "vllm_server_timeout": PATIENCE,
     "vllm_gpu_memory_utilization": POSITIVE_SHARE,
     "vllm_max_model_length": AT_LEAST_1,
     "vllm_tensor_parallel_size": AT_LEAST_1,

@@ -33,11 +33,6 @@ def check_choices(parts: RunParts, findings: Findings) -> None:
 def check_sampling(parts: RunParts, findings: Findings) -> None:
     """Check how responses are drawn."""
     args = parts.args
-    if not args.temperature > 0:
-        findings.refuse(
-            f"temperature: {args.temperature:g} draws the same response for a whole group, of which nothing can be "
-            "learnt; set it above 0"
-        )
     if args.use_vllm or args.group_sampler:
         return
     try:
