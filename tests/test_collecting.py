@@ -158,7 +158,9 @@ def test_the_clock_of_a_killed_part_goes_on_counting(toy, tmp_path):
     deadline = time.monotonic() + 60
     while clock["seconds"] < 0.5 and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.02)
-        clock = json.loads(path.with_name("r.clock.json").read_text()) if path.with_name("r.clock.json").exists() else clock
+        clock = (
+            json.loads(path.with_name("r.clock.json").read_text()) if path.with_name("r.clock.json").exists() else clock
+        )
     process.kill()
     process.wait()
     assert clock["seconds"] >= 0.5

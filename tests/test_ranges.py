@@ -25,9 +25,9 @@ def settings_types() -> list[type]:
         if module.name.endswith("__main__"):
             continue
         for name, value in vars(importlib.import_module(module.name)).items():
-            if isinstance(value, type) and is_dataclass(value) and value.__module__.startswith("attnpo."):
-                if name.endswith(ENDINGS):
-                    found.add(value)
+            is_own = isinstance(value, type) and is_dataclass(value) and value.__module__.startswith("attnpo.")
+            if is_own and name.endswith(ENDINGS):
+                found.add(value)
     return sorted(found, key=lambda each: (each.__module__, each.__name__))
 
 
@@ -93,7 +93,9 @@ CHECKED = [each for each in TYPES if not each.__name__.endswith("Arguments")]
 )
 def test_settings_check_themselves_when_made(settings_type, name):
     needed = {"max_new_tokens": 8} if settings_type.__name__ == "SamplingParams" else {}
-    needed |= {"output_dir": "unused", "use_cpu": True, "bf16": False} if settings_type.__name__ == "AttnPOConfig" else {}
+    needed |= (
+        {"output_dir": "unused", "use_cpu": True, "bf16": False} if settings_type.__name__ == "AttnPOConfig" else {}
+    )
     with pytest.raises(ConfigError) as caught:
         settings_type(**{**needed, name: math.nan})
     said = str(caught.value)
@@ -130,7 +132,9 @@ def test_a_range(numbers, allowed, refused, text):
 def test_a_slip_of_the_hand_is_told_the_largest_number():
     with pytest.raises(ConfigError, match=f"^tokens: {10**12} is not allowed; use an integer of at most {MOST}$"):
         check("tokens", 10**12, Range(1, whole=True))
-    with pytest.raises(ConfigError, match=re.escape(f"beta: 1e+39 is not allowed; use a number of at most {LARGEST:g}")):
+    with pytest.raises(
+        ConfigError, match=re.escape(f"beta: 1e+39 is not allowed; use a number of at most {LARGEST:g}")
+    ):
         check("beta", 1e39, Range(0))
 
 

@@ -83,7 +83,7 @@ class Range:
 
     def wanted(self, value: object) -> str:
         """Return what is to be used in place of a value that is not allowed, in words."""
-        if self.high is None and isinstance(value, Real) and self.most < value < math.inf:
+        if self.high is None and isinstance(value, Real) and self.most < float(value) < math.inf:
             return f"{self._kind} of at most {_said(self.most)}"
         return self.text
 
@@ -179,7 +179,7 @@ def check_settings(settings: Any, names: Mapping[str, str] | None = None) -> Non
 
 
 @functools.cache
-def conditions(dataclass_type: type) -> dict[str, Condition]:
+def conditions(dataclass_type: Any) -> dict[str, Condition]:
     """Return field → what its values must be, for the fields of a dataclass that say so."""
     hints = typing.get_type_hints(dataclass_type, include_extras=True)
     inherited: Mapping[str, Range] = getattr(dataclass_type, "INHERITED_RANGES", {})

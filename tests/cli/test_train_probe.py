@@ -21,9 +21,18 @@ def probe(tmp_path):
     [
         (["--heads", "2.0", "--probe", "none.jsonl"], "none.jsonl: no such rollouts file"),
         (["--probe", "PROBE"], "--probe: needs heads to probe; give them with --heads"),
-        (["--heads", "2.0", "--probe", "PROBE", "--probe_every", "0"], "probe_every: 0 is not allowed; use an integer of at least 1"),
-        (["--heads", "2.0", "--probe", "PROBE", "--probe_limit", "0"], "probe_limit: 0 is not allowed; use an integer of at least 1"),
-        (["--heads", "2.0", "--probe", "PROBE", "--probe_min_sra", "3"], "probe_min_sra: 3.0 is not allowed; use a number from 0 to 1"),
+        (
+            ["--heads", "2.0", "--probe", "PROBE", "--probe_every", "0"],
+            "probe_every: 0 is not allowed; use an integer of at least 1",
+        ),
+        (
+            ["--heads", "2.0", "--probe", "PROBE", "--probe_limit", "0"],
+            "probe_limit: 0 is not allowed; use an integer of at least 1",
+        ),
+        (
+            ["--heads", "2.0", "--probe", "PROBE", "--probe_min_sra", "3"],
+            "probe_min_sra: 3.0 is not allowed; use a number from 0 to 1",
+        ),
         (["--heads", "2.0", "--probe", "PROBE", "--probe_reselect", "true"], "set probe_min_sra"),
         (
             [

@@ -107,6 +107,11 @@ def test_ctrl_c_saves_and_the_run_goes_on_as_if_nothing_had_been(train, settings
     for name in ("attnpo/reward", "grad_norm", "learning_rate", "attnpo/sampled_tokens"):
         assert logged(resumed, name) == logged(whole, name)
     assert rows(resumed) == rows(whole)
+    # The last line's mean is of the whole run, not of the part after the interruption.
+    mean = sum(logged(whole, "loss")) / 4
+    assert mean != pytest.approx(sum(logged(whole, "loss")[stops_at:]) / (4 - stops_at))
+    for trainer in (whole, resumed):
+        assert trainer.state.log_history[-1]["train_loss"] == pytest.approx(mean, abs=1e-7)
 
 
 def test_a_loss_that_is_nan_once_is_skipped_and_counted(train):
@@ -124,6 +129,22 @@ def test_a_loss_that_is_nan_once_is_skipped_and_counted(train):
     assert moved == [True, False]
     assert all(torch.isfinite(parameter).all() for parameter in trainer.model.parameters())
     assert logged(trainer, "attnpo/skipped_updates") == [0, 1, 1]
+
+
+def test_weights_that_are_not_finite_are_never_written(train, tmp_path):
+    def poison() -> None:
+        for group in trainer.optimizer.param_groups:
+            group["weight_decay"] = float("nan")  # the gradient is finite, the update is not
+
+    trainer = train(callbacks=(At(poison, begin=2),), max_completion_length=192)
+    with pytest.raises(
+        TrainingError, match=r"^step 2: weights are not finite .* good checkpoint: .*checkpoint-1; lower"
+    ):
+        trainer.train()
+    assert [path.name for path in (tmp_path / "run").glob("checkpoint-*")] == ["checkpoint-1"]
+    with pytest.raises(TrainingError, match="weights are not finite"):
+        trainer.save_model(str(tmp_path / "model"))
+    assert not (tmp_path / "model").exists()
 
 
 def test_losses_that_stay_nan_end_the_run_with_the_last_checkpoint_named(train):

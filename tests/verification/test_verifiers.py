@@ -238,7 +238,10 @@ def test_a_wrong_name_is_one_clear_line(spec, message) -> None:
 @pytest.mark.parametrize(("timeout", "workers"), [(0, 1), (-1, 1), (float("nan"), 1), (1, 0)])
 def test_limits_must_be_positive(timeout, workers) -> None:
     for name in ("math", "own_judges:same"):
-        with pytest.raises(ConfigError, match=r"timeout: .* is not allowed; use a number above 0|workers: 0 is not allowed; use an integer"):
+        with pytest.raises(
+            ConfigError,
+            match=r"timeout: .* is not allowed; use a number above 0|workers: 0 is not allowed; use an integer",
+        ):
             build_verifier(name, timeout, workers)
 
 

@@ -19,7 +19,6 @@ from attnpo.training.signals import SignalCallback
 from attnpo.training.trl_hooks import StepCreditTrainer
 from attnpo.training.updates import RunFinished, UpdatesCallback
 
-
 TRAIN_LOSS = "train_loss"
 """transformers' name of the mean loss in the last line of a run."""
 

@@ -1,4 +1,4 @@
-"""Updates whose gradient is not finite are skipped and counted; several in a row, or weights that are not, end the run."""
+"""Updates whose gradient is not finite are skipped and counted; several in a row, or such weights, end the run."""
 
 from __future__ import annotations
 

@@ -230,7 +230,10 @@ def test_packed_tests_are_read(verifier) -> None:
 
 def test_settings_and_references_are_checked() -> None:
     for settings in ({"timeout": 0}, {"workers": 0}, {"total_timeout": -1}, {"timeout": float("nan")}):
-        with pytest.raises(ConfigError, match=r"timeout: .* is not allowed; use a number above 0|workers: 0 is not allowed; use an integer"):
+        with pytest.raises(
+            ConfigError,
+            match=r"timeout: .* is not allowed; use a number above 0|workers: 0 is not allowed; use an integer",
+        ):
             CodeVerifier(**settings)
     with pytest.raises(DataError, match="is no CodeTests"):
         CodeVerifier().verify([fenced("print(1)")], ["42"])

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from attnpo.errors import ConfigError
 from attnpo.ranges import AT_LEAST_1, SECONDS, check
 from attnpo.think import final_answer
 from attnpo.verification.base import Closing
