@@ -172,7 +172,8 @@ def check_settings(settings: Any, names: Mapping[str, str] | None = None) -> Non
     Raises:
         ConfigError: a value is not allowed; the line names the field.
     """
-    for name, condition in conditions(type(settings)).items():
+    settings_type: Any = type(settings)
+    for name, condition in conditions(settings_type).items():
         value = getattr(settings, name)
         for one in value if isinstance(value, list) else (value,):
             check((names or {}).get(name, name), one, condition)
