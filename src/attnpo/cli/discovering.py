@@ -38,6 +38,7 @@ from attnpo.progress import console_progress
 from attnpo.reporting import save_ensemble_curves, save_heatmap
 from attnpo.rollouts import Rollout, prompt_text, read_rollouts
 from attnpo.sampling.engines import EngineSettings
+from attnpo.sampling.honoured import check_own
 
 if TYPE_CHECKING:
     from attnpo.cli.discover import DiscoverArguments
@@ -192,6 +193,7 @@ class Discovering:
             )
         if self.arguments.traces:
             UserFile(Path(self.arguments.traces), name=f"--traces {self.arguments.traces}").check()
+        check_own(self.engine.engine, self.settings.sampling.own())
         check_proofs(self.arguments, self.settings)
 
     @contextmanager

@@ -326,6 +326,10 @@ def _context(target: Target, session: Session) -> Mapping[str, Any]:
 
 
 def _check_engine(arguments: EvaluateArguments, settings: EvaluationSettings, engine: EngineSettings | None) -> None:
+    from attnpo.sampling.honoured import check_own
+
+    if engine is not None:
+        check_own(engine.engine, settings.sampling.own())
     if arguments.heads and engine is not None and not engine.engine.startswith("transformers"):
         raise ConfigError(
             f"--heads: step scores are read inside a transformers model, not with --engine {engine.engine}; leave "

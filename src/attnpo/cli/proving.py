@@ -204,6 +204,8 @@ def intervention_settings(arguments: DiscoverArguments, settings: DiscoverySetti
         temperature=settings.temperature,
         top_p=settings.top_p,
         top_k=settings.top_k,
+        min_p=settings.min_p,
+        repetition_penalty=settings.repetition_penalty,
         seed=settings.seed,
         level=settings.level,
         resamples=settings.resamples,

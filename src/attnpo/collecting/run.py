@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,7 @@ def collect_rollouts(
         {
             **settings,
             "samples": samples,
-            "sampling": asdict(params),
+            "sampling": params.as_settings(),
             "problems": problems_fingerprint(problems),
             **({"opening": opening} if opening else {}),
         },

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,18 @@ from attnpo.discovery.deletion import Amount, Deleted, deleted_at_random, delete
 from attnpo.discovery.evidence import Condition, ConditionName, InterventionResult
 from attnpo.discovery.intervention_answers import Answers, AnswerStore
 from attnpo.errors import ConfigError, DataError
-from attnpo.ranges import AtLeast1, Count, OpenShare, PositiveShare, Resamples, Seed, Temperature, check_settings
+from attnpo.ranges import (
+    AtLeast1,
+    Count,
+    OpenShare,
+    Positive,
+    PositiveShare,
+    Resamples,
+    Seed,
+    Share,
+    Temperature,
+    check_settings,
+)
 from attnpo.rollouts import Rollout
 from attnpo.sampling import Sampler, SamplingParams
 from attnpo.statistics import Interval, mean_interval, paired_difference_interval
@@ -47,6 +58,12 @@ class InterventionSettings:
     temperature: Temperature = field(default=1.0, metadata={"help": "Sampling temperature of the answers."})
     top_p: PositiveShare = field(default=1.0, metadata={"help": "Nucleus of the sampling distribution; 1 keeps all."})
     top_k: Count = field(default=0, metadata={"help": "Most likely tokens to sample from; 0 keeps all."})
+    min_p: Share = field(
+        default=0.0, metadata={"help": "Keep tokens of at least this share of the likeliest one's probability."}
+    )
+    repetition_penalty: Positive = field(
+        default=1.0, metadata={"help": "Divides the logits of tokens in prompt or response; 1 changes nothing."}
+    )
     seed: Seed = field(default=0, metadata={"help": "Seed of answers, random deletions and resamples."})
     level: OpenShare = field(default=0.95, metadata={"help": "Coverage of the intervals."})
     resamples: Resamples = field(default=2000, metadata={"help": "Bootstrap resamples of the intervals."})
@@ -65,7 +82,15 @@ class InterventionSettings:
     @property
     def sampling(self) -> SamplingParams:
         """How answers are drawn."""
-        return SamplingParams(self.max_new_tokens, self.temperature, self.top_p, self.top_k, self.seed)
+        return SamplingParams(
+            self.max_new_tokens,
+            self.temperature,
+            self.top_p,
+            self.top_k,
+            self.seed,
+            self.min_p,
+            self.repetition_penalty,
+        )
 
 
 @dataclass(frozen=True)
@@ -167,7 +192,7 @@ def intervene(
             )
     plans = [plan_deletions(r, s.tolist(), settings) for r, s in zip(rollouts, scores, strict=True)]
     store = AnswerStore(output_dir / ANSWERS_FILE, settings.samples)
-    store.claim({**context, "samples": settings.samples, "sampling": asdict(settings.sampling)}, rollouts)
+    store.claim({**context, "samples": settings.samples, "sampling": settings.sampling.as_settings()}, rollouts)
     store.answer(
         [(rollout, plan.deletions()) for rollout, plan in zip(rollouts, plans, strict=True)],
         tokenizer=tokenizer,

@@ -6,7 +6,18 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from attnpo.errors import ConfigError
-from attnpo.ranges import AtLeast1, Count, OpenShare, PositiveShare, Resamples, Seed, Share, Temperature, check_settings
+from attnpo.ranges import (
+    AtLeast1,
+    Count,
+    OpenShare,
+    Positive,
+    PositiveShare,
+    Resamples,
+    Seed,
+    Share,
+    Temperature,
+    check_settings,
+)
 from attnpo.sampling import SamplingParams, opening_text
 
 
@@ -19,6 +30,12 @@ class DiscoverySettings:
     temperature: Temperature = field(default=1.0, metadata={"help": "Sampling temperature."})
     top_p: PositiveShare = field(default=1.0, metadata={"help": "Nucleus of the sampling distribution; 1 keeps all."})
     top_k: Count = field(default=0, metadata={"help": "Most likely tokens to sample from; 0 keeps all."})
+    min_p: Share = field(
+        default=0.0, metadata={"help": "Keep tokens of at least this share of the likeliest one's probability."}
+    )
+    repetition_penalty: Positive = field(
+        default=1.0, metadata={"help": "Divides the logits of tokens in prompt or response; 1 changes nothing."}
+    )
     seed: Seed = field(
         default=0, metadata={"help": "Seed of sampling, halves, resamples and the random-initialised model."}
     )
@@ -58,4 +75,12 @@ class DiscoverySettings:
     @property
     def sampling(self) -> SamplingParams:
         """How responses are drawn."""
-        return SamplingParams(self.max_new_tokens, self.temperature, self.top_p, self.top_k, self.seed)
+        return SamplingParams(
+            self.max_new_tokens,
+            self.temperature,
+            self.top_p,
+            self.top_k,
+            self.seed,
+            self.min_p,
+            self.repetition_penalty,
+        )

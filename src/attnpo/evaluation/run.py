@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +194,7 @@ def _conclude(run: _Run, count_phrases: CountPhrases, progress: Progress | None)
         complete=len(table) == run.problems_asked,
         samples_per_problem=settings.samples_per_problem,
         seed=settings.seed,
-        sampling=asdict(settings.sampling),
+        sampling=settings.sampling.as_settings(),
         settings=json.loads(claimed.read_text(encoding="utf-8")),
         wall_seconds=clock.seconds,
         engine_seconds=clock.engine_seconds,

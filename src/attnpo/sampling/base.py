@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
 
-from attnpo.ranges import AtLeast1, Count, PositiveShare, Seed, Temperature, check_settings
+from attnpo.ranges import AtLeast1, Count, Positive, PositiveShare, Seed, Share, Temperature, check_settings
 from attnpo.rollouts import Prompt
 
 
@@ -21,6 +21,9 @@ class SamplingParams:
         top_k: how many of the most likely tokens to keep; 0 keeps all.
         seed: a response depends on the seed, its prompt's key and its sample number only, not on how requests are
             batched.
+        min_p: tokens less likely than this share of the most likely one are left out; 0 keeps all.
+        repetition_penalty: divides the logits of tokens that prompt or response hold already; 1 changes nothing.
+        extra: further settings by transformers' names; `honoured.KWARGS` says which engine takes which.
     """
 
     max_new_tokens: AtLeast1
@@ -28,9 +31,22 @@ class SamplingParams:
     top_p: PositiveShare = 1.0
     top_k: Count = 0
     seed: Seed = 0
+    min_p: Share = 0.0
+    repetition_penalty: Positive = 1.0
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_settings(self)
+
+    def own(self) -> dict[str, Any]:
+        """Return the settings that the run gives by name, for `honoured.check_own`."""
+        names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+        return {name: getattr(self, name) for name in names}
+
+    def as_settings(self) -> dict[str, Any]:
+        """Return the settings as JSON values for results; those of which most runs know nothing only where they act."""
+        off = {"min_p": 0.0, "repetition_penalty": 1.0, "extra": {}}
+        return {name: value for name, value in asdict(self).items() if name not in off or value != off[name]}
 
 
 @dataclass(frozen=True)

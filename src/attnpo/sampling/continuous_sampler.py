@@ -11,6 +11,7 @@ import transformers
 
 from attnpo.errors import ConfigError, EngineError
 from attnpo.sampling.base import SampledResponse, SampleRequest, SamplingParams
+from attnpo.sampling.honoured import PAGED, check_checkpoint, check_own, checkpoint_settings
 from attnpo.sampling.memory import CACHE_SHARE, cache_bytes_a_token, free_bytes
 from attnpo.sampling.prompts import end_token_ids
 
@@ -82,6 +83,8 @@ class ContinuousBatchingSampler:
         """
         if not requests:
             return
+        check_own(PAGED, params.own())
+        check_checkpoint(PAGED, self.model.generation_config)
         end_ids = end_token_ids(self.model, self.tokenizer)
         manager = self._start(requests, params, end_ids)
         unfinished = {str(index) for index in range(len(requests))}
@@ -131,6 +134,8 @@ class ContinuousBatchingSampler:
                 if params.temperature > 0
                 else {}
             ),
+            **({"min_p": params.min_p} if params.temperature > 0 and params.min_p else {}),
+            **checkpoint_settings(self.model.generation_config),
         )
         try:
             manager = self.model.init_continuous_batching(generation_config=drawing, continuous_batching_config=config)

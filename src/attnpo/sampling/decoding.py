@@ -10,7 +10,8 @@ import torch
 
 from attnpo.sampling.base import SampledResponse, SamplingParams
 from attnpo.sampling.cache import BLOCK, append_rows, drop_first, growing_cache, takes_rows
-from attnpo.sampling.draws import draw_tokens, logits_warper, uniform_stream
+from attnpo.sampling.draws import draw_tokens, logits_processors, shaping, uniform_stream
+from attnpo.sampling.honoured import OURS, check_checkpoint, check_kwargs, checkpoint_settings
 from attnpo.sampling.prompts import end_token_ids
 
 
@@ -60,13 +61,20 @@ class DecodingBatch:
             tokenizer: for the end and padding tokens.
             params: how to draw.
             capacity: rows at most.
+
+        Raises:
+            ConfigError: the parameters, or the checkpoint's generation config, ask for what is not honoured here.
         """
         self._model, self._params = model, params
         device = self._device = model.device
         self._end_ids = torch.tensor(end_token_ids(model, tokenizer), device=device)
         pad_id = tokenizer.pad_token_id
         self._pad_id = int(pad_id) if pad_id is not None else int(self._end_ids[0])
-        self._warper = logits_warper(params)
+        checkpoint = getattr(model, "generation_config", None)
+        check_kwargs(OURS, params.extra)
+        check_checkpoint(OURS, checkpoint)
+        settings = shaping(params, checkpoint_settings(checkpoint))
+        self._reading, self._blind, self._warping = logits_processors(settings, self._end_ids)
         # By place, which a row keeps while it is in the batch.
         length = params.max_new_tokens
         self._tokens = torch.full((capacity, length), self._pad_id, device=device)
@@ -150,12 +158,12 @@ class DecodingBatch:
     @torch.no_grad()
     def draw(self) -> list[tuple[Row, SampledResponse]]:
         """Draw a token for every running row; return those that this token finishes."""
-        scores = self._logits.float()
+        scores = self._blind(None, self._read_text(self._logits.float()))
         step = self._lengths.clamp(max=self._params.max_new_tokens - 1)
         if self._params.temperature == 0.0:
             drawn = scores.argmax(dim=-1)
         else:
-            drawn = draw_tokens(self._warper(self._tokens[self._places], scores), self._uniforms[self._places, step])
+            drawn = draw_tokens(self._warping(None, scores), self._uniforms[self._places, step])
         running = ~self._done
         self._drawn = torch.where(running, drawn, self._pad_id)
         # A finished row's tokens were handed out already, so that its padding may go anywhere.
@@ -174,6 +182,22 @@ class DecodingBatch:
             (self._rows[slot], SampledResponse(ids=ids[:length], finished=own_end))
             for slot, ids, length, own_end in zip(slots, tokens, lengths, finished, strict=True)
         ]
+
+    def _read_text(self, scores: torch.Tensor) -> torch.Tensor:
+        """Return the scores after the processors that read the tokens so far: rows of equal lengths at a time, since
+        padding is no text.
+        """
+        if not self._reading:
+            return scores
+        alike: dict[tuple[int, int], list[int]] = {}
+        for slot, (row, drawn) in enumerate(zip(self._rows, self._lengths.tolist(), strict=True)):
+            alike.setdefault((len(row.prompt_ids), drawn), []).append(slot)
+        scores = scores.clone()
+        for (_, drawn), slots in alike.items():
+            prompts = torch.tensor([list(self._rows[slot].prompt_ids) for slot in slots], device=self._device)
+            texts = torch.cat([prompts, self._tokens[self._places[slots], :drawn]], dim=1)
+            scores[slots] = self._reading(texts, scores[slots])
+        return scores
 
     @torch.no_grad()
     def advance(self) -> None:

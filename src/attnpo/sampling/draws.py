@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers import (
+    EpsilonLogitsWarper,
+    EtaLogitsWarper,
+    InfNanRemoveLogitsProcessor,
+    LogitsProcessorList,
+    MinPLogitsWarper,
+    NoBadWordsLogitsProcessor,
+    NoRepeatNGramLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+    SequenceBiasLogitsProcessor,
+    SuppressTokensLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopHLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+    TypicalLogitsWarper,
+)
 
+from attnpo.errors import ConfigError
 from attnpo.sampling.base import SamplingParams
+from attnpo.sampling.honoured import KWARGS, OWN
 
 
 def request_seed(seed: int, key: int, sample: int) -> int:
@@ -29,16 +48,63 @@ def uniform_streams(seed: int, keys: Sequence[int], samples: Sequence[int], leng
     return torch.from_numpy(np.stack(rows)) if rows else torch.empty(0, length, dtype=torch.float64)
 
 
-def logits_warper(params: SamplingParams) -> LogitsProcessorList:
-    """Return transformers' own warpers for temperature, top-k and top-p, in its order."""
-    warpers = LogitsProcessorList()
-    if params.temperature not in (0.0, 1.0):
-        warpers.append(TemperatureLogitsWarper(params.temperature))
-    if params.top_k:
-        warpers.append(TopKLogitsWarper(params.top_k))
-    if params.top_p < 1.0:
-        warpers.append(TopPLogitsWarper(params.top_p))
-    return warpers
+READING: dict[str, Callable[[Any, torch.Tensor], Any]] = {
+    "sequence_bias": lambda value, ends: SequenceBiasLogitsProcessor(value),
+    "repetition_penalty": lambda value, ends: RepetitionPenaltyLogitsProcessor(float(value)),
+    "no_repeat_ngram_size": lambda value, ends: NoRepeatNGramLogitsProcessor(value),
+    "bad_words_ids": lambda value, ends: NoBadWordsLogitsProcessor(value, ends),
+}
+"""What looks at the tokens so far: transformers' own processors by setting, in its order; `ends` are the end tokens."""
+BLIND: dict[str, Callable[[Any, torch.Tensor], Any]] = {
+    "remove_invalid_values": lambda value, ends: InfNanRemoveLogitsProcessor(),
+    "suppress_tokens": lambda value, ends: SuppressTokensLogitsProcessor(value, device=str(ends.device)),
+}
+"""What looks at the scores alone, whether a token is sampled or the likeliest taken."""
+WARPING: dict[str, Callable[[Any, torch.Tensor], Any]] = {
+    "temperature": lambda value, ends: TemperatureLogitsWarper(float(value)),
+    "top_h": lambda value, ends: TopHLogitsWarper(value),
+    "top_k": lambda value, ends: TopKLogitsWarper(value),
+    "top_p": lambda value, ends: TopPLogitsWarper(float(value)),
+    "min_p": lambda value, ends: MinPLogitsWarper(float(value)),
+    "typical_p": lambda value, ends: TypicalLogitsWarper(value),
+    "epsilon_cutoff": lambda value, ends: EpsilonLogitsWarper(value),
+    "eta_cutoff": lambda value, ends: EtaLogitsWarper(value, device=str(ends.device)),
+}
+"""What shapes the distribution that a token is sampled from."""
+
+
+def shaping(params: SamplingParams, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every setting that acts on a draw: the run's, and the checkpoint's where the run says nothing."""
+    given = {**checkpoint, **params.extra, **{name: getattr(params, name) for name in OWN}}
+    return {name: value for name, value in given.items() if {**KWARGS, **OWN}[name].acts(value)}
+
+
+def logits_processors(
+    settings: Mapping[str, Any], ends: torch.Tensor
+) -> tuple[LogitsProcessorList, LogitsProcessorList, LogitsProcessorList]:
+    """Return transformers' own processors: those that read the text so far, those that do not, and the warpers.
+
+    Args:
+        settings: what `shaping` returns.
+        ends: end tokens.
+
+    Raises:
+        ConfigError: transformers refuses a value.
+    """
+    settings = {name: value for name, value in settings.items() if (name, value) != ("temperature", 1.0)}
+    lists = []
+    for made in (READING, BLIND, () if settings.get("temperature") == 0.0 else WARPING):
+        processors = LogitsProcessorList()
+        for name in made:
+            if name not in settings:
+                continue
+            try:
+                processors.append(made[name](settings[name], ends))
+            except (TypeError, ValueError) as error:
+                raise ConfigError(f"{name}: {settings[name]!r} is refused ({' '.join(str(error).split())})") from error
+        lists.append(processors)
+    reading, blind, warping = lists
+    return reading, blind, warping
 
 
 def draw_tokens(logits_BV: torch.Tensor, uniform_B: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ from attnpo.errors import ConfigError
 from attnpo.rollouts import Prompt
 from attnpo.sampling.base import SampleRequest, SamplingParams
 from attnpo.sampling.draws import request_seed
+from attnpo.sampling.honoured import PLAIN, check_own
 from attnpo.think import THINK_TAGS
 
 Api = Literal["completions", "chat"]
@@ -85,13 +86,18 @@ def request_body(
         body["prompt"] = prompt_as_text(tokenizer, request.prompt, request.prompt_ids)
     if dialect.extended:
         # -1 keeps every token in all of them; 0 does not in older ones.
-        body |= {"top_k": params.top_k or -1, "min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True}
+        body |= {
+            "top_k": params.top_k or -1,
+            "min_p": params.min_p,
+            "repetition_penalty": params.repetition_penalty,
+            "return_token_ids": True,
+        }
         if _think_tags_are_special(tokenizer):
             body["skip_special_tokens"] = False
     elif dialect.generation_config:
         body["generation_config"] = json.dumps(_generation_config(params))
-    elif params.top_k:
-        raise ConfigError(f"top_k: {params.top_k}, but this server has no such setting; leave it at 0")
+    else:
+        check_own(PLAIN, params.own())
     return body
 
 
@@ -137,4 +143,5 @@ def _generation_config(params: SamplingParams) -> dict[str, Any]:
     config: dict[str, Any] = {"max_new_tokens": params.max_new_tokens, "do_sample": params.temperature > 0}
     if params.temperature > 0:
         config |= {"temperature": params.temperature, "top_p": params.top_p, "top_k": params.top_k}
-    return {**config, "repetition_penalty": 1.0}
+        config |= {"min_p": params.min_p} if params.min_p else {}
+    return {**config, "repetition_penalty": params.repetition_penalty}

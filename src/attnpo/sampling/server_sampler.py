@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -92,7 +93,7 @@ class ServerSampler:
 
     def _find_dialect(self, request: SampleRequest, params: SamplingParams) -> Dialect:
         """Return the first dialect in which the server answers a request of one token."""
-        probe = SamplingParams(1, params.temperature, params.top_p, params.top_k, params.seed)
+        probe = replace(params, max_new_tokens=1)
         refusal: ConfigError | None = None
         for dialect in DIALECTS[self.api]:
             try:

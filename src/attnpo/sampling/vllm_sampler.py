@@ -9,6 +9,7 @@ from typing import Any
 from attnpo.errors import ConfigError, EngineError
 from attnpo.sampling.base import SampledResponse, SampleRequest, SamplingParams
 from attnpo.sampling.draws import request_seed
+from attnpo.sampling.honoured import VLLM, check_checkpoint, saved_generation_config
 
 QUEUED = 4
 """Requests handed to the engine at once, in multiples of those that run side by side."""
@@ -65,6 +66,7 @@ class VLLMSampler:
         self._tokenizer = tokenizer
         self._queued = QUEUED * rows
         self._names = itertools.count()
+        check_checkpoint(VLLM, saved_generation_config(model, revision))
         try:
             self._llm = vllm.LLM(
                 model=model,
@@ -125,6 +127,8 @@ class VLLMSampler:
             temperature=params.temperature,
             top_p=params.top_p,
             top_k=params.top_k,
+            min_p=params.min_p,
+            repetition_penalty=params.repetition_penalty,
             detokenize=False,
             output_kind=self._final_only,
         )

@@ -15,6 +15,7 @@ from attnpo.credit import METHODS, CreditSettings, Method, MethodSettings, build
 from attnpo.errors import ConfigError
 from attnpo.ranges import AtLeast0, AtLeast1, Count, Range, Seconds, Share, SummedTokens, check_settings
 from attnpo.sampling import opening_text
+from attnpo.sampling.honoured import check_kwargs, check_own, training_engine
 from attnpo.training.inherited_ranges import INHERITED_RANGES
 from attnpo.training.precision import precision_problem
 
@@ -237,6 +238,9 @@ class AttnPOConfig(GRPOConfig):
             raise ConfigError("multi_objective_aggregation: only sum_then_normalize is supported")
         if self.group_sampler and (self.use_vllm or self.use_transformers_continuous_batching):
             raise ConfigError("group_sampler: cannot be combined with use_vllm or continuous batching; switch one off")
+        engine = training_engine(self)
+        check_own(engine, vars(self))
+        check_kwargs(engine, self.generation_kwargs or {})
         method = self.build_credit()
         if (method.draws_itself or method.probes or method.prepares) and not self.group_sampler:
             raise ConfigError(

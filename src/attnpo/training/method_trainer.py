@@ -138,7 +138,7 @@ class MethodTrainer(SharingTrainer):
     def _prepared_file(self) -> PreparedFile:
         with self.policy_draws([], []) as draws:
             fingerprint = model_fingerprint(draws.sampler.model)
-            params = asdict(draws.params)
+            params = draws.params.as_settings()
         settings = {
             "model": fingerprint,
             "method": self.credit.name,

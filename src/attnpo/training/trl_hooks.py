@@ -216,6 +216,9 @@ class StepCreditTrainer(GRPOTrainer):
             top_p=self.top_p,
             top_k=self.top_k or 0,
             seed=self.args.seed,
+            min_p=self.min_p or 0.0,
+            repetition_penalty=self.repetition_penalty,
+            extra=self.args.generation_kwargs or {},
         )
         count = self.drawn_tokens if self.model.training else TokenCount()
         unwrapped = unwrap_model_for_generation(
