@@ -100,7 +100,8 @@ def test_the_table_knows_every_setting_of_transformers_that_shapes_a_draw():
         "constraints", "force_words_ids", "compile_config", "disable_compile", "is_assistant", "use_model_defaults",
         "num_assistant_tokens", "num_assistant_tokens_schedule", "assistant_confidence_threshold",
         "prompt_lookup_num_tokens", "max_matching_ngram_size", "assistant_early_exit", "assistant_lookbehind",
-        "target_lookbehind", "continuous_batching_config", "speculation_type", "use_mtp", "max_cache_len", "assistant_ensemble_weight",
+        "target_lookbehind", "continuous_batching_config", "speculation_type",
+        "use_mtp", "max_cache_len", "assistant_ensemble_weight",
     }  # fmt: skip
     assert {name for name in others if not name.startswith("_")} <= known
 

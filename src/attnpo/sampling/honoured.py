@@ -21,9 +21,9 @@ VLLM, VLLM_SERVER = "vllm", "vllm server"
 SERVER, SERVE, PLAIN = "server", "transformers serve", "plain server"
 EVERYWHERE = frozenset({OURS, GENERATE, PAGED, VLLM, VLLM_SERVER, SERVER, SERVE, PLAIN})
 """`transformers`: our own loop (`evaluate`, `discover`, training with `group_sampler`). `model.generate`: TRL's
-default. `transformers-cb`: transformers' continuous batching, ours and TRL's. `vllm`: in this process. `vllm server`: TRL's
-`vllm_mode: server`. The others are what stands behind engine `server`: vLLM, SGLang, llama.cpp; `transformers serve`;
-one that knows OpenAI's own fields alone."""
+default. `transformers-cb`: transformers' continuous batching, ours and TRL's. `vllm`: in this process. `vllm server`:
+TRL's `vllm_mode: server`. The others stand behind engine `server`: vLLM, SGLang, llama.cpp; `transformers serve`; one
+that knows OpenAI's own fields alone."""
 
 _TRANSFORMERS = frozenset({OURS, GENERATE, PAGED, SERVE})
 _READS_TEXT = frozenset({OURS, GENERATE, SERVE})  # continuous batching shows processors the last token alone
