@@ -250,6 +250,10 @@ def test_a_bad_line_gives_one_line(capsys, line):
 
 
 TRAIN = "--use_cpu true --bf16 false --output_dir out --dry_run"
+WHOLE = (
+    "--model tinyworld --data tinyworld --num_problems 16 --heads 2.0 --num_generations 2 --max_steps 1 "
+    "--per_device_train_batch_size 4 --max_completion_length 64 --report_to none --save_strategy no"
+)
 TRAIN_LINES = {
     "--model_init_kwargs {": "--model_init_kwargs: '{' is not JSON (…); write it as JSON, {\"name\": value}",
     "--model_init_kwargs foo": "--model_init_kwargs: 'foo' is not JSON (…); …",
@@ -259,6 +263,8 @@ TRAIN_LINES = {
     "--deepspeed nope.json": "--deepspeed: 'nope.json' is no file; …, or give the path of a JSON file",
     '--accelerator_config {"a":1}': "--accelerator_config: …unexpected keyword argument 'a'",
     "--config brace.yaml": "--config brace.yaml: model_init_kwargs: '{' is not JSON (…); …",
+    f"{WHOLE} --report_to tensorbord": "report_to: tensorbord is unknown; …; did you mean tensorboard?",
+    f"{WHOLE} --loss_type dap": "loss_type: dap is unknown; choose one of …; did you mean dapo?",
     "--optim adamw_torc": "--optim: invalid choice: 'adamw_torc' …; did you mean adamw_torch?",
     "--lr_scheduler_type cosin": "--lr_scheduler_type…: invalid choice: 'cosin' …; did you mean cosine?",
     "--save_strategy step": "--save_strategy…: invalid choice: 'step' …; did you mean steps?",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 import attnpo.training
 from attnpo.cli.main import main
+from attnpo.tinyworld import checkpoint_path
 
 SETTINGS = {
     "model": "tinyworld",
@@ -222,3 +224,13 @@ def test_evaluations_while_training(tmp_path):
     assert evaluated["eval_rewards/accuracy/mean"] == evaluated["eval_reward"]
     assert 0 < evaluated["eval_completions/mean_length"] <= 192
     assert "attnpo/accuracy" not in evaluated
+
+
+def test_weights_that_are_cut_off_are_refused_before_they_are_loaded(lines, tmp_path):
+    folder = shutil.copytree(checkpoint_path(), tmp_path / "model")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    run, dry, _ = lines(model=folder)
+    assert run == dry
+    (line,) = run
+    assert line.startswith(f"--model: {weights} is cut off or no safetensors file (")

@@ -72,7 +72,7 @@ def test_a_suite_file_with_a_mistake(tmp_path, text, message):
 
 
 def test_a_suite_file_that_is_not_there(tmp_path):
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="no such suite file"):
         load_suite(tmp_path / "gone.yaml")
 
 

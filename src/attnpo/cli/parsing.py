@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +68,11 @@ def parse(
     check_stray(stray)
     check_json(flags, dataclass_types)
     settings: Mapping[str, Any] = {}
+    known = {action.dest for action in parser._actions}
     if path is not None:
         settings = read_settings(path)
         where = f"--config {path}"
-        check_names(settings, {action.dest for action in parser._actions}, where)
+        check_names(settings, known, where)
         check_types(settings, dataclass_types, where)
         check_json(settings, dataclass_types, f"{where}: ")
     try:
@@ -80,7 +81,7 @@ def parse(
             check_settings(part)
         return parsed
     except (ValueError, TypeError, OSError, ConfigError) as error:
-        raise ConfigError(_placed(error, path, settings, flags)) from error
+        raise ConfigError(_placed(error, path, settings, flags, known)) from error
 
 
 def given_settings(dataclass_types: Sequence[Any], argv: Sequence[str]) -> set[str]:
@@ -129,16 +130,18 @@ def _config_path(arguments: list[str]) -> Path | None:
     return None
 
 
-def _placed(error: Exception, path: Path | None, settings: Mapping[str, Any], flags: Mapping[str, Any]) -> str:
+def _placed(
+    error: Exception, path: Path | None, settings: Mapping[str, Any], flags: Mapping[str, Any], known: Collection[str]
+) -> str:
     """Return an error's line, with what it comes from before it where the line does not say.
 
     That is the flag whose value the line speaks of, or the settings file where that alone holds what it speaks of: a
     flag goes before the file, so a setting given by both is the flag's.
     """
     line = with_nearest(" ".join(str(error).split()))
-    named = _settings_in(line) & (set(flags) | set(settings))
+    named = _settings_in(line) & {*known, *settings}
     if named:
-        return line if path is None or named & set(flags) else f"--config {path}: {line}"
+        return f"--config {path}: {line}" if named & set(settings) and not named & set(flags) else line
     for where, values in (("--", flags), (f"--config {path}: ", settings)):
         spoken = [name for name, value in values.items() if _speaks_of(line, value)]
         if len(spoken) == 1:
@@ -154,7 +157,7 @@ def _settings_in(line: str) -> set[str]:
 
 def _speaks_of(line: str, value: Any) -> bool:
     """Whether a line holds a setting's value, or a name of those that the value holds."""
-    words = [str(value)] if len(str(value)) > 1 else []
+    words = [str(value)] if len(str(value)) > 2 else []
     if isinstance(value, str) and value.lstrip().startswith("{"):
         words = [f"'{name}'" for name in parse_json(value)]
     return any(re.search(rf"(?<![\w.-]){re.escape(word)}(?![\w.-])", line) for word in words)

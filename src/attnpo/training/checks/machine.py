@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, Trainer
 from transformers.integrations import get_available_reporting_integrations
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
-from attnpo.errors import OutputError
+from attnpo.errors import OutputError, nearest
 from attnpo.output import prepare_output_dir
 from attnpo.training.checkpoints import last_checkpoint
 from attnpo.training.checks.data import planned
@@ -83,7 +83,8 @@ def check_reporters(parts: RunParts, findings: Findings) -> None:
     """Check where the log goes to."""
     for name in parts.args.report_to or []:
         if name not in INTEGRATION_TO_CALLBACK:
-            findings.refuse(f"report_to: {name} is unknown; choose none, all or {', '.join(INTEGRATION_TO_CALLBACK)}")
+            known = ("none", "all", *INTEGRATION_TO_CALLBACK)
+            findings.refuse(f"report_to: {name} is unknown; choose one of {', '.join(known)}{nearest(name, known)}")
         elif name not in (*get_available_reporting_integrations(), *UNTOLD):
             line = f"report_to: {name} is not installed; pip install it, or set report_to: none"
             _lacks(parts, findings, name, line)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
+from safetensors import SafetensorError, safe_open
 
 from attnpo.training.checks.findings import Findings
 from attnpo.training.checks.parts import RunParts
+from attnpo.training.checks.words import one_line
 
 
 def check_tokenizer(parts: RunParts, findings: Findings) -> None:
@@ -22,6 +26,17 @@ def check_tokenizer(parts: RunParts, findings: Findings) -> None:
             "they do not belong together"
         )
     findings.facts["tokenizer"] = f"{len(tokenizer):,} tokens, ends with {tokenizer.eos_token!r}"
+
+
+def check_weights(parts: RunParts, findings: Findings) -> None:
+    """Check that files of weights that lie here are whole; their heads alone are read."""
+    folder = Path(parts.config.name_or_path or "nowhere") if parts.config is not None else Path("nowhere")
+    for file in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except SafetensorError as error:
+            findings.refuse(f"--model: {file} is cut off or no safetensors file ({one_line(error)}); copy it anew")
 
 
 def check_model(parts: RunParts, findings: Findings) -> None:

@@ -15,7 +15,7 @@ from attnpo.training.checks.machine import (
     check_resume,
     check_upload,
 )
-from attnpo.training.checks.model import check_model, check_tokenizer
+from attnpo.training.checks.model import check_model, check_tokenizer, check_weights
 from attnpo.training.checks.parts import RunParts
 from attnpo.training.checks.settings import (
     check_choices,
@@ -41,6 +41,7 @@ CHECKS: Final[tuple[Callable[[RunParts, Findings], None], ...]] = (
     check_resume,
     check_prompts,
     check_tokenizer,
+    check_weights,
     check_model,
     check_counts,
 )

@@ -7,6 +7,7 @@ from typing import Any, Final
 import torch
 from transformers import GenerationConfig, get_scheduler
 
+from attnpo.errors import nearest
 from attnpo.training.budget import token_schedule
 from attnpo.training.checks.findings import Findings
 from attnpo.training.checks.parts import RunParts
@@ -27,7 +28,7 @@ def check_choices(parts: RunParts, findings: Findings) -> None:
     for name, words in CHOICES.items():
         value = getattr(parts.args, name)
         if value not in words:
-            findings.refuse(f"{name}: {value} is unknown; choose one of {', '.join(words)}")
+            findings.refuse(f"{name}: {value} is unknown; choose one of {', '.join(words)}{nearest(str(value), words)}")
 
 
 def check_sampling(parts: RunParts, findings: Findings) -> None:
