@@ -123,12 +123,13 @@ POSITIVE_SHARE: Final = Range(0, 1, above=True)
 CORRELATION: Final = Range(-1, 1)
 COUNT: Final = Range(0, whole=True)
 AT_LEAST_1: Final = Range(1, whole=True)
+WORKERS: Final = Range(1, whole=True, largest=4096)
 SEED: Final = Range(0, whole=True, largest=LARGEST_SEED)
 RESAMPLES: Final = Range(1, whole=True, largest=1_000_000)
 SUMMED_TOKENS: Final = Range(1, whole=True, largest=10**15)
 TEMPERATURE: Final = Range(1e-4, also=(0,), note="0 takes the likeliest token")
-SECONDS: Final = Range(0, above=True, largest=10**7)
-PATIENCE: Final = Range(0, largest=10**7)
+SECONDS: Final = Range(0, above=True, largest=10**6)
+PATIENCE: Final = Range(0, largest=10**6)
 
 Number = Annotated[float, NUMBER]
 AtLeast0 = Annotated[float, AT_LEAST_0]
@@ -139,6 +140,7 @@ PositiveShare = Annotated[float, POSITIVE_SHARE]
 Correlation = Annotated[float, CORRELATION]
 Count = Annotated[int, COUNT]
 AtLeast1 = Annotated[int, AT_LEAST_1]
+Workers = Annotated[int, WORKERS]
 Seed = Annotated[int, SEED]
 Resamples = Annotated[int, RESAMPLES]
 SummedTokens = Annotated[int, SUMMED_TOKENS]

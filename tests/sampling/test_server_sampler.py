@@ -312,10 +312,10 @@ def test_a_server_that_found_no_thought_has_the_last_word(message, finish, in_th
         (fake.Reply({}), "without a choice"),
         (fake.Reply({"error": {"message": "overloaded"}}), "without a choice: overloaded"),
         (fake.Reply({"choices": [{"text": "x", "finish_reason": None}]}), "finish_reason is None"),
-        (fake.Reply({"choices": [{"text": "x", "finish_reason": "content_filter"}]}), "content_filter"),
+        (fake.Reply({"choices": [{"text": "x", "finish_reason": "abort"}]}), "finish_reason is 'abort'"),
         (fake.Reply({"choices": [{"text": None, "finish_reason": "stop"}]}), "without text"),
     ],
-    ids=["empty", "missing", "error", "no finish", "filtered", "no text"],
+    ids=["empty", "missing", "error", "no finish", "aborted", "no text"],
 )
 def test_an_answer_of_no_use_is_asked_for_again_then_an_error(tokenizer, bad, said):
     good = counting(tokenizer, TEXT)
@@ -418,3 +418,65 @@ def test_its_description_has_no_address(tokenizer):
     assert json.loads(json.dumps(description)) == description
     assert (description["engine"], description["api"], description["served_model"]) == ("server", "completions", "m")
     assert "127.0.0.1" not in str(description)
+
+
+def chat_answer(message, finish="stop"):
+    return {"choices": [{"message": {"role": "assistant", **message}, "finish_reason": finish}]}
+
+
+@pytest.mark.parametrize(
+    ("api", "answer", "reason"),
+    [
+        ("completions", {"choices": [{"text": "So", "finish_reason": "content_filter"}]}, "content_filter"),
+        ("chat", chat_answer({"content": "So"}, "content_filter"), "finish_reason content_filter"),
+        ("chat", chat_answer({"content": None}, "content_filter"), "finish_reason content_filter"),
+        ("chat", chat_answer({"content": None, "tool_calls": [{"id": "1"}]}, "tool_calls"), "finish_reason tool_calls"),
+        ("chat", chat_answer({"content": None, "tool_calls": [{"id": "1"}]}), "without content, with tool_calls"),
+        ("chat", chat_answer({"content": None, "function_call": {"name": "f"}}), "without content, with function_call"),
+        ("chat", chat_answer({"content": None, "refusal": "I cannot."}), "without content, with refusal"),
+        ("chat", chat_answer({"content": None}), "a message without content"),
+        ("chat", chat_answer({"content": None}, "length"), "a message without content"),
+        ("chat", chat_answer({}), "a message without content"),
+    ],
+)
+def test_an_outcome_that_will_not_change_is_a_response_that_failed(api, answer, reason):
+    tokenizer = byte_tokenizer(opening="<think>\n")
+    found, bodies = draw(lambda request: fake.Reply(answer), tokenizer, asked(tokenizer, 2), api=api)
+    assert [reason in str(response.failure) for response in found.values()] == [True, True]
+    assert all(response.ids for response in found.values())
+    assert len(bodies) == 3  # the trial and each request once
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ([{"type": "text", "text": "So 5."}, {"type": "text", "text": "</think>5"}], "So 5.</think>5"),
+        ([{"type": "text", "text": "5"}, {"type": "image_url"}], "5"),
+        ("", ""),
+    ],
+)
+def test_content_in_parts_is_read(content, text):
+    tokenizer = byte_tokenizer(opening="<think>\n")
+    found, _ = draw(
+        lambda request: fake.Reply(chat_answer({"content": content})), tokenizer, asked(tokenizer, 1), api="chat"
+    )
+    assert tokenizer.decode(found[0].ids).removesuffix(tokenizer.eos_token) == text
+    assert found[0].failure is None
+
+
+def test_one_refused_prompt_among_good_ones_costs_itself(tokenizer):
+    good, count = counting(tokenizer, TEXT), iter(range(100))
+    refusal = fake.Reply({"error": {"message": "this prompt is moderated"}}, status=400)
+    found, _ = draw(
+        lambda request: refusal if next(count) == 1 else good(request), tokenizer, asked(tokenizer, 4), concurrency=1
+    )
+    failures = [found[index].failure for index in sorted(found)]
+    assert [failure is not None for failure in failures] == [True, False, False, False]
+    assert "status 400, 'this prompt is moderated'" in str(failures[0])
+
+
+def test_refusals_alone_are_an_error(tokenizer):
+    good, count = counting(tokenizer, TEXT), iter(range(100))
+    refusal = fake.Reply({"error": {"message": "no such setting"}}, status=400)
+    with pytest.raises(ConfigError, match="no such setting"):
+        draw(lambda r: good(r) if next(count) == 0 else refusal, tokenizer, asked(tokenizer, 3), concurrency=1)

@@ -7,6 +7,7 @@ import copy
 import pytest
 
 from attnpo.rollouts import read_rollouts
+from attnpo.sampling import render_prompt
 from attnpo.tinyworld.tokenizer import CHAT_TEMPLATE, THINK, build_tokenizer
 
 PLAIN = CHAT_TEMPLATE.replace(f"{THINK}\\n", "")
@@ -57,3 +58,11 @@ def test_an_opening_opens_it_again(make_trainer, model, caplog):
     # The very prompts of the template that opens the think part, so the very responses.
     assert [r.response_ids for r in opened] == [r.response_ids for r in usual]
     assert log["loss"] == usual_log["loss"]
+
+
+def test_training_continues_an_assistants_message_as_everything_else_does(make_trainer):
+    trainer = make_trainer()
+    begun = [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": "<think>\nFirst, Leo"}]
+    ids, *_ = trainer._tokenize_prompts([begun, begun])
+    assert [list(each) for each in ids] == [render_prompt(trainer.processing_class, begun)] * 2
+    assert trainer.segmenter.opens_think(ids[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from attnpo.ranges import AtLeast1, Count, Seconds, Seed
+from attnpo.ranges import AtLeast1, Count, Seconds, Seed, Workers
 
 
 @dataclass
@@ -74,7 +74,7 @@ class StepArguments:
     min_step_chars: Count | None = field(default=None, metadata={"help": "Merge steps shorter than this."})
     verifier: str = field(default="math", metadata={"help": "math, exact, choice, code, or your own module:function."})
     verifier_timeout: Seconds = field(default=5.0, metadata={"help": "Seconds an answer may take to verify."})
-    verifier_workers: AtLeast1 = field(default=1, metadata={"help": "Worker processes that verify."})
+    verifier_workers: Workers = field(default=1, metadata={"help": "Worker processes that verify."})
     allow_weak_sandbox: bool = field(
         default=False,
         metadata={"help": "Verifier code: run programs even where this system cannot cut them off the network."},

@@ -228,17 +228,13 @@ class Session:
 
         Raises:
             ConfigError: they do not, or the model's configuration cannot be loaded.
+            DataError: a prompt cannot be rendered.
         """
         if self.engine.engine == "server":
             return
         limit = self.engine.max_model_len if self.engine.engine == "vllm" else None
         limit = limit or positions(load_config(self.source, self._model_arguments))
-        try:
-            longest = max(len(render_prompt(self.tokenizer, problem.prompt, opening)) for problem in problems)
-        except ValueError as error:
-            raise ConfigError(
-                f"--data: the prompts are chat messages, and the tokenizer cannot render them ({_first_line(error)})"
-            ) from error
+        longest = max(len(render_prompt(self.tokenizer, problem.prompt, opening)) for problem in problems)
         check_room(limit, longest, max_new_tokens)
 
     def close(self) -> None:

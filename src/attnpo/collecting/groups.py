@@ -15,6 +15,10 @@ LONGEST_SOLUTION = 10_000
 """Characters of a reference answer that rows repeat; the tests of a code problem can be megabytes."""
 
 
+FAILURE = "failure"
+"""Key of a row's `extra` that says why the server gave no response of use."""
+
+
 class Segments(Protocol):
     """Cuts sampled response ids into steps and final answer (`attnpo.segmentation.Segmenter`)."""
 
@@ -60,8 +64,10 @@ def verified_group(
     begins = [in_think if response.in_think is None else response.in_think for response in responses]
     segmented = [segmenter(response.ids, inside) for response, inside in zip(responses, begins, strict=True)]
     texts = [cut.full_text for cut in segmented]
-    verdicts = verifier.verify(texts, [problem.solution] * len(texts))
-    answers = verifier.answers(texts)
+    failed = [response.failure is not None for response in responses]
+    judged = verifier.verify(texts, [problem.solution] * len(texts))
+    verdicts = [bool(verdict) and not lost for verdict, lost in zip(judged, failed, strict=True)]
+    answers = [None if lost else said for said, lost in zip(verifier.answers(texts), failed, strict=True)]
     rate = sum(verdicts) / len(verdicts)
     rows = []
     for sample, (response, cut, verdict) in enumerate(zip(responses, segmented, verdicts, strict=True)):
@@ -78,7 +84,7 @@ def verified_group(
             subject=problem.subject,
             answer=answers[sample],
             pass_rate=rate,
-            extra=problem.extra,
+            extra=problem.extra if response.failure is None else {**problem.extra, FAILURE: response.failure},
             opening=opening,
         )
         rows.append(rollout.with_segmentation(cut))

@@ -48,7 +48,9 @@ class SampleJournal:
                     row = json.loads(line)
                     problem, response = (
                         row["problem_id"],
-                        SampledResponse(row["ids"], row["finished"], row["exact_ids"], row.get("in_think")),
+                        SampledResponse(
+                            row["ids"], row["finished"], row["exact_ids"], row.get("in_think"), row.get("failure")
+                        ),
                     )
                     sample = int(row["sample"])
                 except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
@@ -70,7 +72,7 @@ class SampleJournal:
             "ids": list(response.ids),
             "finished": response.finished,
             "exact_ids": response.exact_ids,
-            **({} if response.in_think is None else {"in_think": response.in_think}),
+            **{name: value for name in ("in_think", "failure") if (value := getattr(response, name)) is not None},
         }
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()

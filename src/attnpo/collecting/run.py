@@ -19,6 +19,7 @@ from typing import Any
 
 from rich.progress import Progress
 
+from attnpo.collecting.failures import FailureCount
 from attnpo.collecting.fingerprints import problem_key, problems_fingerprint
 from attnpo.collecting.groups import Segments, Verifies, verified_group
 from attnpo.collecting.journal import Clock, SampleJournal, finished_groups
@@ -123,13 +124,14 @@ def collect_rollouts(
     open_groups = {problem_id: group for problem_id, group in open_groups.items() if problem_id in todo}
     requests, owners = _requests(list(todo.values()), open_groups, tokenizer, samples, opening)
     total = len(problems) * samples
-    watch = ThinkWatch()
+    watch, failures = ThinkWatch(), FailureCount()
 
     def finish(problem: ProblemRow, group: Mapping[int, SampledResponse]) -> list[Rollout]:
         in_think = segmenter.opens_think(render_prompt(tokenizer, problem.prompt, opening))
         responses = [group[sample] for sample in range(samples)]
         rows = verified_group(problem, responses, segmenter, verifier, opening, in_think)
         watch.add(rows)
+        failures.add(rows)
         if labeler is not None:
             rows = [label_steps(labeler, row) for row in rows]
         write_rollouts(path, rows, append=True)
@@ -162,6 +164,7 @@ def collect_rollouts(
             run.save()
     journal.remove()
     watch.end()
+    failures.say()
     return Collected(path, clock.seconds, clock.engine_seconds, clock.sampled_tokens, clock.inexact == 0)
 
 

@@ -99,26 +99,26 @@ class AnswerStore:
         kept = [kept_ids(rollout, deleted, blank_ids) for rollout, deleted in todo]
         requests = list(_requests(todo, kept, tokenizer, self.samples))
         groups: dict[int, dict[int, SampledResponse]] = {}
-        start, tokens = time.perf_counter(), 0
-        try:
-            with bar(progress, "answering anew", len(wanted), done=len(wanted) - len(todo)) as advance:
-                for index, response in sampler.sample(requests, params):
-                    number, sample = divmod(index, self.samples)
-                    groups.setdefault(number, {})[sample] = response
-                    if len(groups[number]) < self.samples:
-                        continue
-                    finished = groups.pop(number)
-                    responses = [finished[sample] for sample in range(self.samples)]
-                    self._write(*todo[number], kept[number], responses, segmenter, verifier)
-                    tokens += sum(len(response.ids) for response in responses)
-                    advance(1, f"{tokens / (time.perf_counter() - start):,.0f} tok/s")
-        finally:
-            clock = self._clock()
-            clock = {
-                "seconds": clock["seconds"] + time.perf_counter() - start,
-                "sampled_tokens": clock["sampled_tokens"] + tokens,
-            }
-            write_atomically(self._clock_path, json.dumps(clock) + "\n")
+        start = saved = time.perf_counter()
+        tokens = 0
+        with bar(progress, "answering anew", len(wanted), done=len(wanted) - len(todo)) as advance:
+            for index, response in sampler.sample(requests, params):
+                number, sample = divmod(index, self.samples)
+                groups.setdefault(number, {})[sample] = response
+                if len(groups[number]) < self.samples:
+                    continue
+                finished = groups.pop(number)
+                responses = [finished[sample] for sample in range(self.samples)]
+                self._write(*todo[number], kept[number], responses, segmenter, verifier)
+                drawn, now = sum(len(response.ids) for response in responses), time.perf_counter()
+                self._spend(now - saved, drawn)  # beside each group, so that a kill loses no more than the group
+                tokens, saved = tokens + drawn, now
+                advance(1, f"{tokens / (now - start):,.0f} tok/s")
+
+    def _spend(self, seconds: float, tokens: int) -> None:
+        clock = self._clock()
+        clock = {"seconds": clock["seconds"] + seconds, "sampled_tokens": clock["sampled_tokens"] + tokens}
+        write_atomically(self._clock_path, json.dumps(clock) + "\n")
 
     def _write(
         self,

@@ -74,6 +74,15 @@ class RecallsLabels(Protocol):
         ...
 
 
+@runtime_checkable
+class MayAnswerLater(Protocol):
+    """A labeler that an outage can keep from labelling a response."""
+
+    def is_final(self, labels: StepLabels) -> bool:
+        """Return whether asking for labels again would change nothing: no outage kept them away."""
+        ...
+
+
 def with_labels(rollout: Rollout, labels: Sequence[str], where: str = "labeler") -> Rollout:
     """Return a copy of a segmented rollout whose steps carry labels.
 

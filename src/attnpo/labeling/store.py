@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.progress import Progress
 
 from attnpo.errors import DataError, OutputError
-from attnpo.labeling.base import RecallsLabels, StepLabeler, StepLabels, steps_fingerprint, with_labels
+from attnpo.labeling.base import MayAnswerLater, RecallsLabels, StepLabeler, StepLabels, steps_fingerprint, with_labels
 from attnpo.output import claim_settings, cut_half_written_line, prepare_output_dir
 from attnpo.progress import bar
 from attnpo.rollouts import Rollout
@@ -60,9 +60,11 @@ def label_rollouts(
     cut_half_written_line(path)
     done: dict[Key, StepLabels] = {}
     for key, labels in _stored(path, by_key):
-        done[key] = labels
+        if isinstance(labeler, MayAnswerLater) and not labeler.is_final(labels):
+            continue
         if isinstance(labeler, RecallsLabels):
             labeler.recall(by_key[key], labels)
+        done[key] = labels
     todo = [rollout for key, rollout in by_key.items() if key not in done]
     with (
         path.open("a", encoding="utf-8") as file,
@@ -102,11 +104,11 @@ def read_labels(path: Path) -> Iterator[tuple[Key, str, StepLabels]]:
 
 
 def _stored(path: Path, wanted: dict[Key, Rollout]) -> Iterator[tuple[Key, StepLabels]]:
-    """Yield what the file holds of the wanted responses, a response labelled twice only once."""
-    seen: set[Key] = set()
+    """Yield what the file holds of the wanted responses; of one that was labelled again, the later labels."""
+    found: dict[Key, StepLabels] = {}
     for number, (key, fingerprint, labels) in enumerate(read_labels(path) if path.exists() else (), start=1):
         rollout = wanted.get(key)
-        if rollout is None or key in seen:
+        if rollout is None:
             continue
         if fingerprint != steps_fingerprint(rollout):
             raise OutputError(
@@ -115,8 +117,8 @@ def _stored(path: Path, wanted: dict[Key, Rollout]) -> Iterator[tuple[Key, StepL
             )
         if labels.labels:
             with_labels(rollout, labels.labels, f"{path}, row {number}")
-        seen.add(key)
-        yield key, labels
+        found[key] = labels
+    yield from found.items()
 
 
 def _row(rollout: Rollout, labels: StepLabels) -> str:

@@ -77,12 +77,15 @@ class SampledResponse:
         exact_ids: False where `ids` were made from text that the engine reported.
         in_think: whether the response begins inside a think part, where the engine knows better than its prompt tells
             (a server that reports an answer without reasoning); None leaves it to the prompt.
+        failure: why there is no response of use, where asking again would change nothing (a content filter); it counts
+            as wrong.
     """
 
     ids: list[int]
     finished: bool
     exact_ids: bool = True
     in_think: bool | None = None
+    failure: str | None = None
 
 
 class Sampler(Protocol):

@@ -4,26 +4,53 @@ from __future__ import annotations
 
 from typing import Any
 
+from jinja2 import TemplateError
+
+from attnpo.errors import DataError
 from attnpo.rollouts import Prompt
 
 
 def render_prompt(tokenizer: Any, prompt: Prompt, opening: str = "") -> list[int]:
     """Return the token ids that the model reads before it answers.
 
-    Chat messages go through the tokenizer's chat template with the generation prompt; plain text is tokenized
-    as it stands. The ids of the opening follow, tokenized for themselves, so that the prompt's own stay what they are.
+    Chat messages go through the tokenizer's chat template with the generation prompt; where the last message is the
+    assistant's, the response continues it. Plain text is tokenized as it stands; one that a template rendered before
+    begins with the start token already, and gets no second one. The ids of the opening follow, tokenized for
+    themselves, so that the prompt's own stay what they are.
 
     Args:
         tokenizer: the model's.
         prompt: the prompt as the data set gives it.
         opening: text behind the generation prompt; inside the think part where the template opens it.
+
+    Raises:
+        DataError: there is no message, or the chat template cannot render them.
     """
     if isinstance(prompt, str):
-        ids = list(tokenizer(prompt)["input_ids"])
+        ids = one_start(tokenizer, list(tokenizer(prompt)["input_ids"]))
     else:
-        rendered = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=True, return_dict=True)
-        ids = list(rendered["input_ids"])
+        ids = list(_rendered(tokenizer, prompt, tokenize=True, return_dict=True)["input_ids"])
     return [*ids, *tokenizer(opening, add_special_tokens=False)["input_ids"]] if opening else ids
+
+
+def rendered_text(tokenizer: Any, prompt: Prompt) -> str:
+    """Return a prompt as the text that `render_prompt` turns into ids.
+
+    Raises:
+        DataError: as in `render_prompt`.
+    """
+    return prompt if isinstance(prompt, str) else str(_rendered(tokenizer, prompt, tokenize=False))
+
+
+def continues(prompt: Prompt) -> bool:
+    """Return whether a response goes on with the prompt's last message, which is the assistant's."""
+    return not isinstance(prompt, str) and bool(prompt) and prompt[-1]["role"] == "assistant"
+
+
+def one_start(tokenizer: Any, ids: list[int]) -> list[int]:
+    """Return the ids of a text with one start token where the text had one and the tokenizer added another."""
+    start = getattr(tokenizer, "bos_token_id", None)
+    return ids[1:] if start is not None and ids[:2] == [start, start] else ids
 
 
 def opening_text(given: str) -> str:
@@ -38,3 +65,14 @@ def end_token_ids(model: Any, tokenizer: Any) -> list[int]:
     if tokenizer.eos_token_id is not None and tokenizer.eos_token_id not in ids:
         ids.append(tokenizer.eos_token_id)
     return ids
+
+
+def _rendered(tokenizer: Any, prompt: Prompt, **options: Any) -> Any:
+    if not prompt:
+        raise DataError("prompt: there is no message; give at least the user's")
+    how = {"continue_final_message": True} if continues(prompt) else {"add_generation_prompt": True}
+    try:
+        return tokenizer.apply_chat_template(prompt, **how, **options)
+    except (TemplateError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"prompt: the tokenizer's chat template cannot render the messages ({reason})") from error

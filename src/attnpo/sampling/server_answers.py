@@ -11,11 +11,13 @@ from attnpo.think import THINK_CLOSE, THINK_OPEN, has_think_part
 
 ENDED = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence"})
 CUT = frozenset({"length", "max_tokens"})
+OUTCOMES = frozenset({"content_filter", "tool_calls", "function_call", "refusal", "safety"})
+"""Reasons to finish that will be the same however often the request is made, and leave no response of use."""
 REASONING_FIELDS = ("reasoning_content", "reasoning")
 
 
 def complaint(answer: Mapping[str, Any], api: Api) -> str | None:
-    """Return what keeps an answer from being a response, None where nothing does."""
+    """Return what keeps an answer from being the last word on its request, None where nothing does."""
     choices = answer.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
         error = answer.get("error")
@@ -23,10 +25,24 @@ def complaint(answer: Mapping[str, Any], api: Api) -> str | None:
         return f"an answer without a choice{f': {said}' if said else ''}"
     choice = choices[0]
     finish = choice.get("finish_reason")
+    if finish in OUTCOMES:
+        return None
     if finish not in ENDED | CUT:
         return f"an answer whose finish_reason is {finish!r}, neither 'stop' nor 'length'"
-    if _token_ids(choice) is None and _text(choice, api, opened=False) is None:
-        return "an answer without text"
+    if _token_ids(choice) is not None or _text(choice, api, opened=False) is not None:
+        return None
+    return None if api == "chat" and isinstance(choice.get("message"), Mapping) else "an answer without text"
+
+
+def failure(answer: Mapping[str, Any], api: Api) -> str | None:
+    """Return why an answer that `complaint` has nothing against holds no response of use, None where it does."""
+    choice = answer["choices"][0]
+    if choice["finish_reason"] in OUTCOMES:
+        return f"finish_reason {choice['finish_reason']}"
+    if api == "chat" and _token_ids(choice) is None and _text(choice, api, opened=False) is None:
+        message = choice["message"]
+        said = next((name for name in ("refusal", "tool_calls", "function_call") if message.get(name)), None)
+        return f"a message without content{f', with {said}' if said else ''}"
     return None
 
 
@@ -47,15 +63,14 @@ def read_response(answer: Mapping[str, Any], api: Api, tokenizer: Any, opened: b
     ids = _token_ids(choice)
     exact = ids is not None
     if ids is None:
-        text = _text(choice, api, opened)
-        assert text is not None
+        text = _text(choice, api, opened) or ""
         ids = [int(token) for token in tokenizer(text, add_special_tokens=False)["input_ids"]]
         while ids and ids[-1] in (tokenizer.eos_token_id, tokenizer.pad_token_id):
             ids.pop()  # a server that shows special tokens shows the end token too
-    if finished and tokenizer.eos_token_id is not None and not (ids and _is_end(tokenizer, ids[-1])):
+    if (finished or not ids) and tokenizer.eos_token_id is not None and not (ids and _is_end(tokenizer, ids[-1])):
         ids = [*ids, int(tokenizer.eos_token_id)]
     answers_only = api == "chat" and finished and opened and not exact and _answers_only(choice["message"])
-    return SampledResponse(ids, finished, exact, in_think=False if answers_only else None)
+    return SampledResponse(ids, finished, exact, False if answers_only else None, failure(answer, api))
 
 
 def _is_end(tokenizer: Any, token: int) -> bool:
@@ -77,10 +92,18 @@ def _text(choice: Mapping[str, Any], api: Api, opened: bool) -> str | None:
     message = choice.get("message")
     if not isinstance(message, Mapping):
         return None
-    content = message.get("content")
-    content = content if isinstance(content, str) else None
+    content = _content(message)
     reasoning = _reasoning(message)
     return _with_tags(reasoning, content, opened) if reasoning else content
+
+
+def _content(message: Mapping[str, Any]) -> str | None:
+    """Return a message's text: itself, or its parts of text joined."""
+    content = message.get("content")
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, Mapping)]
+        return "".join(part for part in parts if isinstance(part, str))
+    return content if isinstance(content, str) else None
 
 
 def _reasoning(message: Mapping[str, Any]) -> str | None:
@@ -90,7 +113,7 @@ def _reasoning(message: Mapping[str, Any]) -> str | None:
 
 def _answers_only(message: Mapping[str, Any]) -> bool:
     """Whether a server that takes think parts out found none: its content is an answer, whatever the prompt opened."""
-    return _reasoning(message) == "" and not has_think_part(message.get("content") or "", in_think=False)
+    return _reasoning(message) == "" and not has_think_part(_content(message) or "", in_think=False)
 
 
 def _with_tags(reasoning: str, content: str | None, opened: bool) -> str:

@@ -12,6 +12,7 @@ from attnpo.rollouts import Prompt
 from attnpo.sampling.base import SampleRequest, SamplingParams
 from attnpo.sampling.draws import request_seed
 from attnpo.sampling.honoured import PLAIN, check_own
+from attnpo.sampling.prompts import continues, rendered_text
 from attnpo.think import THINK_TAGS
 
 Api = Literal["completions", "chat"]
@@ -105,10 +106,15 @@ def chat_messages(prompt: Prompt) -> list[dict[str, str]]:
     """Return the messages of a prompt.
 
     Raises:
-        ConfigError: the prompt is plain text.
+        ConfigError: the prompt is plain text, or ends with a message of the assistant's.
     """
     if isinstance(prompt, str):
         raise ConfigError("api: 'chat' takes chat messages, but the prompts are plain text; use api 'completions'")
+    if continues(prompt):
+        raise ConfigError(
+            "api: a chat server closes the assistant's last message and begins another; use api 'completions', which "
+            "continues it"
+        )
     return [dict(message) for message in prompt]
 
 
@@ -118,10 +124,7 @@ def prompt_as_text(tokenizer: Any, prompt: Prompt, prompt_ids: Sequence[int]) ->
     Raises:
         ConfigError: there is none.
     """
-    if isinstance(prompt, str):
-        rendered = prompt
-    else:
-        rendered = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
+    rendered = rendered_text(tokenizer, prompt)
     decoded = tokenizer.decode(prompt_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     start = getattr(tokenizer, "bos_token", None) or ""
     for text in (rendered, rendered.removeprefix(start), decoded, decoded.removeprefix(start)):

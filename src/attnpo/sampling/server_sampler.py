@@ -18,6 +18,9 @@ from attnpo.think import ThinkOpening
 MISUNDERSTOOD = frozenset({400, 415, 422})
 """Statuses by which a server says that it does not know a field or its form."""
 
+REFUSED_ALONE = frozenset({400, 413, 422})
+"""Statuses by which a server refuses one prompt (too long, moderated) while it answers others."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -87,9 +90,17 @@ class ServerSampler:
         self._dialect = dialect
         bodies = (request_body(dialect, self.api, self.tokenizer, request, params) for request in requests)
         check = partial(complaint, api=self.api)
-        for index, answer in self.server.post_all(PATHS[self.api], bodies, check):
+        for index, answer in self.server.post_all(PATHS[self.api], bodies, check, alone=REFUSED_ALONE):
+            if isinstance(answer, RefusedError):
+                yield index, self._refused(answer)
+                continue
             opened = self._opens_think(requests[index].prompt_ids)
             yield index, read_response(answer, self.api, self.tokenizer, opened)
+
+    def _refused(self, error: RefusedError) -> SampledResponse:
+        """Return what stands for the response to a request that the server will never answer."""
+        end = self.tokenizer.eos_token_id
+        return SampledResponse([] if end is None else [int(end)], False, False, failure=f"refused: {error}")
 
     def _find_dialect(self, request: SampleRequest, params: SamplingParams) -> Dialect:
         """Return the first dialect in which the server answers a request of one token."""

@@ -8,7 +8,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,8 @@ from attnpo.serving.faults import Fault, RefusedError, one_line, status_fault
 from attnpo.serving.patience import Patience
 
 CONNECT_SECONDS = 30.0
+MOST_REFUSED = 8
+"""Refusals in a row, before any answer, that are no matter of single requests any more."""
 
 Check = Callable[[dict[str, Any]], str | None]
 """Looks at an answer and returns what is wrong with it, None where it is of use."""
@@ -134,8 +136,12 @@ class Server:
             future.cancel()
 
     def post_all(
-        self, path: str, bodies: Iterable[Mapping[str, Any]], check: Check | None = None
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        self,
+        path: str,
+        bodies: Iterable[Mapping[str, Any]],
+        check: Check | None = None,
+        alone: Collection[int] = (),
+    ) -> Iterator[tuple[int, dict[str, Any] | RefusedError]]:
         """Yield `(index of the body, its answer)` as they finish, `concurrency` under way at a time.
 
         Bodies are taken one by one, as places come free. When a request fails for good no further one is made, those
@@ -145,6 +151,9 @@ class Server:
             path: `chat/completions` or `completions`.
             bodies: the requests, JSON values.
             check: as in `post`.
+            alone: statuses of a refusal that concerns its own request where others are answered (a prompt that is too
+                long, or moderated): such a refusal is yielded in the answer's place. Until one request is answered it
+                waits, and `MOST_REFUSED` of them, or all there are, are an error.
 
         Raises:
             EngineError, RefusedError: as `post`.
@@ -154,7 +163,8 @@ class Server:
         under_way: dict[int, Future[dict[str, Any]]] = {}
         give_up = asyncio.Event()
         error: AttnPOError | None = None
-        exhausted = False
+        refused: list[tuple[int, RefusedError]] = []
+        answered = exhausted = False
         try:
             while True:
                 while error is None and not exhausted and len(under_way) < self.endpoint.concurrency:
@@ -171,14 +181,26 @@ class Server:
                 try:
                     answer = under_way.pop(index).result()
                 except (EngineError, RefusedError) as failure:
-                    if error is None:
+                    if isinstance(failure, RefusedError) and failure.status in alone:
+                        refused.append((index, failure))
+                        if not answered and len(refused) < MOST_REFUSED:
+                            continue
+                    if answered and refused:
+                        yield from refused
+                        refused.clear()
+                    elif error is None:
                         error = failure
                         self._call_soon(give_up.set)
                     continue
                 yield index, answer
+                answered = True
+                yield from refused
+                refused.clear()
         finally:
             for future in under_way.values():
                 future.cancel()
+        if error is None and refused:
+            error = refused[0][1]
         if error is not None:
             raise error
 

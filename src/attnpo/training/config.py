@@ -13,7 +13,7 @@ from trl import GRPOConfig
 from attnpo.attention import check_parallelism
 from attnpo.credit import METHODS, CreditSettings, Method, MethodSettings, build_method, method_class
 from attnpo.errors import ConfigError
-from attnpo.ranges import AtLeast0, AtLeast1, Count, Range, Seconds, Share, SummedTokens, check_settings
+from attnpo.ranges import AtLeast0, AtLeast1, Count, Range, Seconds, Share, SummedTokens, Workers, check_settings
 from attnpo.sampling import opening_text
 from attnpo.sampling.honoured import check_kwargs, check_own, training_engine
 from attnpo.training.inherited_ranges import INHERITED_RANGES
@@ -146,7 +146,7 @@ class AttnPOConfig(GRPOConfig):
         metadata={"help": "What decides correctness: math, exact, choice, code or module:function."},
     )
     verifier_timeout: Seconds = field(default=5.0, metadata={"help": "Seconds an answer may take to verify."})
-    verifier_workers: AtLeast1 = field(default=1, metadata={"help": "Worker processes that verify math answers."})
+    verifier_workers: Workers = field(default=1, metadata={"help": "Worker processes that verify math answers."})
     solution_column: str = field(default="solution", metadata={"help": "Data set column with the reference answer."})
     step_labeler: str | None = field(
         default=None,
@@ -217,8 +217,9 @@ class AttnPOConfig(GRPOConfig):
         Raises:
             ConfigError: a setting is out of range or contradicts another one.
         """
-        if isinstance(self.pad_to_multiple_of, str) and self.pad_to_multiple_of.isdecimal():  # as a flag gives it
-            self.pad_to_multiple_of = int(self.pad_to_multiple_of)
+        padding = vars(self)["pad_to_multiple_of"]
+        if isinstance(padding, str) and padding.isdecimal():  # as a flag gives it
+            self.pad_to_multiple_of = int(padding)
         check_settings(self)
         self.method_settings = _named_values(self.method_settings)
         self.opening = opening_text(self.opening)

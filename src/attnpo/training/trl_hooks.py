@@ -29,7 +29,8 @@ from trl.models import unwrap_model_for_generation
 from attnpo.attention import Head, read_step_scores
 from attnpo.credit import Continuation
 from attnpo.errors import ConfigError
-from attnpo.sampling import SampledResponse, SamplingParams, TransformersSampler
+from attnpo.sampling import SampledResponse, SamplingParams, TransformersSampler, render_prompt
+from attnpo.sampling.prompts import continues, one_start
 from attnpo.training.budget import TokenCount, TokenCountCallback, token_schedule
 from attnpo.training.callbacks import BeginCallback
 from attnpo.training.config import AttnPOConfig
@@ -169,6 +170,11 @@ class StepCreditTrainer(GRPOTrainer):
 
     def _tokenize_prompts(self, prompts: list[Any]) -> Any:
         prompt_ids, images, fields = super()._tokenize_prompts(prompts)
+        # TRL closes an assistant's last message, and lets tokenizers begin a rendered text a second time.
+        prompt_ids = [
+            render_prompt(self._tokenizer, prompt) if continues(prompt) else one_start(self._tokenizer, list(ids))
+            for prompt, ids in zip(prompts, prompt_ids, strict=True)
+        ]
         encode = partial(self._tokenizer.encode, add_special_tokens=False)
         opened = [
             [*ids, *encode(opening)] if opening else ids

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
 from attnpo.errors import ConfigError
-from attnpo.ranges import AT_LEAST_1, SECONDS, check
+from attnpo.ranges import SECONDS, WORKERS, check
 from attnpo.verification.worker import BOOTSTRAP
 
 log = logging.getLogger(__name__)
@@ -149,7 +149,7 @@ class WorkerPool:
             ConfigError: `timeout` or `workers` is out of range.
         """
         check("verifier_timeout", timeout, SECONDS)
-        check("verifier_workers", workers, AT_LEAST_1)
+        check("verifier_workers", workers, WORKERS)
         self.interrupted = 0
         """Number of pairs so far that had to be interrupted and were counted wrong."""
         self._timeout = timeout

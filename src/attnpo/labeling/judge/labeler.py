@@ -10,7 +10,7 @@ from typing import Any
 
 from attnpo.errors import AttnPOError, ConfigError
 from attnpo.labeling.base import StepLabels, no_labels
-from attnpo.labeling.judge.asking import Asking, Judge, Posts, Stopped, Vote
+from attnpo.labeling.judge.asking import FAILED_ALONE, Asking, Judge, Posts, Stopped, Vote
 from attnpo.labeling.judge.cache import AnswerCache
 from attnpo.labeling.judge.consensus import consensus, votes_needed
 from attnpo.labeling.judge.prompt import JudgePrompt
@@ -143,6 +143,10 @@ class JudgeLabeler:
         """Take the votes of an earlier run into the report."""
         votes = tuple(Vote.model_validate(vote) for vote in labels.evidence["votes"])
         self._judged.append(Judged(rollout.problem_id, len(rollout.steps), votes, labels.labels, labels.reason))
+
+    def is_final(self, labels: StepLabels) -> bool:
+        """Return False where a judge abstained because its server failed: healed, it may answer."""
+        return all(vote["abstained"] != FAILED_ALONE for vote in labels.evidence["votes"])
 
     def report(self) -> dict[str, Any]:
         """Return the `JudgeReport` on all responses labelled or recalled, as JSON values."""

@@ -6,9 +6,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Final
 
-from attnpo.errors import ConfigError
 from attnpo.rollouts import Prompt
-from attnpo.sampling.prompts import render_prompt
+from attnpo.sampling.prompts import continues, render_prompt
 from attnpo.think import ThinkOpening
 from attnpo.training.checks.findings import Findings
 from attnpo.training.checks.parts import RunParts
@@ -78,6 +77,8 @@ def check_prompts(parts: RunParts, findings: Findings) -> None:
             f"{longest:,} at most"
             + (f"; none above max_prompt_tokens={parts.max_prompt_tokens:,}" if parts.max_prompt_tokens else "")
         )
+        if any(map(continues, prompts)):
+            findings.note("prompts end with a message of the assistant's: responses continue it")
         if not ThinkOpening(tokenizer)(first[0]):
             findings.note(
                 "prompts open no think part: a response that writes no <think> itself is an answer from its first "
@@ -90,8 +91,7 @@ def longest_prompt(parts: RunParts, lengths: Sequence[int] = ()) -> int:
     """Return the tokens of the longest prompt: of those with the longest text, and of known lengths.
 
     Raises:
-        ConfigError: the tokenizer cannot render the prompts.
-        DataError: the method asks nothing of such prompts.
+        DataError: the tokenizer cannot render the prompts, or the method asks nothing of such.
     """
     by_text = sorted(parts.prompts, key=lambda prompt: len(str(prompt)), reverse=True)
     return max([*lengths, *map(len, _rendered(parts, by_text[:LONGEST_ROWS]))], default=0)
@@ -101,13 +101,7 @@ def _rendered(parts: RunParts, prompts: Sequence[Prompt]) -> list[list[int]]:
     """Return what the model reads: the prompt, and what the run and the method put behind it."""
     method = parts.args.build_credit()
     asks = [method.ask(prompt, group_id=0, sample=0, progress_step=0) for prompt in prompts]
-    try:
-        return [render_prompt(parts.tokenizer, ask.prompt, parts.args.opening + ask.opening) for ask in asks]
-    except ValueError as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(
-            f"data: the prompts are chat messages, and the tokenizer cannot render them ({reason})"
-        ) from error
+    return [render_prompt(parts.tokenizer, ask.prompt, parts.args.opening + ask.opening) for ask in asks]
 
 
 def _check_context(parts: RunParts, findings: Findings, longest: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from attnpo.ranges import AT_LEAST_1, SECONDS, check
+from attnpo.ranges import SECONDS, WORKERS, check
 from attnpo.think import final_answer
 from attnpo.verification.base import Closing
 from attnpo.verification.code.comparison import same_output, same_value
@@ -57,7 +57,7 @@ class CodeVerifier(Closing):
         check("verifier_timeout", timeout, SECONDS)
         if total_timeout is not None:
             check("total_timeout", total_timeout, SECONDS)
-        check("verifier_workers", workers, AT_LEAST_1)
+        check("verifier_workers", workers, WORKERS)
         self._timeout = timeout
         self._total_timeout = total_timeout
         self._limits = limits or Limits()

@@ -1,0 +1,43 @@
+"""Counts the responses that a server will never give, and says so at the end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from attnpo.collecting.groups import FAILURE
+from attnpo.rollouts import Rollout
+
+NAMED = 5
+"""Problems named for each reason."""
+
+logger = logging.getLogger(__name__)
+
+
+class FailureCount:
+    """Counts failures (`SampledResponse.failure`) by reason."""
+
+    def __init__(self) -> None:
+        self.responses = 0
+        self._problems: dict[str, list[str]] = {}
+
+    def add(self, rows: Iterable[Rollout]) -> None:
+        """Count the failures among verified rows."""
+        for row in rows:
+            self.responses += 1
+            if FAILURE in row.extra:
+                self._problems.setdefault(str(row.extra[FAILURE]), []).append(row.problem_id)
+
+    def say(self) -> None:
+        """Name each reason with its problems, in one warning; nothing where there was no failure."""
+        if not self._problems:
+            return
+        total = sum(map(len, self._problems.values()))
+        reasons = "; ".join(f"{len(ids)}: {reason} ({_named(ids)})" for reason, ids in self._problems.items())
+        logger.warning("%d of %d responses came to nothing and count as wrong: %s", total, self.responses, reasons)
+
+
+def _named(ids: list[str]) -> str:
+    different = list(dict.fromkeys(ids))
+    more = f" and {len(different) - NAMED} more" if len(different) > NAMED else ""
+    return f"problem {', '.join(different[:NAMED])}{more}"
