@@ -44,7 +44,7 @@ def rendered_text(tokenizer: Any, prompt: Prompt) -> str:
 
 def continues(prompt: Prompt) -> bool:
     """Return whether a response goes on with the prompt's last message, which is the assistant's."""
-    return not isinstance(prompt, str) and bool(prompt) and prompt[-1]["role"] == "assistant"
+    return not isinstance(prompt, str) and bool(prompt) and prompt[-1].get("role") == "assistant"
 
 
 def one_start(tokenizer: Any, ids: list[int]) -> list[int]:
@@ -73,6 +73,6 @@ def _rendered(tokenizer: Any, prompt: Prompt, **options: Any) -> Any:
     how = {"continue_final_message": True} if continues(prompt) else {"add_generation_prompt": True}
     try:
         return tokenizer.apply_chat_template(prompt, **how, **options)
-    except (TemplateError, ValueError) as error:
+    except (TemplateError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"prompt: the tokenizer's chat template cannot render the messages ({reason})") from error

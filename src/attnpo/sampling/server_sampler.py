@@ -86,7 +86,7 @@ class ServerSampler:
         """
         if not requests:
             return
-        dialect = self._dialect or self._find_dialect(requests[0], params)
+        dialect = self._dialect or self._find_dialect(min(requests, key=lambda r: len(r.prompt_ids)), params)
         self._dialect = dialect
         bodies = (request_body(dialect, self.api, self.tokenizer, request, params) for request in requests)
         check = partial(complaint, api=self.api)
