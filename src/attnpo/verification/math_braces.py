@@ -9,7 +9,7 @@ _GAP = re.compile(r"\s*")
 
 
 def without_doubled(text: str) -> str:
-    """Return the text with `{{x}}` as `{x}` and `((x))` as `(x)`: math-verify takes exponential time for nested pairs."""
+    """Return the text with `{{x}}` as `{x}` and `((x))` as `(x)`: nested pairs take math-verify exponential time."""
     dropped: list[tuple[int, int]] = []
     open_at: list[tuple[str, int, int]] = []
     last: tuple[str, int, int] | None = None

@@ -12,7 +12,8 @@ _WRAPPING = re.compile(r"\\(?:text|mbox|mathrm|textbf|mathbf|textrm)(?![a-zA-Z])
 _TIME = re.compile(r"\s*(\d{1,2})(?::(\d\d))?(?::(\d\d))?\s*(?:([ap])\s*\.?\s*m\s*\.?)?\s*", re.ASCII | re.IGNORECASE)
 _COLON = re.compile(r"\s*(?:\\!\s*)?(?:\\mathbin\s*\{:\}|\{:\}|\\colon(?![a-zA-Z])|:)\s*(?:\\!)?\s*")
 _TERM = re.compile(
-    r"(?:[^a-zA-Z\\=<>,;|]|\\(?:[dtc]?frac|sqrt|pi|cdot|left|right)(?![a-zA-Z])|\\[!,; ]|(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z]))+"
+    r"(?:[^a-zA-Z\\=<>,;|]|\\(?:[dtc]?frac|sqrt|pi|cdot|left|right)(?![a-zA-Z])|\\[!,; ]"
+    r"|(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z]))+"
 )
 _NAMED = re.compile(r"[a-zA-Z](?:\s*:\s*[a-zA-Z])+\s*=\s*")
 _HOURS, _SIXTY = 24, 60
@@ -38,7 +39,7 @@ class Clock(NamedTuple):
 
 
 def clock(text: str) -> Clock | None:
-    r"""Return the time of day that a text states (`10:30`, `5\text{ p.m.}`, `5:00 PM`, `17:00`), None where it states none."""
+    r"""Return the time of day that a text states (`10:30`, `5\text{ p.m.}`, `17:00`), None where it states none."""
     match = _TIME.fullmatch(
         _WRAPPING.sub(lambda found: " " if found[0][0] in "~\\" and found[0][-1] in " ~,;:" else "", text)
     )
@@ -59,7 +60,7 @@ def clock(text: str) -> Clock | None:
 
 def same_time(first: Clock, second: Clock) -> bool:
     """Return whether two times are one; where only one says a.m. or p.m., the other may be read either way."""
-    if first.half and second.half or not (first.half or second.half):
+    if (first.half and second.half) or not (first.half or second.half):
         return first[:2] == second[:2]
     stated, other = (first, second) if first.half else (second, first)
     half_day = _HOURS // 2 * _SIXTY * _SIXTY

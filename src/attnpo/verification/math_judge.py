@@ -1,7 +1,7 @@
 """Comparison of two mathematical answers; runs inside a worker process.
 
-What an answer is made of is read off its tidied text: parts of lists and sequences, times of day, ratios, plain numbers.
-What is left is an expression, which math-verify compares.
+What an answer is made of is read off its tidied text: parts of lists and sequences, times of day, ratios, plain
+numbers. What is left is an expression, which math-verify compares.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ def same_answer(answer: str, reference: str) -> bool:
 
 def _same(given: str, wanted: str) -> bool:
     """Compare the contents of two boxes: the first kind of answer that either is decides, else math-verify does."""
-    lists = [members(tidy(text, grouped=False)) for text in (given, wanted)]
+    given_list, wanted_list = (members(tidy(text, grouped=False)) for text in (given, wanted))
     given, wanted = tidy(given), tidy(wanted)
     if given == wanted:
         return bool(given)
     # `100,200` is a list only where the other side is one in any reading.
-    if all(lists) and (members(given) or members(wanted)):
-        return _same_members(given, wanted, *lists)
+    if given_list and wanted_list and (members(given) or members(wanted)):
+        return _same_members(given, wanted, given_list, wanted_list)
     kinds: tuple[Callable[[str, str], bool | None], ...] = (
         *(
             _same_numbers,
@@ -158,17 +158,17 @@ def _same_times(given: str, wanted: str) -> bool | None:
 
 def _same_ratios(given: str, wanted: str) -> bool | None:
     """Compare ratios term by term; one of two terms passes for its quotient."""
-    ratios = ratio(given), ratio(wanted)
-    if ratios[0] and ratios[1]:
-        first, *rest = ([rf"\frac{{{term}}}{{{terms[0]}}}" for term in terms[1:]] for terms in ratios)
-        return len(first) == len(rest[0]) and all(map(_same, first, rest[0]))
-    terms = ratios[0] or ratios[1]
-    if not terms:
+    given_terms, wanted_terms = ratio(given), ratio(wanted)
+    if given_terms and wanted_terms:
+        shares = [[rf"\frac{{{terms[0]}}}{{{term}}}" for term in terms[1:]] for terms in (given_terms, wanted_terms)]
+        return len(shares[0]) == len(shares[1]) and all(map(_same, *shares))
+    terms = given_terms or wanted_terms
+    if terms is None:
         return None
     if len(terms) > 2:
         return False
     quotient = rf"\frac{{{terms[0]}}}{{{terms[1]}}}"
-    return _same(quotient, wanted) if ratios[0] else _same(given, quotient)
+    return _same(quotient, wanted) if given_terms else _same(given, quotient)
 
 
 def _same_with_dots(given: str, wanted: str) -> bool | None:

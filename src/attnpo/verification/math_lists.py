@@ -44,7 +44,7 @@ def has_dots(text: str) -> bool:
 
 
 def spelled(text: str) -> str:
-    """Return the text of an expression with dots in the form that is compared: spaces and kinds of dots do not count."""
+    """Return an expression with dots as it is compared: spaces and kinds of dots do not count."""
     return "".join(_DOTS.sub(lambda _: DOTS, _SPACING.sub("", text)).split())
 
 

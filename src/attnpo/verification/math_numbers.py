@@ -37,7 +37,7 @@ class PlainNumber(NamedTuple):
 
 
 def plain_number(text: str) -> PlainNumber | None:
-    r"""Return the number that a tidied answer states plainly: `-3`, `0.5`, `\frac{1}{2}`, `x = 5`, `8\%`, `2 million`."""
+    r"""Return the number that a tidied answer states plainly (`-3`, `\frac{1}{2}`, `x = 5`, `8\%`, `2 million`)."""
     match = _PLAIN.fullmatch(text)
     if match is None:
         return None

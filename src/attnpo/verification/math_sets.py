@@ -22,7 +22,11 @@ _SIGN = r"(<=|>=|<|>|=|\\(?:leqslant|geqslant|leq|geq|le|ge|lt|gt|neq|ne)(?![a-z
 _NAME = r"\s*([a-zA-Z]|\\[a-z]+)\s*"
 _SIDE = r"\s*([^<>=,]+?)\s*"
 _ONE_SIDED = re.compile(rf"{_NAME}{_SIGN}{_SIDE}")
+_OTHER_SIDED = re.compile(rf"{_SIDE}{_SIGN}{_NAME}")
 _TWO_SIDED = re.compile(rf"{_SIDE}{_SIGN}{_NAME}{_SIGN}{_SIDE}")
+_FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="} | {
+    rf"\{one}{end}": rf"\{other}{end}" for one, other in ("lg", "gl") for end in ("t", "e", "eq", "eqslant")
+}
 _BELOW = ("<", "<=", r"\lt", r"\le", r"\leq", r"\leqslant")
 _STRICT = ("<", ">", r"\lt", r"\gt")
 
@@ -63,8 +67,10 @@ def _solutions(parts: list[str]) -> list[str] | None:
                 return None
             unequal = True
             sets.append(f"{'(' if first in _STRICT else '['}{low},{high}{')' if second in _STRICT else ']'}")
-        elif match := _ONE_SIDED.fullmatch(part):
+        elif match := _ONE_SIDED.fullmatch(part) or _OTHER_SIDED.fullmatch(part):
             name, sign, value = match.groups()
+            if match.re is _OTHER_SIDED:
+                name, sign, value = value, _FLIPPED.get(sign, sign), name
             unequal |= sign != "="
             sets.append(_half_line(sign, value))
         else:

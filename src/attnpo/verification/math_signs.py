@@ -48,7 +48,7 @@ _GREEK_CAPITALS = {"GAMMA", "DELTA", "THETA", "LAMDA", "XI", "PI", "SIGMA", "UPS
 
 
 def latex_signs(text: str) -> str:
-    r"""Return the text in ASCII where that is possible: `x²` as `x^{2}`, `½` as `\frac{1}{2}`, `４２` as `42`, `θ` as `\theta`.
+    r"""Return the text in ASCII as far as possible: `x²` is `x^{2}`, `½` is `\frac{1}{2}`, `４２` is `42`.
 
     Digits of every script become 0 to 9, compatibility forms (Unicode's NFKC) their plain ones.
     """

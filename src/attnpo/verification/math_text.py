@@ -61,10 +61,11 @@ def tidy(text: str, grouped: bool = True) -> str:
     r"""Return the content of a box with the same value in a form that math-verify reads.
 
     Outer dollars, sizing commands, signs of currencies and a full stop go; signs outside ASCII become LaTeX
-    (`math_signs`), doubled braces single, sets one notation (`math_sets`), roman `\mathrm{i}` and `\mathrm{e}` the letters;
-    `10 080`, `10\,080` and `10{,}080` become `10080`, `2.6e4` and `2.6 \times 10^{4}` become `26000`, mixed numbers and
-    repeating decimals fractions (`math_fractions`); a number in `\text{…}` comes out of it; `x \in` before an interval or
-    a set goes; a percent sign in any form becomes `\%`. A text of more than 1,000 characters comes back as it is.
+    (`math_signs`), doubled braces single, sets one notation (`math_sets`), roman `\mathrm{i}` and `\mathrm{e}` the
+    letters; `10 080`, `10\,080` and `10{,}080` become `10080`, `2.6e4` and `2.6 \times 10^{4}` become `26000`, mixed
+    numbers and repeating decimals fractions (`math_fractions`); a number in `\text{…}` comes out of it; `x \in` before
+    an interval or a set goes; a percent sign in any form becomes `\%`. A text of more than 1,000 characters comes back
+    as it is.
 
     Args:
         text: the content of a box.

@@ -1,8 +1,8 @@
 """How math-verify compares two values, made relative and, for exact numbers, exact.
 
-math-verify's own comparison rounds to places behind the point and drops what is below 1e-15: all small values are equal.
-It is the one place where sets, points, intervals, relations and matrices compare their members, and it has no setting for
-a relative comparison. This module therefore replaces it, in the worker's process.
+math-verify's own comparison rounds to places behind the point and drops what is below 1e-15: all small values are
+equal. It is the one place where sets, points, intervals, relations and matrices compare their members, and it has no
+setting for a relative comparison. This module therefore replaces it, in the worker's process.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def same_value(first: Any, second: Any, float_rounding: int, numeric_precision: 
     if isinstance(first, (MatrixBase, MatrixExpr)) or isinstance(second, (MatrixBase, MatrixExpr)):
         return True
     percent = [grader.get_pct_val(value) is not None for value in (first, second)]
-    return any(percent) and not all(percent) or not _apart(first, second)
+    return (any(percent) and not all(percent)) or not _apart(first, second)
 
 
 def _apart(first: Any, second: Any) -> bool:
@@ -46,7 +46,7 @@ def _apart(first: Any, second: Any) -> bool:
     names = sorted(first.free_symbols | second.free_symbols, key=str)
     point = {name: Rational(17 + 6 * number, 13) for number, name in enumerate(names)}
     try:
-        values = [complex_parts(value.subs(point)) for value in (first, second)]
+        values = [_complex_parts(value.subs(point)) for value in (first, second)]
         size = max(abs(part) for value in values for part in value)
         share = _ROUNDED if rounded else _EXACT
         return bool(any(abs(one - other) > share * size for one, other in zip(*values, strict=True)))
@@ -55,7 +55,7 @@ def _apart(first: Any, second: Any) -> bool:
         return False
 
 
-def complex_parts(value: Any) -> tuple[Any, Any]:
+def _complex_parts(value: Any) -> tuple[Any, Any]:
     """Return real and imaginary part as floats of 40 digits."""
     real, imaginary = value.evalf(_DIGITS).as_real_imag()
     return real.evalf(_DIGITS), imaginary.evalf(_DIGITS)
