@@ -4,9 +4,10 @@
 
 Every distinct reference answer of the six math sets and of GSM8K's test split is written in other ways that keep its
 value (a refusal is a false negative) and in ways that change it (a pass is a false positive); the rules are in
-`tests/support/rewritings.py`. A table of awkward answers of their own (`tests/support/awkward_answers.py`) is counted with
-them. The same pairs go through `MathVerifier` and math-verify alone. For majority votes: how many equal answers share a normal form, and how many different ones do. Speed is measured with 1 and with N workers,
-after a first batch that starts them.
+`tests/support/rewritings.py`. A table of awkward answers of their own (`tests/support/awkward_answers.py`) is counted
+with them. The same pairs go through `MathVerifier` and math-verify alone. For majority votes: how many equal answers
+share a normal form, and how many different ones do. Speed is measured with 1 and with N workers, after a first batch
+that starts them.
 """
 
 from __future__ import annotations
