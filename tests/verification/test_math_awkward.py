@@ -165,3 +165,17 @@ def test_math_verify_compares_through_the_hook() -> None:
 def test_boxes(math, answer, solution, same) -> None:
     assert math.verify([f"</think>{answer}"], [solution]) == [same]
     assert ExactVerifier().verify([f"</think>{answer}"], [solution]) == [same]
+
+
+@pytest.mark.parametrize(
+    ("text", "solution", "same"),
+    [
+        ("The answer is $137 1/2$.", "137.5", True),
+        ("The answer is $137 1/2$.", "69", False),
+        (r"The answer is $1+4\mathrm{i}$.", r"3+2\mathrm{i}", False),
+        (r"The answer is $0.\overline{3}$.", r"\frac13", True),
+        (r"The answer is $2^{-64}$.", "2^{-63}", False),
+    ],
+)
+def test_without_a_box(math, text, solution, same) -> None:
+    assert math.verify([f"</think>{text}"], [solution]) == [same]

@@ -30,7 +30,7 @@ from attnpo.verification.math_clock import clock, ratio
 from attnpo.verification.math_judge import parsed
 from attnpo.verification.math_lists import has_dots, in_braces, members, spelled
 from attnpo.verification.math_numbers import plain_number
-from attnpo.verification.math_text import tidy, without_unit_power
+from attnpo.verification.math_text import tidy, tidy_sentence, without_unit_power
 
 _DIGITS = 12
 _NAMED = re.compile(r"\s*([a-zA-Z](?:_\w)?|\\[a-z]+)\s*=")
@@ -60,6 +60,8 @@ def normal_form(text: str) -> str | None:
         if match := _WORDS.fullmatch(content):
             return " ".join(match[1].lower().split())
         text = rf"\boxed{{{content}}}"
+    else:
+        text = tidy_sentence(text)
     found = parsed(text)
     if not found:
         return " ".join(content.split()) or None if content is not None else None

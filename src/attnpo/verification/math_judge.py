@@ -21,7 +21,7 @@ from attnpo.verification.answer import boxed_answer
 from attnpo.verification.math_clock import clock, ratio, same_time
 from attnpo.verification.math_lists import has_dots, in_braces, members, spelled
 from attnpo.verification.math_numbers import plain_number, same_in_base, same_number
-from attnpo.verification.math_text import tidy, without_unit_power
+from attnpo.verification.math_text import tidy, tidy_sentence, without_unit_power
 
 # math-verify warns once that its own limits are off; the worker's hard limit stands in for them.
 logging.getLogger("math_verify").setLevel(logging.ERROR)
@@ -48,7 +48,7 @@ def same_answer(answer: str, reference: str) -> bool:
     """
     given, wanted = boxed_answer(answer), boxed_answer(reference) or ""
     if given is None:
-        return _math_verify(answer, _boxed(tidy(wanted)))
+        return _math_verify(tidy_sentence(answer), _boxed(tidy(wanted)))
     return _same(given, wanted)
 
 
@@ -61,18 +61,7 @@ def _same(given: str, wanted: str) -> bool:
     # `100,200` is a list only where the other side is one in any reading.
     if given_list and wanted_list and (members(given) or members(wanted)):
         return _same_members(given, wanted, given_list, wanted_list)
-    kinds: tuple[Callable[[str, str], bool | None], ...] = (
-        *(
-            _same_numbers,
-            _same_assigned,
-            same_in_base,
-            _same_times,
-            _same_ratios,
-            _same_with_dots,
-            _braces_and_brackets,
-        ),
-    )
-    for decide in kinds:
+    for decide in _KINDS:
         decided = decide(given, wanted)
         if decided is not None:
             return decided
@@ -179,6 +168,10 @@ def _braces_and_brackets(given: str, wanted: str) -> bool | None:
     # math-verify takes both {2, 4} and the interval (2, 4) for the point (2, 4).
     pairs = (given, wanted), (wanted, given)
     return False if any(_BRACED.fullmatch(one) and _BRACKETED.fullmatch(other) for one, other in pairs) else None
+
+
+_KINDS: list[Callable[[str, str], bool | None]] = [_same_numbers, _same_assigned, same_in_base]
+_KINDS += [_same_times, _same_ratios, _same_with_dots, _braces_and_brackets]
 
 
 def _boxed(content: str) -> str:

@@ -76,9 +76,7 @@ def tidy(text: str, grouped: bool = True) -> str:
     text = latex_signs(_CURRENCY.sub("", text.replace("~", " ")))
     text = without_doubled(_SIZE.sub("", text))
     text = _bare(text)
-    text = _ROMAN.sub(lambda match: (f"{match[1]} " if match[1] else "") + (match[2] or match[3]), text)
-    text = _FUNCTION.sub(r"\\\1 ", text)
-    text = plain_sets(text)
+    text = plain_sets(_roman(text))
     text = _ROOT_SIGN.sub(_root, text)
     text = _CELSIUS.sub(r"\1", _CIRCLE.sub(r"^{\\circ}", text))
     text = _BRACED_NUMBER.sub(r"\1", _WRAPPED.sub(r"\1", text))
@@ -92,9 +90,19 @@ def tidy(text: str, grouped: bool = True) -> str:
     return plain_fractions(text)
 
 
+def tidy_sentence(text: str) -> str:
+    """Return a text that an answer is to be found in, with those repairs of `tidy` that need no whole answer."""
+    return plain_fractions(_roman(latex_signs(text))) if len(text) <= _LONGEST else text
+
+
 def without_unit_power(text: str) -> str:
     """Return the text without a plainly written unit of area or volume at its end (`15 cm^2`)."""
     return _UNIT_POWER.sub("", text)
+
+
+def _roman(text: str) -> str:
+    text = _ROMAN.sub(lambda match: (f"{match[1]} " if match[1] else "") + (match[2] or match[3]), text)
+    return _FUNCTION.sub(r"\\\1 ", text)
 
 
 def _bare(text: str) -> str:
