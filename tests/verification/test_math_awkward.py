@@ -14,7 +14,7 @@ from math_verify import grader
 
 from attnpo.verification import ExactVerifier, MathVerifier, math_values
 from attnpo.verification.math_form import normal_form
-from attnpo.verification.math_judge import same_answer
+from attnpo.verification.math_judge import parsed, same_answer
 
 
 def boxed(text: str) -> str:
@@ -179,3 +179,18 @@ def test_boxes(math, answer, solution, same) -> None:
 )
 def test_without_a_box(math, text, solution, same) -> None:
     assert math.verify([f"</think>{text}"], [solution]) == [same]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "apart"),
+    [
+        (r"\sqrt{2}", r"\sqrt{3}", True),
+        (r"\sqrt{2}", "1.41", False),
+        (r"50\%", "0.7", False),
+        ("x", "2x", False),
+        (r"\sqrt{3+2\sqrt{2}} - \sqrt{2} - 1", "0", False),
+        ("2i", "-2i", True),
+    ],
+)
+def test_only_constants_are_told_apart_without_algebra(one, other, apart) -> None:
+    assert math_values.far_apart(parsed(boxed(one))[0], parsed(boxed(other))[0]) is apart

@@ -10,9 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 from math_verify import grader
-from sympy import Float, MatrixBase, MatrixExpr, Rational
+from sympy import Expr, Float, MatrixBase, MatrixExpr, Rational
 
 _DIGITS = 40
+_FEW_DIGITS = 15
+_FAR = Rational(1, 100)
+_TINY = Rational(1, 10**9)
 _ROUNDED = Rational(1, 10**5)
 _EXACT = Rational(1, 10**30)
 
@@ -52,6 +55,24 @@ def _apart(first: Any, second: Any) -> bool:
         return bool(any(abs(one - other) > share * size for one, other in zip(*values, strict=True)))
     except (TypeError, ValueError, AttributeError):
         # No number at that point: math-verify's word stands.
+        return False
+
+
+def far_apart(first: Any, second: Any) -> bool:
+    """Return whether two readings are constants so different that no algebra can make them equal.
+
+    Most wrong answers are; math-verify would simplify their difference at length before it said so.
+    """
+    if not (isinstance(first, Expr) and isinstance(second, Expr)) or first.free_symbols or second.free_symbols:
+        return False
+    if any(grader.get_pct_val(value) is not None for value in (first, second)):
+        return False
+    try:
+        parts = [value.evalf(_FEW_DIGITS).as_real_imag() for value in (first, second)]
+        size = max(abs(part) for pair in parts for part in pair)
+        # What is tiny may be a zero that was not recognized.
+        return bool(size > _TINY and any(abs(one - other) > _FAR * size for one, other in zip(*parts, strict=True)))
+    except (TypeError, ValueError, AttributeError):
         return False
 
 
