@@ -4,9 +4,10 @@
 
 Every distinct reference answer of the six math sets and of GSM8K's test split is written in other ways that keep its
 value (a refusal is a false negative) and in ways that change it (a pass is a false positive); the rules are in
-`tests/support/rewritings.py`. The same pairs go through `MathVerifier` and math-verify alone. For majority votes:
-how many equal answers share a normal form, and how many different ones do. Speed is measured with 1 and with N workers,
-after a first batch that starts them.
+`tests/support/rewritings.py`. A table of awkward answers of their own (`tests/support/awkward_answers.py`) is counted
+with them. The same pairs go through `MathVerifier` and math-verify alone. For majority votes: how many equal answers
+share a normal form, and how many different ones do. Speed is measured with 1 and with N workers, after a first batch
+that starts them.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
+from awkward_answers import AWKWARD
 from rewritings import equivalents, near_misses, plain
 
 from attnpo.verification import MathVerifier, Verifier, build_verifier, reference_answer
@@ -63,6 +65,15 @@ def references(data: Path) -> dict[str, list[str]]:
 def rewrite(sets: dict[str, list[str]], rewritings: Callable[[str], list[tuple[str, str]]]) -> list[Case]:
     distinct = dict.fromkeys(reference for answers in sets.values() for reference in answers)
     return [(rule, reference, text) for reference in distinct for rule, text in rewritings(plain(reference))]
+
+
+def awkward(same: bool) -> list[Case]:
+    return [
+        (f"awkward: {kind.replace('_', ' ')}", reference, text)
+        for kind, answers in AWKWARD.items()
+        for text, reference, equal in answers
+        if equal is same
+    ]
 
 
 def response(text: str) -> str:
@@ -181,7 +192,8 @@ def main() -> None:
     arguments = parser.parse_args()
     console = Console()
     sets = references(arguments.data)
-    same, other = rewrite(sets, equivalents), rewrite(sets, near_misses)
+    same = rewrite(sets, equivalents) + awkward(True)
+    other = rewrite(sets, near_misses) + awkward(False)
     results = {
         "versions": {name: version(name) for name in ("math-verify", "latex2sympy2-extended", "sympy")},
         "references": {name: len(answers) for name, answers in sets.items()},

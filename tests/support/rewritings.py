@@ -351,11 +351,100 @@ def power_of_ten(text: str) -> Iterator[str]:
         yield f"{mantissa}e{digits}"
 
 
+def mixed_spellings(text: str) -> Iterator[str]:
+    match = MIXED.fullmatch(text)
+    value = number(text)
+    if match or (value is not None and abs(value) > 1 and FRACTION.fullmatch(text) and value.denominator > 1):
+        whole, top, bottom = (
+            tuple(map(int, match.groups()))
+            if match
+            else (*divmod(abs(value.numerator), value.denominator), value.denominator)
+        )
+        sign = "-" if value is not None and value < 0 else ""
+        yield f"{sign}{whole} {top}/{bottom}"
+        for form in (
+            rf"\frac{{{top}}}{{{bottom}}}",
+            rf" \tfrac{{{top}}}{{{bottom}}}",
+            rf"\ \frac{{{top}}}{{{bottom}}}",
+        ):
+            yield f"{sign}{whole}{form}"
+
+
+def repeating(text: str) -> Iterator[str]:
+    value = number(text)
+    if value is None or decimal(value) is not None:
+        return
+    digits, rests, rest = "", [], abs(value.numerator) % value.denominator
+    while rest not in rests and len(rests) < 12:
+        rests.append(rest)
+        digits += str(rest * 10 // value.denominator)
+        rest = rest * 10 % value.denominator
+    if rest in rests:
+        start = rests.index(rest)
+        whole = ("-" if value < 0 else "") + str(abs(value.numerator) // value.denominator)
+        yield rf"{whole}.{digits[:start]}\overline{{{digits[start:]}}}"
+        yield f"{whole}.{digits[:start]}({digits[start:]})"
+
+
+def other_signs(text: str) -> Iterator[str]:
+    if INTEGER.fullmatch(text):
+        yield text.translate(str.maketrans("0123456789-", "０１２３４５６７８９−"))
+    if text in (r"\frac{1}{2}", r"\frac{3}{4}", r"\frac{1}{3}"):
+        yield {"1": "½", "3": "¾"}[text[6]] if text[9] != "3" else "⅓"
+    changed = re.sub(r"\^(?:\{([23])\}|([23])(?!\d))", lambda match: "²³"[int(match[1] or match[2]) - 2], text)
+    if changed != text and "text" not in text and "mbox" not in text:
+        yield changed
+    if r"\pi" in text:
+        yield re.sub(r"\\pi\s*", "π", text)
+
+
+def other_currency(text: str) -> Iterator[str]:
+    if (value := number(text)) is not None and value > 0 and "frac" not in text:
+        for form in ("€{}", "£{}", "{} €", r"\text{{€}}{}"):
+            yield form.format(text)
+
+
+def nested(text: str) -> Iterator[str]:
+    if number(text) is not None and "," not in text:
+        yield "{" * 12 + text + "}" * 12
+    if ROOT.fullmatch(text):
+        yield re.sub(r"\{(\d+)\}", r"{{{{\1}}}}", text)
+
+
+def roman(text: str) -> Iterator[str]:
+    changed = re.sub(r"(?<![a-zA-Z\\])([ei])(?![a-zA-Z])", r"\\mathrm{\1}", text)
+    if changed != text and "text" not in text:
+        yield changed
+
+
+def french(text: str) -> Iterator[str]:
+    if (match := TWO_ENDS.fullmatch(text)) and is_interval(text):
+        yield f"{']' if match[1] == '(' else '['}{match[2]}, {match[3]}{'[' if match[4] == ')' else ']'}"
+
+
+def joined(text: str) -> Iterator[str]:
+    """A union of intervals as inequalities."""
+    if text.count(r"\cup") == 1 and all(TWO_ENDS.fullmatch(part.strip()) for part in text.split(r"\cup")):
+        relations = []
+        for part in text.split(r"\cup"):
+            left, low, high, right = TWO_ENDS.fullmatch(part.strip()).groups()
+            below, above = ("<" if left == "(" else r"\le"), ("<" if right == ")" else r"\le")
+            if "infty" in low:
+                relations.append(f"x {above} {high}")
+            elif "infty" in high:
+                relations.append(f"{low} {below} x")
+            else:
+                relations.append(f"{low} {below} x {above} {high}")
+        yield r" \text{ or } ".join(relations)
+        yield " or ".join(relations)
+
+
 SAME: tuple[Rule, ...] = (
     *(itself, dollars, trailing_period, spaces, display_fraction, slash, short_fraction, sign_of_fraction),
     *(decimal_form, mixed_number, leading_sign, leading_zero, thousands, degrees, percent, with_unit, without_unit),
     *(money, named, dressed, worded, lettered, listed, bracketed, interval_forms, union_order, plus_minus, root_forms),
-    *(swapped_terms, matrix_forms, relation_forms, based, power_of_ten),
+    *(swapped_terms, matrix_forms, relation_forms, based, power_of_ten, mixed_spellings, repeating, other_signs),
+    *(other_currency, nested, roman, french, joined),
 )
 
 
@@ -524,9 +613,53 @@ def one_more_term(text: str) -> Iterator[str]:
         yield rf"2 \left({text}\right)" if number(text) != 0 else "2"
 
 
+def other_multiplicity(text: str) -> Iterator[str]:
+    if members := parts(text):
+        yield ", ".join([*members, members[0]])
+        if len(members) > 2:
+            yield ", ".join([members[0], *members[:-1]])
+
+
+def mixed_as_product(text: str) -> Iterator[str]:
+    match = MIXED.fullmatch(text)
+    value = number(text)
+    if match or (value is not None and value > 1 and FRACTION.fullmatch(text) and value.denominator > 1):
+        whole, top, bottom = (
+            tuple(map(int, match.groups()))
+            if match
+            else (*divmod(value.numerator, value.denominator), value.denominator)
+        )
+        yield fraction(Fraction(whole * top, bottom))
+        yield f"{whole + 1} {top}/{bottom}"
+        yield f"{whole}{top}/{bottom}"
+
+
+def as_text(text: str) -> Iterator[str]:
+    """Times, ratios and sequences of the same digits, which arithmetic would make the reference's value."""
+    value = number(text)
+    if value is None or value.denominator == 1:
+        if value is not None and value > 1:
+            yield rf"1, 2, \ldots, {text}"
+            yield f"{value}:1:1"
+        return
+    if value > 0:
+        yield f"{value.numerator}:{value.denominator}:1"
+        if value.numerator < 3 and value.denominator < 6:
+            yield f"{value.numerator * 10}:{value.denominator * 10}"
+
+
+def other_repeating(text: str) -> Iterator[str]:
+    """The digits without the bar, where they are too few to be the value rounded."""
+    for form in repeating(text):
+        digits = re.sub(r"\\overline|[{}()]", "", form)
+        if len(digits.partition(".")[2]) < 5:
+            yield digits
+
+
 OTHER: tuple[Rule, ...] = (
     *(off_by_one, next_integer, flipped_sign, other_fraction, other_decimal, other_order, other_ends, other_members),
     *(other_percent, other_base, other_word, other_root, other_relation, other_name, one_more_term),
+    *(other_multiplicity, mixed_as_product, as_text, other_repeating),
 )
 
 

@@ -27,6 +27,12 @@ from attnpo.verification import boxed_answer, reference_answer
         (r"\\boxed{4}", None),
         ("5", None),
         (r"\boxed{}", ""),
+        (r"\boxed{7} and \boxed{}", "7"),
+        (r"\boxed{7}\boxed{ }", "7"),
+        (r"\boxed{} \boxed{ }", ""),
+        (r"\fbox{42}", "42"),
+        (r"\fbox{\boxed{42}}", r"\boxed{42}"),
+        (r"\framebox{42}", "42"),
     ],
 )
 def test_boxed_answer(text, content) -> None:

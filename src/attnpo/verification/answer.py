@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 
-_BRACES = re.compile(r"\\boxed\s*\{|\\.|[{}]", re.DOTALL)
+_BRACES = re.compile(r"\\(?:boxed|fbox|framebox)\s*\{|\\.|[{}]", re.DOTALL)
 _BETWEEN_BOXES = re.compile(r"(?:[\s,;$]|\\[()\[\]]|and|or)*")
 
 
 def boxed_answer(text: str) -> str | None:
-    r"""Return the content of the last `\boxed{…}` in `text`, None where there is none that is closed.
+    r"""Return the content of the last `\boxed{…}` (or `\fbox{…}`) in `text`, None where there is none that is closed.
 
-    Boxes that follow one another directly (`\boxed{1} and \boxed{2}`) are one answer in several parts, joined by
-    commas, each different part once. Of nested boxes the outermost counts. Linear in the text's length.
+    An empty box counts only where all are empty. Boxes that follow one another directly (`\boxed{1} and \boxed{2}`)
+    are one answer in several parts, joined by commas, each different part once. Of nested boxes the outermost counts.
+    Linear in the text's length.
     """
     boxes: list[tuple[int, int, slice]] = []
     open_at: list[tuple[int, int] | None] = []
@@ -26,10 +27,11 @@ def boxed_answer(text: str) -> str | None:
                 while boxes and boxes[-1][0] > box[0]:
                     boxes.pop()
                 boxes.append((box[0], match.end(), slice(box[1], match.start())))
-        elif token.startswith("\\boxed"):
+        elif token.endswith("{") and len(token) > 2:
             open_at.append((match.start(), match.end()))
     if not boxes:
         return None
+    boxes = [box for box in boxes if text[box[2]].strip()] or boxes[-1:]
     start, _, content = boxes[-1]
     parts = [content]
     for before_start, before_end, before in reversed(boxes[:-1]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from math_verify.grader import is_assignment_relation, is_relation, take_last_relation, unwrap_fcs
@@ -25,11 +26,14 @@ from sympy import (
 from sympy import FiniteSet as SympyFiniteSet
 
 from attnpo.verification.answer import boxed_answer
+from attnpo.verification.math_clock import clock, ratio
 from attnpo.verification.math_judge import parsed
+from attnpo.verification.math_lists import has_dots, in_braces, members, spelled
 from attnpo.verification.math_numbers import plain_number
-from attnpo.verification.math_text import tidy, without_unit_power
+from attnpo.verification.math_text import tidy, tidy_sentence, without_unit_power
 
 _DIGITS = 12
+_NAMED = re.compile(r"\s*([a-zA-Z](?:_\w)?|\\[a-z]+)\s*=")
 _WORDS = re.compile(r"(?:\\(?:text|mathrm|textbf|textit|mbox)\s*\{\s*)?\(?([A-Za-z][A-Za-z\s-]{2,})\)?\s*\}?")
 
 
@@ -46,14 +50,18 @@ def normal_form(text: str) -> str | None:
     content = boxed_answer(text)
     if content is not None:
         content = tidy(content)
+        if form := _form_of_parts(content):
+            return form
         # Without a reference `15m^2` may be algebra, but with a space the letters are a unit.
         bare = without_unit_power(content)
         number = plain_number(bare if content[len(bare) : len(bare) + 1] in ("", " ", "\\") else content)
         if number is not None:
-            return str(number.value / 100 if number.percent else number.value)
+            return str(number.value * number.unit)
         if match := _WORDS.fullmatch(content):
             return " ".join(match[1].lower().split())
         text = rf"\boxed{{{content}}}"
+    else:
+        text = tidy_sentence(text)
     found = parsed(text)
     if not found:
         return " ".join(content.split()) or None if content is not None else None
@@ -62,6 +70,36 @@ def normal_form(text: str) -> str | None:
         with contextlib.suppress(Exception):
             return _form(found[0])
     return " ".join(str(found[-1]).split())
+
+
+def _form_of_parts(content: str) -> str | None:
+    """Return the form of what is no single expression: a time, a ratio, a sequence, a list or a set."""
+    time = clock(content)
+    if time and time.sure:
+        return str(time)
+    if terms := ratio(content):
+        return _form_of_ratio(terms)
+    listed = members(content)
+    if has_dots(content):
+        return ", ".join(_form_of_members(listed)) if listed else spelled(content)
+    if not listed:
+        return None
+    forms = sorted(_form_of_members(listed))
+    return f"{{{', '.join(forms if in_braces(content) is None else dict.fromkeys(forms))}}}"
+
+
+def _form_of_ratio(terms: Sequence[str]) -> str | None:
+    first, *rest = terms
+    quotients = [rf"\frac{{{first}}}{{{term}}}" for term in rest]
+    return " : ".join(normal_form(rf"\boxed{{{quotient}}}") or quotient for quotient in quotients)
+
+
+def _form_of_members(listed: Sequence[str]) -> list[str]:
+    # Where they are values of different variables, the names tell them apart.
+    names = [match[1] if (match := _NAMED.match(member)) else "" for member in listed]
+    several = len(set(names)) > 1
+    forms = [normal_form(rf"\boxed{{{member}}}") or member for member in listed]
+    return [f"{name} = {form}" if several and name else form for name, form in zip(names, forms, strict=True)]
 
 
 def _form(value: Any) -> str:

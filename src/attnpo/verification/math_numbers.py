@@ -6,11 +6,13 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+_WORDS = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_GAP = r"(?:\s|\\[ ,;])"
 _PLAIN = re.compile(
     r"(?:([a-zA-Z])\s*=\s*)?(?:\\?\$)?([-+]?)\s*"
     r"(?:(\d{1,30})|(\d{0,30}\.\d{1,30})|\\[dtc]?frac\s*\{\s*([-+]?\d{1,30})\s*\}\s*\{\s*(\d{1,30})\s*\}"
     r"|(\d{1,30})\s*/\s*(\d{1,30}))"
-    r"(?:\^\{\\circ\})?\s*(\\%)?",
+    rf"(?:\^\{{\\circ\}})?\s*(\\%)?(?:{_GAP}*(?:\\(?:text|mbox|mathrm)\s*\{{\s*)?({'|'.join(_WORDS)})s?\s*\}}?)?",
     re.ASCII,
 )
 _BASED = re.compile(r"(\d+)\s*_\s*(?:(\d+)|\{\s*(\d+)\s*\})", re.ASCII)
@@ -22,24 +24,24 @@ class PlainNumber(NamedTuple):
     """An integer, a decimal, or a fraction of integers.
 
     Attributes:
-        value: the number, before a percent sign divides it.
+        value: the number, before a percent sign divides it or a word multiplies it.
         rounded: whether it is written with a decimal point, so that it may stand for a rounded value.
-        percent: whether a percent sign follows.
+        unit: what a percent sign (1/100) or a word such as "million" behind the number stands for, 1 where none does.
         name: the variable it is said to be the value of, empty where none is named.
     """
 
     value: Fraction
     rounded: bool
-    percent: bool
+    unit: Fraction
     name: str
 
 
 def plain_number(text: str) -> PlainNumber | None:
-    r"""Return the number that a tidied answer states plainly (`-3`, `0.5`, `1/2`, `\frac{1}{2}`, `x = 5`, `8\%`)."""
+    r"""Return the number that a tidied answer states plainly (`-3`, `\frac{1}{2}`, `x = 5`, `8\%`, `2 million`)."""
     match = _PLAIN.fullmatch(text)
     if match is None:
         return None
-    name, sign, whole, decimal, top, bottom, left, right, percent = match.groups()
+    name, sign, whole, decimal, top, bottom, left, right, percent, word = match.groups()
     if whole or decimal:
         value = Fraction(whole or decimal)
     else:
@@ -47,21 +49,24 @@ def plain_number(text: str) -> PlainNumber | None:
         if below == 0:
             return None
         value = Fraction(int(top or left), below)
-    return PlainNumber(-value if sign == "-" else value, bool(decimal), bool(percent), name or "")
+    unit = Fraction(1, 100) if percent else Fraction(10 ** _WORDS[word] if word else 1)
+    return PlainNumber(-value if sign == "-" else value, bool(decimal), unit, name or "")
 
 
 def same_number(given: PlainNumber, wanted: PlainNumber) -> bool:
     """Return whether two plain numbers are one answer.
 
     A percent sign on one side only may be a factor of 1/100 or a mere unit: 50% equals 0.5 and 50, as math-verify has
-    it for whole numbers. On both sides the numbers before it must agree. A value of another variable is another answer.
+    it for whole numbers; so may "million". On both sides what they stand for must agree. A value of another variable is
+    another answer.
     """
     if given.name and wanted.name and given.name != wanted.name:
         return False
-    if given.percent == wanted.percent:
+    if given.unit == wanted.unit:
         return _close(given, wanted)
-    marked, other = (given, wanted) if given.percent else (wanted, given)
-    return _close(marked, other) or _close(marked._replace(value=marked.value / 100), other)
+    if 1 in (given.unit, wanted.unit) and _close(given, wanted):
+        return True
+    return _close(*(number._replace(value=number.value * number.unit) for number in (given, wanted)))
 
 
 def same_in_base(given: str, wanted: str) -> bool | None:
