@@ -48,19 +48,21 @@ def uniform_streams(seed: int, keys: Sequence[int], samples: Sequence[int], leng
     return torch.from_numpy(np.stack(rows)) if rows else torch.empty(0, length, dtype=torch.float64)
 
 
-READING: dict[str, Callable[[Any, torch.Tensor], Any]] = {
+Processors = dict[str, Callable[[Any, torch.Tensor], Any]]
+
+READING: Processors = {
     "sequence_bias": lambda value, ends: SequenceBiasLogitsProcessor(value),
     "repetition_penalty": lambda value, ends: RepetitionPenaltyLogitsProcessor(float(value)),
     "no_repeat_ngram_size": lambda value, ends: NoRepeatNGramLogitsProcessor(value),
     "bad_words_ids": lambda value, ends: NoBadWordsLogitsProcessor(value, ends),
 }
 """What looks at the tokens so far: transformers' own processors by setting, in its order; `ends` are the end tokens."""
-BLIND: dict[str, Callable[[Any, torch.Tensor], Any]] = {
+BLIND: Processors = {
     "remove_invalid_values": lambda value, ends: InfNanRemoveLogitsProcessor(),
     "suppress_tokens": lambda value, ends: SuppressTokensLogitsProcessor(value, device=str(ends.device)),
 }
 """What looks at the scores alone, whether a token is sampled or the likeliest taken."""
-WARPING: dict[str, Callable[[Any, torch.Tensor], Any]] = {
+WARPING: Processors = {
     "temperature": lambda value, ends: TemperatureLogitsWarper(float(value)),
     "top_h": lambda value, ends: TopHLogitsWarper(value),
     "top_k": lambda value, ends: TopKLogitsWarper(value),
@@ -93,7 +95,8 @@ def logits_processors(
     """
     settings = {name: value for name, value in settings.items() if (name, value) != ("temperature", 1.0)}
     lists = []
-    for made in (READING, BLIND, () if settings.get("temperature") == 0.0 else WARPING):
+    warping: Processors = {} if settings.get("temperature") == 0.0 else WARPING
+    for made in (READING, BLIND, warping):
         processors = LogitsProcessorList()
         for name in made:
             if name not in settings:
@@ -103,8 +106,7 @@ def logits_processors(
             except (TypeError, ValueError) as error:
                 raise ConfigError(f"{name}: {settings[name]!r} is refused ({' '.join(str(error).split())})") from error
         lists.append(processors)
-    reading, blind, warping = lists
-    return reading, blind, warping
+    return lists[0], lists[1], lists[2]
 
 
 def draw_tokens(logits_BV: torch.Tensor, uniform_B: torch.Tensor) -> torch.Tensor:
