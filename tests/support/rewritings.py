@@ -406,7 +406,7 @@ def other_currency(text: str) -> Iterator[str]:
 
 def nested(text: str) -> Iterator[str]:
     if number(text) is not None and "," not in text:
-        yield "{" * 12 + text + "}" * 12
+        yield "{" * 5 + text + "}" * 5
     if ROOT.fullmatch(text):
         yield re.sub(r"\{(\d+)\}", r"{{{{\1}}}}", text)
 
