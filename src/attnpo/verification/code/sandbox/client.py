@@ -44,8 +44,6 @@ _ENVIRONMENT = {
     "HOME": "/tmp",
     "LANG": "C.UTF-8",
     "LC_ALL": "C.UTF-8",
-    # Threads share one heap: each of their own would take 64 MiB of the address space.
-    "MALLOC_ARENA_MAX": "1",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "PATH": "/usr/bin:/bin",
@@ -171,7 +169,7 @@ class Sandbox:
             arguments,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            env=_ENVIRONMENT,
+            env=_ENVIRONMENT | ({"MALLOC_ARENA_MAX": "1"} if _counts_tasks(layers) else {}),
             cwd="/",
             pass_fds=[theirs.fileno()],
             start_new_session=True,
@@ -232,6 +230,15 @@ def _probe(wanted: tuple[str, ...]) -> Mapping[str, str | None]:
         return trial._start(wanted, probe=True)
     finally:
         trial.close()
+
+
+def _counts_tasks(layers: Collection[str]) -> bool:
+    """Whether the kernel keeps a program's threads to their number: not root's own, unless they have another user.
+
+    Then they may share one heap, and all that are allowed fit. Else a heap for each, 64 MiB of the address space, is
+    what bounds their number.
+    """
+    return os.getuid() != 0 or bool({"separate_user", "user_namespace"} & set(layers))
 
 
 def _refuse_weak(layers: Mapping[str, str | None]) -> None:
