@@ -101,7 +101,7 @@ def test_a_finished_run_makes_no_further_step(make_trainer, tmp_path):
     ("settings", "words"),
     [
         ({"per_device_train_batch_size": 512}, "data: 64 problems are fewer than the 256 prompts"),
-        ({"max_steps": -1, "num_train_epochs": 0}, "num_train_epochs: 0 makes no update"),
+        ({"max_steps": -1, "num_train_epochs": 0}, "num_train_epochs: 0 is not allowed"),
         ({"eval_strategy": "steps"}, "eval_strategy: steps needs problems"),
         ({"reward_weights": [1.0, 2.0]}, "reward_weights: 2 weights for 1 reward functions"),
     ],
