@@ -176,6 +176,10 @@ def test_continuous_batching_honours_min_p_and_refuses_a_repetition_penalty(mode
         ({"generation_kwargs": {"stop_strings": ["="]}}, r"stop_strings: \['='\]"),
         ({"group_sampler": False, "generation_kwargs": {"presence_penalty": 0.5}}, f"presence_penalty.*{GENERATE}"),
         (
+            {"group_sampler": False, "use_vllm": True, "use_transformers_continuous_batching": True},
+            "use_vllm: cannot be combined with continuous batching",
+        ),
+        (
             {"group_sampler": False, "use_transformers_continuous_batching": True, "repetition_penalty": 1.2},
             f"repetition_penalty: 1.2, but the engine '{PAGED}'",
         ),

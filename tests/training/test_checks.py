@@ -7,12 +7,12 @@ import inspect
 import pytest
 import trl.trainer.grpo_trainer
 from small_training import config
-from transformers import AutoConfig
+from transformers import AutoConfig, GenerationConfig
 
 from attnpo.tinyworld import checkpoint_path
 from attnpo.tinyworld.tokenizer import CHAT_TEMPLATE, build_tokenizer
 from attnpo.training.checks import Findings, RunParts, examine
-from attnpo.training.checks.settings import CHOICES, check_layout
+from attnpo.training.checks.settings import CHOICES, check_checkpoint_sampling, check_layout
 from attnpo.training.estimate import Layout, launched_layout, meta_model, read_layout
 
 ENVIRONMENT = (
@@ -135,3 +135,21 @@ def test_what_a_prompt_without_a_think_part_means_is_said(tmp_path, opening, not
     prompts = [[{"role": "user", "content": "1 + 1?"}]]
     found = examine(RunParts(args, Layout(), tokenizer=tokenizer, prompts=prompts))
     assert sum("prompts open no think part" in note for note in found.notes) == notes
+
+
+@pytest.mark.parametrize(
+    ("settings", "engine"),
+    [({}, "transformers"), ({"group_sampler": False, "use_transformers_continuous_batching": True}, "transformers-cb")],
+)
+def test_a_checkpoint_that_asks_for_what_the_engine_cannot_do_is_refused(tmp_path, settings, engine):
+    model = AutoConfig.from_pretrained(checkpoint_path())
+    GenerationConfig(min_new_tokens=5).save_pretrained(tmp_path)
+    args = config(tmp_path / "out", **settings)
+    findings = Findings()
+    check_checkpoint_sampling(RunParts(args, Layout(), config=model), findings)
+    assert findings.problems == []
+    model.name_or_path = str(tmp_path)
+    check_checkpoint_sampling(RunParts(args, Layout(), config=model), findings)
+    (line,) = findings.problems
+    assert line.startswith("generation_config.json of the model: min_new_tokens: 5, but the engine ")
+    assert repr(engine) in line

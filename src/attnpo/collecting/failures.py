@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 
-from attnpo.collecting.groups import FAILURE
-from attnpo.rollouts import Rollout
+from attnpo.sampling import SampledResponse
 
 NAMED = 5
 """Problems named for each reason."""
@@ -21,12 +20,12 @@ class FailureCount:
         self.responses = 0
         self._problems: dict[str, list[str]] = {}
 
-    def add(self, rows: Iterable[Rollout]) -> None:
-        """Count the failures among verified rows."""
-        for row in rows:
-            self.responses += 1
-            if FAILURE in row.extra:
-                self._problems.setdefault(str(row.extra[FAILURE]), []).append(row.problem_id)
+    def add(self, problem_id: str, responses: Sequence[SampledResponse]) -> None:
+        """Count the failures among a problem's responses."""
+        self.responses += len(responses)
+        for response in responses:
+            if response.failure is not None:
+                self._problems.setdefault(response.failure, []).append(problem_id)
 
     def say(self) -> None:
         """Name each reason with its problems, in one warning; nothing where there was no failure."""

@@ -131,7 +131,7 @@ def collect_rollouts(
         responses = [group[sample] for sample in range(samples)]
         rows = verified_group(problem, responses, segmenter, verifier, opening, in_think)
         watch.add(rows)
-        failures.add(rows)
+        failures.add(problem.problem_id, responses)
         if labeler is not None:
             rows = [label_steps(labeler, row) for row in rows]
         write_rollouts(path, rows, append=True)

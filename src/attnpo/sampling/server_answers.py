@@ -7,6 +7,7 @@ from typing import Any
 
 from attnpo.sampling.base import SampledResponse
 from attnpo.sampling.server_requests import Api
+from attnpo.serving import message_text
 from attnpo.think import THINK_CLOSE, THINK_OPEN, has_think_part
 
 ENDED = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence"})
@@ -92,18 +93,9 @@ def _text(choice: Mapping[str, Any], api: Api, opened: bool) -> str | None:
     message = choice.get("message")
     if not isinstance(message, Mapping):
         return None
-    content = _content(message)
+    content = message_text(message)
     reasoning = _reasoning(message)
     return _with_tags(reasoning, content, opened) if reasoning else content
-
-
-def _content(message: Mapping[str, Any]) -> str | None:
-    """Return a message's text: itself, or its parts of text joined."""
-    content = message.get("content")
-    if isinstance(content, list):
-        parts = [part.get("text") for part in content if isinstance(part, Mapping)]
-        return "".join(part for part in parts if isinstance(part, str))
-    return content if isinstance(content, str) else None
 
 
 def _reasoning(message: Mapping[str, Any]) -> str | None:
@@ -113,7 +105,7 @@ def _reasoning(message: Mapping[str, Any]) -> str | None:
 
 def _answers_only(message: Mapping[str, Any]) -> bool:
     """Whether a server that takes think parts out found none: its content is an answer, whatever the prompt opened."""
-    return _reasoning(message) == "" and not has_think_part(_content(message) or "", in_think=False)
+    return _reasoning(message) == "" and not has_think_part(message_text(message) or "", in_think=False)
 
 
 def _with_tags(reasoning: str, content: str | None, opened: bool) -> str:

@@ -239,6 +239,8 @@ class AttnPOConfig(GRPOConfig):
             raise ConfigError("multi_objective_aggregation: only sum_then_normalize is supported")
         if self.group_sampler and (self.use_vllm or self.use_transformers_continuous_batching):
             raise ConfigError("group_sampler: cannot be combined with use_vllm or continuous batching; switch one off")
+        if self.use_vllm and self.use_transformers_continuous_batching:
+            raise ConfigError("use_vllm: cannot be combined with continuous batching; switch one off")
         engine = training_engine(self)
         check_own(engine, vars(self))
         check_kwargs(engine, self.generation_kwargs or {})

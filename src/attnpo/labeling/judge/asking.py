@@ -18,7 +18,7 @@ from attnpo.labeling.judge.answer import InvalidAnswer, answer_schema, read_answ
 from attnpo.labeling.judge.cache import AnswerCache, request_key
 from attnpo.labeling.judge.settings import JudgeSettings
 from attnpo.rollouts import StepLabel
-from attnpo.serving import Endpoint, RefusedError, ServerUsage
+from attnpo.serving import Endpoint, RefusedError, ServerUsage, message_text
 
 Message = dict[str, str]
 
@@ -151,7 +151,7 @@ class Asking:
                 if reason is None:
                     raise _explained(judge, error) from error
                 return vote.model_copy(update={"abstained": reason, "detail": str(error)})
-            text = _content(answer)
+            text = message_text(answer["choices"][0]["message"]) or ""
             cost = {
                 "attempts": attempt + 1,
                 "cache_hits": vote.cache_hits + cached,
@@ -249,14 +249,6 @@ def _without_key(answer: dict[str, Any], endpoint: Endpoint) -> dict[str, Any]:
         return answer
     clean: dict[str, Any] = json.loads(text.replace(key, "***"))
     return clean
-
-
-def _content(answer: Mapping[str, Any]) -> str:
-    """Return the text of an answer's message, empty where it has none."""
-    content = answer["choices"][0]["message"].get("content")
-    if isinstance(content, list):  # a list of parts
-        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return content if isinstance(content, str) else ""
 
 
 def _tokens(answer: Mapping[str, Any], name: str) -> int:

@@ -18,6 +18,7 @@ from attnpo.training.checks.machine import (
 from attnpo.training.checks.model import check_model, check_tokenizer, check_weights
 from attnpo.training.checks.parts import RunParts
 from attnpo.training.checks.settings import (
+    check_checkpoint_sampling,
     check_choices,
     check_evaluation,
     check_layout,
@@ -29,6 +30,7 @@ from attnpo.training.checks.settings import (
 CHECKS: Final[tuple[Callable[[RunParts, Findings], None], ...]] = (
     check_choices,
     check_sampling,
+    check_checkpoint_sampling,
     check_evaluation,
     check_rewards,
     check_schedule,

@@ -8,6 +8,7 @@ import torch
 from transformers import GenerationConfig, get_scheduler
 
 from attnpo.errors import nearest
+from attnpo.sampling import honoured
 from attnpo.training.budget import token_schedule
 from attnpo.training.checks.findings import Findings
 from attnpo.training.checks.parts import RunParts
@@ -45,6 +46,15 @@ def check_sampling(parts: RunParts, findings: Findings) -> None:
         )
     except ValueError as error:
         findings.refuse(f"cache_implementation, generation_kwargs: {one_line(error)}")
+
+
+def check_checkpoint_sampling(parts: RunParts, findings: Findings) -> None:
+    """Check that the engine honours what the checkpoint's generation config asks for."""
+    source = getattr(parts.config, "name_or_path", "")
+    if source:
+        with findings.catching():
+            generation = honoured.saved_generation_config(source, parts.model_options.get("revision"))
+            honoured.check_checkpoint(honoured.training_engine(parts.args), generation)
 
 
 def check_evaluation(parts: RunParts, findings: Findings) -> None:
