@@ -8,7 +8,6 @@ import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
@@ -19,7 +18,7 @@ from attnpo.hub import load_hub
 from attnpo.loading import call_signature, check_call, load_function
 from attnpo.prompt_template import PromptTemplate
 from attnpo.rollouts import Prompt
-from attnpo.rows import LOCAL_SUFFIXES, column_names, column_value, has_column, read_rows
+from attnpo.rows import LOCAL_SUFFIXES, column_names, column_value, has_column, is_local, read_rows
 
 FUNCTION_SPEC = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _HUB_SPEC = re.compile(r"(?P<id>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[^:]+))?(?::(?P<config>.+))?")
@@ -66,9 +65,9 @@ def load_problems(
     A row seen before (same id and prompt; some benchmark files hold each problem once a sample) is left out.
 
     Args:
-        spec: a local `.jsonl`, `.json`, `.parquet` or `.csv` file; `module:function` returning a `datasets.Dataset`
-            (it gets `split`, `limit` (or `n`) and `seed` where it has arguments of those names); or a Hub id, with an
-            optional revision and configuration (`openai/gsm8k:main`, `owner/name@revision:config`).
+        spec: a local `.jsonl`, `.json`, `.parquet` or `.csv` file, or a folder of such; `module:function` returning a
+            `datasets.Dataset` (it gets `split`, `limit` (or `n`) and `seed` where it has arguments of those names); or
+            a Hub id, with an optional revision and configuration (`openai/gsm8k:main`, `owner/name@revision:config`).
         limit: keep at most this many problems.
         prompt_column: column of the prompt. A dot reaches into a nested column (`reward_model.ground_truth`), here and
             below.
@@ -259,7 +258,7 @@ def call_source(spec: str, offered: Mapping[str, Any], settings: Mapping[str, An
 
 
 def _read(spec: str, *, limit: int | None, split: str | None, seed: int | None) -> Iterable[dict[str, Any]]:
-    if Path(spec).suffix in LOCAL_SUFFIXES:
+    if is_local(spec):
         return read_rows(spec)
     if FUNCTION_SPEC.fullmatch(spec):
         rows = call_source(spec, {"split": split, "limit": limit, "n": limit, "seed": seed})

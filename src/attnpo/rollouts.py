@@ -247,6 +247,25 @@ def prompt_text(prompt: Prompt) -> str:
     return prompt if isinstance(prompt, str) else "\n\n".join(message["content"] for message in prompt)
 
 
+def check_token_ids(rollouts: Iterable[Rollout], vocabulary: int) -> None:
+    """Check that a model knows the tokens of responses, before it is given them.
+
+    Args:
+        rollouts: the responses.
+        vocabulary: how many tokens the model knows.
+
+    Raises:
+        DataError: an id is beyond them; names the response.
+    """
+    for rollout in rollouts:
+        largest = max(rollout.response_ids, default=0)
+        if largest >= vocabulary:
+            raise DataError(
+                f"response_ids of problem {rollout.problem_id!r}, sample {rollout.sample}: {largest} is no token of "
+                f"this model, which has {vocabulary:,}; give the model that the responses were sampled with"
+            )
+
+
 def write_rollouts(path: Path, rollouts: Iterable[Rollout], append: bool = False) -> None:
     """Write rollouts as JSON Lines, one a line."""
     path.parent.mkdir(parents=True, exist_ok=True)

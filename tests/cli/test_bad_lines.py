@@ -38,6 +38,10 @@ BAD_FILES = {
     "cut.py": b"def f(:\n",
     "leaves.py": b"import sys\nsys.exit(3)\n",
 }
+BAD_FILES["ids.jsonl"] = (
+    b'{"problem_id": "a", "prompt": "1?", "solution": "1", "sample": 0, "response_ids": "4 5", "response": "1", '
+    b'"finished": true, "steps": [], "answer_tokens": [0, 0]}\n'
+)
 FOLDERS = ("folder", "folder.json", "folder.yaml", "folder.jinja")
 
 
@@ -198,6 +202,8 @@ LINES = {
     f"{CAUSAL} --traces bytes": "bytes: not a text file in UTF-8",
     f"{CAUSAL} --traces empty": "empty: no rows; …",
     f"{CAUSAL} --traces deep.json": f"deep.json, row 1: not a rollout row (nested too deeply); {ROLLOUT}",
+    f"{CAUSAL} --traces ids.jsonl": f"ids.jsonl, row 1: not a rollout row (response_ids: …, is '4 5'); {ROLLOUT}",
+    "inspect ids.jsonl": f"ids.jsonl, row 1: not a rollout row (response_ids: …, is '4 5'); {ROLLOUT}",
     f"{CAUSAL} --transfer folder": "--transfer folder: is a folder, not a file; name difficulty, …",
     f"{CAUSAL} --transfer dificulty": "--transfer dificulty: no such file; …; did you mean difficulty?",
     f"{DISCOVER} --labeler file:nope": "nope: no such labels file",
@@ -220,6 +226,7 @@ LINES = {
     f"{EVALUATE} --prompt_template nope.jinja": "--prompt_template nope.jinja: no such template file",
     f"{EVALUATE} --data deep.json": "deep.json: not valid JSON (nested too deeply)",
     f"{EVALUATE} --data folder.json": "folder.json: the folder holds no .jsonl, .json, .parquet, .csv file",
+    f"{EVALUATE} --data folder": "folder: the folder holds no .jsonl, .json, .parquet, .csv file",
     f"{EVALUATE} --model folder": "--model folder: no tokenizer can be loaded (…)",
     f"{INSPECT} --html folder": "folder: is a folder; name a file",
     f"{INSPECT} --html bytes/page.html": "bytes: cannot write into this output folder (…); choose another one",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from attnpo.attention import score_steps
 from attnpo.collecting import model_fingerprint
 from attnpo.discovery.random_model import random_copy
+from attnpo.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +83,10 @@ def test_a_random_copy_shares_nothing_but_the_architecture(model):
     assert fingerprints[1] == fingerprints[2]
     assert len(set(fingerprints)) == 3
     assert first.config.to_dict() == model.config.to_dict()
+
+
+def test_a_token_that_the_model_does_not_know_is_named(model, rollouts, toy):
+    first = rollouts[0]
+    beyond = replace(first, response_ids=(*first.response_ids, 128))
+    with pytest.raises(DataError, match=f"'{first.problem_id}', sample 0: 128 is no token of this model, .*128"):
+        score_steps(model, toy.tokenizer, [*rollouts[1:], beyond])

@@ -480,3 +480,18 @@ def test_refusals_alone_are_an_error(tokenizer):
     refusal = fake.Reply({"error": {"message": "no such setting"}}, status=400)
     with pytest.raises(ConfigError, match="no such setting"):
         draw(lambda r: good(r) if next(count) == 0 else refusal, tokenizer, asked(tokenizer, 3), concurrency=1)
+
+
+def test_the_shortest_prompt_refused_for_what_it_says_costs_itself(tokenizer):
+    good, requests = counting(tokenizer, TEXT), asked(tokenizer, 2) + asked(tokenizer, 1, text="Say how much is {}?")
+    shortest = min(requests, key=lambda r: len(r.prompt_ids)).prompt_ids
+    text = tokenizer.decode(shortest)
+    refusal = fake.Reply({"error": {"message": "this prompt is moderated"}}, status=400)
+
+    def moderated(request: fake.Request) -> fake.Reply:
+        return refusal if request.body["prompt"] in (list(shortest), text) else good(request)
+
+    found, _ = draw(moderated, tokenizer, requests)
+    failed = [index for index in sorted(found) if found[index].failure is not None]
+    assert failed == [index for index, request in enumerate(requests) if request.prompt_ids == shortest]
+    assert len(found) == len(requests) > len(failed)

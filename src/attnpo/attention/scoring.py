@@ -15,7 +15,7 @@ from rich.progress import Progress
 from attnpo.attention.headset import Head
 from attnpo.attention.reading import read_step_scores
 from attnpo.progress import bar
-from attnpo.rollouts import Rollout
+from attnpo.rollouts import Rollout, check_token_ids
 from attnpo.sampling import render_prompt
 
 
@@ -47,8 +47,10 @@ def score_steps(
         Per response (K steps, N heads) float32.
 
     Raises:
+        DataError: a response holds a token that the model does not know.
         UnsupportedModelError: the model has no attention that can be read.
     """
+    check_token_ids(rollouts, int(model.config.get_text_config(decoder=True).vocab_size))
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
     prompts = [render_prompt(tokenizer, rollout.prompt, rollout.opening) for rollout in rollouts]
     order = sorted(range(len(rollouts)), key=lambda i: -(len(prompts[i]) + rollouts[i].n_tokens))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +21,9 @@ MISUNDERSTOOD = frozenset({400, 415, 422})
 
 REFUSED_ALONE = frozenset({400, 413, 422})
 """Statuses by which a server refuses one prompt (too long, moderated) while it answers others."""
+
+TRIED = 3
+"""Prompts that are tried before a server's refusal counts for all."""
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +90,7 @@ class ServerSampler:
         """
         if not requests:
             return
-        dialect = self._dialect or self._find_dialect(min(requests, key=lambda r: len(r.prompt_ids)), params)
+        dialect = self._dialect or self._find_dialect(requests, params)
         self._dialect = dialect
         bodies = (request_body(dialect, self.api, self.tokenizer, request, params) for request in requests)
         check = partial(complaint, api=self.api)
@@ -102,11 +106,16 @@ class ServerSampler:
         end = self.tokenizer.eos_token_id
         return SampledResponse([] if end is None else [int(end)], False, False, failure=f"refused: {error}")
 
-    def _find_dialect(self, request: SampleRequest, params: SamplingParams) -> Dialect:
-        """Return the first dialect in which the server answers a request of one token."""
+    def _find_dialect(self, requests: Sequence[SampleRequest], params: SamplingParams) -> Dialect:
+        """Return the first dialect in which the server answers a request of one token.
+
+        The shortest prompt asks; others follow, since a server may refuse a prompt for what it says.
+        """
         probe = replace(params, max_new_tokens=1)
+        prompts = {request.prompt_ids: request for request in sorted(requests, key=lambda r: -len(r.prompt_ids))}
+        shortest = list(reversed(prompts.values()))[:TRIED]
         refusal: ConfigError | None = None
-        for dialect in DIALECTS[self.api]:
+        for request, dialect in itertools.product(shortest, DIALECTS[self.api]):
             try:
                 body = request_body(dialect, self.api, self.tokenizer, request, probe)
                 # No check: a single token need not be text yet.

@@ -24,7 +24,7 @@ from attnpo.labeling.causal.scorer import Cost, Floats, VariantScorer
 from attnpo.labeling.causal.settings import CausalSettings
 from attnpo.output import write_atomically
 from attnpo.progress import bar
-from attnpo.rollouts import Rollout
+from attnpo.rollouts import Rollout, check_token_ids
 from attnpo.sampling import Sampler, TransformersSampler
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,8 @@ class CausalLabeler:
 
         Raises:
             OutputError: the effects file belongs to other settings or other responses.
-            DataError: there are too few effects to find a threshold, or a response's steps are malformed.
+            DataError: there are too few effects to find a threshold, or a response is malformed: its steps, or a
+                token that the model does not know.
         """
         wanted: list[int] = []
         for index, rollout in enumerate(rollouts):
@@ -112,8 +113,9 @@ class CausalLabeler:
                 yield index, no_labels(reason)
         if not wanted:
             return
-        file = self._open()
         chosen = [rollouts[index] for index in wanted]
+        check_token_ids(chosen, int(self._model.config.get_text_config(decoder=True).vocab_size))
+        file = self._open()
         self._measure_alone(file, chosen)
         threshold = self._find_threshold(file, chosen)
         if self._settings.causal_eliminate:
