@@ -34,11 +34,21 @@ class EngineError(AttnPOError):
     """An engine or a server that was at work is gone and stayed so; what was finished before is on disk."""
 
 
+class TrainingError(AttnPOError):
+    """Training cannot go on (updates that are not finite, a reward function that keeps failing); names a checkpoint."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean X?" for the known name that resembles `name` most, "" where none does."""
     close = difflib.get_close_matches(name, sorted(known), n=1)
     return f"; did you mean {close[0]}?" if close else ""
 
 
-class TrainingError(AttnPOError):
-    """Training cannot go on (updates that are not finite, a reward function that keeps failing); names a checkpoint."""
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, the name of its type where it says nothing."""
+    return str(error).strip().split("\n")[0] or type(error).__name__
+
+
+def one_line(error: BaseException) -> str:
+    """Return all that an error says, in one line."""
+    return " ".join(str(error).split())

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from attnpo.errors import AttnPOError, DataError
+from attnpo.errors import AttnPOError, DataError, one_line
 
 # Spreadsheets and some editors put a byte-order mark before the first character.
 ENCODING = "utf-8-sig"
@@ -84,7 +84,7 @@ class UserFile:
         except yaml.MarkedYAMLError as error:
             raise self._refused(f"not valid YAML ({_marked(error)})") from error
         except yaml.YAMLError as error:
-            raise self._refused(f"not valid YAML ({' '.join(str(error).split())})") from error
+            raise self._refused(f"not valid YAML ({one_line(error)})") from error
         except RecursionError as error:
             raise self._refused("not valid YAML (nested too deeply)") from error
         return document

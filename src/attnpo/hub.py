@@ -11,7 +11,7 @@ from datasets.exceptions import DatasetsError
 from huggingface_hub import HfApi
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 
-from attnpo.errors import DataError
+from attnpo.errors import DataError, first_line
 
 # Not found, offline, no such configuration or split, a loading script. A connection that fails raises whatever the HTTP
 # library of the installed huggingface_hub raises (requests, httpx, …), which its own errors derive from.
@@ -72,7 +72,7 @@ def resolve_revision(dataset: str) -> str:
 
 
 def _unreachable(dataset: str, error: BaseException) -> DataError:
-    reason = str(error).strip().split("\n")[0]
+    reason = first_line(error)
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, GatedRepoError):
         cause = cause.__cause__ or cause.__context__

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import StrictUndefined, TemplateError, UndefinedError
 from jinja2.sandbox import SandboxedEnvironment
 
-from attnpo.errors import ConfigError, DataError
+from attnpo.errors import ConfigError, DataError, one_line
 
 # Sandboxed, since templates come in files that people pass on.
 _ENVIRONMENT = SandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -33,7 +33,7 @@ class PromptTemplate:
         try:
             self._template = _ENVIRONMENT.from_string(source)
         except TemplateError as error:
-            raise ConfigError(f"{where}: not a jinja2 template ({_one_line(error)})") from error
+            raise ConfigError(f"{where}: not a jinja2 template ({one_line(error)})") from error
 
     @property
     def digest(self) -> str:
@@ -54,11 +54,7 @@ class PromptTemplate:
             return self._template.render({**row, "row": row})
         except UndefinedError as error:
             raise DataError(
-                f"{where}: {self._where}: {_one_line(error)}; the columns are {', '.join(sorted(row))}"
+                f"{where}: {self._where}: {one_line(error)}; the columns are {', '.join(sorted(row))}"
             ) from error
         except (TemplateError, TypeError, ValueError) as error:
-            raise DataError(f"{where}: {self._where} cannot be filled in ({_one_line(error)})") from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+            raise DataError(f"{where}: {self._where} cannot be filled in ({one_line(error)})") from error

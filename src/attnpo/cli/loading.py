@@ -16,7 +16,7 @@ from attnpo.cli.arguments import DataArguments, ModelArguments, StepArguments
 from attnpo.cli.console import console
 from attnpo.collecting import model_fingerprint
 from attnpo.datasets import ProblemRow, load_problems
-from attnpo.errors import ConfigError, nearest
+from attnpo.errors import ConfigError, first_line, nearest
 from attnpo.files import UserFile
 from attnpo.labeling import Labeler, load_labeler
 from attnpo.sampling.engines import EngineSettings, build_sampler
@@ -338,9 +338,9 @@ def _reading(said: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise ConfigError(f"{said} ({_first_line(error)})") from error
+        raise ConfigError(f"{said} ({_reason(error)})") from error
 
 
-def _first_line(error: Exception) -> str:
-    line = str(error).strip().split("\n")[0]
+def _reason(error: Exception) -> str:
+    line = first_line(error)
     return line if isinstance(error, (OSError, ValueError, ImportError)) else f"{type(error).__name__}: {line}"

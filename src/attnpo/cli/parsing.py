@@ -12,7 +12,7 @@ from trl import TrlParser
 
 from attnpo.cli.flags import OneLineParser, check_flags, check_json, check_stray, with_nearest
 from attnpo.cli.settings_file import check_names, check_types, read_settings
-from attnpo.errors import ConfigError
+from attnpo.errors import ConfigError, one_line
 from attnpo.files import parse_json
 from attnpo.ranges import check_settings
 
@@ -138,7 +138,7 @@ def _placed(
     That is the flag whose value the line speaks of, or the settings file where that alone holds what it speaks of: a
     flag goes before the file, so a setting given by both is the flag's.
     """
-    line = with_nearest(" ".join(str(error).split()))
+    line = with_nearest(one_line(error))
     named = _settings_in(line) & {*known, *settings}
     if named:
         return f"--config {path}: {line}" if named & set(settings) and not named & set(flags) else line

@@ -21,7 +21,7 @@ from attnpo.discovery.gates import Gates
 from attnpo.discovery.intervention import InterventionSettings, intervene, usable_traces
 from attnpo.discovery.stability import Intervals, measure_stability
 from attnpo.discovery.transfer import GROUPINGS, transfer_groups, transfer_table
-from attnpo.errors import ConfigError, DataError, nearest
+from attnpo.errors import ConfigError, DataError, first_line, nearest
 from attnpo.files import UserFile
 from attnpo.reporting import save_intervention, save_stability
 from attnpo.rollouts import Rollout
@@ -147,8 +147,7 @@ class Proving:
                     trust_remote_code=self.model_arguments.trust_remote_code,
                 )
             except (OSError, ValueError) as error:
-                line = str(error).strip().split("\n")[0]
-                raise ConfigError(f"--checkpoints {name}: no model can be loaded ({line})") from error
+                raise ConfigError(f"--checkpoints {name}: no model can be loaded ({first_line(error)})") from error
             head_set.validate_for(config, name)
 
     def stability(self, rollouts: Sequence[Rollout], head_set: HeadSet, progress: Progress) -> StabilityResult | None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import transformers
 
-from attnpo.errors import ConfigError, EngineError
+from attnpo.errors import ConfigError, EngineError, one_line
 from attnpo.sampling.base import SampledResponse, SampleRequest, SamplingParams
 from attnpo.sampling.honoured import PAGED, check_checkpoint, check_own, checkpoint_settings
 from attnpo.sampling.memory import CACHE_SHARE, cache_bytes_a_token, free_bytes
@@ -142,7 +142,7 @@ class ContinuousBatchingSampler:
             # Builds the paged cache here and now: a model that has no place in it is refused, not lost in a thread.
             manager.warmup()
         except (ValueError, NotImplementedError, AttributeError) as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise ConfigError(
                 f"engine: transformers-cb cannot run this model ({reason}); use engine 'transformers'"
             ) from error

@@ -26,7 +26,7 @@ from transformers import (
     TypicalLogitsWarper,
 )
 
-from attnpo.errors import ConfigError
+from attnpo.errors import ConfigError, one_line
 from attnpo.sampling.base import SamplingParams
 from attnpo.sampling.honoured import KWARGS, OWN
 
@@ -104,7 +104,7 @@ def logits_processors(
             try:
                 processors.append(made[name](settings[name], ends))
             except (TypeError, ValueError) as error:
-                raise ConfigError(f"{name}: {settings[name]!r} is refused ({' '.join(str(error).split())})") from error
+                raise ConfigError(f"{name}: {settings[name]!r} is refused ({one_line(error)})") from error
         lists.append(processors)
     return lists[0], lists[1], lists[2]
 

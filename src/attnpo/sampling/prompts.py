@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from attnpo.errors import DataError
+from attnpo.errors import DataError, one_line
 from attnpo.rollouts import Prompt
 
 
@@ -74,5 +74,5 @@ def _rendered(tokenizer: Any, prompt: Prompt, **options: Any) -> Any:
     try:
         return tokenizer.apply_chat_template(prompt, **how, **options)
     except (TemplateError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise DataError(f"prompt: the tokenizer's chat template cannot render the messages ({reason})") from error

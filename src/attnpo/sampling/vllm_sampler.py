@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from attnpo.errors import ConfigError, EngineError
+from attnpo.errors import ConfigError, EngineError, one_line
 from attnpo.sampling.base import SampledResponse, SampleRequest, SamplingParams
 from attnpo.sampling.draws import request_seed
 from attnpo.sampling.honoured import VLLM, check_checkpoint, saved_generation_config
@@ -80,7 +80,7 @@ class VLLMSampler:
                 max_num_seqs=rows,
             )
         except ValueError as error:  # vLLM's word for settings that do not fit model or machine
-            raise ConfigError(f"engine: vllm cannot load {model}: {' '.join(str(error).split())}") from error
+            raise ConfigError(f"engine: vllm cannot load {model}: {one_line(error)}") from error
 
     @property
     def description(self) -> dict[str, Any]:
@@ -136,7 +136,7 @@ class VLLMSampler:
         try:
             engine.add_request(name, prompt, sampling)
         except ValueError as error:
-            raise ConfigError(f"engine: vllm refuses a request: {' '.join(str(error).split())}") from error
+            raise ConfigError(f"engine: vllm refuses a request: {one_line(error)}") from error
 
     def _response(self, output: Any) -> SampledResponse:
         ids = [int(token) for token in output.token_ids]

@@ -9,7 +9,7 @@ from transformers import AutoConfig
 
 from attnpo.attention import HeadSet, resolve_heads
 from attnpo.credit import Method
-from attnpo.errors import ConfigError
+from attnpo.errors import ConfigError, first_line
 from attnpo.labeling import Labeler, load_labeler
 from attnpo.training.config import AttnPOConfig
 
@@ -26,8 +26,7 @@ def model_config(source: str, args: AttnPOConfig) -> Any:
             source, revision=options.get("revision"), trust_remote_code=args.trust_remote_code
         )
     except (OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ConfigError(f"--model {source}: no configuration can be loaded ({reason})") from error
+        raise ConfigError(f"--model {source}: no configuration can be loaded ({first_line(error)})") from error
 
 
 def needed_heads(

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from transformers.trainer_utils import TrainOutput
 
-from attnpo.errors import OutputError
+from attnpo.errors import OutputError, one_line
 from attnpo.training.loss_mean import LossMeanCallback
 from attnpo.training.nan_guard import NanGuardCallback
 from attnpo.training.patient_client import PatientClient
@@ -109,7 +109,7 @@ class LastingTrainer(StepCreditTrainer):
                 raise
             folder = self.args.output_dir
             removed = "".join(f"{path.name} was half written and is removed; " for path in remove_half_written(folder))
-            said = " ".join(str(error).split())
+            said = one_line(error)
             raise OutputError(
                 f"{folder}: cannot be written ({said}); {removed}last good checkpoint: "
                 f"{newest_whole(folder) or 'none yet'}; make room, then the same command with "

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from attnpo.errors import TrainingError
+from attnpo.errors import TrainingError, first_line
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,9 @@ class PatientClient:
 
     def _wait_for(self, error: Exception, start: float) -> None:
         self.outages += 1
-        log.warning("vLLM server %s is away (%s); waiting up to %g s", self._address, _first_line(error), self.patience)
+        log.warning(
+            "vLLM server %s is away (%s); waiting up to %g s", self._address, first_line(error)[:200], self.patience
+        )
         left = self.patience - (time.monotonic() - start)
         try:
             if left <= 0:
@@ -134,7 +136,3 @@ class PatientClient:
 def _is_outage(error: Exception) -> bool:
     # `requests.RequestException` is an OSError; for an answer of status 5xx TRL raises a bare Exception.
     return isinstance(error, OSError) or str(error).startswith("Request failed: 5")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().split("\n")[0] or type(error).__name__)[:200]

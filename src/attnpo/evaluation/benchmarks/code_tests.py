@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from attnpo.cells import cell_text
-from attnpo.errors import DataError
+from attnpo.errors import DataError, one_line
 from attnpo.verification.code.tests import CodeTest, CodeTests
 
 LONGEST_PLAIN = 10_000
@@ -45,7 +45,7 @@ def unpack_tests(value: Any, where: str) -> list[Mapping[str, Any]]:
                 raise pickle.UnpicklingError(f"it holds {type(text).__name__}, only text is allowed")
         cases = json.loads(text)
     except (binascii.Error, zlib.error, pickle.UnpicklingError, EOFError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise DataError(f"{where}: not readable as test cases ({reason}); expected JSON, or its packed form") from error
     return _cases(cases, where)
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from attnpo.errors import ConfigError
+from attnpo.errors import ConfigError, one_line
 
 UNSTABLE_TASKS = frozenset(
     {"isomorphic_strings", "knight_swap", "polynomial_multiplication", "ransom_note", "word_ladder"}
@@ -55,7 +55,7 @@ def task_rows(task: str, size: int = 500, seed: int = 0, **config: Any) -> Itera
             dataset = reasoning_gym.create_dataset(task, size=size, seed=seed, **config)
             entries = [dataset[number] for number in range(size)]
     except (AssertionError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise ConfigError(f"reasoning-gym: {task} refuses its settings ({reason}); mend the params") from error
     for number, entry in enumerate(entries):
         yield {

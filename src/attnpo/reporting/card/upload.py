@@ -7,7 +7,7 @@ from pathlib import Path
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
-from attnpo.errors import ConfigError, OutputError
+from attnpo.errors import ConfigError, OutputError, first_line
 
 LEFT_OUT = (
     "checkpoint-*",
@@ -54,14 +54,10 @@ def upload_run(folder: Path, repository: str, *, private: bool | None = None, re
             revision=revision,
         )
     except (HFValidationError, LocalTokenNotFoundError) as error:
-        raise ConfigError(f"--push_to_hub {repository}: {_first_line(error)}") from error
+        raise ConfigError(f"--push_to_hub {repository}: {first_line(error)}") from error
     except _HUB_ERRORS as error:
         raise OutputError(
-            f"--push_to_hub {repository}: the Hub refuses or is out of reach ({_first_line(error)}); the card lies in "
+            f"--push_to_hub {repository}: the Hub refuses or is out of reach ({first_line(error)}); the card lies in "
             f"{folder}, the same command uploads it again"
         ) from error
     return str(commit.commit_url)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 
 from attnpo.attention import HeadSet
 from attnpo.credit.methods import find_preset, method_class
-from attnpo.errors import DataError, OutputError
+from attnpo.errors import DataError, OutputError, one_line
 from attnpo.files import UserFile
 from attnpo.output import write_atomically
 from attnpo.reporting.card.citation import citations
@@ -162,7 +162,5 @@ def _written(path: Path) -> tuple[dict[str, Any], str]:
     try:
         data = ModelCard(text, ignore_metadata_errors=True).data.to_dict()
     except (ValueError, yaml.YAMLError) as error:
-        raise DataError(
-            f"{path}: its head is not valid YAML ({' '.join(str(error).split())}); mend or remove it"
-        ) from error
+        raise DataError(f"{path}: its head is not valid YAML ({one_line(error)}); mend or remove it") from error
     return data, text.partition(KEPT_BELOW)[2].lstrip("\n")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from attnpo.errors import first_line
+
 
 def one_line(error: BaseException) -> str:
     """Return the first line of what a library says, without its full stop."""
-    return str(error).strip().split("\n")[0].rstrip(".")
+    return first_line(error).rstrip(".")
 
 
 def word(value: Any) -> str:

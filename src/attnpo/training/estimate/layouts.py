@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 
-from attnpo.errors import ConfigError, nearest
+from attnpo.errors import ConfigError, nearest, one_line
 from attnpo.files import UserFile
 
 Kind = Literal["single", "ddp", "fsdp2", "zero1", "zero2", "zero3"]
@@ -88,7 +88,7 @@ def read_layout(path: str | Path) -> Layout:
     try:
         config = load_config_from_file(str(path))
     except ValueError as error:
-        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{path}: {one_line(error)}") from error
     return _layout(path, config)
 
 

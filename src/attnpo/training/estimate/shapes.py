@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
-from attnpo.errors import ConfigError
+from attnpo.errors import ConfigError, one_line
 from attnpo.training.estimate.passes import FUSED_ATTENTION
 
 OWN_ATTENTION = ("sdpa", "eager")
@@ -70,7 +70,7 @@ def meta_model(
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code, **options)
     except ValueError as error:
-        raise ConfigError(f"--model: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"--model: {one_line(error)}") from error
 
 
 def with_lora(model: Any, lora: Any) -> Any:
@@ -89,7 +89,7 @@ def with_lora(model: Any, lora: Any) -> Any:
         with torch.device("meta"):
             return get_peft_model(model, lora)
     except ValueError as error:
-        raise ConfigError(f"--use_peft: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"--use_peft: {one_line(error)}") from error
 
 
 def model_shape(model: Any) -> ModelShape:
