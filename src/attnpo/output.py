@@ -48,27 +48,6 @@ def write_atomically(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def cut_half_written_line(path: Path) -> None:
-    """Cut off what follows a file's last line end: a line that was being written when the run died.
-
-    Reads the end of the file alone; a file that is not there is left alone.
-    """
-    if not path.exists():
-        return
-    with path.open("rb+") as file:
-        size = end = file.seek(0, os.SEEK_END)
-        while end > 0:
-            start = max(0, end - 65536)
-            file.seek(start)
-            newline = file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                end = start + newline + 1
-                break
-            end = start
-        if end < size:
-            file.truncate(end)
-
-
 def claim_settings(path: Path, settings: Mapping[str, Any]) -> None:
     """Write the settings a result file is made with, or check them against those already written.
 

@@ -1,36 +1,36 @@
-"""The two files of a run that can be killed at any moment.
+"""The files of a run that can be killed at any moment.
 
 `<stem>.samples.jsonl` takes every response the moment it is sampled; `<stem>.jsonl` takes a problem's whole group once
-it is verified. What a kill leaves half written is cut off when the run goes on.
+it is verified; `<stem>.clock.json` knows what both took.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Container
 from pathlib import Path
-from types import TracebackType
-from typing import IO
+from typing import Any
 
-from attnpo.errors import DataError, OutputError
-from attnpo.files import UserFile
-from attnpo.output import cut_half_written_line, write_atomically
+from attnpo.errors import OutputError
+from attnpo.ledger import Ledger, json_row
+from attnpo.output import write_atomically
 from attnpo.rollouts import Rollout
 from attnpo.sampling import SampledResponse
 
+Sample = tuple[str, int, SampledResponse]
+"""Problem id, number within the group, response."""
 
-class SampleJournal:
-    """Responses that are sampled and not yet part of a verified group; a context manager that appends to one file."""
+
+class SampleJournal(Ledger[Sample]):
+    """Responses that are sampled and not yet part of a verified group."""
 
     def __init__(self, path: Path):
-        """Open the journal for appending."""
-        self.path = path
+        """Open the journal."""
+        super().__init__(path, json_row("a sampled response", _sample))
         self.inexact = 0
         """Responses whose token ids were made from text, among those that `read` came by."""
         self.tokens = 0
         """Tokens of all responses that `read` came by."""
-        self._file: IO[str] | None = None
 
     def read(self, leave_out: Container[str]) -> dict[str, dict[int, SampledResponse]]:
         """Return the responses in the file by problem id and sample, but for the problems of `leave_out`.
@@ -38,34 +38,16 @@ class SampleJournal:
         Raises:
             DataError: a line is no response.
         """
-        cut_half_written_line(self.path)
         found: dict[str, dict[int, SampledResponse]] = {}
-        if not self.path.exists():
-            return found
-        with self.path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                try:
-                    row = json.loads(line)
-                    problem, response = (
-                        row["problem_id"],
-                        SampledResponse(
-                            row["ids"], row["finished"], row["exact_ids"], row.get("in_think"), row.get("failure")
-                        ),
-                    )
-                    sample = int(row["sample"])
-                except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-                    raise DataError(
-                        f"{self.path}, row {number}: not a sampled response ({error}); remove it"
-                    ) from error
-                self.inexact += not response.exact_ids
-                self.tokens += len(response.ids)
-                if problem not in leave_out:
-                    found.setdefault(problem, {})[sample] = response
+        for _, (problem, sample, response) in self.rows():
+            self.inexact += not response.exact_ids
+            self.tokens += len(response.ids)
+            if problem not in leave_out:
+                found.setdefault(problem, {})[sample] = response
         return found
 
-    def append(self, problem_id: str, sample: int, response: SampledResponse) -> None:
-        """Write one response; it is with the operating system when this returns."""
-        assert self._file is not None
+    def add(self, problem_id: str, sample: int, response: SampledResponse) -> None:
+        """Write one response."""
         row = {
             "problem_id": problem_id,
             "sample": sample,
@@ -74,33 +56,16 @@ class SampleJournal:
             "exact_ids": response.exact_ids,
             **{name: value for name in ("in_think", "failure") if (value := getattr(response, name)) is not None},
         }
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
-
-    def remove(self) -> None:
-        """Remove the file: all its responses are in the rollouts file."""
-        self._close()
-        self.path.unlink(missing_ok=True)
-
-    def _close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def __enter__(self) -> SampleJournal:
-        self._file = self.path.open("a", encoding="utf-8")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._close()
+        self.append(json.dumps(row))
 
 
-def finished_groups(path: Path, samples: int) -> dict[str, int]:
-    """Return how many responses are correct for each problem whose group is complete in a rollouts file.
+def _sample(row: Any) -> Sample:
+    response = SampledResponse(row["ids"], row["finished"], row["exact_ids"], row.get("in_think"), row.get("failure"))
+    return row["problem_id"], int(row["sample"]), response
 
-    Incomplete groups are dropped from the file.
+
+def finished_groups(groups: Ledger[Rollout], samples: int) -> dict[str, int]:
+    """Return how many responses are correct for each problem whose group is complete; drop the incomplete ones.
 
     Reads row by row: memory does not grow with the responses.
 
@@ -108,42 +73,33 @@ def finished_groups(path: Path, samples: int) -> dict[str, int]:
         DataError: a row is malformed.
         OutputError: a problem's group appears more than once.
     """
-    cut_half_written_line(path)
-    if not path.exists():
-        return {}
     counts: dict[str, int] = {}
     correct: dict[str, int] = {}
-    for where, line in UserFile(path).lines():
-        rollout = Rollout.from_json(line, where)
+    for _, rollout in groups.rows():
         expected = counts.get(rollout.problem_id, 0)
         if rollout.sample != expected or expected == samples:
             raise OutputError(
-                f"{path}: problem {rollout.problem_id!r} appears more than once; remove the file and start again"
+                f"{groups.path}: problem {rollout.problem_id!r} appears more than once; remove the file and start again"
             )
         counts[rollout.problem_id] = expected + 1
         correct[rollout.problem_id] = correct.get(rollout.problem_id, 0) + bool(rollout.correct)
     complete = {problem_id: correct[problem_id] for problem_id, count in counts.items() if count == samples}
     if len(complete) < len(counts):
-        _keep_only(path, complete)
+        groups.keep(lambda rollout: rollout.problem_id in complete)
     return complete
 
 
-def _keep_only(path: Path, problems: Container[str]) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8", newline="\n") as target:
-        for where, line in UserFile(path).lines():
-            if Rollout.from_json(line, where).problem_id in problems:
-                target.write(line)
-    os.replace(temporary, path)
-
-
 class Clock:
-    """Time and tokens that a rollouts file took, over all runs that wrote it."""
+    """Time and tokens that a ledger's rows took, over all runs that wrote it: `<stem>.clock.json`."""
 
-    def __init__(self, path: Path):
-        """Read what earlier runs took."""
-        stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        self._path = path
+    def __init__(self, ledger: Path):
+        """Read what earlier runs took.
+
+        Args:
+            ledger: the file that the clock lies beside.
+        """
+        self._path = ledger.with_name(f"{ledger.stem}.clock.json")
+        stored = json.loads(self._path.read_text(encoding="utf-8")) if self._path.exists() else {}
         self.seconds = float(stored.get("seconds", 0.0))
         """Seconds from start to end of every run."""
         self.engine_seconds = float(stored.get("engine_seconds", 0.0))

@@ -27,9 +27,9 @@ from attnpo.collecting.think_watch import ThinkWatch
 from attnpo.datasets import ProblemRow
 from attnpo.errors import EngineError
 from attnpo.labeling import Labeler, label_steps
-from attnpo.output import claim_settings
+from attnpo.ledger import Ledger
 from attnpo.progress import Advance, bar
-from attnpo.rollouts import Rollout, write_rollouts
+from attnpo.rollouts import Rollout
 from attnpo.sampling import SampledResponse, Sampler, SampleRequest, SamplingParams, render_prompt
 
 _MOST_WAITING = 64
@@ -60,11 +60,6 @@ class Collected:
     def tokens_per_second(self) -> float:
         """Sampled response tokens a second of collecting."""
         return self.sampled_tokens / self.seconds if self.seconds > 0 else 0.0
-
-    @property
-    def overhead(self) -> float:
-        """Share of the time that was not spent waiting for the engine."""
-        return 1 - self.engine_seconds / self.seconds if self.seconds > 0 else 0.0
 
 
 def collect_rollouts(
@@ -107,8 +102,9 @@ def collect_rollouts(
         DataError: the file, or a labeler's answer, is malformed.
         EngineError: the engine is gone; all it finished is on disk, and complete groups are verified.
     """
-    claim_settings(
-        path.with_name(f"{path.stem}.settings.json"),
+    groups = Ledger(
+        path,
+        Rollout.from_json,
         {
             **settings,
             "samples": samples,
@@ -117,7 +113,7 @@ def collect_rollouts(
             **({"opening": opening} if opening else {}),
         },
     )
-    done = finished_groups(path, samples)
+    done = finished_groups(groups, samples)
     todo = {problem.problem_id: problem for problem in problems if problem.problem_id not in done}
     journal = SampleJournal(path.with_name(f"{path.stem}.samples.jsonl"))
     open_groups = journal.read(leave_out=done)
@@ -134,14 +130,15 @@ def collect_rollouts(
         failures.add(problem.problem_id, responses)
         if labeler is not None:
             rows = [label_steps(labeler, row) for row in rows]
-        write_rollouts(path, rows, append=True)
+        groups.append(*(row.to_json() for row in rows))
         return rows
 
-    clock = Clock(path.with_name(f"{path.stem}.clock.json"))
+    clock = Clock(path)
     # A killed run's clock may be behind; the journal holds all that was sampled.
     clock.inexact = max(clock.inexact, journal.inexact)
     clock.sampled_tokens = max(clock.sampled_tokens, journal.tokens)
-    with bar(progress, description, total, done=total - len(requests)) as advance, journal:
+    with bar(progress, description, total, done=total - len(requests)) as advance:
+        journal.path.touch()
         run = _Run(clock, advance, verified=len(done) * samples, correct=sum(done.values()))
         try:
             with run.saving(), _Background(finish, run) as background:
@@ -150,7 +147,7 @@ def collect_rollouts(
                 try:
                     for index, response in run.timed(sampler.sample(requests, params) if requests else iter(())):
                         problem_id, sample = owners[index], requests[index].sample
-                        journal.append(problem_id, sample, response)
+                        journal.add(problem_id, sample, response)
                         group = open_groups.setdefault(problem_id, {})
                         group[sample] = response
                         run.sampled(response)
@@ -162,7 +159,7 @@ def collect_rollouts(
                 background.wait()
         finally:
             run.save()
-    journal.remove()
+    journal.path.unlink()  # all its responses are in the rollouts file
     watch.end()
     failures.say()
     return Collected(path, clock.seconds, clock.engine_seconds, clock.sampled_tokens, clock.inexact == 0)

@@ -191,8 +191,8 @@ def intervene(
                 "final answer; take traces from `usable_traces`"
             )
     plans = [plan_deletions(r, s.tolist(), settings) for r, s in zip(rollouts, scores, strict=True)]
-    store = AnswerStore(output_dir / ANSWERS_FILE, settings.samples)
-    store.claim({**context, "samples": settings.samples, "sampling": settings.sampling.as_settings()}, rollouts)
+    claimed = {**context, "samples": settings.samples, "sampling": settings.sampling.as_settings()}
+    store = AnswerStore(output_dir / ANSWERS_FILE, settings.samples, claimed, rollouts)
     store.answer(
         [(rollout, plan.deletions()) for rollout, plan in zip(rollouts, plans, strict=True)],
         tokenizer=tokenizer,
@@ -204,7 +204,7 @@ def intervene(
     )
     result = summarize(
         rollouts, plans, store.answers, settings, heads=heads, model_name=model_name, dataset_name=dataset_name
-    ).model_copy(update={"wall_seconds": store.seconds, "sampled_tokens": store.sampled_tokens})
+    ).model_copy(update={"wall_seconds": store.clock.seconds, "sampled_tokens": store.clock.sampled_tokens})
     result.save(output_dir / "intervention.json")
     return result
 

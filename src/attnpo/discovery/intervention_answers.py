@@ -13,12 +13,16 @@ from typing import Any
 from rich.progress import Progress
 
 from attnpo.collecting import Segments, Verifies, problem_key
+from attnpo.collecting.journal import Clock
 from attnpo.discovery.deletion import Deleted, kept_ids
 from attnpo.errors import DataError, OutputError
-from attnpo.output import claim_settings, cut_half_written_line, write_atomically
+from attnpo.ledger import Ledger, json_row
 from attnpo.progress import bar
 from attnpo.rollouts import Rollout
 from attnpo.sampling import SampledResponse, Sampler, SampleRequest, SamplingParams, render_prompt
+
+Trace = tuple[str, int]
+"""Problem id and sample number."""
 
 
 @dataclass(frozen=True)
@@ -32,42 +36,28 @@ class Answers:
 class AnswerStore:
     """Groups of answers on disk, one line a (trace, set of deleted steps), and what it took to make them."""
 
-    def __init__(self, path: Path, samples: int) -> None:
-        self.path = path
-        self.samples = samples
-        self.answers: dict[tuple[str, int], dict[Deleted, Answers]] = {}
-        self._clock_path = path.with_name(f"{path.stem}.clock.json")
-
-    @property
-    def seconds(self) -> float:
-        """Time spent on all groups, over all runs."""
-        return float(self._clock()["seconds"])
-
-    @property
-    def sampled_tokens(self) -> int:
-        """Answer tokens sampled in that time."""
-        return int(self._clock()["sampled_tokens"])
-
-    def claim(self, settings: Mapping[str, Any], rollouts: Sequence[Rollout]) -> None:
-        """Write or check the settings, and read the groups made before.
+    def __init__(self, path: Path, samples: int, settings: Mapping[str, Any], rollouts: Sequence[Rollout]) -> None:
+        """Claim the file for its settings, and read the groups made before.
 
         Raises:
-            DataError: two traces share problem id and sample number.
+            DataError: two traces share problem id and sample number, or a row is malformed.
             OutputError: the folder holds answers of other settings, or to other traces of the same problems.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        claim_settings(self.path.with_name(f"{self.path.stem}.settings.json"), settings)
-        traces = {(r.problem_id, r.sample): _fingerprint(r) for r in rollouts}
+        self._ledger = Ledger(path, json_row("a group of answers", _group), settings)
+        self._samples = samples
+        self.clock = Clock(path)
+        """Time and tokens that all groups took, over all runs."""
+        self.answers: dict[Trace, dict[Deleted, Answers]] = {}
+        traces = {_trace(rollout): _fingerprint(rollout) for rollout in rollouts}
         if len(traces) < len(rollouts):
             raise DataError("intervention: two traces share problem id and sample number; number the samples through")
-        for row in _whole_lines(self.path):
-            trace = (row["problem_id"], row["sample"])
-            if traces.get(trace, row["trace"]) != row["trace"]:
+        for _, (trace, fingerprint, deleted, answers) in self._ledger.rows():
+            if traces.get(trace, fingerprint) != fingerprint:
                 raise OutputError(
-                    f"{self.path}: holds answers to another trace of problem {trace[0]!r}, sample {trace[1]}; choose "
+                    f"{path}: holds answers to another trace of problem {trace[0]!r}, sample {trace[1]}; choose "
                     "another output folder or remove the file"
                 )
-            self._add(trace, tuple(row["deleted"]), row["answers"])
+            self.answers.setdefault(trace, {})[deleted] = answers
 
     def answer(
         self,
@@ -92,33 +82,30 @@ class AnswerStore:
             progress: display, or None.
         """
         wanted = [(rollout, deleted) for rollout, each in deletions for deleted in each]
-        todo = [(r, d) for r, d in wanted if d not in self.answers.get((r.problem_id, r.sample), {})]
+        todo = [(r, d) for r, d in wanted if d not in self.answers.get(_trace(r), {})]
         if not todo:
             return
         blank_ids = _blank_ids(tokenizer, [rollout for rollout, _ in deletions])
         kept = [kept_ids(rollout, deleted, blank_ids) for rollout, deleted in todo]
-        requests = list(_requests(todo, kept, tokenizer, self.samples))
+        requests = list(_requests(todo, kept, tokenizer, self._samples))
         groups: dict[int, dict[int, SampledResponse]] = {}
         start = saved = time.perf_counter()
         tokens = 0
         with bar(progress, "answering anew", len(wanted), done=len(wanted) - len(todo)) as advance:
             for index, response in sampler.sample(requests, params):
-                number, sample = divmod(index, self.samples)
+                number, sample = divmod(index, self._samples)
                 groups.setdefault(number, {})[sample] = response
-                if len(groups[number]) < self.samples:
+                if len(groups[number]) < self._samples:
                     continue
                 finished = groups.pop(number)
-                responses = [finished[sample] for sample in range(self.samples)]
+                responses = [finished[sample] for sample in range(self._samples)]
                 self._write(*todo[number], kept[number], responses, segmenter, verifier)
                 drawn, now = sum(len(response.ids) for response in responses), time.perf_counter()
-                self._spend(now - saved, drawn)  # beside each group, so that a kill loses no more than the group
+                self.clock.seconds += now - saved
+                self.clock.sampled_tokens += drawn
+                self.clock.save()  # beside each group, so that a kill loses no more than the group
                 tokens, saved = tokens + drawn, now
                 advance(1, f"{tokens / (now - start):,.0f} tok/s")
-
-    def _spend(self, seconds: float, tokens: int) -> None:
-        clock = self._clock()
-        clock = {"seconds": clock["seconds"] + seconds, "sampled_tokens": clock["sampled_tokens"] + tokens}
-        write_atomically(self._clock_path, json.dumps(clock) + "\n")
 
     def _write(
         self,
@@ -142,20 +129,23 @@ class AnswerStore:
             "deleted": list(deleted),
             "answers": answers,
         }
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        self._add((rollout.problem_id, rollout.sample), deleted, answers)
+        self._ledger.append(json.dumps(row))
+        self.answers.setdefault(_trace(rollout), {})[deleted] = _answers(answers)
 
-    def _add(self, trace: tuple[str, int], deleted: Deleted, answers: Sequence[Mapping[str, Any]]) -> None:
-        self.answers.setdefault(trace, {})[deleted] = Answers(
-            correct=tuple(answer["correct"] for answer in answers),
-            finished=tuple(answer["finished"] for answer in answers),
-        )
 
-    def _clock(self) -> dict[str, Any]:
-        if not self._clock_path.exists():
-            return {"seconds": 0.0, "sampled_tokens": 0}
-        return json.loads(self._clock_path.read_text(encoding="utf-8"))
+def _trace(rollout: Rollout) -> Trace:
+    return rollout.problem_id, rollout.sample
+
+
+def _answers(answers: Sequence[Mapping[str, Any]]) -> Answers:
+    return Answers(
+        correct=tuple(answer["correct"] for answer in answers),
+        finished=tuple(answer["finished"] for answer in answers),
+    )
+
+
+def _group(row: Any) -> tuple[Trace, str, Deleted, Answers]:
+    return (row["problem_id"], row["sample"]), row["trace"], tuple(row["deleted"]), _answers(row["answers"])
 
 
 def _requests(
@@ -165,9 +155,9 @@ def _requests(
 
     Their prompt is plain text: a chat server, which could only be asked the question anew, refuses it.
     """
-    prompts: dict[tuple[str, int], list[int]] = {}
+    prompts: dict[Trace, list[int]] = {}
     for (rollout, _), ids in zip(todo, kept, strict=True):
-        trace = (rollout.problem_id, rollout.sample)
+        trace = _trace(rollout)
         if trace not in prompts:
             prompts[trace] = render_prompt(tokenizer, rollout.prompt, rollout.opening)
         key = problem_key(f"intervention/{rollout.problem_id}/{rollout.sample}")
@@ -190,12 +180,3 @@ def _fingerprint(rollout: Rollout) -> str:
     parts = [rollout.prompt, rollout.response_ids, [s.tokens for s in rollout.steps], rollout.answer_tokens]
     text = json.dumps([*parts, rollout.opening] if rollout.opening else parts)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _whole_lines(path: Path) -> list[dict[str, Any]]:
-    """Rows of the file; half a line that a killed run left at the end is cut off."""
-    if not path.exists():
-        return []
-    cut_half_written_line(path)
-    with path.open(encoding="utf-8") as file:
-        return [json.loads(line) for line in file]

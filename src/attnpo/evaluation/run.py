@@ -22,6 +22,7 @@ from attnpo.evaluation.settings import EvaluationSettings
 from attnpo.evaluation.summary import summarize, summarize_by
 from attnpo.evaluation.tally import CountPhrases, Tally
 from attnpo.labeling import Labeler
+from attnpo.ledger import settings_path
 from attnpo.output import prepare_output_dir
 from attnpo.progress import bar
 from attnpo.rollouts import read_rollouts
@@ -178,8 +179,7 @@ def _conclude(run: _Run, count_phrases: CountPhrases, progress: Progress | None)
         return None
     measured = tally.measured(settings.token_budgets)
     bootstrap = (settings.level, settings.resamples, settings.seed)
-    clock = Clock(run.rollouts.with_name(f"{run.rollouts.stem}.clock.json"))
-    claimed = run.rollouts.with_name(f"{run.rollouts.stem}.settings.json")
+    clock = Clock(run.rollouts)
     engine = context.get("engine", {})
     table = measured.table
     result = EvaluationResult(
@@ -195,7 +195,7 @@ def _conclude(run: _Run, count_phrases: CountPhrases, progress: Progress | None)
         samples_per_problem=settings.samples_per_problem,
         seed=settings.seed,
         sampling=settings.sampling.as_settings(),
-        settings=json.loads(claimed.read_text(encoding="utf-8")),
+        settings=json.loads(settings_path(run.rollouts).read_text(encoding="utf-8")),
         wall_seconds=clock.seconds,
         engine_seconds=clock.engine_seconds,
         overhead_share=1 - clock.engine_seconds / clock.seconds if clock.seconds > 0 else 0.0,

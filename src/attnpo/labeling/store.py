@@ -7,12 +7,15 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.progress import Progress
 
 from attnpo.errors import DataError, OutputError
+from attnpo.files import UserFile
 from attnpo.labeling.base import MayAnswerLater, RecallsLabels, StepLabeler, StepLabels, steps_fingerprint, with_labels
-from attnpo.output import claim_settings, cut_half_written_line, prepare_output_dir
+from attnpo.ledger import Ledger, json_row, settings_path
+from attnpo.output import prepare_output_dir
 from attnpo.progress import bar
 from attnpo.rollouts import Rollout
 
@@ -20,6 +23,7 @@ log = logging.getLogger(__name__)
 
 Key = tuple[str, int]
 """Problem id and sample number."""
+StoredLabels = tuple[Key, str, StepLabels]
 
 
 def label_rollouts(
@@ -52,30 +56,26 @@ def label_rollouts(
     wanted = [rollout for rollout in rollouts if rollout.steps]
     by_key = _by_key(wanted)
     prepare_output_dir(path.parent)
-    settings_path = path.with_name(f"{path.stem}.settings.json")
     try:
-        claim_settings(settings_path, {"labeler": labeler.name, **labeler.settings})
+        ledger = Ledger(path, _PARSE, {"labeler": labeler.name, **labeler.settings})
     except OutputError as error:
-        raise OutputError(f"{error}; to label the same responses anew, remove {path} and {settings_path}") from error
-    cut_half_written_line(path)
+        anew = f"to label the same responses anew, remove {path} and {settings_path(path)}"
+        raise OutputError(f"{error}; {anew}") from error
     done: dict[Key, StepLabels] = {}
-    for key, labels in _stored(path, by_key):
+    for key, labels in _stored(ledger, by_key).items():
         if isinstance(labeler, MayAnswerLater) and not labeler.is_final(labels):
             continue
         if isinstance(labeler, RecallsLabels):
             labeler.recall(by_key[key], labels)
         done[key] = labels
     todo = [rollout for key, rollout in by_key.items() if key not in done]
-    with (
-        path.open("a", encoding="utf-8") as file,
-        bar(progress, description, len(wanted), done=len(done)) as advance,
-    ):
+    path.touch()
+    with bar(progress, description, len(wanted), done=len(done)) as advance:
         for index, labels in labeler.label(todo) if todo else ():
             rollout = todo[index]
             if labels.labels:
                 with_labels(rollout, labels.labels, f"labeler {labeler.name}")
-            file.write(_row(rollout, labels) + "\n")
-            file.flush()
+            ledger.append(_row(rollout, labels))
             done[_key(rollout)] = labels
             advance(1, _unlabelled_note(done.values()))
     missing = [key for key in by_key if key not in done]
@@ -85,40 +85,39 @@ def label_rollouts(
     return [_labelled(rollout, done) for rollout in rollouts]
 
 
-def read_labels(path: Path) -> Iterator[tuple[Key, str, StepLabels]]:
+def read_labels(path: Path) -> Iterator[StoredLabels]:
     """Yield `((problem id, sample), fingerprint of the response's steps, labels)` of every row of a labels file.
 
     Raises:
-        DataError: a row is malformed.
+        DataError: the file is missing, or a row is malformed.
     """
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                row = json.loads(line)
-                labels = StepLabels(tuple(row["labels"]), dict(row["evidence"]))
-                yield (row["problem_id"], row["sample"]), row["fingerprint"], labels
-            except (ValueError, KeyError, TypeError) as error:
-                raise DataError(
-                    f"{path}, row {number}: not a row of labels ({error!r}); remove it to label the response again"
-                ) from error
+    return (_PARSE(line, where) for where, line in UserFile(path, "labels file").lines())
 
 
-def _stored(path: Path, wanted: dict[Key, Rollout]) -> Iterator[tuple[Key, StepLabels]]:
-    """Yield what the file holds of the wanted responses; of one that was labelled again, the later labels."""
+def _stored_labels(row: Any) -> StoredLabels:
+    labels = StepLabels(tuple(row["labels"]), dict(row["evidence"]))
+    return (row["problem_id"], row["sample"]), row["fingerprint"], labels
+
+
+_PARSE = json_row("a row of labels", _stored_labels, "remove it to label the response again")
+
+
+def _stored(ledger: Ledger[StoredLabels], wanted: dict[Key, Rollout]) -> dict[Key, StepLabels]:
+    """Return what the file holds of the wanted responses; of one that was labelled again, the later labels."""
     found: dict[Key, StepLabels] = {}
-    for number, (key, fingerprint, labels) in enumerate(read_labels(path) if path.exists() else (), start=1):
+    for where, (key, fingerprint, labels) in ledger.rows():
         rollout = wanted.get(key)
         if rollout is None:
             continue
         if fingerprint != steps_fingerprint(rollout):
             raise OutputError(
-                f"{path}, row {number}: labels another response, or other steps, of problem {key[0]!r}, sample "
-                f"{key[1]}; remove the file or choose another output folder"
+                f"{where}: labels another response, or other steps, of problem {key[0]!r}, sample {key[1]}; remove the "
+                "file or choose another output folder"
             )
         if labels.labels:
-            with_labels(rollout, labels.labels, f"{path}, row {number}")
+            with_labels(rollout, labels.labels, where)
         found[key] = labels
-    yield from found.items()
+    return found
 
 
 def _row(rollout: Rollout, labels: StepLabels) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from attnpo.errors import DataError, OutputError
+from attnpo.errors import OutputError
 from attnpo.labeling.base import steps_fingerprint
-from attnpo.output import claim_settings, cut_half_written_line, prepare_output_dir
+from attnpo.ledger import Ledger, json_row
 from attnpo.rollouts import Rollout
 
 Measurement = Literal["alone", "eliminated", "resampled"]
@@ -27,14 +27,9 @@ class EffectsFile:
             OutputError: it holds effects measured with other settings, or cannot be written.
             DataError: a row is malformed.
         """
-        self.path = path
-        prepare_output_dir(path.parent)
-        claim_settings(path.with_name(f"{path.stem}.settings.json"), settings)
-        self._rows: dict[Key, dict[str, Any]] = {}
-        if path.exists():
-            cut_half_written_line(self.path)
-            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-                self._read(line, f"{path}, row {number}")
+        parse = json_row("a row of effects", _row, "remove it to measure again")
+        self._ledger = Ledger(path, parse, settings)
+        self._rows = {_key(row): row for _, row in self._ledger.rows()}
 
     def get(self, rollout: Rollout, measurement: Measurement) -> dict[str, Any] | None:
         """Return what was measured of a response, None where it was not.
@@ -45,7 +40,7 @@ class EffectsFile:
         row = self._rows.get((rollout.problem_id, rollout.sample, measurement))
         if row is not None and row["fingerprint"] != steps_fingerprint(rollout):
             raise OutputError(
-                f"{self.path}: holds effects of another response, or of other steps, of problem "
+                f"{self._ledger.path}: holds effects of another response, or of other steps, of problem "
                 f"{rollout.problem_id!r}, sample {rollout.sample}; remove the file or choose another output folder"
             )
         return row
@@ -59,19 +54,18 @@ class EffectsFile:
             "fingerprint": steps_fingerprint(rollout),
             **values,
         }
-        line = json.dumps(row, ensure_ascii=False, allow_nan=False)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-        self._rows[rollout.problem_id, rollout.sample, measurement] = row
+        self._ledger.append(json.dumps(row, ensure_ascii=False, allow_nan=False))
+        self._rows[_key(row)] = row
 
     def rows(self, measurement: Measurement) -> Iterator[dict[str, Any]]:
         """Yield all rows of one kind."""
         return (row for (_, _, kind), row in self._rows.items() if kind == measurement)
 
-    def _read(self, line: str, where: str) -> None:
-        try:
-            row = json.loads(line)
-            self._rows[row["problem_id"], row["sample"], row["measurement"]] = row
-            row["fingerprint"], row["effects" if row["measurement"] != "resampled" else "without"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{where}: not a row of effects ({error!r}); remove it to measure again") from error
+
+def _row(row: Any) -> dict[str, Any]:
+    row["fingerprint"], row["effects" if row["measurement"] != "resampled" else "without"], _key(row)
+    return dict(row)
+
+
+def _key(row: Mapping[str, Any]) -> Key:
+    return row["problem_id"], row["sample"], row["measurement"]
