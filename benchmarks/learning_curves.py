@@ -16,12 +16,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from attnpo.errors import AttnPOError, DataError
-from attnpo.reporting.figures.canvas import MARKERS, plain_axes, save
+from attnpo.reporting.curve_panel import Axis, Bound, curve_panel
+from attnpo.reporting.figures import save_panels
+from attnpo.reporting.marks import key_mark
 from attnpo.reporting.palette import ARMS_LIGHT
+from attnpo.reporting.panels import Series
 from attnpo.reporting.reproduction.costs import SAMPLED, read_cost
+from attnpo.statistics import Interval
 
 QUANTITIES = (
     ("attnpo/response_length", "tokens a training response", 1.0),
@@ -79,28 +82,24 @@ def render(curves: Curves, against: str, title: str, scale: float, budget: float
 
 def draw(curves: Curves, against: str, budget: float, path: Path) -> Path:
     """Draw the lengths of each row, and their difference from the reference with its range over seeds."""
-    figure = Figure(figsize=(10.4, 3.8), layout="constrained")
-    lengths = figure.add_subplot(1, 2, 1)
-    differences = figure.add_subplot(1, 2, 2)
-    plain_axes(lengths, "thousand sampled tokens", "tokens a training response")
-    plain_axes(differences, "thousand sampled tokens", f"difference from {against}, range over seeds")
-    differences.axhline(0.0, color=ARMS_LIGHT[0], linewidth=1.0)
+    axis = Axis("thousand sampled tokens")
+    lengths, differences = [], []
     for number, (row, seeds) in enumerate(curves.items()):
-        table = np.array(list(seeds.values()))
+        mark, table = key_mark(row, number % len(ARMS_LIGHT)), np.array(list(seeds.values()))
         spans = table.shape[1]
-        xs = budget * (np.arange(spans) + 0.5) / spans / 1000
-        color, marker = ARMS_LIGHT[number % len(ARMS_LIGHT)], MARKERS[number % len(MARKERS)]
-        lengths.plot(xs, table.mean(axis=0), marker=marker, markersize=5, label=row, color=color)
-        if row == against:
-            continue
-        both = sorted(set(seeds) & set(curves[against]))
-        gap = np.array([np.subtract(seeds[seed], curves[against][seed]) for seed in both])
-        mean = gap.mean(axis=0)
-        bars = [mean - gap.min(axis=0), gap.max(axis=0) - mean]
-        shift = 0.006 * budget / 1000 * (number - len(curves) / 2)  # bars of several rows beside each other
-        differences.errorbar(xs + shift, mean, yerr=bars, marker=marker, markersize=5, color=color, elinewidth=0.8)
-    lengths.legend(frameon=False, fontsize=8)
-    return save(figure, path)
+        xs = tuple(budget * (np.arange(spans) + 0.5) / spans / 1000)
+        lengths.append(Series(mark, xs, tuple(table.mean(axis=0))))
+        if row != against:
+            both = sorted(set(seeds) & set(curves[against]))
+            gap = np.array([np.subtract(seeds[seed], curves[against][seed]) for seed in both])
+            ranges = tuple(Interval(value=c.mean(), low=c.min(), high=c.max()) for c in gap.T)
+            differences.append(Series(mark, xs, tuple(i.value for i in ranges), ranges))
+    size = {"width": 460.0, "height": 300.0, "keyed": True}
+    panels = [curve_panel("Tokens a training response", lengths, axis, **size)]
+    if differences:
+        title, note = f"Difference from {against}", "band: range over seeds"
+        panels.append(curve_panel(title, differences, axis, bounds=[Bound(0.0, against)], note=note, **size))
+    return save_panels(panels, path)
 
 
 def main() -> None:

@@ -7,20 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_folders import ARMS, discovery, evaluation, intervention, sampled_evaluation, stability
+from run_folders import ARMS, discovery, intervention, sampled_evaluation, stability
 
 from attnpo.discovery.evidence import InterventionResult, StabilityResult
 from attnpo.discovery.result import DiscoveryResult
 from attnpo.errors import DataError, OutputError
 from attnpo.evaluation.result import EvaluationResult
 from attnpo.reporting import (
-    save_budgets,
     save_ensemble_curves,
     save_frontier,
     save_frontiers,
     save_heatmap,
     save_intervention,
-    save_pass_at_k,
     save_stability,
 )
 
@@ -58,8 +56,6 @@ def with_holes() -> DiscoveryResult:
         (save_stability, checkpoints),
         (save_frontier, results),
         (save_frontiers, lambda: {"gsm8k": results(), "aime24": results(), "empty": {}}),
-        (save_budgets, results),
-        (save_pass_at_k, results),
     ],
 )
 def test_figures_are_written(tmp_path: Path, save: Callable[..., Path], what: Callable[[], Any]) -> None:
@@ -80,8 +76,6 @@ def test_unwritable_file(tmp_path: Path) -> None:
         (save_frontier, {}, "no evaluations"),
         (save_frontiers, {"gsm8k": {}}, "no evaluations"),
         (save_ensemble_curves, found(greedy=[], top=[]), "no ensembles"),
-        (save_budgets, results(evaluation), "no evaluation holds budgets"),
-        (save_pass_at_k, results(evaluation), "no evaluation holds pass_at_k"),
         (save_intervention, InterventionResult.model_validate(intervention(conditions=[])), "removed anything"),
         (save_stability, StabilityResult.model_validate(stability(points=[])), "no points"),
     ],

@@ -1,13 +1,11 @@
 """Reports for people: the HTML page of a run folder, one response in the terminal or as a page, figures as PNG."""
 
 from attnpo.reporting.figures import (
-    save_budgets,
     save_ensemble_curves,
     save_frontier,
     save_frontiers,
     save_heatmap,
     save_intervention,
-    save_pass_at_k,
     save_stability,
 )
 from attnpo.reporting.page import render_trace_html, write_report
@@ -17,13 +15,11 @@ from attnpo.reporting.traces import trace_baseline
 __all__ = [
     "render_trace_html",
     "render_trace_terminal",
-    "save_budgets",
     "save_ensemble_curves",
     "save_frontier",
     "save_frontiers",
     "save_heatmap",
     "save_intervention",
-    "save_pass_at_k",
     "save_stability",
     "trace_baseline",
     "write_report",

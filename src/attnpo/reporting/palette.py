@@ -7,6 +7,7 @@ orange below and blue above the middle, in `2 * BINS + 1` shades; their CSS clas
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 BINS = 10
@@ -99,27 +100,49 @@ def bin_of(value: float, half_range: float) -> int:
     return round(share * BINS)
 
 
-def _theme_css(theme: dict[str, str], arms: Sequence[str], scale: Sequence[str]) -> str:
-    variables = {f"--{name}": colour for name, colour in theme.items()}
-    variables |= {f"--arm{i}": colour for i, colour in enumerate(arms)}
+def _variables(theme: dict[str, str], arms: Sequence[str], scale: Sequence[str]) -> dict[str, str]:
+    found = {**theme, **{f"arm{i}": colour for i, colour in enumerate(arms)}}
     for k, colour in diverging(scale).items():
-        variables[f"--q{k}"] = colour
-        variables[f"--t{k}"] = text_on(colour)
-    variables |= {f"--s{k}": colour for k, colour in diverging(scale, TEXT_STRENGTH).items()}
-    return "".join(f"{name}:{value};" for name, value in variables.items())
+        found |= {f"q{k}": colour, f"t{k}": text_on(colour)}
+    return found | {f"s{k}": colour for k, colour in diverging(scale, TEXT_STRENGTH).items()}
+
+
+def _shades_css() -> str:
+    """Return the classes of shades and arms."""
+    bins = range(-BINS, BINS + 1)
+    return "\n".join(
+        (
+            *(f".q{k}{{fill:var(--q{k});background-color:var(--q{k})}}.plot .t{k}{{fill:var(--t{k})}}" for k in bins),
+            *(f".s{k}{{background-color:var(--s{k})}}" for k in bins),
+            *(f".arm{i}{{--arm:var(--arm{i})}}" for i in range(len(ARMS_LIGHT))),
+        )
+    )
 
 
 def palette_css() -> str:
     """Return the CSS that declares the colour variables of both themes and the classes of shades and arms."""
-    light = f"color-scheme:light;{_theme_css(LIGHT, ARMS_LIGHT, LIGHT_SCALE)}"
-    dark = f"color-scheme:dark;{_theme_css(DARK, ARMS_DARK, DARK_SCALE)}"
-    bins = range(-BINS, BINS + 1)
-    rules = [
-        f":root{{{light}}}",
-        f"@media screen and (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{dark}}}}}",
-        f"@media screen{{:root[data-theme=dark]{{{dark}}}}}",
-        *(f".q{k}{{fill:var(--q{k});background-color:var(--q{k})}}.plot .t{k}{{fill:var(--t{k})}}" for k in bins),
-        *(f".s{k}{{background-color:var(--s{k})}}" for k in bins),
-        *(f".arm{i}{{--arm:var(--arm{i})}}" for i in range(len(ARMS_LIGHT))),
-    ]
-    return "\n".join(rules)
+    light, dark = (
+        f"color-scheme:{name};" + "".join(f"--{variable}:{colour};" for variable, colour in variables.items())
+        for name, variables in (
+            ("light", _variables(LIGHT, ARMS_LIGHT, LIGHT_SCALE)),
+            ("dark", _variables(DARK, ARMS_DARK, DARK_SCALE)),
+        )
+    )
+    return "\n".join(
+        (
+            f":root{{{light}}}",
+            f"@media screen and (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{dark}}}}}",
+            f"@media screen{{:root[data-theme=dark]{{{dark}}}}}",
+            _shades_css(),
+        )
+    )
+
+
+def light_css(css: str) -> str:
+    """Return CSS and the classes of shades and arms with the light theme's colours on white in place of variables.
+
+    The colour of an arm, which elements inherit, becomes `currentColor`.
+    """
+    colours = _variables(LIGHT | {"page": "#ffffff"}, ARMS_LIGHT, LIGHT_SCALE)
+    css = f"{css}\n{_shades_css()}".replace("var(--arm)", "currentColor").replace("--arm:", "color:")
+    return re.sub(r"var\(--([\w-]+)\)", lambda found: colours[found[1]], css)

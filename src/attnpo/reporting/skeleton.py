@@ -31,12 +31,11 @@ def environment() -> Environment:
     made = Environment(
         loader=PackageLoader("attnpo.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    templates = files("attnpo.reporting") / "templates"
     # Shades come last: they overrule the plain backgrounds.
-    css = (templates / "report.css").read_text(encoding="utf-8") + palette_css()
+    css = template_text("figure.css") + template_text("report.css") + palette_css()
     made.globals.update(
         css=Markup(css),
-        script=Markup((templates / "report.js").read_text(encoding="utf-8")),
+        script=Markup(template_text("report.js")),
         version=attnpo.__version__,
         percent=percent,
         count=count,
@@ -45,6 +44,11 @@ def environment() -> Environment:
         three_digits=three_digits,
     )
     return made
+
+
+def template_text(name: str) -> str:
+    """Return a file beside the templates."""
+    return (files("attnpo.reporting") / "templates" / name).read_text(encoding="utf-8")
 
 
 def write_page(page: str, output: Path) -> Path:

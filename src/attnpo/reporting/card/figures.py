@@ -6,8 +6,7 @@ from contextlib import suppress
 
 from attnpo.errors import DataError
 from attnpo.reporting.card.facts import CardFacts
-from attnpo.reporting.figures import save_frontiers, save_stability
-from attnpo.reporting.figures.training import save_training_curves
+from attnpo.reporting.figures import save_frontiers, save_stability, save_training_curves
 
 FOLDER = "figures"
 

@@ -9,14 +9,15 @@ from typing import Any
 
 from attnpo.evaluation.comparison import ComparisonRow
 from attnpo.reporting.comparison import direction
-from attnpo.reporting.frontier import frontier_points, frontier_svg
+from attnpo.reporting.frontier import frontier_svg
 from attnpo.reporting.marks import ArmMark
 from attnpo.reporting.reproduction.curves import curve_groups
 from attnpo.reporting.reproduction.exports import AUDIT, COSTS, GROUPS, TITLES, legend, shown
+from attnpo.reporting.reproduction.figure import row_points
 from attnpo.reporting.reproduction.marks import KIND_TITLES, KINDS, kind_of, row_mark
 from attnpo.reporting.reproduction.table import MethodTable, TableRow
 from attnpo.reporting.skeleton import environment, write_page
-from attnpo.reporting.wording import MINUS, IntervalLike, plural, signed
+from attnpo.reporting.wording import MINUS, plural, signed
 from attnpo.statistics import Interval
 
 LOWER_IS_BETTER = (
@@ -92,6 +93,7 @@ def render_method_page(table: MethodTable, title: str, about: Mapping[str, Any])
     difficulties = _difficulties(table, marks)
     grids += [difficulties] if difficulties.columns else []
     curves = curve_groups(table, marks)
+    points = row_points(table.rows)
     nav = [("result", "Result"), *((grid.id, grid.title) for grid in grids)]
     nav += [("training", "Training")] if curves else []
     return (
@@ -102,7 +104,10 @@ def render_method_page(table: MethodTable, title: str, about: Mapping[str, Any])
             headline=_headline(table),
             nav=[*nav, ("how", "How it was made")],
             chips=_chips(table),
-            frontier=_frontier(table, marks),
+            frontier={
+                "wide": frontier_svg(points, 1120, 660, arrows=False),
+                "narrow": frontier_svg(points, 380, 460, arrows=False),
+            },
             main=_main(table, marks),
             grids=grids,
             curves=curves,
@@ -146,19 +151,6 @@ def _chips(table: MethodTable) -> list[tuple[ArmMark, str]]:
         if names:
             found.append((ArmMark(kind, " ".join(names), KIND_TITLES[kind], "", index), " ".join(names)))
     return found
-
-
-def _frontier(table: MethodTable, marks: Mapping[str, ArmMark]) -> dict[str, Any]:
-    summaries: dict[str, tuple[IntervalLike, IntervalLike]] = {}
-    for row in table.rows:
-        tokens, accuracy = row.comparison.values["response_tokens"], row.comparison.values["accuracy"]
-        if tokens is not None and accuracy is not None:
-            summaries[row.name] = (tokens, accuracy)
-    points = frontier_points(summaries, marks)
-    return {
-        "wide": frontier_svg(points, 1120, 660, arrows=False),
-        "narrow": frontier_svg(points, 380, 460, arrows=False),
-    }
 
 
 def _main(table: MethodTable, marks: Mapping[str, ArmMark]) -> Grid:
