@@ -123,12 +123,12 @@ class World:
     def responses_of(self, method: Method, step: int) -> tuple[Responses, Facts]:
         """Return what a method trains on at a step, with its facts: the base responses unless it changes something."""
         rollouts, groups = self.base.rollouts, self.base.groups(self.size)
-        if method.prepares:
+        if method.overrides("prepare"):
             firsts = [self.base.prompt_ids[row] for row in range(0, len(rollouts), self.size)]
             slots = self._slots(firsts, rollouts[:: self.size], groups[:: self.size], step)
             method.prepare(slots, self.policy(firsts, slots.group_ids, extra=True))
         asks = [method.ask(r.prompt, group, r.sample, step) for r, group in zip(rollouts, groups, strict=True)]
-        if method.draws_itself or self.asks_otherwise(method, step):
+        if method.overrides("sample") or self.asks_otherwise(method, step):
             tokenizer = self.session.tokenizer
             prompt_ids = [
                 (*render_prompt(tokenizer, ask.prompt), *tokenizer(ask.opening, add_special_tokens=False)["input_ids"])

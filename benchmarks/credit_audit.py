@@ -114,7 +114,7 @@ class Audit:
         start = time.perf_counter()
         method = self._method(row.method, row.settings)
         method.check_limit(self.arguments.max_length)
-        drawn = method.draws_itself or method.probes or self.world.asks_otherwise(method, self.arguments.progress_step)
+        drawn = method.overrides("sample", "probe") or self.world.asks_otherwise(method, self.arguments.progress_step)
         world = self.world.first(self.arguments.num_probed) if drawn else self.world
         responses, facts = world.responses_of(method, self.arguments.progress_step)
         credit = self._replay(method, row, responses, facts)

@@ -82,10 +82,12 @@ def _make_groups(
         progress_step=t,
         max_length=limit,
         answered_PG=all_but([*unfinished, *unanswered]),
-        repetitive_PG=~all_but(repetitive),
-        no_think_PG=~all_but(no_think),
-        target_lengths_P=None if target is None else torch.full((len(rows),), target),
         group_ids_P=torch.arange(len(rows)) if group_ids is None else torch.tensor(group_ids),
+        facts={
+            "repetitive": (~all_but(repetitive)).float(),
+            "no_think": (~all_but(no_think)).float(),
+            **({} if target is None else {"target_length": torch.full(correct.shape, float(target))}),
+        },
     )
 
 

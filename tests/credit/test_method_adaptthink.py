@@ -31,7 +31,7 @@ def measured(method, keys=("p0", "p1", "p2"), accuracy=0.5):
 
 def with_reference(groups, *accuracies):
     fact_PG = torch.tensor(accuracies)[:, None].expand_as(groups.correct_PG)
-    return type(groups)(**{**vars(groups), "facts": {"reference_accuracy": fact_PG}})
+    return type(groups)(**{**vars(groups), "facts": {**groups.facts, "reference_accuracy": fact_PG}})
 
 
 def advantages(groups, **settings):
@@ -63,7 +63,7 @@ def test_what_the_groups_must_carry(make_groups):
     method, groups = build_method("adaptthink"), make_groups(GROUP)
     with pytest.raises(DataError, match=r"^method adaptthink: needs the accuracies of the untrained policy"):
         method.advantages(method.rewards(groups), groups)
-    without = type(groups)(**{**vars(groups), "no_think_PG": None})
+    without = type(groups)(**{**vars(groups), "facts": {}})
     with pytest.raises(DataError, match=r"^method adaptthink: needs the modes of the responses"):
         method.rewards(without)
 

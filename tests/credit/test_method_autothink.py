@@ -57,7 +57,7 @@ def test_stage_1_punishes_the_mode_that_prevails(make_groups, no_think, expected
 def test_the_share_is_that_of_the_whole_batch(make_groups):
     groups = make_groups([[(True, 10), (False, 10)], [(True, 10), (False, 10)]], no_think=[0])
     modes_PG = torch.tensor([[True, False], [False, False]])
-    groups = type(groups)(**{**vars(groups), "no_think_PG": modes_PG})
+    groups = type(groups)(**{**vars(groups), "facts": {"no_think": modes_PG}})
     # 3 of 4 think
     assert rewards(groups).tolist() == [[2, -0.5], [0.5, -0.5]]
 
@@ -114,7 +114,7 @@ def test_the_opening_stands_behind_the_prompt():
 def test_the_modes_must_be_known(make_groups):
     groups = make_groups(FOUR)
     with pytest.raises(DataError, match=r"^method autothink: needs the modes of the responses"):
-        rewards(type(groups)(**{**vars(groups), "no_think_PG": None}))
+        rewards(type(groups)(**{**vars(groups), "facts": {}}))
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def batches(draw):
         lengths_PG=torch.tensor(lengths).reshape(shape),
         finished_PG=torch.ones(shape, dtype=torch.bool),
         progress_step=draw(st.integers(0, 30)),
-        no_think_PG=torch.tensor(draw(mask)).reshape(shape),
+        facts={"no_think": torch.tensor(draw(mask)).reshape(shape)},
     )
 
 
@@ -145,7 +145,7 @@ def test_correct_pays_more_than_incorrect_in_the_same_mode(groups):
     # in every stage: groups of 6 have |z| < sqrt(5), so that length moves a reward by less than 1/2
     rewards_PG = rewards(groups)
     for no_think in (True, False):
-        mode_PG = groups.no_think_PG == no_think
+        mode_PG = groups.facts["no_think"] == no_think
         right, wrong = rewards_PG[mode_PG & groups.correct_PG], rewards_PG[mode_PG & ~groups.correct_PG]
         if len(right) and len(wrong):
             assert right.min() > wrong.max()
@@ -156,5 +156,5 @@ def test_stage_1_never_punishes_both_modes(groups):
     method = build_method("autothink", STAGES)
     u_PG = method.imbalance(groups)
     assert ((u_PG >= 0) & (u_PG <= 1)).all()
-    thinking, answering = u_PG[~groups.no_think_PG], u_PG[groups.no_think_PG]
+    thinking, answering = u_PG[~groups.facts["no_think"]], u_PG[groups.facts["no_think"]]
     assert not (thinking.any() and answering.any())

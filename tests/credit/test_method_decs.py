@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from small_policy import policy_of, rollout_of
 from transformers import AutoTokenizer
 
-from attnpo.credit import GroupBatch, build_method
+from attnpo.credit import GroupBatch, Sampled, build_method
 from attnpo.credit.methods.decs import NECESSARY
 from attnpo.credit.methods.with_detector import REDUNDANT_FROM, REDUNDANT_TO
 from attnpo.errors import DataError
@@ -159,7 +159,7 @@ def test_probing():
     close = right.response_ids.index(tokenizer.convert_tokens_to_ids("</think>"))
     for unit, until in (("step", first), ("sentence", "Hmm, Kim has 8+5=13.")):
         decs = build_method("decs", {"unit": unit})
-        probed = decs.probe([right, replace(right, correct=False)], [()] * 2, policy_of(tokenizer), 0)
+        probed = decs.probe(Sampled([right, replace(right, correct=False)], [()] * 2), policy_of(tokenizer))
         start = len(tokenizer(until, add_special_tokens=False)["input_ids"])
         assert probed.facts == {REDUNDANT_FROM: [start, 0], REDUNDANT_TO: [close, 0], NECESSARY: [0.25, 0]}
 

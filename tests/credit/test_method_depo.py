@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from small_policy import policy_of, rollout_of
 from transformers import AutoTokenizer
 
-from attnpo.credit import GroupBatch, build_method
+from attnpo.credit import GroupBatch, Sampled, build_method
 from attnpo.credit.methods.depo import REFLECTIONS
 from attnpo.credit.methods.with_detector import REDUNDANT_FROM, REDUNDANT_TO
 from attnpo.errors import ConfigError, DataError
@@ -79,7 +79,7 @@ def test_probing(tmp_path):
     answer = "</think>\n\nSo Kim has 13. The answer is \\boxed{13}."
     right = rollout_of(tokenizer, QUESTION, "13", think + answer)
     rollouts = [replace(right, correct=False), right, rollout_of(tokenizer, QUESTION, "13", "Kim sold it.\n" + answer)]
-    probed = build_method("depo").probe(rollouts, [()] * 3, policy_of(tokenizer), 0)
+    probed = build_method("depo").probe(Sampled(rollouts, [()] * 3), policy_of(tokenizer))
     start = len(tokenizer("Hmm, Kim has 8+5=13.", add_special_tokens=False)["input_ids"])
     close = right.response_ids.index(tokenizer.convert_tokens_to_ids("</think>"))
     assert probed.facts == {REDUNDANT_FROM: [0, start, 0], REDUNDANT_TO: [0, close, 0], REFLECTIONS: [0, 2, 0]}
@@ -87,6 +87,6 @@ def test_probing(tmp_path):
     phrases.write_text("families: {confused: {cut: anywhere, phrases: [Wait]}}")
     own = build_method("depo", {"phrases_file": str(phrases)})
     own.check_limit(100)
-    assert own.probe(rollouts, [()] * 3, policy_of(tokenizer), 0).facts[REFLECTIONS] == [0, 1, 0]
+    assert own.probe(Sampled(rollouts, [()] * 3), policy_of(tokenizer)).facts[REFLECTIONS] == [0, 1, 0]
     with pytest.raises(ConfigError, match=r"no such phrases file"):
         build_method("depo", {"phrases_file": "none.yaml"}).check_limit(100)

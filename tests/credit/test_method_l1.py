@@ -36,14 +36,18 @@ def test_alpha_zero_is_the_outcome(make_groups):
 def test_the_request_stands_at_the_end_of_the_question():
     for name, words in (("l1_exact", "Think for"), ("l1_max", "Think for maximum")):
         ask = build_method(name).ask(QUESTION, group_id=3, sample=0, progress_step=5)
-        assert ask.prompt == [QUESTION[0], {"role": "user", "content": f"1 + 1? {words} {ask.target_length} tokens."}]
-        assert 100 <= ask.target_length <= 4000
+        target = ask.facts["target_length"]
+        assert ask.prompt == [
+            QUESTION[0],
+            {"role": "user", "content": f"1 + 1? {words} {ask.facts['target_length']} tokens."},
+        ]
+        assert 100 <= target <= 4000
     assert QUESTION[1]["content"] == "1 + 1?"
 
 
 def test_the_request_depends_on_seed_step_and_group_not_on_the_sample():
     def target(group=3, sample=0, step=5, **settings):
-        return build_method("l1_exact", settings).ask(QUESTION, group, sample, step).target_length
+        return build_method("l1_exact", settings).ask(QUESTION, group, sample, step).facts["target_length"]
 
     assert len({target(sample=sample) for sample in range(8)}) == 1
     assert len({target(), target(group=4), target(step=6), target(seed=1)}) == 4

@@ -37,6 +37,6 @@ def test_a_wrong_response_of_just_the_target_earns_nothing(make_groups):
 
 
 def test_repetition_must_be_known(make_groups):
-    groups = replace(make_groups(GROUP, limit=100), repetitive_PG=None)
+    groups = replace(make_groups(GROUP, limit=100), facts={})
     with pytest.raises(DataError, match=r"^method laser_de: needs what response repeats itself"):
         method().rewards(groups)

@@ -62,7 +62,7 @@ def one_group(groups: GroupBatch, index: int) -> GroupBatch:
 
 def without_facts(groups: GroupBatch) -> GroupBatch:
     """The groups where every fact is 0."""
-    return replace(groups, facts={name: torch.zeros(groups.correct_PG.shape) for name in FACTS})
+    return replace(groups, facts=dict(groups.facts) | {name: torch.zeros(groups.correct_PG.shape) for name in FACTS})
 
 
 @st.composite
@@ -83,11 +83,13 @@ def group_batches(draw: st.DrawFn) -> GroupBatch:
         progress_step=draw(st.integers(0, 9)),
         max_length=LIMIT,
         answered_PG=mask().reshape(shape),
-        repetitive_PG=mask().reshape(shape),
-        no_think_PG=mask().reshape(shape),
-        target_lengths_P=torch.tensor(targets),
         group_ids_P=torch.arange(shape[0]) + draw(st.integers(0, 99)),
-        facts={name: torch.tensor(values, dtype=torch.float32).reshape(shape) for name, values in facts.items()},
+        facts={
+            **{name: torch.tensor(values, dtype=torch.float32).reshape(shape) for name, values in facts.items()},
+            "repetitive": mask().reshape(shape).float(),
+            "no_think": mask().reshape(shape).float(),
+            "target_length": torch.tensor(targets).float()[:, None].expand(shape),
+        },
     )
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted_policy import ScriptedPolicy, ids_of, rollout, small_segmenter
 
-from attnpo.credit import build_method
+from attnpo.credit import Sampled, build_method
 from attnpo.credit.methods.shape import OUTCOME, SHAPING, WEIGHT, discount, segments
 from attnpo.errors import ConfigError, DataError
 
@@ -32,7 +32,7 @@ def probe(settings_, texts):
     script = ScriptedPolicy(knows_five, at_openers)
     rollouts = [rollout(text, "5", sample) for sample, text in enumerate(texts)]
     method = build_method("shape", settings_)
-    return method.probe(rollouts, [(1, 2)] * len(texts), script.policy, 0), script, rollouts
+    return method.probe(Sampled(rollouts, [(1, 2)] * len(texts)), script.policy), script, rollouts
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted_policy import ScriptedPolicy, ids_of, rollout, small_segmenter
 
-from attnpo.credit import GroupBatch, build_method
+from attnpo.credit import GroupBatch, Sampled, build_method
 from attnpo.credit.methods.vsrm import SQUARES, STEP_REWARD, SUM, step_returns, step_rewards
 from attnpo.errors import ConfigError, DataError
 from attnpo.segmentation import step_index
@@ -26,7 +26,7 @@ def knows_five(wanted, prefix):
 def probe(method, texts, writes=knows_five, solution="5"):
     script = ScriptedPolicy(writes)
     rollouts = [rollout(text, solution, sample) for sample, text in enumerate(texts)]
-    return method.probe(rollouts, [(1, 2)] * len(texts), script.policy, 0), script, rollouts
+    return method.probe(Sampled(rollouts, [(1, 2)] * len(texts)), script.policy), script, rollouts
 
 
 @pytest.mark.parametrize(

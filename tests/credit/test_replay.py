@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar, cast
+from typing import cast
 
 import numpy as np
 import pytest
@@ -66,7 +66,7 @@ def test_attnpo_by_its_equations():
     assert found.step_index_BT[1, :17].tolist() == [0] * 5 + [1] * 3 + [2] * 6 + [3] * 2 + [-1]
 
 
-@pytest.mark.parametrize("name", sorted(name for name, m in METHODS.items() if not (m.draws_itself or m.probes)))
+@pytest.mark.parametrize("name", sorted(name for name, m in METHODS.items() if not m.overrides("sample", "probe")))
 def test_every_method_that_neither_draws_nor_probes_gives_every_token_credit(name):
     found = replay(build_method(name), GROUPS, 2, scores=SCORES, progress_step=3, max_length=64)
     assert found.advantages_BT.shape == (4, 22)
@@ -77,11 +77,10 @@ def test_every_method_that_neither_draws_nor_probes_gives_every_token_credit(nam
 class Probing(Method):
     name = "probing"
     paper = source = formula = "test"
-    probes: ClassVar[bool] = True
 
-    def probe(self, rollouts, prompt_ids, policy, progress_step):
-        assert prompt_ids == [(1, 2)] * 4
-        steps = {"worth": [[float(k) for k in range(len(r.steps))] for r in rollouts]}
+    def probe(self, sampled, policy):
+        assert sampled.prompt_ids == [(1, 2)] * 4
+        steps = {"worth": [[float(k) for k in range(len(r.steps))] for r in sampled.rollouts]}
         return Probed(facts={"index": [0.0, 1.0, 2.0, 3.0]}, step_values=steps)
 
     def group_facts(self, rewards_PG, groups):

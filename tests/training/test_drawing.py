@@ -96,7 +96,6 @@ class Forced(Method):
     """Free responses whose first token is said to have been drawn with another probability than the policy's."""
 
     name, paper, source, formula = "forced", "-", "this project", "r = 1[correct]"
-    draws_itself = True
     ratio = 1.1
 
     def sample(self, slots: Slots, policy: Policy) -> Drawn:
@@ -113,10 +112,10 @@ class Probing(Method):
     """Adds 1 to the advantage of every second step, and draws two tokens a response to find that out."""
 
     name, paper, source, formula = "probing", "-", "this project", "-"
-    probes = True
     needs_whole_groups = True
 
-    def probe(self, rollouts, prompt_ids, policy, progress_step) -> Probed:
+    def probe(self, sampled, policy) -> Probed:
+        rollouts = sampled.rollouts
         assert all(rollout.correct is not None for rollout in rollouts)
         drawn = policy.draw([Continuation(row, 2, rollout.response_ids[:3]) for row, rollout in enumerate(rollouts)])
         assert all(len(response.ids) <= 2 for response in drawn)

@@ -43,11 +43,11 @@ def test_l1_asks_in_the_prompt_and_rewards_what_it_asked(make_trainer):
     (groups,) = seen
     assert groups.correct_PG.any()
     rollouts = list(read_rollouts(trainer.rollouts_path))
-    targets = groups.target_lengths_P.tolist()
+    targets = groups.facts["target_length"][:, 0].tolist()
     assert len(targets) == 2
     assert all(8 <= target <= 128 for target in targets)
     for place, rollout in enumerate(rollouts):
-        assert rollout.prompt[-1]["content"].endswith(f" Think for {targets[place // 4]} tokens.")
+        assert rollout.prompt[-1]["content"].endswith(f" Think for {targets[place // 4]:.0f} tokens.")
     expected = [int(r.correct) - 3e-4 * abs(targets[i // 4] - r.n_tokens) for i, r in enumerate(rollouts)]
     assert last_log(trainer)["attnpo/reward"] == pytest.approx(sum(expected) / 8, abs=1e-6)
     question = trainer.train_dataset[0]["prompt"][-1]["content"]
@@ -72,7 +72,7 @@ def test_laser_de_is_given_what_it_reads(make_trainer):
     assert 0 < groups.correct_PG.sum() < 8
     assert groups.answered_PG.any()
     assert groups.answered_PG.flatten().tolist() == [r.answer_tokens[1] > r.answer_tokens[0] for r in rollouts]
-    assert groups.repetitive_PG.flatten().tolist() == [is_repetitive(r.response_ids) for r in rollouts]
+    assert groups.facts["repetitive"].flatten().tolist() == [is_repetitive(r.response_ids) for r in rollouts]
     assert groups.lengths_PG.flatten().tolist() == [r.n_tokens for r in rollouts]
     assert (groups.max_length, groups.progress_step) == (128, 0)
     assert groups.group_ids_P.tolist() == [0, 1]

@@ -123,7 +123,7 @@ def test_a_responses_ratio_is_in_its_advantage(make_trainer):
     trainer.credit.advantages = lambda rewards, groups: seen.append((groups, inner(rewards, groups))) or seen[-1][1]
     trainer.train()
     ((groups, advantages_PG),) = seen
-    ratio_PG, no_think_PG = groups.facts["mixture_ratio"], groups.no_think_PG
+    ratio_PG, no_think_PG = groups.facts["mixture_ratio"], groups.facts["no_think"].bool()
     # The small world's policy closes the think part at once 1 time in 20,000, and begins otherwise 2 times as often
     # as the mixture does; the mean log-ratio is a response's length away from that.
     total_PG = ratio_PG.log() * groups.lengths_PG

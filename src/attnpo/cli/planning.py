@@ -168,7 +168,7 @@ def _build_parts(run: PlannedRun, findings: Findings) -> None:
     with findings.catching():
         method = args.build_credit()
         needed_labeler(method, args)
-        if method.asks_length and run.problems:
+        if run.problems:
             method.ask(run.problems[0].prompt, group_id=0, sample=0, progress_step=0)
 
 

@@ -4,7 +4,7 @@ from attnpo.credit.accuracy import CREDIT_CELLS, CreditAccuracy, credit_accuracy
 from attnpo.credit.advantages import group_advantages, grpo_advantages, rloo_advantages
 from attnpo.credit.asking import Ask
 from attnpo.credit.batches import ESSENTIAL, LABEL_CODES, REDUNDANT, UNDECIDED, GroupBatch, StepBatch
-from attnpo.credit.drawing import Continuation, Draw, Drawn, Policy, Probed, Slots
+from attnpo.credit.drawing import Continuation, Draw, Drawn, Policy, Probed, Sampled, Slots
 from attnpo.credit.methods import METHODS, PRESETS, Method, Preset, build_method, method_class
 from attnpo.credit.monitoring import credit_counts, credit_metrics
 from attnpo.credit.packing import pack_steps
@@ -33,6 +33,7 @@ __all__ = [
     "Policy",
     "Preset",
     "Probed",
+    "Sampled",
     "Slots",
     "StepBatch",
     "build_method",

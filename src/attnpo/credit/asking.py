@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from attnpo.errors import DataError
 from attnpo.rollouts import Prompt
@@ -14,13 +15,13 @@ class Ask:
 
     Attributes:
         prompt: what stands in place of the data set's prompt.
-        target_length: requested response length n* in tokens, where the method requests one.
         opening: text behind the generation prompt; part of the prompt, so nothing trains it.
+        facts: by name what the method wants to know of the response's prompt later; the same names for all.
     """
 
     prompt: Prompt
-    target_length: int | None = None
     opening: str = ""
+    facts: Mapping[str, float] = field(default_factory=dict)
 
 
 def extend_question(prompt: Prompt, suffix: str) -> Prompt:

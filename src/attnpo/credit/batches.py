@@ -37,12 +37,8 @@ class GroupBatch:
         max_length: limit on a response in tokens, where known.
         answered_PG: (P, G) bool, True where a final answer follows the think part; where unknown, `finished_PG`
             stands in.
-        repetitive_PG: (P, G) bool, True where the response goes round in circles; only for methods that read it.
-        no_think_PG: (P, G) bool, True where the response answers without thinking (`credit.modes`); only for methods
-            that read it.
-        target_lengths_P: (P,) integer, the lengths n* that the prompts asked for; only for methods that ask.
         group_ids_P: (P,) integer, number of each group within the run; seeds what a method draws for it.
-        facts: by name (P, G) float32, what the method noted of each response when it was sampled or probed.
+        facts: by name (P, G) float32, what the method noted of each response (`Method.facts`, `sample`, `probe`).
     """
 
     correct_PG: Tensor
@@ -51,9 +47,6 @@ class GroupBatch:
     progress_step: int = 0
     max_length: int | None = None
     answered_PG: Tensor | None = None
-    repetitive_PG: Tensor | None = None
-    no_think_PG: Tensor | None = None
-    target_lengths_P: Tensor | None = None
     group_ids_P: Tensor | None = None
     facts: Mapping[str, Tensor] = field(default_factory=dict)
 

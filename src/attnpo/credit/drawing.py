@@ -10,7 +10,7 @@ from typing import Protocol
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from attnpo.rollouts import SegmentedResponse
+from attnpo.rollouts import Rollout, SegmentedResponse
 from attnpo.sampling import SampledResponse
 from attnpo.think import ThinkOpening
 
@@ -118,6 +118,21 @@ class Drawn:
     responses: list[SampledResponse]
     facts: Mapping[str, Sequence[float]] = field(default_factory=dict)
     sampling_log_probs: Sequence[Mapping[int, float]] | None = None
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """The responses of this process, segmented and verified, before their rewards.
+
+    Attributes:
+        rollouts: the responses.
+        prompt_ids: what the model read for each; index of a response = `Continuation.row`.
+        progress_step: optimizer step t, counted from 0.
+    """
+
+    rollouts: Sequence[Rollout]
+    prompt_ids: Sequence[tuple[int, ...]]
+    progress_step: int = 0
 
 
 @dataclass(frozen=True)

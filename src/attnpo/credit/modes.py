@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ from torch import Tensor
 from attnpo.errors import ConfigError
 from attnpo.rollouts import Span
 from attnpo.think import THINK_CLOSE, THINK_OPEN, full_text
+
+NO_THINK: Final = "no_think"
+"""Fact: 1 where the response answers without thinking."""
 
 
 def is_no_think(response: str) -> bool:
@@ -29,7 +33,7 @@ def is_no_think(response: str) -> bool:
 
 def count_modes(question: str, response: str, steps: Sequence[Span]) -> dict[str, tuple[int, int]]:
     """Count responses without thinking: `attnpo evaluate --counter attnpo.credit.modes:count_modes`."""
-    return {"no_think": (int(is_no_think(full_text(response, in_think=bool(steps)))), 1)}
+    return {NO_THINK: (int(is_no_think(full_text(response, in_think=bool(steps)))), 1)}
 
 
 def forced_log_probs(own: Sequence[int], other: Sequence[int], share: float = 0.5) -> dict[int, float]:

@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attnpo.credit.batches import GroupBatch, StepBatch
-from attnpo.credit.drawing import Policy
+from attnpo.credit.drawing import Policy, Sampled
 from attnpo.credit.methods.base import Method
-from attnpo.credit.modes import is_no_think
 from attnpo.credit.packing import pack_steps
-from attnpo.credit.repetition import is_repetitive
 from attnpo.errors import DataError
 from attnpo.rollouts import Rollout
 from attnpo.segmentation import step_index
@@ -59,7 +57,7 @@ def replay(
     The responses are taken as they are: a method that asks for a length finds responses that were not asked.
 
     Args:
-        method: the method; `observe` is called once if it keeps state.
+        method: the method; `observe` is called once.
         rollouts: segmented, verified responses, the groups one after the other.
         group_size: G, responses a group.
         scores: per response (K,) step scores (Eq. 2), for methods that read them.
@@ -74,22 +72,25 @@ def replay(
     """
     if not rollouts or len(rollouts) % group_size:
         raise DataError(f"replay: {len(rollouts)} responses are not whole groups of {group_size}; leave none out")
-    known: dict[str, Tensor] = {name: torch.tensor(list(values)).float() for name, values in (facts or {}).items()}
+    asks = [method.ask(r.prompt, i // group_size, i % group_size, progress_step) for i, r in enumerate(rollouts)]
+    noted = [method.facts(rollout, ask) for rollout, ask in zip(rollouts, asks, strict=True)]
+    known = {name: torch.tensor(list(values)).float() for name, values in (facts or {}).items()}
+    known |= {name: torch.tensor([own[name] for own in noted]).float() for name in noted[0]}
     step_values: dict[str, Tensor] = {}
     token_values: dict[str, Tensor] = {}
     width = max(rollout.n_tokens for rollout in rollouts)
     if scores is None:
         scores = [np.zeros(len(rollout.steps), dtype=np.float32) for rollout in rollouts]
     steps = replace(pack_steps(rollouts, scores, [len(ids) for ids in prompt_ids]), progress_step=progress_step)
-    if method.probes:
+    if method.overrides("probe"):
         if policy is None:
             raise DataError(f"method {method.name}: probes the policy; give one")
-        probed = method.probe(rollouts, prompt_ids, policy, progress_step)
+        probed = method.probe(Sampled(rollouts, prompt_ids, progress_step), policy)
         known |= {name: torch.tensor(list(values)).float() for name, values in probed.facts.items()}
         num_steps = steps.step_mask_BK.shape[1]
         step_values = {name: _padded(values, num_steps) for name, values in probed.step_values.items()}
         token_values = {name: _padded(values, width) for name, values in probed.token_values.items()}
-    groups = _groups(method, rollouts, group_size, progress_step, max_length, known)
+    groups = _groups(rollouts, group_size, progress_step, max_length, known)
     method.observe(groups)
     rewards_PG = method.rewards(groups)
     group_facts = {name: fact.flatten(0, 1) for name, fact in method.group_facts(rewards_PG, groups).items()}
@@ -109,7 +110,6 @@ def replay(
 
 
 def _groups(
-    method: Method,
     rollouts: Sequence[Rollout],
     size: int,
     progress_step: int,
@@ -119,11 +119,6 @@ def _groups(
     def table(values: Sequence[float]) -> Tensor:
         return torch.tensor(values).reshape(-1, size)
 
-    targets = None
-    if method.asks_length:
-        firsts = rollouts[::size]
-        asks = [method.ask(rollout.prompt, group, 0, progress_step) for group, rollout in enumerate(firsts)]
-        targets = torch.tensor([int(ask.target_length or 0) for ask in asks])
     return GroupBatch(
         correct_PG=table([bool(rollout.correct) for rollout in rollouts]),
         lengths_PG=table([rollout.n_tokens for rollout in rollouts]),
@@ -131,13 +126,6 @@ def _groups(
         progress_step=progress_step,
         max_length=max_length,
         answered_PG=table([rollout.answer_tokens[1] > rollout.answer_tokens[0] for rollout in rollouts]),
-        repetitive_PG=(
-            table([is_repetitive(list(rollout.response_ids)) for rollout in rollouts])
-            if method.needs_repetition
-            else None
-        ),
-        no_think_PG=table([is_no_think(rollout.full_text) for rollout in rollouts]),
-        target_lengths_P=targets,
         group_ids_P=torch.arange(len(rollouts) // size),
         facts={name: fact_B.reshape(-1, size) for name, fact_B in facts.items()},
     )

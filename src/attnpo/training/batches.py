@@ -35,9 +35,6 @@ def group_batch(
         progress_step=progress_step,
         max_length=max_length,
         answered_PG=facts["answered"].bool(),
-        repetitive_PG=facts["repetitive"].bool() if "repetitive" in facts else None,
-        no_think_PG=facts["no_think"].bool() if "no_think" in facts else None,
-        target_lengths_P=facts["target_length"][:, 0].long() if "target_length" in facts else None,
         group_ids_P=outcome.row_ids_B.reshape(-1, size)[:, 0] // size,
         facts={name: facts[name].float() for name in method_facts},
     )

@@ -12,6 +12,7 @@ from trl import GRPOConfig
 
 from attnpo.attention import check_parallelism
 from attnpo.credit import METHODS, CreditSettings, Method, MethodSettings, build_method, method_class
+from attnpo.credit.methods.base import DRAWS
 from attnpo.errors import ConfigError
 from attnpo.ranges import AtLeast0, AtLeast1, Count, Range, Seconds, Share, SummedTokens, Workers, check_settings
 from attnpo.sampling import opening_text
@@ -245,7 +246,7 @@ class AttnPOConfig(GRPOConfig):
         check_own(engine, vars(self))
         check_kwargs(engine, self.generation_kwargs or {})
         method = self.build_credit()
-        if (method.draws_itself or method.probes or method.prepares) and not self.group_sampler:
+        if method.overrides(*DRAWS) and not self.group_sampler:
             raise ConfigError(
                 f"group_sampler: method '{self.method}' goes on from parts of responses, which needs group_sampler=true"
             )

@@ -11,7 +11,7 @@ from accelerate.utils import gather_object
 from tqdm.auto import tqdm
 
 from attnpo.collecting import model_fingerprint
-from attnpo.credit import Method, Policy, Slots
+from attnpo.credit import Ask, Method, Policy, Sampled, Slots
 from attnpo.rollouts import Rollout
 from attnpo.sampling import SampledResponse
 from attnpo.segmentation import Segmenter
@@ -42,21 +42,18 @@ class MethodTrainer(SharingTrainer):
     _rollouts: list[Rollout] | None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._target_lengths: list[int | None] = []
         self._method_facts: list[str] = []
-        self._openings: list[str] = []
+        self._asks: list[Ask] = []
         super().__init__(*args, **kwargs)
 
     def asked_rows(self, rows: list[dict[str, Any]], row_ids: Sequence[int]) -> list[dict[str, Any]]:
-        """Ask what the method asks, and remember the requested lengths."""
+        """Ask what the method asks, and remember it."""
         size, step = self.num_generations, self.state.global_step
-        asks = [
+        self._asks = [
             self.credit.ask(row["prompt"], row_id // size, row_id % size, step)
             for row, row_id in zip(rows, row_ids, strict=True)
         ]
-        self._target_lengths = [ask.target_length for ask in asks]
-        self._openings = [self.args.opening + ask.opening for ask in asks]
-        return [{**row, "prompt": ask.prompt} for row, ask in zip(rows, asks, strict=True)]
+        return [{**row, "prompt": ask.prompt} for row, ask in zip(rows, self._asks, strict=True)]
 
     def response_limit(self) -> int | None:
         """Return the method's limit on a response at this optimizer step."""
@@ -64,10 +61,9 @@ class MethodTrainer(SharingTrainer):
 
     def openings(self, prompts: Sequence[Any]) -> list[str]:
         """Return what the run and the method put behind the generation prompt."""
-        if self._round is not None:
-            return self._openings
-        step = self.state.global_step
-        asks = [self.credit.ask(prompt, group_id=0, sample=0, progress_step=step) for prompt in prompts]
+        step, asks = self.state.global_step, self._asks
+        if self._round is None:
+            asks = [self.credit.ask(prompt, group_id=0, sample=0, progress_step=step) for prompt in prompts]
         return [self.args.opening + ask.opening for ask in asks]
 
     def draw_responses(self, round_: GenerationRound, draws: PolicyDraws) -> list[SampledResponse]:
@@ -82,7 +78,7 @@ class MethodTrainer(SharingTrainer):
             progress_step=self.state.global_step,
             keys=[problem_key(row) for row in round_.rows],
         )
-        if type(self.credit).sample is Method.sample:  # other methods go on from what they draw first
+        if not self.credit.overrides("sample"):  # other methods go on from what they draw first
             draws.on_ended = lambda item, response: self.on_ended(round_, item.row, response.ids)
         drawn = self.credit.sample(slots, self._policy(draws))
         round_.facts.update({name: list(map(float, values)) for name, values in drawn.facts.items()})
@@ -172,7 +168,7 @@ class MethodTrainer(SharingTrainer):
         prompt_ids = [tuple(ids) for ids in round_.prompt_ids]
         groups = [row_id // self.num_generations for row_id in round_.row_ids]
         with self.policy_draws(prompt_ids, groups, extra=True) as draws:
-            probed = self.credit.probe(self._rollouts, prompt_ids, self._policy(draws), self.state.global_step)
+            probed = self.credit.probe(Sampled(self._rollouts, prompt_ids, self.state.global_step), self._policy(draws))
         round_.facts.update({name: list(map(float, values)) for name, values in probed.facts.items()})
         self._method_facts += [name for name in probed.facts if name not in self._method_facts]
         num_steps, device = layout.step_mask_BK.size(1), self.accelerator.device

@@ -56,13 +56,16 @@ class RunMeter(Meter):
         for name, count in audit_totals(rollouts).items():
             self.add(f"audit/{name}", torch.zeros((), device=device), float(count))
 
-    def add_groups(self, groups: GroupBatch, rewards_PG: torch.Tensor, weight: float) -> None:
+    def add_groups(
+        self, groups: GroupBatch, rewards_PG: torch.Tensor, weight: float, logged_facts: Sequence[str] = ()
+    ) -> None:
         """Count accuracy, lengths and rewards of whole groups.
 
         Args:
             groups: the groups; gathered, so the same on every process.
             rewards_PG: their rewards.
             weight: 1 on one process, 0 on the others, so that each is counted once.
+            logged_facts: the method's own facts that are logged.
         """
         for name, values in (
             ("accuracy", groups.correct_PG),
@@ -71,7 +74,7 @@ class RunMeter(Meter):
             ("pass_rate", groups.pass_rate_P),
             ("all_correct_groups", groups.correct_PG.all(dim=1)),
             ("all_wrong_groups", ~groups.correct_PG.any(dim=1)),
-            *(() if groups.no_think_PG is None else (("no_think", groups.no_think_PG),)),
+            *((name, groups.facts[name]) for name in logged_facts),
         ):
             self.add(name, values.float().sum() * weight, values.numel() * weight)
 

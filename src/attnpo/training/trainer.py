@@ -12,8 +12,6 @@ from transformers import PreTrainedTokenizerBase
 
 from attnpo.attention import HeadSet, check_parallelism, check_readable, resolve_heads
 from attnpo.collecting import ThinkWatch
-from attnpo.credit import is_repetitive
-from attnpo.credit.modes import is_no_think
 from attnpo.errors import ConfigError
 from attnpo.labeling import Labeler, label_steps
 from attnpo.rollouts import Rollout, SegmentedResponse, write_rollouts
@@ -86,7 +84,7 @@ class AttnPOTrainer(MethodTrainer):
         if not isinstance(model, str):
             check_parallelism(model)
         self.credit = args.build_credit()
-        if self.credit.asks_length:  # a prompt of the wrong kind is refused before the model is loaded
+        if self.credit.overrides("ask"):  # a prompt of the wrong kind is refused before the model is loaded
             self.credit.ask(next(iter(train_dataset))["prompt"], group_id=0, sample=0, progress_step=0)
         if args.method != "attnpo":  # the model card names the paper of the method that was used, where it is this one
             self._name, self._paper = args.method, {}
@@ -124,9 +122,9 @@ class AttnPOTrainer(MethodTrainer):
         check_layout(self.accelerator, self.model, args.group_sampler, args.ds3_gather_for_generation)
         if self.credit_heads:
             check_readable(self.model, self.credit_heads)
-        if self.credit.keeps_state:
+        if self.credit.overrides("state_dict"):
             self.add_callback(MethodStateCallback(self.credit))
-        if self.credit.prepares:
+        if self.credit.overrides("prepare"):
             self.add_callback(PreparationCallback(self.prepare_method))
         self.dropped = DroppedLog(self._own_file("dropped.jsonl"))
         own_rows = (self.rollouts_path, self.dropped.path) if args.save_rollouts else (self.dropped.path,)
@@ -167,7 +165,7 @@ class AttnPOTrainer(MethodTrainer):
             ]
             texts = [each.full_text for each in cut]
             return [float(ok or 0) for ok in self._guarded_verdicts(completions=texts, solutions=list(solutions))]
-        if not self.credit.probes:  # else they were verified before
+        if not self.credit.overrides("probe"):  # else they were verified before
             self._verify(solutions)
         return [float(bool(rollout.correct)) for rollout in self._rollouts]
 
@@ -214,9 +212,9 @@ class AttnPOTrainer(MethodTrainer):
             for row, prompt, ids in zip(round_.rows, round_.prompt_ids, round_.response_ids, strict=True)
         ]
         self._rollouts = [
-            self._rollout(row, row_id, ids, response, opening)
-            for row, row_id, ids, response, opening in zip(
-                round_.rows, round_.row_ids, round_.response_ids, segmented, self._openings, strict=True
+            self._rollout(row, row_id, ids, response, self.args.opening + ask.opening)
+            for row, row_id, ids, response, ask in zip(
+                round_.rows, round_.row_ids, round_.response_ids, segmented, self._asks, strict=True
             )
         ]
         device = self.accelerator.device
@@ -234,13 +232,10 @@ class AttnPOTrainer(MethodTrainer):
         if layout.labels_BK is not None:
             round_.tensors["labels"] = layout.labels_BK
         round_.facts["answered"] = [int(r.answer_tokens[1] > r.answer_tokens[0]) for r in self._rollouts]
-        if self.credit.needs_repetition:
-            round_.facts["repetitive"] = [int(is_repetitive(ids)) for ids in round_.response_ids]
-        if self.credit.needs_modes:
-            round_.facts["no_think"] = [int(is_no_think(r.full_text)) for r in self._rollouts]
-        if self.credit.asks_length:
-            round_.facts["target_length"] = [int(length or 0) for length in self._target_lengths]
-        if self.credit.probes:
+        noted = [self.credit.facts(rollout, ask) for rollout, ask in zip(self._rollouts, self._asks, strict=True)]
+        round_.facts.update({name: [own[name] for own in noted] for name in noted[0]})
+        self._method_facts += [name for name in noted[0] if name not in self._method_facts]
+        if self.credit.overrides("probe"):
             self._probe(round_, layout)
         for name in self._method_facts:
             fact_B = torch.tensor(round_.facts[name], dtype=torch.float32, device=device)
@@ -284,7 +279,8 @@ class AttnPOTrainer(MethodTrainer):
         if outcome.rewards_BF.size(1) > 1:
             weights_F = self.reward_weights.to(outcome.rewards_BF.device)
             rewards_PG = rewards_PG + (outcome.rewards_BF * weights_F)[:, 1:].nansum(dim=1).view(-1, size)
-        self.meter.add_groups(groups, rewards_PG, float(self.accelerator.is_main_process))
+        weight = float(self.accelerator.is_main_process)
+        self.meter.add_groups(groups, rewards_PG, weight, self.credit.logged_facts)
         pass_rate_B = groups.pass_rate_P.repeat_interleave(size)
         advantages_PG = self.credit.advantages(rewards_PG, groups)
         self._log_dropped(groups.correct_PG, advantages_PG)

@@ -10,16 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from attnpo.credit.asking import Ask
 from attnpo.credit.batches import GroupBatch
 from attnpo.credit.checks import AT_LEAST_0, TEXT, TOKENS, one_of, optional, setting
 from attnpo.credit.drawing import Continuation, Drawn, Policy, Slots
 from attnpo.credit.draws import stream
 from attnpo.credit.methods.base import Method
-from attnpo.credit.modes import draw_without, forced_log_probs
+from attnpo.credit.modes import NO_THINK, draw_without, forced_log_probs, is_no_think
 from attnpo.credit.reference import given_accuracies, measured_accuracies
 from attnpo.credit.rewards import outcome_rewards
 from attnpo.credit.settings import MethodSettings
 from attnpo.errors import ConfigError, DataError
+from attnpo.rollouts import Rollout
 from attnpo.sampling import SampledResponse
 from attnpo.think import THINK_CLOSE, THINK_OPEN
 
@@ -88,10 +90,7 @@ class AdaptThink(Method):
         "one over the prompts, for the policy's probability of the first tokens; none with ratio token and a word"
     )
     settings_type = AdaptThinkSettings
-    keeps_state = True
-    prepares = True
-    draws_itself = True
-    needs_modes = True
+    logged_facts = (NO_THINK,)
     settings: AdaptThinkSettings
 
     def __init__(self, settings: MethodSettings | None = None) -> None:
@@ -142,6 +141,10 @@ class AdaptThink(Method):
         if self.settings.ratio == "token":
             return Drawn(responses, facts, log_probs)
         return Drawn(responses, facts | {RATIO: self._ratios(slots, responses, log_probs, policy)})
+
+    def facts(self, rollout: Rollout, ask: Ask) -> dict[str, float]:
+        """Return whether the response answers without thinking."""
+        return {NO_THINK: float(is_no_think(rollout.full_text))}
 
     def thinks(self, group_id: int, sample: int, progress_step: int) -> bool:
         """Return whether a response is of the thinking half."""
@@ -208,7 +211,7 @@ class AdaptThink(Method):
         Raises:
             DataError: the modes are not given.
         """
-        no_think_PG = self.known(groups.no_think_PG, "the modes of the responses")
+        no_think_PG = self.known(groups.facts.get(NO_THINK), "the modes of the responses")
         return outcome_rewards(groups.correct_PG) + self.settings.delta * no_think_PG.float()
 
     @torch.no_grad()

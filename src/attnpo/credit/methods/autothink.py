@@ -11,10 +11,11 @@ from attnpo.credit.asking import Ask
 from attnpo.credit.batches import GroupBatch
 from attnpo.credit.checks import AT_LEAST_0, COUNT, NUMBER, SHARE, TEXT, setting
 from attnpo.credit.methods.base import Method
+from attnpo.credit.modes import NO_THINK, is_no_think
 from attnpo.credit.rewards import length_z_scores
 from attnpo.credit.settings import GRPOSettings
 from attnpo.errors import ConfigError
-from attnpo.rollouts import Prompt
+from attnpo.rollouts import Prompt, Rollout
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,16 @@ class AutoThink(Method):
     )
     extra_tokens = "none; prompts longer by the opening"
     settings_type = AutoThinkSettings
-    needs_modes = True
+    logged_facts = (NO_THINK,)
     settings: AutoThinkSettings
 
     def ask(self, prompt: Prompt, group_id: int, sample: int, progress_step: int) -> Ask:
         """Return the prompt with the opening behind it."""
         return Ask(prompt, opening=self.settings.opening)
+
+    def facts(self, rollout: Rollout, ask: Ask) -> dict[str, float]:
+        """Return whether the response answers without thinking."""
+        return {NO_THINK: float(is_no_think(rollout.full_text))}
 
     def stage(self, progress_step: int) -> int:
         """Return the stage, 1 to 3, of an optimizer step."""
@@ -121,4 +126,4 @@ class AutoThink(Method):
         return torch.where(correct_PG, right_PG, wrong_PG)
 
     def _no_think(self, groups: GroupBatch) -> Tensor:
-        return self.known(groups.no_think_PG, "the modes of the responses").bool()
+        return self.known(groups.facts.get(NO_THINK), "the modes of the responses").bool()

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from attnpo.credit.methods import METHODS, NUMBER_OF_HEADS, PRESETS, Preset
-from attnpo.credit.methods.base import Method
+from attnpo.credit.methods.base import DRAWS, Method
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,10 @@ def needs(method: type[Method]) -> tuple[str, ...]:
     words = {
         "heads": method.needs_scores,
         "step labels": method.needs_labels,
-        "chat prompts that take a suffix": method.asks_length,
-        "group_sampler": method.draws_itself or method.probes or method.prepares,
+        **dict.fromkeys(method.also_needs, True),
+        "group_sampler": method.overrides(*DRAWS),
         "whole groups on each process": method.needs_whole_groups,
-        "state saved with checkpoints": method.keeps_state,
+        "state saved with checkpoints": method.overrides("state_dict"),
     }
     return tuple(word for word, needed in words.items() if needed)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -11,10 +11,9 @@ from torch import Tensor
 
 from attnpo.credit.batches import GroupBatch, StepBatch
 from attnpo.credit.checks import AT_LEAST_0, SHARE, SWITCH, one_of, setting
-from attnpo.credit.drawing import Policy, Probed
+from attnpo.credit.drawing import Policy, Probed, Sampled
 from attnpo.credit.draws import stream
 from attnpo.credit.methods.with_detector import REDUNDANT_FROM, REDUNDANT_TO, GRPODetectorSettings, WithDetector
-from attnpo.rollouts import Rollout
 
 NECESSARY: Final = "necessary_share"
 """Fact: share of a correct response's steps up to the one that reveals its answer; 0 where there is none."""
@@ -84,19 +83,12 @@ class DECS(WithDetector):
     )
     extra_tokens = "none: the verifier stands in for the judge; nothing is sampled in place of prompts left out"
     settings_type = DECSSettings
-    probes = True
-    keeps_state = True
     settings: DECSSettings
     state: Curriculum = Curriculum()
 
-    def probe(
-        self,
-        rollouts: Sequence[Rollout],
-        prompt_ids: Sequence[tuple[int, ...]],
-        policy: Policy,
-        progress_step: int,
-    ) -> Probed:
+    def probe(self, sampled: Sampled, policy: Policy) -> Probed:
         """Find each correct response's redundant part and the share of its steps that is necessary."""
+        rollouts = sampled.rollouts
         facts = {name: [0.0] * len(rollouts) for name in (REDUNDANT_FROM, REDUNDANT_TO, NECESSARY)}
         for number, thought in self.thoughts_of(rollouts, policy).items():
             if thought.answer is None:

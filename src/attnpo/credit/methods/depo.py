@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -13,10 +12,9 @@ from torch import Tensor
 from attnpo.credit.advantages import group_advantages
 from attnpo.credit.batches import GroupBatch, StepBatch
 from attnpo.credit.checks import AT_LEAST_0, SHARE, Allowed, optional, setting
-from attnpo.credit.drawing import Policy, Probed
+from attnpo.credit.drawing import Policy, Probed, Sampled
 from attnpo.credit.methods.with_detector import REDUNDANT_FROM, REDUNDANT_TO, GRPODetectorSettings, WithDetector
 from attnpo.credit.rewards import length_z_scores
-from attnpo.rollouts import Rollout
 from attnpo.segmentation import PhraseFamilies
 
 REFLECTIONS: Final = "reflections"
@@ -60,7 +58,6 @@ class DEPO(WithDetector):
     formula = "A = GRPO - alpha (1 - e^(-alpha d)) z >= least positive; after the answer x (1 - beta (1 - e^(-beta K)))"
     extra_tokens = "none: the verifier stands in for the judge model"
     settings_type = DEPOSettings
-    probes = True
     settings: DEPOSettings
 
     @cached_property
@@ -76,14 +73,9 @@ class DEPO(WithDetector):
         """Read the phrases before anything is sampled."""
         _ = self.phrases
 
-    def probe(
-        self,
-        rollouts: Sequence[Rollout],
-        prompt_ids: Sequence[tuple[int, ...]],
-        policy: Policy,
-        progress_step: int,
-    ) -> Probed:
+    def probe(self, sampled: Sampled, policy: Policy) -> Probed:
         """Find each correct response's redundant part, and count its reflections."""
+        rollouts = sampled.rollouts
         facts = {name: [0.0] * len(rollouts) for name in (REDUNDANT_FROM, REDUNDANT_TO, REFLECTIONS)}
         for number, thought in self.thoughts_of(rollouts, policy).items():
             if thought.answer is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -16,6 +17,9 @@ from attnpo.credit.rewards import outcome_rewards
 from attnpo.credit.settings import GRPOSettings
 from attnpo.errors import ConfigError
 from attnpo.rollouts import Prompt
+
+TARGET: Final = "target_length"
+"""Fact: the length n* in tokens that the prompt asked for."""
 
 _SUFFIX = Allowed("a text that holds {n}", lambda value: isinstance(value, str) and "{n}" in value)
 
@@ -65,7 +69,7 @@ class L1Exact(Method):
     formula = "r = 1[correct] - 3e-4 |n* - L|, n* ~ U{100..4000} asked for in the prompt; GRPO"
     extra_tokens = "none; prompts longer by the request"
     settings_type = L1Settings
-    asks_length = True
+    also_needs = ("chat prompts that take a suffix",)
     settings: L1Settings
 
     def check_limit(self, max_length: int) -> None:
@@ -85,7 +89,7 @@ class L1Exact(Method):
         own = self.settings
         rng = stream("l1", own.seed, progress_step, group_id)
         target = rng.randint(own.shortest_request, own.longest_request)
-        return Ask(extend_question(prompt, own.suffix.replace("{n}", str(target))), target)
+        return Ask(extend_question(prompt, own.suffix.replace("{n}", str(target))), facts={TARGET: target})
 
     @torch.no_grad()
     def rewards(self, groups: GroupBatch) -> Tensor:
@@ -98,8 +102,7 @@ class L1Exact(Method):
 
     def below_target(self, groups: GroupBatch) -> Tensor:
         """Return (P, G) float32 n* - L."""
-        targets_P = self.known(groups.target_lengths_P, "the lengths that were asked for")
-        return (targets_P[:, None] - groups.lengths_PG).float()
+        return self.known(groups.facts.get(TARGET), "the lengths that were asked for") - groups.lengths_PG
 
 
 class L1Max(L1Exact):

@@ -64,7 +64,6 @@ class LaserD(StepReward):
     formula = "LASER with L_T per pass-rate tier: smallest grid length that covers one correct response"
     extra_tokens = "none: training groups of the last 20 steps stand in for 500 monitor prompts"
     settings_type = LaserDSettings
-    keeps_state = True
     settings: LaserDSettings
     state: TargetLengths = TargetLengths()
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
 from torch import Tensor
 
+from attnpo.credit.asking import Ask
 from attnpo.credit.batches import GroupBatch
 from attnpo.credit.methods.laser_d import LaserD
+from attnpo.credit.repetition import is_repetitive
+from attnpo.rollouts import Rollout
+
+REPETITIVE: Final = "repetitive"
+"""Fact: 1 where the response goes round in circles."""
 
 
 class LaserDE(LaserD):
@@ -19,12 +27,15 @@ class LaserDE(LaserD):
     name = "laser_de"
     paper = "LASER-DE"
     formula = "LASER-D; + 0.5 too if wrong, answered, L > L_T and not repetitive"
-    needs_repetition = True
+
+    def facts(self, rollout: Rollout, ask: Ask) -> dict[str, float]:
+        """Return whether the response repeats itself."""
+        return {REPETITIVE: float(is_repetitive(rollout.response_ids))}
 
     @torch.no_grad()
     def earns_bonus(self, groups: GroupBatch) -> Tensor:
         """Return (P, G) bool: correct and short, or wrong, long and exploring."""
-        repetitive_PG = self.known(groups.repetitive_PG, "what response repeats itself")
+        repetitive_PG = self.known(groups.facts.get(REPETITIVE), "what response repeats itself")
         answered_PG = groups.finished_PG if groups.answered_PG is None else groups.answered_PG
         long_PG = groups.lengths_PG > self.target_lengths(groups)
         exploring_PG = ~groups.correct_PG.bool() & answered_PG.bool() & long_PG & ~repetitive_PG.bool()

@@ -67,7 +67,6 @@ class LCR1(WithDetector):
     formula = "cut at t*; r = correct + one tag + 1 - L / L_max; A = r - mean; A(</think>) + 1 - t* / |think|"
     extra_tokens = "none: the verifier stands in for the extractor; what is cut off was sampled"
     settings_type = LCR1Settings
-    draws_itself = True
     settings: LCR1Settings
 
     def sample(self, slots: Slots, policy: Policy) -> Drawn:

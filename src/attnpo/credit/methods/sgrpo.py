@@ -74,7 +74,6 @@ class SGRPO(Method):
     formula = "one path and its G - 1 early exits; r = 1 / 2^(rank - 1) for correct ones, earliest first; A = r - mean"
     extra_tokens = "none: one path a group, and a short answer for each other response"
     settings_type = SGRPOSettings
-    draws_itself = True
     needs_whole_groups = True
     settings: SGRPOSettings
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from attnpo.credit.batches import GroupBatch, StepBatch
 from attnpo.credit.checks import AT_LEAST_0, POSITIVE, SHARE, TOKENS, one_of, setting
-from attnpo.credit.drawing import Policy, Probed
+from attnpo.credit.drawing import Policy, Probed, Sampled
 from attnpo.credit.exits import CLOSING, Exit, accuracies, exit_at, is_closed, think_tokens
 from attnpo.credit.methods.base import Method
 from attnpo.credit.settings import GRPOSettings
@@ -85,14 +85,11 @@ class Shape(Method):
     extra_tokens = "8 short answers at each of at most 9 borders"
     extra_passes = "one, for the entropy of each token"
     settings_type = ShapeSettings
-    probes = True
     settings: ShapeSettings
 
-    def probe(
-        self, rollouts: Sequence[Rollout], prompt_ids: Sequence[tuple[int, ...]], policy: Policy, progress_step: int
-    ) -> Probed:
+    def probe(self, sampled: Sampled, policy: Policy) -> Probed:
         """Cut the think parts where the policy was uncertain and measure potentials; one pass, one draw for all."""
-        own = self.settings
+        own, rollouts, prompt_ids = self.settings, sampled.rollouts, sampled.prompt_ids
         rows = [row for row, rollout in enumerate(rollouts) if is_closed(rollout) and _length(rollout) > 0]
         found = policy.entropies([prompt_ids[row] for row in rows], [rollouts[row].response_ids for row in rows])
         entropies = dict(zip(rows, found, strict=True))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from attnpo.credit.batches import GroupBatch, StepBatch
 from attnpo.credit.checks import COUNT, NUMBER, SHARE, SWITCH, TOKENS, one_of, setting
-from attnpo.credit.drawing import Policy, Probed
+from attnpo.credit.drawing import Policy, Probed, Sampled
 from attnpo.credit.exits import CLOSING, Exit, accuracies, exit_at, is_closed
 from attnpo.credit.methods.base import Method
 from attnpo.credit.rewards import outcome_rewards
@@ -78,19 +78,16 @@ class VSRM(Method):
     formula = "step reward A_(j+1) - A_j, looking ahead 4 steps at 0.7^distance; 1[correct] at the end; REINFORCE++"
     extra_tokens = "5 short answers after each step"
     settings_type = VSRMSettings
-    probes = True
     settings: VSRMSettings
 
-    def probe(
-        self, rollouts: Sequence[Rollout], prompt_ids: Sequence[tuple[int, ...]], policy: Policy, progress_step: int
-    ) -> Probed:
+    def probe(self, sampled: Sampled, policy: Policy) -> Probed:
         """Measure the accuracy at every step border; all answers are drawn in one call."""
-        own = self.settings
+        own, rollouts = self.settings, sampled.rollouts
         exits = [self._exits(row, rollout, policy) for row, rollout in enumerate(rollouts)]
         shares = iter(
             accuracies(
                 [each for row in exits for each in row],
-                prompt_ids,
+                sampled.prompt_ids,
                 [rollout.solution for rollout in rollouts],
                 own.num_answers,
                 own.answer_tokens,
