@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from attnpo.evaluation.result import EvaluationResult
-from attnpo.reporting.comparison import compare, direction
+from attnpo.evaluation.table import ProblemTable
 from attnpo.reporting.headline import headline, problems
-from attnpo.reporting.run_folder import Arm, Outcome, RunFolder, load_run
+from attnpo.reporting.run_folder import Arm, RunFolder, compare, load_run
+from attnpo.reporting.wording import direction
 from attnpo.statistics import Interval
 
 BASE_ACCURACY, BASE_TOKENS = 0.6, 100.0
@@ -43,6 +44,17 @@ def arm(name: str, accuracy: float, tokens: float, half: float = 0.02, half_toke
         "by_difficulty": {},
     } | more
     return Arm(name, EvaluationResult.model_validate(fields))
+
+
+def with_sums(arm: Arm, correct: list[int], tokens: list[int], first: int = 0) -> Arm:
+    """The arm with one response to each problem."""
+    assert arm.evaluation is not None
+    n = len(correct)
+    columns = {"responses": [1] * n, "correct": correct, "response_tokens": tokens}
+    names = [f"p{first + i:03}" for i in range(n)]
+    none = [None] * n
+    table = ProblemTable(problem_id=names, difficulty=none, subject=none, labelled=False, columns=columns)
+    return Arm(arm.name, arm.evaluation.model_copy(update={"problems": table}))
 
 
 def say(*arms: Arm) -> str:
@@ -114,11 +126,9 @@ def test_unpaired_difference_is_the_widest_the_intervals_allow() -> None:
 
 def test_paired_difference_finds_what_overlapping_intervals_hide() -> None:
     base, trained = arm("base", 0.5, 100, half=0.1), arm("attnpo", 0.55, 95, half=0.1, half_tokens=20)
-    before = {f"p{i}": Outcome(float(i < 50), 80 + 40 * (i % 2)) for i in range(100)}
+    base = with_sums(base, [i < 50 for i in range(100)], [80 + 40 * (i % 2) for i in range(100)])
     # Five problems more, none less; every response 5 tokens shorter.
-    after = {f"p{i}": Outcome(float(i < 55), 75 + 40 * (i % 2)) for i in range(100)}
-    base = Arm("base", base.evaluation, before)
-    trained = Arm("attnpo", trained.evaluation, after)
+    trained = with_sums(trained, [i < 55 for i in range(100)], [75 + 40 * (i % 2) for i in range(100)])
     difference = compare(trained, base)
     assert difference is not None
     assert difference.paired
@@ -128,8 +138,7 @@ def test_paired_difference_finds_what_overlapping_intervals_hide() -> None:
 
 
 def test_outcomes_of_other_problems_are_not_compared() -> None:
-    first = Arm("a", arm("a", 0.5, 80).evaluation, {"p1": Outcome(1, 10)})
-    second = Arm("b", arm("b", 0.5, 80).evaluation, {"p2": Outcome(1, 10)})
+    first, second = (with_sums(arm(name, 0.5, 80), [1], [10], first=i) for i, name in enumerate("ab"))
     assert compare(first, second) is None
 
 

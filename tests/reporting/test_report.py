@@ -295,13 +295,16 @@ def test_chosen_head_outside_the_grid_is_refused(run_dir: Path) -> None:
         write_report(run_dir)
 
 
-def test_outcomes_are_means_over_a_problems_responses(run_dir: Path) -> None:
+def test_sums_are_over_a_problems_verified_responses(run_dir: Path) -> None:
     rows = [("a", True, 4), ("a", False, 8), ("b", True, 3), ("c", None, 9)]
     (run_dir / "base" / "rollouts.jsonl").write_text(
         "\n".join(json.dumps({"problem_id": p, "correct": c, "response_ids": [0] * n}) for p, c, n in rows)
     )
-    base = load_run(run_dir).arms[0]
-    assert {p: (o.accuracy, o.tokens) for p, o in base.outcomes.items()} == {"a": (0.5, 6.0), "b": (1.0, 3.0)}
+    found = load_run(run_dir).arms[0].evaluation
+    assert found is not None
+    assert found.problems is not None
+    assert found.problems.problem_id == ["a", "b"]
+    assert found.problems.columns == {"responses": [2, 1], "correct": [1, 1], "response_tokens": [12, 3]}
 
 
 def test_arms_come_in_the_order_of_the_story(run_dir: Path) -> None:

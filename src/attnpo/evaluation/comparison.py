@@ -105,6 +105,22 @@ class ArmDraws:
         return self.draws[:, self.metrics.index(metric)]
 
 
+@dataclass(frozen=True)
+class Difference:
+    """First evaluation minus second.
+
+    Attributes:
+        accuracy: difference of accuracy (shares, not percent).
+        tokens: difference of mean response length in tokens.
+        paired: whether it was taken problem by problem; False where a file holds no sums of problems, and the bounds
+            are the widest that the two intervals allow.
+    """
+
+    accuracy: Interval
+    tokens: Interval
+    paired: bool
+
+
 def load_arm(name: str, folders: Sequence[Path]) -> MeasuredArm:
     """Read an arm from its evaluation folders (or files), one a run.
 
@@ -192,6 +208,24 @@ def compare_folders(
     return compare(load_arm(base_name, [base]), [load_arm(n, group) for n, group in others.items()], **bootstrap)
 
 
+def difference(first: EvaluationResult, second: EvaluationResult) -> Difference | None:
+    """Return how one evaluation differs from another; None where they were not made under the same conditions."""
+    try:
+        check_comparable({"first": first, "second": second})
+    except DataError:
+        return None
+    if first.problems is None or second.problems is None:
+        a, b = first.overall, second.overall
+        return Difference(_widest(a.accuracy, b.accuracy), _widest(a.response_tokens, b.response_tokens), paired=False)
+    if first.problems.problem_id != second.problems.problem_id:
+        return None
+    arms = (MeasuredArm("second", (second.problems,)), MeasuredArm("first", (first.problems,)))
+    bootstrap = Bootstrap()
+    draws = [arm_draws(arm, bootstrap, metrics=GROUP_METRICS) for arm in arms]
+    accuracy, tokens = (comparison_rows(draws, bootstrap.level)[1].differences[metric] for metric in GROUP_METRICS)
+    return None if accuracy is None or tokens is None else Difference(accuracy, tokens, paired=True)
+
+
 def on_common_problems(arms: Sequence[MeasuredArm]) -> list[MeasuredArm]:
     """Return the arms on the problems that all their runs share.
 
@@ -276,6 +310,10 @@ def markdown_table(rows: Sequence[ComparisonRow]) -> str:
 def written(interval: Interval | None, digits: int, scale: float = 1.0) -> str:
     """Return `value [low, high]`, or a dash."""
     return "–" if interval is None else interval.format(digits, scale)
+
+
+def _widest(a: Interval, b: Interval) -> Interval:
+    return Interval(value=a.value - b.value, low=a.low - b.high, high=a.high - b.low)
 
 
 def _row(arm: ArmDraws, base: ArmDraws | None, level: float) -> ComparisonRow:

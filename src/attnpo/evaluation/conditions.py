@@ -42,7 +42,12 @@ _LONGEST = 48
 
 def conditions(result: EvaluationResult) -> dict[str, Any]:
     """Return everything that must not differ between runs, nested settings under dotted names."""
-    settings = result.settings or {"samples": result.samples_per_problem, "sampling": result.sampling}
+    # A file of version 1 holds no fingerprint of its problems: the name of the data set stands for it.
+    settings = result.settings or {
+        "problems": f"{result.num_problems} of {result.dataset}",
+        "samples": result.samples_per_problem,
+        "sampling": result.sampling,
+    }
     flat = dict(_flat(settings))
     flat["complete"] = result.complete
     flat["exact_token_counts"] = result.exact_token_counts

@@ -6,8 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from attnpo.errors import ConfigError, DataError
 from attnpo.evaluation.comparison import (
+    GROUP_METRICS,
     Bootstrap,
     ComparisonRow,
     MeasuredArm,
@@ -23,6 +26,7 @@ from attnpo.evaluation.conditions import check_comparable
 from attnpo.evaluation.counting import COUNT
 from attnpo.evaluation.metrics import NUMBERED
 from attnpo.evaluation.result import BudgetPoint, EvaluationResult, Summary
+from attnpo.statistics import Interval
 
 SINGLE = ""
 """Name of the only benchmark of a run that is one evaluation."""
@@ -176,19 +180,41 @@ def compare_runs(
     return Comparison(tuple(sections), tuple(average), tuple(dict.fromkeys(caveats)), bootstrap.level)
 
 
-def average_row(results: Mapping[str, EvaluationResult], bootstrap: Bootstrap) -> ComparisonRow:
+def average_row(
+    results: Mapping[str, EvaluationResult], bootstrap: Bootstrap, metrics: Sequence[str] | None = None
+) -> ComparisonRow:
     """Return the plain mean over the benchmarks of one run.
 
     Args:
-        results: benchmark → evaluation, at least one, each with its table of problems.
+        results: benchmark → evaluation, at least one; those without a table of problems are left out.
         bootstrap: how intervals are made.
+        metrics: what to average; all that the tables hold if None.
     """
     draws = [
-        arm_draws(MeasuredArm(name, (result.problems,)), bootstrap, block=block)
+        arm_draws(MeasuredArm(name, (result.problems,)), bootstrap, block=block, metrics=metrics)
         for block, (name, result) in enumerate(results.items())
         if result.problems is not None
     ]
     return comparison_rows([replace(average_draws(draws), name="average")], bootstrap.level)[0]
+
+
+def average_point(results: Mapping[str, EvaluationResult]) -> tuple[Interval, Interval]:
+    """Return mean accuracy and mean response length over the benchmarks of one run, each benchmark counted once.
+
+    Where a file holds no sums of problems the bounds are the means of the bounds, the widest there can be.
+    """
+    if all(result.problems is not None for result in results.values()):
+        row = average_row(results, Bootstrap(), GROUP_METRICS)
+        accuracy, tokens = (row.values[metric] for metric in GROUP_METRICS)
+        if accuracy is not None and tokens is not None:
+            return accuracy, tokens
+    summaries = [result.overall for result in results.values()]
+    return _mean([s.accuracy for s in summaries]), _mean([s.response_tokens for s in summaries])
+
+
+def _mean(intervals: Sequence[Interval]) -> Interval:
+    value, low, high = np.mean([(i.value, i.low, i.high) for i in intervals], axis=0).tolist()
+    return Interval(value=value, low=low, high=high)
 
 
 def pooled_result(results: Sequence[EvaluationResult], row: ComparisonRow) -> EvaluationResult:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from attnpo.evaluation.result import EvaluationResult, Summary
+from attnpo.evaluation.suites import average_point
 from attnpo.reporting.frontier import frontier_points, frontier_svg
 from attnpo.reporting.marks import ArmMark
 from attnpo.reporting.panels import Panel
@@ -41,21 +41,10 @@ def shared_names(arms: Sequence[Arm]) -> list[str]:
     return [name for name in benchmark_names(arms) if all(name in arm.benchmarks for arm in measured)]
 
 
-def mean_of(intervals: Sequence[IntervalLike]) -> Interval:
-    """Return the mean of values of independent data sets, deviations to either side combined in quadrature."""
-    n = len(intervals)
-    value = sum(i.value for i in intervals) / n
-    below = math.sqrt(sum((i.value - i.low) ** 2 for i in intervals)) / n
-    above = math.sqrt(sum((i.high - i.value) ** 2 for i in intervals)) / n
-    return Interval(value=value, low=value - below, high=value + above)
-
-
 def mean_point(arm: Arm, names: Sequence[str]) -> tuple[Interval, Interval] | None:
-    """Return an arm's mean (accuracy, tokens) over data sets, each with the same weight; None without any."""
-    summaries = [arm.benchmarks[name].overall for name in names if name in arm.benchmarks]
-    if not summaries or len(summaries) < len(names):
-        return None
-    return mean_of([s.accuracy for s in summaries]), mean_of([s.response_tokens for s in summaries])
+    """Return an arm's mean (accuracy, tokens) over data sets, each with the same weight; None where it lacks one."""
+    found = {name: arm.benchmarks[name] for name in names if name in arm.benchmarks}
+    return average_point(found) if found and len(found) == len(names) else None
 
 
 def benchmark_panels(arms: Sequence[Arm], marks: Mapping[str, ArmMark]) -> list[Panel]:

@@ -10,14 +10,13 @@ from markupsafe import Markup
 
 from attnpo.evaluation.comparison import ComparisonRow
 from attnpo.evaluation.suites import Comparison, Section
-from attnpo.reporting.comparison import direction
 from attnpo.reporting.frontier import frontier_points, frontier_svg
 from attnpo.reporting.marks import ArmMark, arm_marks
 from attnpo.reporting.measures import measure_panels
 from attnpo.reporting.panels import Panel
 from attnpo.reporting.run_folder import Arm
 from attnpo.reporting.skeleton import environment, write_page
-from attnpo.reporting.wording import IntervalLike, bounds, count, percent, plural, signed, signed_bounds
+from attnpo.reporting.wording import IntervalLike, bounds, count, direction, percent, plural, signed, signed_bounds
 from attnpo.statistics import Interval
 
 Delta = tuple[str, str, bool]

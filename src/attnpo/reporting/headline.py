@@ -6,10 +6,19 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from attnpo.evaluation.comparison import Difference
 from attnpo.reporting.benchmarks import mean_point, shared_names
-from attnpo.reporting.comparison import Difference, compare, direction
-from attnpo.reporting.run_folder import Arm, RunFolder
-from attnpo.reporting.wording import arm_note, arm_title, percent, plural, signed, signed_bounds, tokens_pair
+from attnpo.reporting.run_folder import Arm, RunFolder, compare
+from attnpo.reporting.wording import (
+    arm_note,
+    arm_title,
+    direction,
+    percent,
+    plural,
+    signed,
+    signed_bounds,
+    tokens_pair,
+)
 
 HELD_OUT = re.compile(r"(?<![a-z])(held[-_ ]?out|test|validation|valid|dev|eval)(?![a-z])", re.IGNORECASE)
 START = "the model it started from"

@@ -8,9 +8,8 @@ from markupsafe import Markup
 
 from attnpo.discovery.evidence import Condition, InterventionResult
 from attnpo.reporting.bar_panel import Bar, BarGroup, bar_chart
-from attnpo.reporting.comparison import direction
 from attnpo.reporting.marks import ArmMark, key_mark
-from attnpo.reporting.wording import IntervalLike, bounds, percent, signed, signed_bounds
+from attnpo.reporting.wording import IntervalLike, bounds, direction, percent, signed, signed_bounds
 
 CONDITION_MARKS = {
     "untouched": key_mark("nothing", 3),

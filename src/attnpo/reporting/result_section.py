@@ -9,20 +9,20 @@ from typing import Any
 from attnpo.discovery.result import DiscoveryResult
 from attnpo.evaluation.result import Summary
 from attnpo.reporting.benchmarks import benchmark_panels, benchmark_rows
-from attnpo.reporting.comparison import compare, direction
 from attnpo.reporting.difficulty import difficulty_panels, difficulty_rows
 from attnpo.reporting.frontier import frontier_points, frontier_svg
 from attnpo.reporting.headline import Headline, problems
 from attnpo.reporting.intervention import untouched
 from attnpo.reporting.marks import ArmMark
 from attnpo.reporting.measures import measure_panels, number_rows, subject_rows
-from attnpo.reporting.run_folder import Arm, RunFolder
+from attnpo.reporting.run_folder import Arm, RunFolder, compare
 from attnpo.reporting.wording import (
     MINUS,
     IntervalLike,
     arm_title,
     bounds,
     count,
+    direction,
     percent,
     plural,
     signed,

@@ -14,7 +14,9 @@ from typing import Any
 from attnpo.discovery.evidence import InterventionResult, StabilityResult, TransferResult, VerificationResult
 from attnpo.discovery.result import DiscoveryResult
 from attnpo.errors import DataError
+from attnpo.evaluation.comparison import Difference, difference
 from attnpo.evaluation.result import EvaluationResult
+from attnpo.evaluation.table import ProblemTable
 from attnpo.files import UserFile, parse_json
 from attnpo.reporting.wording import method_of
 from attnpo.rollouts import Rollout, read_rollouts
@@ -25,21 +27,12 @@ DISCOVERY_FILES = ("discovery.json", "intervention.json", "stability.json", "tra
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """Mean accuracy (0…1) and mean response length in tokens of one problem's responses."""
-
-    accuracy: float
-    tokens: float
-
-
-@dataclass(frozen=True)
 class Arm:
     """One model that was measured: the starting model or a trained one.
 
     Attributes:
         name: its folder.
-        evaluation: what its `evaluation.json` holds.
-        outcomes: problem → mean outcome of its responses.
+        evaluation: what its `evaluation.json` holds, or `rollouts.jsonl` where that lacks the sums of its problems.
         log: what its training logged.
         traces: annotated responses.
         stability: its head set through its training.
@@ -48,7 +41,6 @@ class Arm:
 
     name: str
     evaluation: EvaluationResult | None = None
-    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
     log: tuple[dict[str, Any], ...] = ()
     traces: tuple[Rollout, ...] = ()
     stability: StabilityResult | None = None
@@ -113,6 +105,13 @@ def load_run(run_dir: Path) -> RunFolder:
     )
 
 
+def compare(first: Arm, second: Arm) -> Difference | None:
+    """Return how `first` differs from `second`; None where they were not measured, or not alike."""
+    if first.evaluation is None or second.evaluation is None:
+        return None
+    return difference(first.evaluation, second.evaluation)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read one JSON object from a file.
 
@@ -153,17 +152,11 @@ def _arm_rank(name: str) -> tuple[int, str]:
 
 
 def _load_arm(folder: Path) -> Arm:
-    evaluation_file, state = folder / "evaluation.json", folder / "trainer_state.json"
-    rollouts, annotated, stability = (folder / name for name in ("rollouts.jsonl", "annotated.jsonl", "stability.json"))
-    evaluation = EvaluationResult.load(evaluation_file) if evaluation_file.is_file() else None
-    if evaluation is not None and evaluation.problems is not None:
-        outcomes = _table_outcomes(evaluation)
-    else:
-        outcomes = _read_outcomes(rollouts) if rollouts.is_file() else {}
+    evaluation, state = folder / "evaluation.json", folder / "trainer_state.json"
+    annotated, stability = folder / "annotated.jsonl", folder / "stability.json"
     return Arm(
         name=folder.name,
-        evaluation=evaluation,
-        outcomes=outcomes,
+        evaluation=_load_evaluation(evaluation) if evaluation.is_file() else None,
         log=_read_log(state) if state.is_file() else (),
         traces=tuple(read_rollouts(annotated)) if annotated.is_file() else (),
         stability=StabilityResult.load(stability) if stability.is_file() else None,
@@ -176,7 +169,7 @@ def _load_benchmarks(folder: Path) -> dict[str, EvaluationResult]:
 
     Folders below that hold one data set over and over are other runs, not benchmarks of this arm.
     """
-    found = {path.parent.name: EvaluationResult.load(path) for path in sorted(folder.glob("*/evaluation.json"))}
+    found = {path.parent.name: _load_evaluation(path) for path in sorted(folder.glob("*/evaluation.json"))}
     if any(evaluation.benchmark is None for evaluation in found.values()):
         datasets = [evaluation.dataset for evaluation in found.values()]
         if len(datasets) < 2 or len(set(datasets)) < len(datasets):
@@ -184,17 +177,11 @@ def _load_benchmarks(folder: Path) -> dict[str, EvaluationResult]:
     return found
 
 
-def _table_outcomes(evaluation: EvaluationResult) -> dict[str, Outcome]:
-    """Return the mean outcome of every problem from the sums that the evaluation holds."""
-    table = evaluation.problems
-    if table is None or not {"correct", "response_tokens"} <= table.columns.keys():
-        return {}
-    responses, correct, tokens = (table.column(name) for name in ("responses", "correct", "response_tokens"))
-    return {
-        problem: Outcome(float(c / n), float(t / n))
-        for problem, n, c, t in zip(table.problem_id, responses, correct, tokens, strict=True)
-        if n
-    }
+def _load_evaluation(path: Path) -> EvaluationResult:
+    evaluation, rollouts = EvaluationResult.load(path), path.with_name("rollouts.jsonl")
+    if evaluation.problems is None and rollouts.is_file():
+        return evaluation.model_copy(update={"problems": _read_sums(rollouts)})
+    return evaluation
 
 
 def _read_log(path: Path) -> tuple[dict[str, Any], ...]:
@@ -204,10 +191,10 @@ def _read_log(path: Path) -> tuple[dict[str, Any], ...]:
     return tuple(history)
 
 
-def _read_outcomes(path: Path) -> dict[str, Outcome]:
-    """Return the mean outcome of every problem. Rows are read one by one: such files can be large."""
-    correct: dict[str, list[bool]] = defaultdict(list)
-    tokens: dict[str, list[int]] = defaultdict(list)
+def _read_sums(path: Path) -> ProblemTable:
+    """Return what a comparison is made from, of verified responses. Rows are read one by one: files can be large."""
+    columns = ("responses", "correct", "response_tokens")
+    sums: dict[str, list[int]] = defaultdict(lambda: [0] * len(columns))
     for where, line in UserFile(path, "rollouts file").lines():
         try:
             row = parse_json(line)
@@ -215,9 +202,8 @@ def _read_outcomes(path: Path) -> dict[str, Outcome]:
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{where}: not a rollout row ({error}); write it again with `attnpo evaluate`") from error
         if verdict is not None:
-            correct[problem].append(bool(verdict))
-            tokens[problem].append(length)
-    return {
-        problem: Outcome(sum(verdicts) / len(verdicts), sum(tokens[problem]) / len(verdicts))
-        for problem, verdicts in correct.items()
-    }
+            sums[problem] = [a + b for a, b in zip(sums[problem], (1, int(verdict), length), strict=True)]
+    names = sorted(sums)
+    nothing: list[str | None] = [None] * len(names)
+    values: dict[str, list[int | float]] = {c: [sums[name][i] for name in names] for i, c in enumerate(columns)}
+    return ProblemTable(problem_id=names, difficulty=nothing, subject=nothing, labelled=False, columns=values)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from attnpo.discovery.evidence import TransferResult
-from attnpo.reporting.comparison import direction
 from attnpo.reporting.heads import head_names
 from attnpo.reporting.heat import sra_bin
 from attnpo.reporting.intervals import Dots, written
-from attnpo.reporting.wording import IntervalLike, signed, three_digits
+from attnpo.reporting.wording import IntervalLike, direction, signed, three_digits
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,11 @@ def signed_bounds(interval: IntervalLike, scale: float = 1.0) -> str:
     return f"{signed(f'{abs(low):.1f}', low)} to {signed(f'{abs(high):.1f}', high)}"
 
 
+def direction(difference: IntervalLike) -> int:
+    """Return the sign of a difference, and 0 where its interval holds 0: no measurable difference."""
+    return 1 if difference.low > 0 else -1 if difference.high < 0 else 0
+
+
 def tokens_pair(first: float, second: float) -> tuple[str, str]:
     """Return two lengths in whole tokens, or with decimals where whole tokens would hide that they differ."""
     whole = f"{first:,.0f}", f"{second:,.0f}"

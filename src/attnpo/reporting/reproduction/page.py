@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from attnpo.evaluation.comparison import ComparisonRow
-from attnpo.reporting.comparison import direction
 from attnpo.reporting.frontier import frontier_svg
 from attnpo.reporting.marks import ArmMark
 from attnpo.reporting.reproduction.curves import curve_groups
@@ -17,7 +16,7 @@ from attnpo.reporting.reproduction.figure import row_points
 from attnpo.reporting.reproduction.marks import KIND_TITLES, KINDS, kind_of, row_mark
 from attnpo.reporting.reproduction.table import MethodTable, TableRow
 from attnpo.reporting.skeleton import environment, write_page
-from attnpo.reporting.wording import MINUS, plural, signed
+from attnpo.reporting.wording import MINUS, direction, plural, signed
 from attnpo.statistics import Interval
 
 LOWER_IS_BETTER = (
