@@ -289,5 +289,5 @@ def test_a_malformed_discovery_file_names_the_field(toy, model, tmp_path):
     stored = json.loads((tmp_path / "discovery.json").read_text())
     stored["chosen_sra"]["low"] = "x"
     (tmp_path / "discovery.json").write_text(json.dumps(stored))
-    with pytest.raises(DataError, match=r"discovery.json: chosen_sra.low: "):
+    with pytest.raises(DataError, match=r"discovery.json: field chosen_sra.low: "):
         DiscoveryResult.load(tmp_path / "discovery.json")

@@ -223,7 +223,7 @@ def test_user_errors_come_before_sampling(toy, tmp_path):
     with pytest.raises(DataError, match="no such file; make it with `attnpo evaluate`"):
         EvaluationResult.load(tmp_path / "evaluation.json")
     (tmp_path / "evaluation.json").write_text('{"name": "base"}')
-    with pytest.raises(DataError, match=r"evaluation.json: model: Field required"):
+    with pytest.raises(DataError, match=r"evaluation.json: field model: Field required"):
         EvaluationResult.load(tmp_path / "evaluation.json")
     (tmp_path / "evaluation.json").write_text("{")
     with pytest.raises(DataError, match=r"evaluation.json: not valid JSON"):

@@ -6,12 +6,14 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
-from attnpo.errors import HeadSetError, OutputError, UnsupportedModelError, nearest
+from attnpo.documents import Document
+from attnpo.errors import AttnPOError, HeadSetError, OutputError, UnsupportedModelError, nearest
 from attnpo.files import UserFile
+from attnpo.output import write_atomically
 
 SCHEMA_VERSION = 1
 
@@ -42,7 +44,7 @@ class Head(NamedTuple):
         return f"{self.layer}.{self.head}"
 
 
-class HeadSet(BaseModel):
+class HeadSet(Document):
     """Key-Focus Heads of a model (AttnPO, section 2) in the form they are stored in.
 
     Attributes:
@@ -58,6 +60,8 @@ class HeadSet(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    REFUSED: ClassVar[type[AttnPOError]] = HeadSetError
+    MEND: ClassVar[str] = "correct the file"
 
     schema_version: int = SCHEMA_VERSION
     model_id: str
@@ -78,7 +82,7 @@ class HeadSet(BaseModel):
         path = Path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            write_atomically(path, self.to_text())
         except OSError as error:
             raise OutputError(f"{path}: cannot write the head set ({error.strerror}); name another path") from error
 
@@ -105,12 +109,7 @@ class HeadSet(BaseModel):
                 f"{path}: schema_version is {stored.get('schema_version')!r}, this version of attnpo reads"
                 f" {SCHEMA_VERSION}; make the file again with `attnpo discover`"
             )
-        try:
-            return cls.model_validate(stored)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise HeadSetError(f"{path}: field {where}: {first['msg']}; correct the file") from error
+        return cls.from_stored(stored, path)
 
     def validate_for(self, config: Any, where: str = "") -> None:
         """Check that the heads can be read on a model.

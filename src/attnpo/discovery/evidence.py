@@ -6,41 +6,21 @@ The results carry numbers, not traces: `intervention.json`, `stability.json` and
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, Field, ValidationError
-from typing_extensions import Self
+from pydantic import BaseModel, Field
 
-from attnpo.errors import DataError
-from attnpo.files import UserFile
-from attnpo.output import write_atomically
+from attnpo.documents import Document
 from attnpo.statistics import Interval
 
 ConditionName = Literal["untouched", "lowest", "highest", "random"]
 
 
-class _Stored(BaseModel):
-    """A result with a file of its own."""
+class Evidence(Document):
+    """A proof with a file of its own."""
 
-    def save(self, path: Path) -> None:
-        """Write the JSON file."""
-        write_atomically(path, self.model_dump_json(indent=2) + "\n")
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read the JSON file.
-
-        Raises:
-            DataError: the file is missing or malformed (the message names the field).
-        """
-        stored = UserFile(path, hint="make it with `attnpo discover`").json()
-        try:
-            return cls.model_validate(stored)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "file"
-            raise DataError(f"{path}: {where}: {first['msg']}; make it again with `attnpo discover`") from error
+    MAKE: ClassVar[str] = "make it with `attnpo discover`"
+    MEND: ClassVar[str] = "make it again with `attnpo discover`"
 
 
 class Condition(BaseModel):
@@ -70,7 +50,7 @@ class Condition(BaseModel):
     unfinished: float = 0.0
 
 
-class InterventionResult(_Stored):
+class InterventionResult(Evidence):
     """Steps deleted by score, answers regenerated: `intervention.json` (method, section 2).
 
     Attributes:
@@ -170,7 +150,7 @@ class Reselection(BaseModel):
     sra_new: float | None = None
 
 
-class StabilityResult(_Stored):
+class StabilityResult(Evidence):
     """A head set through training, or over any checkpoints: `stability.json`.
 
     Attributes:
@@ -223,7 +203,7 @@ class TransferRow(BaseModel):
     difference: Interval | None = None
 
 
-class TransferResult(_Stored):
+class TransferResult(Evidence):
     """Do heads found here serve there: `transfer.json`.
 
     Attributes:
@@ -259,7 +239,7 @@ class Figure(BaseModel):
     overlap: bool | None
 
 
-class VerificationResult(_Stored):
+class VerificationResult(Evidence):
     """A head set's evidence repeated on new traces: `verification.json`.
 
     Attributes:

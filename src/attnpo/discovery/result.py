@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
+from attnpo.discovery.evidence import Evidence
 from attnpo.discovery.gates import GateCounts
-from attnpo.errors import DataError
-from attnpo.files import UserFile
-from attnpo.output import write_atomically
 from attnpo.statistics import Interval
 
 
@@ -29,7 +26,7 @@ class RuleResult(BaseModel):
     sra_length_matched: Interval | None = None
 
 
-class DiscoveryResult(BaseModel):
+class DiscoveryResult(Evidence):
     """The evidence behind a head set.
 
     Heads are chosen on one half of the problems, everything else is measured on the other.
@@ -107,25 +104,6 @@ class DiscoveryResult(BaseModel):
     proven: bool
     verdict: str
     wall_seconds: float
-
-    def save(self, path: Path) -> None:
-        """Write `discovery.json`."""
-        write_atomically(path, self.model_dump_json(indent=2) + "\n")
-
-    @classmethod
-    def load(cls, path: Path) -> DiscoveryResult:
-        """Read `discovery.json`.
-
-        Raises:
-            DataError: the file is missing or malformed.
-        """
-        stored = UserFile(path, hint="make it with `attnpo discover`").json()
-        try:
-            return cls.model_validate(stored)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"])) or "file"
-            raise DataError(f"{path}: {place}: {first['msg']}; make it again with `attnpo discover`") from error
 
 
 MIN_PROBLEMS = 20

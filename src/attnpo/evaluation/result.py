@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from attnpo.errors import DataError
+from attnpo.documents import Document
 from attnpo.evaluation.table import ProblemTable
-from attnpo.files import UserFile
-from attnpo.output import write_atomically
 from attnpo.statistics import Interval
 
 
@@ -103,7 +100,7 @@ class Summary(BaseModel):
     counts: dict[str, Interval] = {}
 
 
-class EvaluationResult(BaseModel):
+class EvaluationResult(Document):
     """One model measured on one data set.
 
     What version 1 of the file did not hold has a default here, so that it can still be read.
@@ -137,20 +134,23 @@ class EvaluationResult(BaseModel):
         problems: the sums of each problem, from which every comparison is made; None in files of version 1.
     """
 
+    MAKE: ClassVar[str] = "make it with `attnpo evaluate`"
+    MEND: ClassVar[str] = "make it again with `attnpo evaluate`"
+
     schema_version: Literal[1, 2] = 2
     name: str
     model: str
     model_fingerprint: str | None = None
     dataset: str
     benchmark: dict[str, Any] | None = None
-    engine: dict[str, Any] = {}
+    engine: dict[str, Any] = Field(default_factory=dict)
     num_problems: int
     num_problems_asked: int | None = None
     complete: bool = True
     samples_per_problem: int
     seed: int
     sampling: dict[str, Any]
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     wall_seconds: float
     engine_seconds: float | None = None
     overhead_share: float | None = None
@@ -159,27 +159,12 @@ class EvaluationResult(BaseModel):
     counter: str | None = None
     overall: Summary
     by_difficulty: dict[str, Summary]
-    by_subject: dict[str, Summary] = {}
+    by_subject: dict[str, Summary] = Field(default_factory=dict)
     problems: ProblemTable | None = None
 
-    def save(self, path: Path) -> None:
-        """Write `evaluation.json`; the table of the problems takes one line a column."""
+    def to_text(self) -> str:
+        """Return what the file holds; the table of the problems takes one line a column."""
         text = self.model_dump_json(indent=2, exclude={"problems"})
         if self.problems is not None:
             text = f'{text.removesuffix("}").rstrip()},\n  "problems": {self.problems.to_json()}\n}}'
-        write_atomically(path, text + "\n")
-
-    @classmethod
-    def load(cls, path: Path) -> EvaluationResult:
-        """Read `evaluation.json`.
-
-        Raises:
-            DataError: the file is missing or malformed.
-        """
-        stored = UserFile(path, hint="make it with `attnpo evaluate`").json()
-        try:
-            return cls.model_validate(stored)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"])) or "file"
-            raise DataError(f"{path}: {place}: {first['msg']}; make it again with `attnpo evaluate`") from error
+        return text + "\n"

@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import Field
+from typing_extensions import Self
 
 from attnpo.attention import HeadSet
 from attnpo.credit import Method
-from attnpo.errors import DataError
-from attnpo.files import UserFile
-from attnpo.output import write_atomically
+from attnpo.documents import Document
 from attnpo.training.config import CREDIT_FLAGS, AttnPOConfig
 
 FILE = "training.json"
@@ -29,7 +28,7 @@ _PASSING = {
 }  # fmt: skip
 
 
-class TrainingRecord(BaseModel):
+class TrainingRecord(Document):
     """What a run was made with; nothing in it depends on the machine's folders.
 
     Attributes:
@@ -49,6 +48,9 @@ class TrainingRecord(BaseModel):
         tags: what the Hub files the model under.
     """
 
+    MAKE: ClassVar[str] = "name the output_dir of `attnpo train`"
+    MEND: ClassVar[str] = "train again"
+
     schema_version: Literal[1] = 1
     name: str
     hub_model_id: str | None = None
@@ -62,28 +64,21 @@ class TrainingRecord(BaseModel):
     adapter: bool = False
     processes: int = 1
     responses_a_step: int | None = None
-    versions: dict[str, str] = {}
-    tags: list[str] = []
+    versions: dict[str, str] = Field(default_factory=dict)
+    tags: list[str] = Field(default_factory=list)
 
     def save(self, folder: Path) -> None:
         """Write `training.json`."""
-        write_atomically(folder / FILE, self.model_dump_json(indent=2) + "\n")
+        super().save(folder / FILE)
 
     @classmethod
-    def load(cls, folder: Path) -> TrainingRecord:
+    def load(cls, folder: Path) -> Self:
         """Read `training.json`.
 
         Raises:
             DataError: the file is missing or malformed.
         """
-        path = folder / FILE
-        stored = UserFile(path, hint="name the output_dir of `attnpo train`").json()
-        try:
-            return cls.model_validate(stored)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "file"
-            raise DataError(f"{path}: {where}: {first['msg']}; train again") from error
+        return super().load(folder / FILE)
 
 
 def training_record(

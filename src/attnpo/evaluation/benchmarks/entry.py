@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from attnpo.datasets import ProblemRow
+from attnpo.documents import first_problem
 from attnpo.errors import ConfigError
 from attnpo.files import UserFile
 from attnpo.prompt_template import PromptTemplate
@@ -128,7 +129,7 @@ class Benchmark(BaseModel):
         try:
             entry = cls.model_validate(document)
         except ValidationError as error:
-            raise ConfigError(f"{path}: {_first_problem(error)}") from error
+            raise ConfigError(f"{path}: {first_problem(error)}") from error
         PromptTemplate(entry.template or "", f"{path}: template")
         if Path(entry.dataset).suffix in LOCAL_SUFFIXES:
             return entry.model_copy(update={"dataset": str(path.parent / entry.dataset)})
@@ -219,10 +220,3 @@ class Benchmark(BaseModel):
             "params": self.params,
             "seed": self.seed if seed is None else seed,
         }
-
-
-def _first_problem(error: ValidationError) -> str:
-    first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"])
-    message = " ".join(first["msg"].removeprefix("Value error, ").split())
-    return f"{field}: {message}" if field else message

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from attnpo.documents import first_problem
 from attnpo.errors import DataError
 
 _PACKED = "zlib:"
@@ -73,10 +74,7 @@ class CodeTests(BaseModel):
             text = zlib.decompress(base64.b64decode(solution[len(_PACKED) :])) if solution.startswith(_PACKED) else None
             return cls.model_validate_json(solution if text is None else text)
         except (ValidationError, ValueError, zlib.error) as error:
-            reason = str(error)
-            if isinstance(error, ValidationError):
-                first = error.errors()[0]
-                reason = ": ".join([*filter(None, [".".join(map(str, first["loc"]))]), first["msg"]])
+            reason = first_problem(error) if isinstance(error, ValidationError) else str(error)
             raise DataError(
                 f"verifier code: the solution {solution[:40]!r} is no CodeTests, as JSON or packed: {reason}"
             ) from error
