@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from attnpo.cli.evaluate import benchmark_table
 from attnpo.errors import ConfigError, DataError
-from attnpo.evaluation.benchmarks import Benchmark, benchmark_table, list_benchmarks, load_benchmark
+from attnpo.evaluation.benchmarks import Benchmark, benchmark_rows, list_benchmarks, load_benchmark
 from attnpo.progress import console_progress
 
 PAPER = ["gsm8k", "math500", "amc23", "olympiadbench", "aime24", "aime25", "livecodebench-v6", "gpqa-diamond", "mmlu"]
@@ -55,12 +56,12 @@ def test_math_prompts_end_in_the_papers_instruction() -> None:
 
 def test_the_table_names_every_benchmark_even_in_a_narrow_terminal() -> None:
     stream = io.StringIO()
-    Console(file=stream, width=80).print(benchmark_table())
+    Console(file=stream, width=80).print(benchmark_table(benchmark_rows()))
     first_words = {line.split()[0] for line in stream.getvalue().splitlines() if line.strip()}
     names = {entry.name for entry in list_benchmarks()} - {"reasoning-gym"}
     assert names | {"reasoning-gym:<task>"} <= first_words
     stream = io.StringIO()
-    Console(file=stream, width=120).print(benchmark_table())
+    Console(file=stream, width=120).print(benchmark_table(benchmark_rows()))
     assert "Idavidrein/gpqa @ 633f5ee89ab8 (gated)" in stream.getvalue()
 
 

@@ -44,9 +44,9 @@ class CardArguments:
 
 def run(argv: Sequence[str]) -> None:
     """Run the command."""
-    quiet_libraries()
     description = "Write the model card of a trained model."
     (parsed,) = parse("card", (CardArguments,), argv, description, EXAMPLE, first="run_dir")
+    quiet_libraries()
     card(parsed)
 
 

@@ -71,11 +71,6 @@ class DiscoverArguments:
 
 def run(argv: Sequence[str]) -> None:
     """Run the command."""
-    from attnpo.discovery import DiscoverySettings
-    from attnpo.labeling.causal import CausalSettings
-    from attnpo.labeling.judge import JudgeSettings
-    from attnpo.sampling.engines import EngineSettings
-
     parsed = parse(
         "discover",
         (
@@ -83,10 +78,10 @@ def run(argv: Sequence[str]) -> None:
             ModelArguments,
             DataArguments,
             StepArguments,
-            DiscoverySettings,
-            EngineSettings,
-            JudgeSettings,
-            CausalSettings,
+            "attnpo.discovery:DiscoverySettings",
+            "attnpo.sampling:EngineSettings",
+            "attnpo.labeling.judge:JudgeSettings",
+            "attnpo.labeling.causal:CausalSettings",
         ),
         argv,
         "Find the Key-Focus Heads of a model: take its responses, label their steps, rank every head by SRA.",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE
+from rich.table import Table
+
 from attnpo.cli.arguments import DataArguments, ModelArguments, StepArguments
 from attnpo.cli.console import console, quiet_libraries
 from attnpo.cli.parsing import given_settings, parse
+from attnpo.cli.shown import shown_benchmarks
 from attnpo.errors import ConfigError, EngineError
 from attnpo.ranges import AtLeast1
 
@@ -99,10 +103,11 @@ class Target:
 
 def run(argv: Sequence[str]) -> None:
     """Run the command."""
-    from attnpo.evaluation import EvaluationSettings
-    from attnpo.sampling.engines import EngineSettings
-
-    types = (EvaluateArguments, ModelArguments, DataArguments, StepArguments, EngineSettings, EvaluationSettings)
+    if list(argv) == ["--list"]:  # no other setting to check, so torch need not be loaded
+        console.print(benchmark_table(shown_benchmarks()))
+        return
+    engine_type, settings_type = "attnpo.sampling:EngineSettings", "attnpo.evaluation:EvaluationSettings"
+    types = (EvaluateArguments, ModelArguments, DataArguments, StepArguments, engine_type, settings_type)
     arguments, model_arguments, data_arguments, step_arguments, engine, settings = parse(
         "evaluate",
         types,
@@ -111,14 +116,23 @@ def run(argv: Sequence[str]) -> None:
         EXAMPLE,
     )
     if arguments.list:
-        from attnpo.evaluation.benchmarks import benchmark_table
-
-        console.print(benchmark_table())
+        console.print(benchmark_table(shown_benchmarks()))
         return
     quiet_libraries()
     evaluate_model(
         arguments, model_arguments, data_arguments, step_arguments, settings, engine, given_settings(types, argv)
     )
+
+
+def benchmark_table(rows: Iterable[Sequence[str]]) -> Table:
+    """Return the table of benchmarks, one row each (`attnpo.evaluation.benchmarks.benchmark_rows`)."""
+    table = Table(title="Benchmarks", title_justify="left", box=SIMPLE)
+    for heading in ("name", "problems", "samples", "verifier"):
+        table.add_column(heading, no_wrap=True, justify="right" if heading in ("problems", "samples") else "left")
+    table.add_column("data set @ revision", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def evaluate_model(

@@ -1,12 +1,14 @@
-"""Flags of a command line, checked before a parser sees them: names, doubles, words that belong to none, JSON."""
+"""Flags of a command line: made of dataclasses, and checked before a parser sees them (names, doubles, JSON)."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import enum
 import re
+import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,7 +18,9 @@ from attnpo.files import parse_json
 JSON_FILES = ("accelerator_config", "deepspeed", "fsdp_config")
 """Settings by name that may also be the path of a JSON file, which transformers reads."""
 
-
+Flag = tuple[list[str], dict[str, Any]]
+"""Names of a flag, and what `ArgumentParser.add_argument` takes beside them."""
+YES, NO = ("yes", "true", "t", "y", "1"), ("no", "false", "f", "n", "0")
 OPTIONS = re.compile(r"\b(?:one of|choose from|choose|only|allowed are|use)\b(?P<options>.*)")
 """Where a message lists what is allowed."""
 
@@ -30,6 +34,72 @@ class OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage."""
         raise ConfigError(with_nearest(message.removeprefix("argument ")))
+
+
+def dataclass_flags(dataclass_type: Any) -> Iterator[Flag]:
+    """Yield the flags of a dataclass's fields, as `transformers.HfArgumentParser` makes them.
+
+    `--a_name` is `--a-name` too; a switch takes a value or none, and one that is on has `--no_NAME` beside it.
+    """
+    hints = typing.get_type_hints(dataclass_type)
+    for field in dataclasses.fields(dataclass_type):
+        if field.init:
+            yield from _field_flags(field, _one_type(hints[field.name]))
+
+
+def add_flags(parser: argparse.ArgumentParser, flags: Iterable[Flag]) -> None:
+    """Add flags to a parser."""
+    for names, options in flags:
+        parser.add_argument(*names, **options)
+
+
+def _field_flags(field: dataclasses.Field[Any], hint: Any) -> Iterator[Flag]:
+    options: dict[str, Any] = dict(field.metadata)
+    names = [f"--{field.name}"] + ([f"--{field.name.replace('_', '-')}"] if "_" in field.name else [])
+    if field.default is not dataclasses.MISSING:
+        options["default"] = field.default
+    elif field.default_factory is not dataclasses.MISSING:
+        options["default"] = field.default_factory()
+    else:
+        options["required"] = True
+    switch = hint is bool
+    if typing.get_origin(hint) is typing.Literal or (isinstance(hint, type) and issubclass(hint, enum.Enum)):
+        choices = typing.get_args(hint) or [member.value for member in hint]
+        options.update(choices=choices, type=_chooser(choices))
+    elif switch or hint == bool | None:
+        options["type"] = _yes_or_no
+        if switch or options.get("default") is not None:
+            options.update(nargs="?", const=True)
+    elif typing.get_origin(hint) is list:
+        options.update(nargs="+", type=typing.get_args(hint)[0])
+        if options.get("default") == "":  # transformers' way to write an empty list
+            options["default"] = None
+    else:
+        options["type"] = hint
+    yield names, options
+    if field.default is True and "const" in options:
+        names = [f"--no_{field.name}", f"--no-{field.name.replace('_', '-')}"]
+        yield names, {**field.metadata, "action": "store_false", "dest": field.name, "default": False}
+
+
+def _one_type(hint: Any) -> Any:
+    """Return the type that a flag's value is read as, of the several that a union allows."""
+    options = typing.get_args(hint)
+    if typing.get_origin(hint) not in (typing.Union, types.UnionType) or {bool, type(None)} <= set(options):
+        return hint
+    first, second = options[:2]
+    return first if second is type(None) or (second is str and type(None) not in options) else second
+
+
+def _chooser(choices: Iterable[Any]) -> Callable[[str], Any]:
+    by_text = {str(choice): choice for choice in choices}
+    return lambda text: by_text.get(text, text)
+
+
+def _yes_or_no(text: str) -> bool:
+    if text.lower() not in (*YES, *NO):
+        raise argparse.ArgumentTypeError(f"got {text} but expected one of {'/'.join((*YES, *NO))}")
+    return text.lower() in YES
 
 
 def check_flags(arguments: Sequence[str], parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.table import Table
@@ -12,16 +12,7 @@ from rich.text import Text
 
 from attnpo.cli.console import console
 from attnpo.cli.parsing import parse
-from attnpo.credit.methods import find_preset, method_class
-from attnpo.credit.methods.catalogue import (
-    MethodCard,
-    PresetCard,
-    as_json,
-    method_card,
-    method_cards,
-    preset_card,
-    preset_cards,
-)
+from attnpo.cli.shown import Card, shown_method, shown_methods
 
 EXAMPLE = """  attnpo methods
   attnpo methods laser_d
@@ -45,64 +36,67 @@ def run(argv: Sequence[str]) -> None:
     (arguments,) = parse("methods", (MethodsArguments,), argv, description, EXAMPLE, first="method")
     if arguments.method is not None:
         show_method(arguments.method, arguments.json)
-    elif arguments.json:
-        print(json.dumps(as_json(), indent=2))
+        return
+    known = shown_methods()
+    if arguments.json:
+        print(json.dumps(known, indent=2))
     else:
-        console.print(methods_table(method_cards()), presets_table(preset_cards()), sep="\n")
+        console.print(methods_table(known["methods"]), presets_table(known["presets"]), sep="\n")
 
 
-def show_method(name: str, as_json_values: bool = False) -> None:
+def show_method(name: str, as_json: bool = False) -> None:
     """Print one method with its settings.
 
     Raises:
         ConfigError: there is none of that name.
     """
-    card, preset = method_card(method_class(name)), find_preset(name)
-    if as_json_values:
-        print(json.dumps(asdict(card if preset is None else preset_card(name, preset)), indent=2))
+    card, preset = shown_method(name)
+    if as_json:
+        print(json.dumps(preset or card, indent=2))
         return
     if preset is not None:
-        console.print(Text(f"{name}: {preset.method} with {_changes(preset.settings)}; {preset.purpose}\n"))
-    console.print(Text(f"{card.name}: {card.paper}, arXiv {card.arxiv or '–'}; formula from {card.source}"))
-    console.print(Text(card.description + "\n"))
-    console.print(Text(f"needs: {_list(card.needs)}\nextra tokens: {card.extra_tokens}"))
-    console.print(Text(f"extra passes: {card.extra_passes}\n"))
+        console.print(Text(f"{name}: {preset['method']} with {_changes(preset['settings'])}; {preset['purpose']}\n"))
+    console.print(Text(f"{card['name']}: {card['paper']}, arXiv {card['arxiv'] or '–'}; formula from {card['source']}"))
+    console.print(Text(card["description"] + "\n"))
+    console.print(Text(f"needs: {_list(card['needs'])}\nextra tokens: {card['extra_tokens']}"))
+    console.print(Text(f"extra passes: {card['extra_passes']}\n"))
     table = Table(title="settings", title_justify="left")
     for heading in ("name", "default", "allowed", "meaning"):
         table.add_column(heading, overflow="fold")
-    changes = {} if preset is None else preset.settings
-    for setting in card.settings:
-        value = changes.get(setting.name, setting.default)
-        table.add_row(setting.name, Text(_value(value)), Text(setting.allowed), Text(setting.help))
+    changes = {} if preset is None else preset["settings"]
+    for setting in card["settings"]:
+        value = changes.get(setting["name"], setting["default"])
+        table.add_row(setting["name"], *(Text(str(said)) for said in (value, setting["allowed"], setting["help"])))
     console.print(table)
 
 
-def methods_table(cards: Sequence[MethodCard]) -> Table:
+def methods_table(cards: Sequence[Card]) -> Table:
     """Return one row a method."""
     table = Table(title="Methods (attnpo train --method NAME)", title_justify="left", show_lines=True)
     for heading in ("name", "paper", "reward, advantage, factor", "needs", "extra cost"):
         table.add_column(heading, overflow="fold")
     for card in cards:
-        paper = card.paper if card.arxiv is None else f"{card.paper}\n{card.arxiv} ({card.source})"
-        cost = f"tokens: {card.extra_tokens}\npasses: {card.extra_passes}"
-        row = (card.name, paper, card.formula, _list(card.needs), "none" if _is_free(card) else cost)
-        table.add_row(*map(Text, row))
+        paper = card["paper"] + ("" if card["arxiv"] is None else f"\n{card['arxiv']} ({card['source']})")
+        table.add_row(*map(Text, (card["name"], paper, card["formula"], _list(card["needs"]), extra_cost(card))))
     return table
 
 
-def presets_table(cards: Sequence[PresetCard]) -> Table:
+def presets_table(cards: Sequence[Card]) -> Table:
     """Return one row a preset."""
     table = Table(title="Presets: a method with settings changed; your own flags go first", title_justify="left")
     for heading in ("name", "method", "changes", "needs", "for"):
         table.add_column(heading, overflow="fold")
     for card in cards:
-        row = (card.name, card.method, _changes(card.settings), _list(card.needs), card.purpose)
+        row = (card["name"], card["method"], _changes(card["settings"]), _list(card["needs"]), card["purpose"])
         table.add_row(*map(Text, row))
     return table
 
 
-def _is_free(card: MethodCard) -> bool:
-    return card.extra_tokens == card.extra_passes == "none"
+def extra_cost(card: Card) -> str:
+    """Return what a method samples and passes beyond GRPO, in two lines."""
+    if card["extra_tokens"] == card["extra_passes"] == "none":
+        return "none"
+    return f"tokens: {card['extra_tokens']}\npasses: {card['extra_passes']}"
 
 
 def _list(words: Sequence[str]) -> str:
@@ -110,8 +104,4 @@ def _list(words: Sequence[str]) -> str:
 
 
 def _changes(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={_value(value)}" for name, value in settings.items()) or "nothing changed"
-
-
-def _value(value: object) -> str:
-    return str(list(value)) if isinstance(value, tuple) else str(value)
+    return ", ".join(f"{name}={value}" for name, value in settings.items()) or "nothing changed"

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from trl import TrlParser
-
-from attnpo.cli.flags import OneLineParser, check_flags, check_json, check_stray, with_nearest
-from attnpo.cli.settings_file import check_names, check_types, read_settings
+from attnpo.cli.flags import (
+    Flag,
+    OneLineParser,
+    add_flags,
+    check_flags,
+    check_json,
+    check_stray,
+    dataclass_flags,
+    with_nearest,
+)
+from attnpo.cli.settings_file import ENVIRONMENT, check_names, check_types, read_settings
+from attnpo.cli.shown import load_class, shown_flags
 from attnpo.errors import ConfigError, one_line
 from attnpo.files import parse_json
 from attnpo.ranges import check_settings
 
-
-class _Parser(OneLineParser, TrlParser):
-    """TRL's parser, in one line."""
-
-    def __init__(self, dataclass_types: Sequence[Any], **options: Any) -> None:
-        super().__init__(dataclass_types=list(dataclass_types), **options)
+Settings = Any
+"""A dataclass whose fields are settings, or its name as `module:class` where importing it takes long."""
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -30,17 +37,17 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
 
 def parse(
     command: str,
-    dataclass_types: Sequence[Any],
+    settings_types: Sequence[Settings],
     argv: Sequence[str],
     description: str,
     example: str,
     first: str | None = None,
 ) -> Any:
-    """Parse `--config FILE.yaml` plus flags into instances of `dataclass_types`.
+    """Parse `--config FILE.yaml` plus flags into instances of `settings_types`.
 
     Args:
         command: name of the command, for the usage line.
-        dataclass_types: whose fields are the settings.
+        settings_types: what holds the settings.
         argv: the arguments after the command.
         description: what the command does.
         example: shell lines shown by `--help`.
@@ -50,24 +57,19 @@ def parse(
         ConfigError: the YAML file is missing or malformed, a setting in it or among the flags does not exist or stands
             there twice, a word belongs to none, or a value is not allowed or contradicts another one.
     """
-    parser = _Parser(
-        dataclass_types,
-        prog=f"attnpo {command}",
-        description=f"{description}\n\nexample:\n{example}",
-        formatter_class=_Formatter,
-    )
     arguments = list(argv)
     if first is not None and arguments and not arguments[0].startswith("-"):
         arguments.insert(0, f"--{first}")
     if {"-h", "--help"} & set(arguments):
-        parser.print_help()
-        parser.exit()
+        print_help(command, settings_types, description, example)
     path = _config_path(arguments)
+    dataclass_types = _loaded(settings_types)
+    parser = _parser(map(dataclass_flags, dataclass_types), prog=f"attnpo {command}")
     check_flags(arguments, parser)
     flags, stray = _flags(dataclass_types, arguments)
     check_stray(stray)
     check_json(flags, dataclass_types)
-    settings: Mapping[str, Any] = {}
+    settings: dict[str, Any] = {}
     known = {action.dest for action in parser._actions}
     if path is not None:
         settings = read_settings(path)
@@ -75,8 +77,14 @@ def parse(
         check_names(settings, known, where)
         check_types(settings, dataclass_types, where)
         check_json(settings, dataclass_types, f"{where}: ")
+        for name, value in dict(settings.pop(ENVIRONMENT, {})).items():
+            os.environ[name] = str(value)
+    for action in parser._actions:
+        if action.dest in settings:
+            action.default, action.required = settings[action.dest], False
     try:
-        parsed = parser.parse_args_and_config(arguments)
+        values = vars(parser.parse_args(_without_config(arguments)))
+        parsed = [made(**{f.name: values[f.name] for f in fields(made) if f.init}) for made in dataclass_types]
         for part in parsed:
             check_settings(part)
         return parsed
@@ -84,21 +92,40 @@ def parse(
         raise ConfigError(_placed(error, path, settings, flags, known)) from error
 
 
-def given_settings(dataclass_types: Sequence[Any], argv: Sequence[str]) -> set[str]:
+def print_help(command: str, settings_types: Sequence[Settings], description: str, example: str) -> NoReturn:
+    """Print a command's help and exit."""
+    shown = [shown_flags(each) if isinstance(each, str) else dataclass_flags(each) for each in settings_types]
+    said = f"{description}\n\nexample:\n{example}"
+    _parser(shown, prog=f"attnpo {command}", description=said, formatter_class=_Formatter).print_help()
+    sys.exit()
+
+
+def given_settings(settings_types: Sequence[Settings], argv: Sequence[str]) -> set[str]:
     """Return the names of the settings that flags or the YAML file give, so that others may have other defaults.
 
     Args:
-        dataclass_types: whose fields are the settings.
+        settings_types: what holds the settings.
         argv: arguments that `parse` has accepted.
     """
     path = _config_path(list(argv))
     stored = {} if path is None else read_settings(path)
-    return (given_by_flags(dataclass_types, argv) | set(stored)) - {"env"}
+    return (given_by_flags(settings_types, argv) | set(stored)) - {ENVIRONMENT}
 
 
-def given_by_flags(dataclass_types: Sequence[Any], argv: Sequence[str]) -> set[str]:
+def given_by_flags(settings_types: Sequence[Settings], argv: Sequence[str]) -> set[str]:
     """Return the names of the settings that flags give, the YAML file's left out."""
-    return set(_flags(dataclass_types, argv)[0])
+    return set(_flags(_loaded(settings_types), argv)[0])
+
+
+def _loaded(settings_types: Sequence[Settings]) -> list[Any]:
+    return [load_class(each) if isinstance(each, str) else each for each in settings_types]
+
+
+def _parser(flags: Iterable[Iterable[Flag]], **options: Any) -> OneLineParser:
+    parser = OneLineParser(**options)
+    for each in flags:
+        add_flags(parser, each)
+    return parser
 
 
 def _flags(dataclass_types: Sequence[Any], argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
@@ -107,15 +134,19 @@ def _flags(dataclass_types: Sequence[Any], argv: Sequence[str]) -> tuple[dict[st
     Raises:
         ConfigError: a flag lacks its value, or has one of another type.
     """
+    parser = _parser(map(dataclass_flags, dataclass_types))
+    for action in parser._actions:
+        action.default, action.required = argparse.SUPPRESS, False
+    known, stray = parser.parse_known_args(_without_config(argv))
+    return vars(known), stray
+
+
+def _without_config(argv: Sequence[str]) -> list[str]:
     arguments = list(argv)
     if _config_path(arguments) is not None:
         position = arguments.index("--config")
         del arguments[position : position + 2]
-    parser = _Parser(dataclass_types)
-    for action in parser._actions:
-        action.default, action.required = argparse.SUPPRESS, False
-    known, stray = argparse.ArgumentParser.parse_known_args(parser, arguments)
-    return vars(known), stray
+    return arguments
 
 
 def _config_path(arguments: list[str]) -> Path | None:

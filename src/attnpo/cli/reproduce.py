@@ -84,7 +84,6 @@ def run(argv: Sequence[str]) -> None:
         "Train every method on the small world with the same number of sampled tokens, and write the comparison table.",
         EXAMPLE,
     )
-    quiet_libraries()
     failures = reproduce(arguments, argv)
     if failures:
         for failure in failures:
@@ -102,11 +101,8 @@ def reproduce(arguments: ReproduceArguments, argv: Sequence[str]) -> list[Failur
     Raises:
         AttnPOError: a setting is wrong, the folder holds results of other settings, or what all cells share failed.
     """
-    from attnpo.cli.reproducing.cells import Experiment, cells_of, cells_on_disk, choose_cells
     from attnpo.cli.reproducing.listing import rows_table
     from attnpo.cli.reproducing.suite import load_suite
-    from attnpo.cli.reproducing.writing import write_table
-    from attnpo.output import prepare_output_dir
 
     suite = load_suite(Path(arguments.suite_file) if arguments.suite_file else None)
     rows = suite.choose(arguments.suite, arguments.rows)
@@ -114,6 +110,11 @@ def reproduce(arguments: ReproduceArguments, argv: Sequence[str]) -> list[Failur
     if arguments.list:
         console.print(rows_table(rows, sizes, len(arguments.seeds)))
         return []
+    from attnpo.cli.reproducing.cells import Experiment, cells_of, cells_on_disk, choose_cells
+    from attnpo.cli.reproducing.writing import write_table
+    from attnpo.output import prepare_output_dir
+
+    quiet_libraries()
     asked = cells_of(rows, list(dict.fromkeys(arguments.seeds)))
     chosen = choose_cells(asked, [name for part in arguments.only for name in part.split(",") if name])
     experiment = Experiment(prepare_output_dir(Path(arguments.output_dir)), sizes)

@@ -6,12 +6,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attnpo.cli.arguments import DataArguments
 from attnpo.cli.console import console, quiet_libraries
 from attnpo.cli.contradictions import idle_settings
-from attnpo.cli.parsing import given_by_flags, given_settings, parse
+from attnpo.cli.parsing import given_by_flags, given_settings, parse, print_help
 from attnpo.cli.train_arguments import ProbeArguments, TrainArguments
 
 if TYPE_CHECKING:
@@ -51,11 +51,12 @@ def run(argv: Sequence[str]) -> None:
     Raises:
         ConfigError: a setting is unknown, not allowed, contradicts another one or would do nothing.
     """
+    types: tuple[Any, ...] = (TrainArguments, DataArguments, ProbeArguments, "attnpo.training:AttnPOConfig")
+    if {"-h", "--help"} & set(argv):
+        print_help("train", types, DESCRIPTION, EXAMPLE)
     quiet_libraries()
-    from attnpo.training import AttnPOConfig
     from attnpo.training.checks import Findings
 
-    types = (TrainArguments, DataArguments, ProbeArguments, AttnPOConfig)
     if asks_dry_run(argv):
         from attnpo.cli.dry_run import dry_run
 

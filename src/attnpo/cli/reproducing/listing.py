@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
+from attnpo.cli.methods import extra_cost
 from attnpo.cli.reproducing.sizes import Sizes
 from attnpo.cli.reproducing.suite import Row
-from attnpo.credit import METHODS, method_class
-from attnpo.credit.methods import find_preset
+from attnpo.cli.shown import Card, shown_method
+from attnpo.errors import ConfigError
 
 TOKENS_A_SECOND = 1_800
 """Sampled tokens a second of a training run on one core, updates included: what a small CPU machine was seen to do."""
@@ -46,8 +47,13 @@ def rows_table(rows: Sequence[Row], sizes: Sizes, seeds: int) -> Table:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    preset = find_preset(row.method)
-    settings = {**({} if preset is None else preset.settings), **row.settings}
+    method: Card | None
+    preset: Card | None
+    try:
+        method, preset = shown_method(row.method)
+    except ConfigError:
+        method = preset = None
+    settings = {**({} if preset is None else preset["settings"]), **row.settings}
     lines = [json.dumps(settings)] if settings else []
     lines += [f"{row.heads} heads"] if row.heads != "chosen" else []
     lines += [
@@ -55,11 +61,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     ]
     lines += [row.differs] if row.differs else []
     name = row.name if row.method == row.name else f"{row.name}\n({row.method})"
-    if preset is None and row.method not in METHODS:
+    if method is None:
         return name, row.group, "not among the methods", "\n".join(lines), ""
-    method = method_class(row.method)
-    paper = method.paper if method.arxiv is None else f"{method.paper}\n{method.arxiv}"
-    cost = "none"
-    if method.extra_tokens != "none" or method.extra_passes != "none":
-        cost = f"tokens: {method.extra_tokens}\npasses: {method.extra_passes}"
-    return name, row.group, paper, "\n".join(lines) or "as published", cost
+    paper = method["paper"] if method["arxiv"] is None else f"{method['paper']}\n{method['arxiv']}"
+    return name, row.group, paper, "\n".join(lines) or "as published", extra_cost(method)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from attnpo.credit import Method, build_method, method_class
 from attnpo.errors import ConfigError, nearest
 from attnpo.files import UserFile
+
+if TYPE_CHECKING:
+    from attnpo.credit import Method
 
 Group = Literal["main", "attnpo", "ablation", "control", "bound", "options"]
 SUITES: Mapping[str, tuple[Group, ...]] = {
@@ -59,6 +61,8 @@ class Row(BaseModel):
         Raises:
             ConfigError: there is no such method.
         """
+        from attnpo.credit import method_class
+
         return method_class(self.method).needs_scores
 
     def build(self, limit: int) -> Method:
@@ -70,6 +74,8 @@ class Row(BaseModel):
         Raises:
             ConfigError: there is no such method or setting, or a value is not allowed; the message names the row.
         """
+        from attnpo.credit import build_method
+
         try:
             method = build_method(self.method, self.settings)
             method.check_limit(limit)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from rich.box import SIMPLE
-from rich.table import Table
-
 from attnpo.errors import ConfigError
 from attnpo.evaluation.benchmarks.entry import Benchmark
 
@@ -61,18 +58,13 @@ def load_benchmark(name: str) -> Benchmark:
     )
 
 
-def benchmark_table(folder: str | Path | None = None) -> Table:
-    """Return the table that `attnpo evaluate --list` prints.
+def benchmark_rows(folder: str | Path | None = None) -> list[list[str]]:
+    """Return name, number of problems, samples a problem, verifier and data set at its revision of each benchmark.
 
     Raises:
         ConfigError: an entry file of the folder is malformed.
     """
-    table = Table(title="Benchmarks", title_justify="left", box=SIMPLE)
-    table.add_column("name", no_wrap=True)
-    table.add_column("problems", justify="right", no_wrap=True)
-    table.add_column("samples", justify="right", no_wrap=True)
-    table.add_column("verifier", no_wrap=True)
-    table.add_column("data set @ revision", overflow="fold")
+    rows = []
     for entry in list_benchmarks(folder):
         name = f"{entry.name}:<{entry.variant}>" if entry.variant else entry.name
         problems = "any" if entry.endless else str(entry.num_problems or "?")
@@ -80,5 +72,5 @@ def benchmark_table(folder: str | Path | None = None) -> Table:
         source = f"{entry.dataset} @ {(entry.revision or 'newest')[:12]}{' (gated)' if entry.gated else ''}"
         if entry.package is not None:
             source = f"package {entry.package}"
-        table.add_row(name, problems, str(entry.samples_per_problem), verifier, source)
-    return table
+        rows.append([name, problems, str(entry.samples_per_problem), verifier, source])
+    return rows

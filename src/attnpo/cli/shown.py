@@ -1,0 +1,116 @@
+"""What help and lists show of settings, methods and benchmarks, made ahead so that neither loads torch.
+
+`python -m attnpo.cli.shown` writes `shown.json` anew; a test compares it with what it would write.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).with_name("shown.json")
+SETTINGS = (
+    "attnpo.discovery:DiscoverySettings",
+    "attnpo.evaluation:EvaluationSettings",
+    "attnpo.labeling.causal:CausalSettings",
+    "attnpo.labeling.judge:JudgeSettings",
+    "attnpo.sampling:EngineSettings",
+    "attnpo.training:AttnPOConfig",
+)
+"""Dataclasses whose modules take seconds to import, as `module:name`."""
+SOURCES = ("torch", "transformers", "trl")
+"""Packages whose versions decide settings that `AttnPOConfig` inherits, and their defaults."""
+
+Card = Mapping[str, Any]
+"""A `MethodCard`, `PresetCard` or `SettingCard` of `attnpo.credit.methods.catalogue`, by name of its fields."""
+
+
+def load_class(spec: str) -> Any:
+    """Return the class that `module:name` names."""
+    module, _, name = spec.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def shown_flags(spec: str) -> list[tuple[list[str], dict[str, Any]]]:
+    """Return the flags of one of `SETTINGS` for `--help`; read off the class where other versions are installed."""
+    shown = _shown()
+    flags: Any = shown["settings"][spec] if shown["versions"] == _versions() else _help_flags(load_class(spec))
+    return [(list(names), dict(options)) for names, options in flags]
+
+
+def shown_methods() -> dict[str, list[Card]]:
+    """Return the cards of all `methods` and `presets` (`attnpo.credit.methods.catalogue`)."""
+    return {kind: _shown()[kind] for kind in ("methods", "presets")}
+
+
+def shown_method(name: str) -> tuple[Card, Card | None]:
+    """Return the cards of a method and of the preset that `name` stands for, None where it is the method itself.
+
+    Raises:
+        ConfigError: there is no method or preset of that name.
+    """
+    known = shown_methods()
+    presets = {card["name"]: card for card in known["presets"]}
+    methods = {card["name"]: card for card in known["methods"]}
+    preset = presets.get(name)
+    method = methods.get(name if preset is None else preset["method"])
+    if method is not None:
+        return method, preset
+    from attnpo.credit.methods import catalogue, find_preset, method_class
+
+    cls, found = method_class(name), find_preset(name)  # a name with a number, attnpo-3-heads, or no name
+    return methods[cls.name], None if found is None else asdict(catalogue.preset_card(name, found))
+
+
+def shown_benchmarks() -> list[list[str]]:
+    """Return the packaged benchmarks' rows (`attnpo.evaluation.benchmarks.benchmark_rows`)."""
+    return _shown()["benchmarks"]
+
+
+def make() -> dict[str, Any]:
+    """Return what `shown.json` should hold, read off the classes themselves."""
+    from attnpo.credit.methods import catalogue
+    from attnpo.evaluation.benchmarks import benchmark_rows
+
+    made = {
+        "versions": _versions(),
+        "methods": [asdict(card) for card in catalogue.method_cards()],
+        "presets": [asdict(card) for card in catalogue.preset_cards()],
+        "benchmarks": benchmark_rows(),
+        "settings": {spec: _help_flags(load_class(spec)) for spec in SETTINGS},
+    }
+    return json.loads(json.dumps(made, default=str))
+
+
+@functools.cache
+def _shown() -> dict[str, Any]:
+    return json.loads(FILE.read_text(encoding="utf-8"))
+
+
+def _help_flags(dataclass_type: Any) -> list[tuple[list[str], Mapping[str, Any]]]:
+    from attnpo.cli.flags import dataclass_flags
+
+    return [
+        (names, {name: value for name, value in options.items() if name != "type"})
+        for names, options in dataclass_flags(dataclass_type)
+    ]
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in SOURCES:
+        try:
+            found[name] = version(name).partition("+")[0]
+        except PackageNotFoundError:
+            found[name] = "none"
+    return found
+
+
+if __name__ == "__main__":
+    FILE.write_text(json.dumps(make(), indent=1) + "\n", encoding="utf-8")
