@@ -97,7 +97,7 @@ def print_help(command: str, settings_types: Sequence[Settings], description: st
     shown = [shown_flags(each) if isinstance(each, str) else dataclass_flags(each) for each in settings_types]
     said = f"{description}\n\nexample:\n{example}"
     _parser(shown, prog=f"attnpo {command}", description=said, formatter_class=_Formatter).print_help()
-    sys.exit()
+    sys.exit(0)
 
 
 def given_settings(settings_types: Sequence[Settings], argv: Sequence[str]) -> set[str]:
