@@ -20,23 +20,15 @@ from attnpo.sampling.honoured import check_kwargs, check_own, training_engine
 from attnpo.training.inherited_ranges import INHERITED_RANGES
 from attnpo.training.precision import precision_problem
 
-CREDIT_FLAGS = {
-    "alpha_len": "alpha_len",
-    "alpha_base": "alpha_base",
-    "lam": "lam",
-    "schedule_steps": "schedule_steps",
-    "positive_attenuation": "positive_attenuation",
-    "negative_attenuation": "negative_attenuation",
-    "difficulty_baseline": "difficulty_baseline",
-    "magnitude_modulation": "magnitude_modulation",
-    "difficulty_schedule": "schedule",
-    "gamma_floor": "gamma_floor",
-    "advantage": "advantage",
-    "scale_advantages": "scale_advantages",
-    "baseline_denominator": "baseline_denominator",
-    "seed": "seed",
-}
-"""Fields of the configuration that are settings of methods, and what those call them."""
+_KNOWN = {entry.name: entry for entry in fields(CreditSettings)}
+CREDIT_FLAGS = {"difficulty_schedule" if name == "schedule" else name: name for name in _KNOWN if name != "num_heads"}
+"""Fields of the configuration that are short for `method_settings`, and what those call them."""
+
+
+def _flag(name: str) -> Any:
+    """Return the field that is short for a setting of AttnPO's, said where that is declared."""
+    known = _KNOWN[name]
+    return field(default=None, metadata={"help": f"{known.metadata['help']} AttnPO: {json.dumps(known.default)}."})
 
 
 @dataclass
@@ -53,6 +45,7 @@ class AttnPOConfig(GRPOConfig):
         default="attnpo",
         metadata={
             "help": f"How credit is assigned: {', '.join(sorted(METHODS))}, or a preset such as attnpo-pa-only; "
+            "or module:Class, your own; "
             "`attnpo methods` explains them."
         },
     )
@@ -78,57 +71,21 @@ class AttnPOConfig(GRPOConfig):
         },
     )
 
-    # Credit (AttnPO, Eq. 3-8). None is the preset's value, else the method's published one, and is replaced by it.
-    alpha_len: Share | None = field(
-        default=None, metadata={"help": "Weight of the length term in the reward (Eq. 3), in [0, 1]; AttnPO: 0.2."}
-    )
-    alpha_base: AtLeast0 | None = field(
-        default=None, metadata={"help": "Exponent of the pass rate in the baseline (Eq. 6), >= 0; AttnPO: 2."}
-    )
-    lam: AtLeast0 | None = field(
-        default=None, metadata={"help": "Exponent lambda of the floor delta = 1 - p^lambda (Eq. 7); AttnPO: 2."}
-    )
-    schedule_steps: Count | None = field(
-        default=None,
-        metadata={
-            "help": "T of the difficulty schedule in optimizer steps: attenuate once t > T (1 - p) (Eq. 8); AttnPO: "
-            "1000."
-        },
-    )
-    positive_attenuation: bool | None = field(
-        default=None, metadata={"help": "Reward redundant steps of good responses less (PA); AttnPO: true."}
-    )
-    negative_attenuation: bool | None = field(
-        default=None, metadata={"help": "Do not punish essential steps of correct responses (NA); AttnPO: true."}
-    )
-    difficulty_baseline: bool | None = field(
-        default=None,
-        metadata={"help": "Lower the score baseline on hard prompts (p^alpha_base in Eq. 6); AttnPO: true."},
-    )
-    magnitude_modulation: bool | None = field(
-        default=None,
-        metadata={
-            "help": "Attenuate in proportion to score / baseline (Eq. 7); off: straight to the floor; AttnPO: true."
-        },
-    )
-    difficulty_schedule: bool | None = field(
-        default=None, metadata={"help": "Use the schedule of Eq. 8; off: from step 0; AttnPO: true."}
-    )
-    gamma_floor: Share | None = field(
-        default=None, metadata={"help": "Smallest factor gamma on an advantage, in [0, 1]; AttnPO: 0."}
-    )
-    advantage: str | None = field(
-        default=None,
-        metadata={"help": "Outcome advantage: rloo (Eq. 4) or grpo; the method's published one if absent."},
-    )
-    scale_advantages: bool | None = field(
-        default=None,
-        metadata={"help": "Divide advantages by the group's standard deviation; as published if absent."},
-    )
-    baseline_denominator: str | None = field(
-        default=None,
-        metadata={"help": "Denominator of Eq. 6: response (paper, default) or prompt+response (published code)."},
-    )
+    # Short for `method_settings` (AttnPO, Eq. 3-8). None is the preset's value, else the method's published one, and is
+    # replaced by it.
+    alpha_len: Share | None = _flag("alpha_len")  # noqa: RUF009
+    alpha_base: AtLeast0 | None = _flag("alpha_base")  # noqa: RUF009
+    lam: AtLeast0 | None = _flag("lam")  # noqa: RUF009
+    schedule_steps: Count | None = _flag("schedule_steps")  # noqa: RUF009
+    positive_attenuation: bool | None = _flag("positive_attenuation")
+    negative_attenuation: bool | None = _flag("negative_attenuation")
+    difficulty_baseline: bool | None = _flag("difficulty_baseline")
+    magnitude_modulation: bool | None = _flag("magnitude_modulation")
+    difficulty_schedule: bool | None = _flag("schedule")
+    gamma_floor: Share | None = _flag("gamma_floor")  # noqa: RUF009
+    advantage: str | None = _flag("advantage")
+    scale_advantages: bool | None = _flag("scale_advantages")
+    baseline_denominator: str | None = _flag("baseline_denominator")
 
     # Steps
     segmentation: str = field(

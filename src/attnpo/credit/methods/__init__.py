@@ -1,4 +1,4 @@
-"""The methods by name. A new one is one file here and one line in `METHODS`."""
+"""The methods by name. A new one is a file: here with a line in `METHODS`, or anywhere as `module:Class`."""
 
 from __future__ import annotations
 
@@ -36,45 +36,54 @@ from attnpo.credit.methods.tlmre import TLMRE
 from attnpo.credit.methods.vsrm import VSRM
 from attnpo.credit.settings import MethodSettings
 from attnpo.errors import ConfigError, nearest
+from attnpo.loading import load_function
 
 METHODS: dict[str, type[Method]] = {
-    "rloo": RLOO,
-    "grpo": GRPO,
-    "tlmre": TLMRE,
-    "attnpo": AttnPO,
-    "attnpo_shuffled": AttnPOShuffled,
-    "attnpo_uniform": AttnPOUniform,
-    "oracle": Oracle,
-    "oracle_reversed": OracleReversed,
-    "attnpo_extended": AttnPOExtended,
-    "thinkprune": ThinkPrune,
-    "kimi": Kimi,
-    "laser": LASER,
-    "laser_d": LaserD,
-    "laser_de": LaserDE,
-    "diet": DIET,
-    "alp": ALP,
-    "l1_exact": L1Exact,
-    "l1_max": L1Max,
-    "grpo_lead": GRPOLead,
-    "dapo_overlong": DAPOOverlong,
-    "adaptthink": AdaptThink,
-    "autothink": AutoThink,
-    "sgrpo": SGRPO,
-    "vsrm": VSRM,
-    "shape": Shape,
-    "lcr1": LCR1,
-    "decs": DECS,
-    "depo": DEPO,
+    method.name: method
+    for method in (
+        RLOO,
+        GRPO,
+        TLMRE,
+        AttnPO,
+        AttnPOShuffled,
+        AttnPOUniform,
+        Oracle,
+        OracleReversed,
+        AttnPOExtended,
+        ThinkPrune,
+        Kimi,
+        LASER,
+        LaserD,
+        LaserDE,
+        DIET,
+        ALP,
+        L1Exact,
+        L1Max,
+        GRPOLead,
+        DAPOOverlong,
+        AdaptThink,
+        AutoThink,
+        SGRPO,
+        VSRM,
+        Shape,
+        LCR1,
+        DECS,
+        DEPO,
+    )
 }
 
 
 def method_class(name: str) -> type[Method]:
-    """Return the class behind the name of a method or a preset.
+    """Return the class behind a name: of a method, of a preset, or `module:Class` of a user's own.
 
     Raises:
-        ConfigError: there is neither.
+        ConfigError: there is none.
     """
+    if ":" in name:
+        own = load_function(name, "method")
+        if not (isinstance(own, type) and issubclass(own, Method)):
+            raise ConfigError(f"method: {name} is no method; let it inherit from attnpo.credit.Method")
+        return own
     preset = find_preset(name)
     if preset is None and name not in METHODS:
         known = ", ".join([*METHODS, *PRESETS, NUMBER_OF_HEADS])
@@ -87,7 +96,7 @@ def build_method(name: str, settings: MethodSettings | Mapping[str, Any] | None 
     """Return the method of that name.
 
     Args:
-        name: a key of `METHODS` or `PRESETS`, or `attnpo-N-heads`.
+        name: a key of `METHODS` or `PRESETS`, `attnpo-N-heads`, or `module:Class`.
         settings: by name, those that differ from the published ones, going before a preset's; or all of them as
             the method's dataclass, a preset's going before.
 

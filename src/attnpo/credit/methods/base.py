@@ -45,11 +45,11 @@ class Method:
         logged_facts: facts of responses whose means are logged.
     """
 
-    name: ClassVar[str]
-    paper: ClassVar[str]
+    name: ClassVar[str] = "own"
+    paper: ClassVar[str] = "not published"
     arxiv: ClassVar[str | None] = None
     source: ClassVar[str] = "this project"
-    formula: ClassVar[str]
+    formula: ClassVar[str] = "see its docstring"
     extra_tokens: ClassVar[str] = "none"
     extra_passes: ClassVar[str] = "none"
     settings_type: ClassVar[type[MethodSettings]] = MethodSettings
