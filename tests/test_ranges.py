@@ -6,13 +6,13 @@ import pkgutil
 import re
 import typing
 from dataclasses import MISSING, dataclass, fields, is_dataclass, make_dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
 
 import attnpo
 from attnpo.errors import ConfigError
-from attnpo.ranges import LARGEST, MOST, Range, check, check_settings, conditions
+from attnpo.ranges import LARGEST, MOST, Range, Words, check, check_settings, conditions
 
 ENDINGS = ("Settings", "Arguments", "Params", "Config", "Endpoint", "Sizes", "Intervals", "Bootstrap")
 NOT_NUMBERS = (math.nan, math.inf, -math.inf)
@@ -142,6 +142,8 @@ def test_a_slip_of_the_hand_is_told_the_largest_number():
 class Many:
     shares: list[Annotated[float, Range(0, 1)]] | None = None
     word: str = "free"
+    order: Literal["first", "last"] = "first"
+    unit: Annotated[str, Words(("s", "ms"))] = "s"
 
 
 def test_each_element_of_a_list_is_checked():
@@ -149,6 +151,13 @@ def test_each_element_of_a_list_is_checked():
     check_settings(Many([0.1, 1]))
     with pytest.raises(ConfigError, match=r"^shares: 2 is not allowed; use a number from 0 to 1"):
         check_settings(Many([0.1, 2]))
+
+
+def test_words_are_those_of_the_type():
+    with pytest.raises(ConfigError, match=r"^order: 'middle' is not one of first, last$"):
+        check_settings(Many(order="middle"))
+    with pytest.raises(ConfigError, match=r"^unit: 's, ms' is not one of s, ms$"):
+        check_settings(Many(unit="s, ms"))
 
 
 def test_a_field_without_a_range_would_be_found():

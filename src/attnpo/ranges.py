@@ -1,8 +1,8 @@
-"""What numbers may be: the range of every numeric setting, finiteness included, and the one line that refuses others.
+"""What settings may be: the range of every number, finiteness included, known words, and the line that refuses others.
 
-A field says its range in its type, `temperature: Annotated[float, TEMPERATURE]`, which other readers of the type pass
-over; a setting of a method says it beside its default (`credit.checks.setting`); for fields that a class inherits from
-a library, the class attribute `INHERITED_RANGES` holds a table.
+A field says it in its type, `temperature: Annotated[float, TEMPERATURE]` or `Literal["greedy", "top"]`, which other
+readers of the type understand or pass over; a setting of a method says it beside its default (`credit.checks.setting`);
+for fields that a class inherits from a library, the class attribute `INHERITED_RANGES` holds a table.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol
 
 from attnpo.errors import ConfigError
 
@@ -110,6 +110,22 @@ class Range:
         return "an integer" if self.whole else "a number"
 
 
+@dataclass(frozen=True)
+class Words:
+    """One of some words."""
+
+    words: tuple[str, ...]
+
+    def holds(self, value: object) -> bool:
+        """Whether a value is allowed."""
+        return value in self.words
+
+    @property
+    def text(self) -> str:
+        """The words."""
+        return ", ".join(self.words)
+
+
 def _said(number: float) -> str:
     return str(number) if isinstance(number, int) else f"{number:g}"
 
@@ -158,6 +174,8 @@ def check(name: str, value: object, condition: Condition) -> None:
         ConfigError: it is not allowed; the line names the setting and what is.
     """
     if not condition.holds(value):
+        if isinstance(condition, Words):
+            raise ConfigError(f"{name}: {value!r} is not one of {condition.text}")
         wanted = condition.wanted(value) if isinstance(condition, Range) else condition.text
         raise ConfigError(f"{name}: {value!r} is not allowed; use {wanted}")
 
@@ -190,17 +208,21 @@ def conditions(dataclass_type: Any) -> dict[str, Condition]:
     for entry in fields(dataclass_type):
         hint = hints[entry.name]
         condition = entry.metadata.get("allowed")
-        numbers = _range_in(hint) or inherited.get(entry.name)
+        stated = _stated_in(hint) or inherited.get(entry.name)
         if condition is not None:
             found[entry.name] = condition
-        elif numbers is not None:
-            allows_none = type(None) in typing.get_args(hint)
-            found[entry.name] = replace(numbers, also=(*numbers.also, None)) if allows_none else numbers
+        elif isinstance(stated, Range) and type(None) in typing.get_args(hint):
+            found[entry.name] = replace(stated, also=(*stated.also, None))
+        elif stated is not None:
+            found[entry.name] = stated
     return found
 
 
-def _range_in(hint: Any) -> Range | None:
+def _stated_in(hint: Any) -> Range | Words | None:
     for part in getattr(hint, "__metadata__", ()):
-        if isinstance(part, Range):
+        if isinstance(part, Range | Words):
             return part
-    return next(filter(None, map(_range_in, typing.get_args(hint))), None)
+    parts = typing.get_args(hint)
+    if typing.get_origin(hint) is Literal:
+        return Words(parts) if all(isinstance(part, str) for part in parts) else None
+    return next((found for found in map(_stated_in, parts) if found is not None), None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from attnpo.errors import ConfigError
 from attnpo.ranges import (
     AtLeast1,
     Count,
@@ -69,8 +68,6 @@ class DiscoverySettings:
     def __post_init__(self) -> None:
         self.opening = opening_text(self.opening)
         check_settings(self)
-        if self.selection not in ("greedy", "top"):
-            raise ConfigError(f"selection: {self.selection!r} is not 'greedy' or 'top'")
 
     @property
     def sampling(self) -> SamplingParams:

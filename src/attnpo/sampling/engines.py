@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Annotated, Any, Protocol, cast
 
 from attnpo.errors import ConfigError
-from attnpo.ranges import AtLeast1, Patience, PositiveShare, Seconds, check_settings
+from attnpo.ranges import AtLeast1, Patience, PositiveShare, Seconds, Words, check_settings
 from attnpo.sampling.base import Sampler
 from attnpo.sampling.continuous_sampler import ContinuousBatchingSampler
 from attnpo.sampling.server_requests import Api
@@ -24,7 +24,7 @@ APIS = ("completions", "chat")
 class EngineSettings:
     """What samples the responses."""
 
-    engine: str = field(
+    engine: Annotated[str, Words(ENGINES)] = field(
         default="transformers",
         metadata={
             "help": "transformers (any device), transformers-cb (its continuous batching, for accelerators), vllm (in "
@@ -38,7 +38,7 @@ class EngineSettings:
     served_model: str | None = field(
         default=None, metadata={"help": "Name of the model on the server; the model's own if absent."}
     )
-    api: str = field(
+    api: Annotated[str, Words(APIS)] = field(
         default="completions",
         metadata={"help": "completions (prompts are rendered here, as for every engine) or chat (the server does)."},
     )
@@ -59,15 +59,11 @@ class EngineSettings:
     )
 
     def __post_init__(self) -> None:
-        if self.engine not in ENGINES:
-            raise ConfigError(f"engine: {self.engine!r} is not one of {', '.join(ENGINES)}")
-        if self.api not in APIS:
-            raise ConfigError(f"api: {self.api!r} is not one of {', '.join(APIS)}")
+        check_settings(self)
         if self.engine == "server" and not self.base_url:
             raise ConfigError("engine: 'server' needs base_url, for example http://127.0.0.1:8000/v1")
         if self.engine != "server" and self.base_url:
             raise ConfigError(f"base_url: set, but the engine is {self.engine!r}; set engine to 'server'")
-        check_settings(self)
 
 
 class DescribedSampler(Sampler, Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from attnpo.errors import ConfigError
 from attnpo.ranges import AtLeast1, Count, Number, OpenShare, Range, Seed, Temperature, check_settings
@@ -67,13 +67,6 @@ class CausalSettings:
     causal_resample_seed: Seed = field(default=0, metadata={"help": "Seed of resampled answers."})
 
     def __post_init__(self) -> None:
-        choices: dict[str, tuple[str, ...]] = {
-            "causal_target": get_args(Target),
-            "causal_calibration": get_args(Calibration),
-        }
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ConfigError(f"{name}: {getattr(self, name)!r} is not one of {', '.join(known)}")
         check_settings(self)
         if self.causal_target == "trace" and self.causal_eliminate:
             raise ConfigError(

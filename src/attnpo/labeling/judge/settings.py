@@ -85,12 +85,6 @@ class JudgeSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if self.judge_consensus not in ("unanimous", "majority"):
-            raise ConfigError(f"judge_consensus: {self.judge_consensus!r} is not 'unanimous' or 'majority'")
-        if self.judge_structured_output not in ("json_schema", "json_object", "none"):
-            raise ConfigError(
-                f"judge_structured_output: {self.judge_structured_output!r} is not json_schema, json_object or none"
-            )
         self.extra_body()
 
     def endpoints(self) -> list[Endpoint]:
