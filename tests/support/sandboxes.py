@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from attnpo.verification.code.sandbox.isolation import LAYERS
-from attnpo.verification.code.verifier import sandbox_layers
+from attnpo.sandbox.client import sandbox_layers
+from attnpo.sandbox.isolation import LAYERS
 
 # Enough for each kind of isolation, each with other layers.
 CONFIGURATIONS = {

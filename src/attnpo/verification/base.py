@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+import queue
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+Item = TypeVar("Item")
+Worker = TypeVar("Worker")
+Answer = TypeVar("Answer")
 
 
 class Verifier(Protocol):
@@ -57,3 +63,22 @@ class Closing:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def share_out(items: Sequence[Item], workers: Sequence[Worker], ask: Callable[[Worker, Item], Answer]) -> list[Answer]:
+    """Return the answer to each item; a worker has one item at a time, and whoever is idle gets the next one."""
+    if len(workers) == 1 or len(items) < 2:
+        return [ask(workers[0], item) for item in items]
+    idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+    for worker in workers:
+        idle.put(worker)
+
+    def answer(item: Item) -> Answer:
+        worker = idle.get()
+        try:
+            return ask(worker, item)
+        finally:
+            idle.put(worker)
+
+    with ThreadPoolExecutor(len(workers)) as threads:
+        return list(threads.map(answer, items))

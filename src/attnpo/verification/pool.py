@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import queue
 import selectors
 import signal
 import subprocess
@@ -14,11 +13,11 @@ import threading
 import time
 import weakref
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
 from attnpo.errors import ConfigError
 from attnpo.ranges import SECONDS, WORKERS, check
+from attnpo.verification.base import share_out
 from attnpo.verification.worker import BOOTSTRAP
 
 log = logging.getLogger(__name__)
@@ -186,21 +185,7 @@ class WorkerPool:
                 worker.close()
 
     def _ask_all(self, questions: Sequence[tuple[str, ...]]) -> list[dict[str, Any]]:
-        if len(self._workers) == 1 or len(questions) < 2:
-            return [self._workers[0].ask(*question) for question in questions]
-        idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
-        for worker in self._workers:
-            idle.put(worker)
-
-        def ask(question: tuple[str, ...]) -> dict[str, Any]:
-            worker = idle.get()
-            try:
-                return worker.ask(*question)
-            finally:
-                idle.put(worker)
-
-        with ThreadPoolExecutor(len(self._workers)) as threads:
-            return list(threads.map(ask, questions))
+        return share_out(questions, self._workers, lambda worker, question: worker.ask(*question))
 
 
 def _exchange(process: subprocess.Popen[bytes], message: bytes, deadline: float) -> dict[str, Any] | None:

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 
 from sandboxes import fenced, need_configuration
 
-from attnpo.verification.code.sandbox.client import Sandbox
-from attnpo.verification.code.sandbox.limits import Limits
+from attnpo.sandbox.client import Sandbox
+from attnpo.sandbox.limits import Limits
 from attnpo.verification.code.verifier import CodeVerifier
 
 

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from attnpo.ranges import SECONDS, WORKERS, check
+from attnpo.sandbox import Limits, Sandbox
 from attnpo.think import final_answer
-from attnpo.verification.base import Closing
+from attnpo.verification.base import Closing, share_out
 from attnpo.verification.code.comparison import same_output, same_value
 from attnpo.verification.code.extraction import last_code_block
-from attnpo.verification.code.sandbox.client import Sandbox, sandbox_layers
-from attnpo.verification.code.sandbox.limits import Limits
 from attnpo.verification.code.tests import CodeTests
-
-__all__ = ["CodeVerifier", "sandbox_layers"]
 
 log = logging.getLogger(__name__)
 
@@ -99,21 +94,7 @@ class CodeVerifier(Closing):
                 sandbox.close()
 
     def _run_all(self, programs: Sequence[tuple[str, CodeTests]]) -> list[bool]:
-        if len(self._sandboxes) == 1 or len(programs) < 2:
-            return [self._passes(self._sandboxes[0], *program) for program in programs]
-        idle: queue.SimpleQueue[Sandbox] = queue.SimpleQueue()
-        for sandbox in self._sandboxes:
-            idle.put(sandbox)
-
-        def passes(program: tuple[str, CodeTests]) -> bool:
-            sandbox = idle.get()
-            try:
-                return self._passes(sandbox, *program)
-            finally:
-                idle.put(sandbox)
-
-        with ThreadPoolExecutor(len(self._sandboxes)) as threads:
-            return list(threads.map(passes, programs))
+        return share_out(programs, self._sandboxes, lambda sandbox, program: self._passes(sandbox, *program))
 
     def _passes(self, sandbox: Sandbox, code: str, tests: CodeTests) -> bool:
         limit = tests.time_limit or self._timeout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import struct
 
-from attnpo.verification.code.sandbox.linux import set_seccomp_filter
+from attnpo.sandbox.linux import set_seccomp_filter
 
 # Number on x86_64 and on aarch64, None where it does not exist.
 _FORBIDDEN: dict[str, tuple[int, int | None]] = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from attnpo.verification.code.sandbox import linux
-from attnpo.verification.code.sandbox.limits import Limits
+from attnpo.sandbox import linux
+from attnpo.sandbox.limits import Limits
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 FOLDER = "/sandbox"

@@ -18,9 +18,9 @@ if sys.platform != "linux":
 
 from sandboxes import CONFIGURATIONS, alive, available, descendants, fenced, need_configuration, wait_until
 
+from attnpo.sandbox.client import Sandbox, _counts_tasks
+from attnpo.sandbox.limits import Limits
 from attnpo.verification.code import CodeTest, CodeTests
-from attnpo.verification.code.sandbox.client import Sandbox, _counts_tasks
-from attnpo.verification.code.sandbox.limits import Limits
 from attnpo.verification.code.verifier import CodeVerifier
 
 LIMITS = Limits(memory_bytes=2**28, output_bytes=2**20, folder_bytes=2**22, folder_files=64, tasks=16)
@@ -230,7 +230,7 @@ def test_links_out_of_the_folder(attacked, tmp_path) -> None:
 
 
 def test_its_own_runner(attacked) -> None:
-    from attnpo.verification.code.sandbox import launcher, program
+    from attnpo.sandbox import launcher, program
 
     for path in (launcher.__file__, program.__file__, sys.executable, os.__file__):
         assert not attacked.run("import os; os.open(input(), os.O_WRONLY | os.O_APPEND); print('done')", path)

@@ -6,7 +6,7 @@ import os
 import struct
 from collections.abc import Sequence
 
-from attnpo.verification.code.sandbox import linux
+from attnpo.sandbox import linux
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_FOLDER = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _FIRST_VERSION = (1 << 13) - 1

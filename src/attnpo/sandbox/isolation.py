@@ -14,11 +14,11 @@ import resource
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from attnpo.verification.code.sandbox import linux
-from attnpo.verification.code.sandbox.landlock import restrict_files
-from attnpo.verification.code.sandbox.limits import Limits
-from attnpo.verification.code.sandbox.root import DEVICES, FOLDER, INPUT, enter_private_root
-from attnpo.verification.code.sandbox.seccomp import restrict_system_calls
+from attnpo.sandbox import linux
+from attnpo.sandbox.landlock import restrict_files
+from attnpo.sandbox.limits import Limits
+from attnpo.sandbox.root import DEVICES, FOLDER, INPUT, enter_private_root
+from attnpo.sandbox.seccomp import restrict_system_calls
 
 NAMESPACES = {
     "pid_namespace": linux.CLONE_NEWPID,

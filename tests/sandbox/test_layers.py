@@ -13,11 +13,10 @@ if sys.platform != "linux":
 from sandboxes import alive, available, descendants, need, wait_until
 
 from attnpo.errors import ConfigError
-from attnpo.verification.code.sandbox import linux, seccomp
-from attnpo.verification.code.sandbox.client import Sandbox
-from attnpo.verification.code.sandbox.isolation import LAYERS
-from attnpo.verification.code.sandbox.limits import Limits
-from attnpo.verification.code.verifier import sandbox_layers
+from attnpo.sandbox import linux, seccomp
+from attnpo.sandbox.client import Sandbox, sandbox_layers
+from attnpo.sandbox.isolation import LAYERS
+from attnpo.sandbox.limits import Limits
 
 
 def test_every_layer_is_reported() -> None:
@@ -80,8 +79,8 @@ def test_an_unprivileged_process_can_contain_programs(layers) -> None:
     need("seccomp", "landlock")
     code = f"""
 import json
-from attnpo.verification.code.verifier import sandbox_layers
-from attnpo.verification.code.sandbox.client import Sandbox
+from attnpo.sandbox.client import sandbox_layers
+from attnpo.sandbox.client import Sandbox
 sandbox = Sandbox(layers={layers!r})
 print(json.dumps([sandbox.run("print(6 * 7)", "").output, sandbox.run("import os; os.fork()", "").status]))
 sandbox.close()
@@ -99,7 +98,7 @@ sandbox.close()
 
 PARENT = """
 import sys
-from attnpo.verification.code.sandbox.client import Sandbox
+from attnpo.sandbox.client import Sandbox
 sandbox = Sandbox()
 sandbox.run("print(1)", "")
 print(sandbox._process.pid, flush=True)

@@ -21,12 +21,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import attnpo
 from attnpo.errors import ConfigError
-from attnpo.verification.code.sandbox.isolation import LAYERS
-from attnpo.verification.code.sandbox.launcher import BOOTSTRAP
-from attnpo.verification.code.sandbox.limits import Limits
-from attnpo.verification.code.sandbox.paths import package_paths, readable_paths
+from attnpo.sandbox.isolation import LAYERS
+from attnpo.sandbox.launcher import BOOTSTRAP
+from attnpo.sandbox.limits import Limits
+from attnpo.sandbox.paths import package_paths, readable_paths
 
 Status = Literal["finished", "failed", "time", "files", "output"]
 
@@ -163,7 +162,7 @@ class Sandbox:
         ours, theirs = socket.socketpair()
         folder = tempfile.mkdtemp(prefix="attnpo-code-")
         os.chmod(folder, 0o711)
-        source = str(Path(attnpo.__file__).parent)
+        source = str(Path(__file__).parents[1])
         arguments = [sys.executable, "-S", "-s", "-B", "-c", BOOTSTRAP, "first", str(theirs.fileno()), source]
         self._process = subprocess.Popen(
             arguments,

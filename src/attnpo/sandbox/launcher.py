@@ -25,10 +25,10 @@ import time
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from attnpo.verification.code.sandbox import linux
-from attnpo.verification.code.sandbox.isolation import Plan, confine, enter_namespaces, give_up_rights, probe
-from attnpo.verification.code.sandbox.limits import Limits
-from attnpo.verification.code.sandbox.program import CODE_FD, RESULT_FD, load_prelude, run_program
+from attnpo.sandbox import linux
+from attnpo.sandbox.isolation import Plan, confine, enter_namespaces, give_up_rights, probe
+from attnpo.sandbox.limits import Limits
+from attnpo.sandbox.program import CODE_FD, RESULT_FD, load_prelude, run_program
 
 BOOTSTRAP = """
 import os, resource, sys, types
@@ -39,14 +39,14 @@ if sys.argv[1] == "first":
     resource.setrlimit(resource.RLIMIT_STACK, (size, hard))
     os.execv(sys.executable, [*sys.orig_argv[:-3], "second", *sys.argv[2:]])
 source = sys.argv[3]
-for name in ("attnpo", "attnpo.verification", "attnpo.verification.code"):
+for name in ("attnpo", "attnpo.sandbox"):
     package = types.ModuleType(name)
     package.__path__ = [os.path.join(source, *name.split(".")[1:])]
     sys.modules[name] = package
-from attnpo.verification.code.sandbox.launcher import main
+from attnpo.sandbox.launcher import main
 main(int(sys.argv[2]))
 """
-"""Python code that starts a launcher: only the modules of this folder are imported, no package above them."""
+"""Python code that starts a launcher: only modules of this folder are imported, no package around them."""
 
 _MESSAGE = 65536
 _SMALLEST_STACK = 2**18
@@ -316,4 +316,4 @@ def _send(parent: socket.socket, reply: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit("started by attnpo.verification.code.sandbox.client")
+    sys.exit("started by attnpo.sandbox.client")
