@@ -16,7 +16,8 @@ from attnpo.evaluation.exports import comparison_csv, comparison_json, compariso
 from attnpo.evaluation.suites import compare_runs, load_run
 from attnpo.evaluation.summary import summarize, summarize_by
 from attnpo.evaluation.tally import Tally
-from attnpo.reporting.measures import number_rows
+from attnpo.reporting.marks import arm_marks
+from attnpo.reporting.measures import number_table
 from attnpo.reporting.run_folder import Arm
 
 
@@ -151,7 +152,8 @@ def test_tables_of_one_run_and_the_report_name_the_counts():
     result = counted("x")
     (table,) = [t for t in evaluation_tables([result]) if t.title == "counted a response, or share"]
     assert list(table.columns[0].cells) == ["a", "b share"]
-    assert [row.name for row in number_rows([Arm("x", result)])].count("b share") == 1
+    arm = Arm("x", result)
+    assert [row.head for row in number_table([arm], arm_marks([arm])).rows].count("b share") == 1
     assert not [t for t in evaluation_tables([evaluation("y", ROWS)]) if "counted" in str(t.title)]
 
 

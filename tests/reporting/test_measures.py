@@ -14,7 +14,7 @@ from attnpo.evaluation.suites import load_run as load_measured
 from attnpo.reporting import write_report
 from attnpo.reporting.benchmarks import mean_point, shared_names
 from attnpo.reporting.marks import arm_marks
-from attnpo.reporting.measures import measure_panels, number_rows, subject_rows
+from attnpo.reporting.measures import group_table, measure_panels, number_table
 from attnpo.reporting.run_folder import Arm, load_run
 
 SETS = ("gsm8k", "math500", "aime24")
@@ -84,12 +84,12 @@ def test_what_an_arm_lacks_is_left_out() -> None:
     marks = arm_marks(mixed)
     assert len(measure_panels(mixed, marks)) == 4
     assert all("Starting model" not in panel.svg for panel in measure_panels(mixed, marks))
-    rows = {row.name: row.cells for row in number_rows(mixed)}
-    assert rows["pass@4"][0] == ("", "")
-    assert rows["pass@4"][1][0].endswith("%")
-    assert subject_rows(mixed)[0].cells[0] is None
+    rows = {row.head: row.cells for row in number_table(mixed, marks).rows}
+    assert rows["pass@4"][0].html() == ("", "")
+    assert rows["pass@4"][1].html()[0].endswith("%")
+    assert group_table("subject", mixed, marks).rows[0].cells[0].interval is None
     assert measure_panels([Arm("base", bare)], arm_marks([Arm("base", bare)])) == []
-    assert subject_rows([Arm("base", bare)]) == []
+    assert group_table("subject", [Arm("base", bare)], marks).rows == ()
 
 
 def test_incomplete_and_inexact_evaluations_are_said(run_dir: Path) -> None:

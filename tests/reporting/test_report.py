@@ -11,9 +11,9 @@ import pytest
 from html_pages import Page, assert_self_contained
 
 from attnpo.errors import DataError, OutputError
+from attnpo.evaluation.metrics import group_order
 from attnpo.reporting import write_report
 from attnpo.reporting.curves import thinned
-from attnpo.reporting.difficulty import difficulty_order
 from attnpo.reporting.run_folder import load_run
 
 
@@ -314,7 +314,7 @@ def test_arms_come_in_the_order_of_the_story(run_dir: Path) -> None:
 
 
 def test_difficulties_in_the_order_of_numbers() -> None:
-    assert difficulty_order(["10", "hard", "9", "easy", "9"]) == ["9", "10", "easy", "hard"]
+    assert group_order(["10", "hard", "9", "easy", "9"]) == ["9", "10", "easy", "hard"]
 
 
 def test_long_logs_are_thinned_to_means() -> None:

@@ -4,85 +4,66 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.table import Table
+from rich.table import Table as RichTable
 
-from attnpo.cli.tables import change, short
 from attnpo.discovery.evidence import InterventionResult, StabilityResult, TransferResult, VerificationResult
-from attnpo.statistics import Interval
+from attnpo.metrics import METRICS, SRA, Metric
+from attnpo.tables import Number, Table
+
+SHARE = Metric("SRA", scale=100, digits=1)
 
 
-def intervention_table(result: InterventionResult) -> Table:
+def intervention_table(result: InterventionResult) -> RichTable:
     """Return the accuracy of regenerated answers after each deletion."""
-    table = _table(
-        f"{result.samples_per_trace} answers regenerated to each of {result.num_traces} traces, accuracy in %",
-        ("steps removed", "tokens", "accuracy", "against none", "against random"),
-    )
-    for condition in result.conditions:
-        name = "none" if condition.name == "untouched" else f"{condition.name}, {condition.amount}"
-        table.add_row(
-            name,
+    accuracy = METRICS["accuracy"]
+    rows = [
+        (
+            "none" if condition.name == "untouched" else f"{condition.name}, {condition.amount}",
             f"{condition.deleted_tokens:.1f}",
-            short(condition.accuracy, 1, 100),
-            change(condition.difference, 1, 100),
-            change(condition.against_random, 1, 100),
+            Number(condition.accuracy, accuracy),
+            Number(condition.difference, accuracy, difference=True),
+            Number(condition.against_random, accuracy, difference=True),
         )
-    return table
+        for condition in result.conditions
+    ]
+    title = f"{result.samples_per_trace} answers regenerated to each of {result.num_traces} traces, accuracy in %"
+    return Table.of(title, ("steps removed", "tokens", "accuracy", "against none", "against random"), rows).terminal()
 
 
-def transfer_result_table(result: TransferResult) -> Table:
+def transfer_result_table(result: TransferResult) -> RichTable:
     """Return the SRA of heads chosen on one group and reported on another."""
-    table = _table(
-        f"heads chosen on one {result.grouped_by} serve on another",
-        ("from", "to", "heads", "SRA there, %", "its own set", "difference"),
-    )
-    for row in result.rows:
-        table.add_row(
+    rows = [
+        (
             row.selected_on,
             row.reported_on,
             _heads(row.heads),
-            short(row.sra, 1, 100),
-            "–" if row.best_there is None else f"{100 * row.best_there.value:.1f}",
-            change(row.difference, 1, 100),
+            Number(row.sra, SHARE),
+            "–" if row.best_there is None else SHARE.number(row.best_there.value),
+            Number(row.difference, SHARE, difference=True),
         )
-    return table
+        for row in result.rows
+    ]
+    title = f"heads chosen on one {result.grouped_by} serve on another"
+    return Table.of(title, ("from", "to", "heads", "SRA there, %", "its own set", "difference"), rows).terminal()
 
 
-def stability_table(result: StabilityResult) -> Table:
+def stability_table(result: StabilityResult) -> RichTable:
     """Return SRA and correlation of scores of each checkpoint."""
-    table = _table(
-        f"the same {result.num_responses} responses read with each checkpoint",
-        ("checkpoint", "SRA", "equal lengths", "Pearson", "within responses"),
-    )
-    for point in result.points:
-        table.add_row(
-            point.name,
-            short(point.sra, 3),
-            short(point.sra_length_matched, 3),
-            short(point.pearson, 3),
-            short(point.pearson_within, 3),
-        )
-    return table
+    rows = [
+        (p.name, *(Number(i, SRA) for i in (p.sra, p.sra_length_matched, p.pearson, p.pearson_within)))
+        for p in result.points
+    ]
+    title = f"the same {result.num_responses} responses read with each checkpoint"
+    return Table.of(title, ("checkpoint", "SRA", "equal lengths", "Pearson", "within responses"), rows).terminal()
 
 
-def verification_table(result: VerificationResult) -> Table:
+def verification_table(result: VerificationResult) -> RichTable:
     """Return every figure that a head set carries beside the new one."""
-    table = _table("what the head set says of itself, and what new traces say", ("figure", "then", "now", "inside"))
-    for figure in result.figures:
-        inside = "–" if figure.inside is None else "yes" if figure.inside else "no"
-        table.add_row(figure.name, _whole(figure.then), _whole(figure.now), inside)
-    return table
-
-
-def _whole(interval: Interval | None) -> str:
-    return "–" if interval is None else interval.format(3)
+    inside = {None: "–", True: "yes", False: "no"}
+    rows = [(f.name, *(Number(i, SRA).markdown() for i in (f.then, f.now)), inside[f.inside]) for f in result.figures]
+    title = "what the head set says of itself, and what new traces say"
+    return Table.of(title, ("figure", "then", "now", "inside"), rows).terminal()
 
 
 def _heads(heads: Sequence[tuple[int, int]]) -> str:
     return " ".join(f"({layer},{head})" for layer, head in heads)
-
-
-def _table(title: str, columns: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left", no_wrap=True)
-    return table

@@ -4,43 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from rich.table import Table
-from rich.text import Text
+from rich.table import Table as RichTable
 
 from attnpo.discovery import DiscoveryResult
 from attnpo.evaluation import EvaluationResult, Summary
 from attnpo.evaluation.comparison import Bootstrap, ComparisonRow
-from attnpo.evaluation.counting import COUNT
-from attnpo.evaluation.exports import TITLES, scale_of
-from attnpo.evaluation.metrics import group_order, split_name
+from attnpo.evaluation.metrics import group_order
 from attnpo.evaluation.suites import Comparison, average_row
+from attnpo.metrics import COUNT, METRICS, NUMBERED, SRA, Metric, metric_of, split_name
 from attnpo.statistics import Interval
+from attnpo.tables import NOTHING, Number, Row, Table, Value, number_of
 
 TAIL_COLUMNS = {"half": "median", "90 %": "p90", "95 %": "p95", "99 %": "p99", "all": "max"}
+MEAN = "mean ± half the 95 % interval over problems"
+COMPARED = ("accuracy %", "Δ points", "tokens", "saved %", "AES")
+Numbered = Mapping[str, Mapping[int, Interval]]
+"""Run → number (k, budget) → value."""
 
 
-def short(interval: Interval | None, digits: int = 1, scale: float = 1.0) -> str:
-    """Return `93.5 ±1.4`: the value and half the width of its interval."""
-    if interval is None:
-        return "–"
-    return f"{scale * interval.value:.{digits}f} ±{scale * (interval.high - interval.low) / 2:.{digits}f}"
-
-
-def change(interval: Interval | None, digits: int = 1, scale: float = 1.0) -> Text:
-    """Return `+7.3` over `[5.1, 9.4]`: a difference with its interval, bold where that excludes 0."""
-    if interval is None:
-        return Text("–")
-    value, low, high = (scale * x for x in (interval.value, interval.low, interval.high))
-    shown = (f"{value:+.{digits}f}", "bold" if interval.excludes(0) else "")
-    return Text.assemble(shown, f"\n[{low:.{digits}f}, {high:.{digits}f}]")
-
-
-def tokens(interval: Interval | None) -> str:
-    """Return a length in tokens, without decimals where it is long."""
-    return short(interval, 1 if interval is None or interval.value < 1000 else 0)
-
-
-def evaluation_tables(results: Sequence[EvaluationResult]) -> list[Table]:
+def evaluation_tables(results: Sequence[EvaluationResult]) -> list[RichTable]:
     """Return accuracy, lengths, steps and phrases of each run, and pass@k, budgets and groups where they are known."""
     tables = [_overall(results), *_tails(results), _phrases(results)]
     tables += _counts({result.name: result.overall.counts for result in results})
@@ -52,10 +34,10 @@ def evaluation_tables(results: Sequence[EvaluationResult]) -> list[Table]:
     for kind, first, read in numbered:
         values = {result.name: read(result.overall) for result in results}
         if any(values.values()):
-            tables.append(_numbered(TITLES[kind], first, values, 1, 100))
+            tables.append(_numbered(kind, first, values))
     for kind in ("difficulty", "subject"):
         tables += _groups(kind, results)
-    return tables
+    return [table.terminal() for table in tables]
 
 
 def cost_line(result: EvaluationResult) -> str:
@@ -69,152 +51,129 @@ def cost_line(result: EvaluationResult) -> str:
     return said
 
 
-def suite_table(results: Mapping[str, EvaluationResult]) -> Table:
+def suite_table(results: Mapping[str, EvaluationResult]) -> RichTable:
     """Return one row a benchmark and their plain mean, for the benchmarks of one run."""
-    table = _table("mean ± half the 95 % interval over problems", ("benchmark", "accuracy %", "tokens", "cut off %"))
-    for name, result in results.items():
-        summary = result.overall
-        cut_off = f"{100 * summary.truncated.value:.1f}"
-        table.add_row(name, short(summary.accuracy, 1, 100), tokens(summary.response_tokens), cut_off)
+    metrics = ("accuracy", "response_tokens")
+    rows = [[name, *_cells(r.overall, metrics), _cut_off(r.overall.truncated)] for name, r in results.items()]
     values = average_row(results, Bootstrap()).values
-    cut_off = short(values["truncated"], 1, 100).partition(" ")[0]
-    cells = (short(values["accuracy"], 1, 100), tokens(values["response_tokens"]), cut_off)
-    table.add_section()
-    table.add_row("average", *cells, style="bold")
+    average = [number_of(metric, values[metric]) for metric in metrics]
+    rows.append(["average", *average, _cut_off(values["truncated"])])
+    table = Table.of(MEAN, ("benchmark", "accuracy %", "tokens", "cut off %"), rows).terminal()
+    table.rows[-2].end_section, table.rows[-1].style = True, "bold"
     return table
 
 
-def comparison_tables(comparison: Comparison) -> list[Table]:
+def comparison_tables(comparison: Comparison) -> list[RichTable]:
     """Return the terminal's tables of a comparison: every benchmark's and, where there are several, the average's."""
-    tables = []
-    for section in comparison.sections:
-        head = f"{section.title}: {section.num_problems:,} problems, {section.samples_per_problem} responses each"
-        tables += [_compared(head, section.rows), *_counted(section.rows), *_numbered_rows(section.rows)]
+    blocks = [
+        (f"{s.title}: {s.num_problems:,} problems, {s.samples_per_problem} responses each", s.rows)
+        for s in comparison.sections
+    ]
     if comparison.average:
-        title = f"average over {len(comparison.sections)} benchmarks"
-        average = comparison.average
-        tables += [_compared(title, average), *_counted(average), *_numbered_rows(average)]
-    return tables
+        blocks.append((f"average over {len(comparison.sections)} benchmarks", comparison.average))
+    return [table for head, rows in blocks for table in _compared(head, rows)]
 
 
-def discovery_table(result: DiscoveryResult) -> Table:
+def discovery_table(result: DiscoveryResult) -> RichTable:
     """Return the chosen heads beside the trivial rules."""
-    table = Table(title="Step Ranking Accuracy on problems the heads were not chosen on", title_justify="left")
-    for column in ("what ranks the steps", "SRA", "equal lengths only"):
-        table.add_column(column, justify="left" if column.startswith("what") else "right")
     heads = " ".join(f"({layer},{head})" for layer, head in result.chosen)
-    table.add_row(f"chosen heads {heads}", short(result.chosen_sra, 3), short(result.chosen_sra_length_matched, 3))
-    for name, rule in result.trivial.items():
-        table.add_row(name, short(rule.sra, 3), short(rule.sra_length_matched, 3))
-    return table
+    rules = [(f"chosen heads {heads}", result.chosen_sra, result.chosen_sra_length_matched)]
+    rules += [(name, rule.sra, rule.sra_length_matched) for name, rule in result.trivial.items()]
+    rows = [(name, Number(sra, SRA), Number(matched, SRA)) for name, sra, matched in rules]
+    title = "Step Ranking Accuracy on problems the heads were not chosen on"
+    return Table.of(title, ("what ranks the steps", "SRA", "equal lengths only"), rows).terminal()
+
+
+def _cells(summary: Summary, metrics: Sequence[str]) -> list[Value]:
+    return [number_of(metric, getattr(summary, metric)) for metric in metrics]
+
+
+def _cut_off(truncated: Interval | None) -> str:
+    return NOTHING if truncated is None else METRICS["truncated"].number(truncated.value)
 
 
 def _overall(results: Sequence[EvaluationResult]) -> Table:
     labelled = any(result.overall.redundant_steps is not None for result in results)
-    steps = ("redundant", "essential") if labelled else ("steps",)
-    table = _table("mean ± half the 95 % interval over problems", ("run", "accuracy %", "tokens", *steps, "cut off %"))
-    for result in results:
-        summary = result.overall
-        cells = [result.name, short(summary.accuracy, 1, 100), tokens(summary.response_tokens)]
-        if labelled:
-            cells += [short(summary.redundant_steps, 2), short(summary.essential_steps, 2)]
-        else:
-            cells.append(short(summary.steps))
-        table.add_row(*cells, f"{100 * summary.truncated.value:.1f}")
-    return table
+    steps = {"redundant_steps": "redundant", "essential_steps": "essential"} if labelled else {"steps": "steps"}
+    metrics = ("accuracy", "response_tokens", *steps)
+    rows = [[r.name, *_cells(r.overall, metrics), _cut_off(r.overall.truncated)] for r in results]
+    return Table.of(MEAN, ("run", "accuracy %", "tokens", *steps.values(), "cut off %"), rows)
 
 
 def _tails(results: Sequence[EvaluationResult]) -> list[Table]:
     """Return how long the responses of each run and their parts get, none where no run knows it."""
-    table = _table("tokens: mean, and share of responses at most so long", ("run", "of", "mean", *TAIL_COLUMNS))
-    for result in results:
-        for part, tail in result.overall.tails.items():
-            cells = (f"{getattr(tail, name):,.0f}" for name in TAIL_COLUMNS.values())
-            table.add_row(result.name, part.removesuffix("_tokens"), tokens(getattr(result.overall, part)), *cells)
-    return [table] if table.row_count else []
+    rows = [
+        (
+            result.name,
+            part.removesuffix("_tokens"),
+            number_of(part, getattr(result.overall, part)),
+            *(f"{getattr(tail, name):,.0f}" for name in TAIL_COLUMNS.values()),
+        )
+        for result in results
+        for part, tail in result.overall.tails.items()
+    ]
+    title = "tokens: mean, and share of responses at most so long"
+    return [Table.of(title, ("run", "of", "mean", *TAIL_COLUMNS), rows)] if rows else []
 
 
 def _phrases(results: Sequence[EvaluationResult]) -> Table:
-    table = _table("phrases a response", ("run", "confused", "progression", "summary"))
-    for result in results:
-        summary = result.overall
-        counts = (summary.confused_phrases, summary.progression_phrases, summary.summary_phrases)
-        table.add_row(result.name, *(short(count, 2) for count in counts))
-    return table
+    families = ("confused", "progression", "summary")
+    rows = [[result.name, *_cells(result.overall, [f"{f}_phrases" for f in families])] for result in results]
+    return Table.of("phrases a response", ("run", *families), rows)
 
 
-def _numbered(title: str, first: str, values: Mapping[str, Mapping[int, Interval]], digits: int, scale: float) -> Table:
+def _numbered(kind: str, first: str, values: Numbered) -> Table:
     """Return a table with one row a number and one column a run."""
-    table = _table(title, (first, *values))
-    for number in sorted({number for found in values.values() for number in found}):
-        cells = (short(found.get(number), digits, scale) for found in values.values())
-        table.add_row(f"{number:,}", *cells)
-    return table
+    found = sorted({n for values_of_run in values.values() for n in values_of_run})
+    rows = [[f"{n:,}", *(number_of(kind, of.get(n)) for of in values.values())] for n in found]
+    return Table.of(NUMBERED[kind], (first, *values), rows)
 
 
 def _groups(kind: str, results: Sequence[EvaluationResult]) -> list[Table]:
     """Return accuracy by difficulty or subject: one column a group where there are few, else one row."""
     parts = {result.name: getattr(result, f"by_{kind}") for result in results}
     names = group_order(name for found in parts.values() for name in found)
+    cells = {
+        (run, n): number_of("accuracy", of[n].accuracy if n in of else None) for run, of in parts.items() for n in names
+    }
+    title = f"accuracy by {kind}, %"
     if not names:
         return []
     if len(names) <= 8:
-        table = _table(f"accuracy by {kind}, %", ("run", *names))
-        for run, found in parts.items():
-            table.add_row(run, *(_accuracy(found.get(name)) for name in names))
-    else:
-        table = _table(f"accuracy by {kind}, %", (kind, *parts))
-        for name in names:
-            table.add_row(name, *(_accuracy(found.get(name)) for found in parts.values()))
-    return [table]
+        return [Table.of(title, ("run", *names), [[run, *(cells[run, n] for n in names)] for run in parts])]
+    return [Table.of(title, (kind, *parts), [[n, *(cells[run, n] for run in parts)] for n in names])]
 
 
-def _accuracy(summary: Summary | None) -> str:
-    return "–" if summary is None else short(summary.accuracy, 1, 100)
-
-
-def _compared(title: str, rows: Sequence[ComparisonRow]) -> Table:
-    table = _table(title, ("arm", "accuracy %", "Δ points", "tokens", "saved %", "AES"))
-    table.box, table.padding = None, (0, 2, 0, 0)  # two columns of intervals leave no room for lines in 80 characters
+def _compared(title: str, rows: Sequence[ComparisonRow]) -> list[RichTable]:
+    lines = []
     for row in rows:
-        table.add_row(
-            f"{row.name}\n{row.runs} runs" if row.runs > 1 else row.name,
-            short(row.values["accuracy"], 1, 100),
-            change(row.differences.get("accuracy"), 1, 100),
-            tokens(row.values["response_tokens"]),
-            change(row.response_tokens_saved, 1, 100),
-            change(row.efficiency, 2),
+        cells = (
+            number_of("accuracy", row.values["accuracy"]),
+            number_of("accuracy", row.differences.get("accuracy"), difference=True),
+            number_of("response_tokens", row.values["response_tokens"]),
+            number_of("response_tokens_saved", row.response_tokens_saved, difference=True),
+            number_of("efficiency", row.efficiency, difference=True),
         )
-    return table
-
-
-def _counted(rows: Sequence[ComparisonRow]) -> list[Table]:
-    """Return what a counter counted in each arm, one row a count."""
-    found = {row.name: {m: i for m, i in row.values.items() if m.startswith(COUNT)} for row in rows}
-    return _counts({name: {m.removeprefix(COUNT): i for m, i in counts.items()} for name, counts in found.items()})
+        lines.append(Row(row.name, cells, f"{row.runs} runs" if row.runs > 1 else ""))
+    heads = Table.of(title, ("arm", *COMPARED), [])
+    # Two columns of intervals leave no room for lines in 80 characters.
+    tables = [Table(heads.columns, tuple(lines), title).terminal(box=None, padding=(0, 2, 0, 0))]
+    counts = {row.name: {m: i for m, i in row.values.items() if m.startswith(COUNT)} for row in rows}
+    more = _counts({name: {m.removeprefix(COUNT): i for m, i in found.items()} for name, found in counts.items()})
+    for kind in ("pass", "majority", "accuracy"):
+        values = {row.name: _numbered_values(row, kind) for row in rows}
+        numbers = {number for found in values.values() for number in found}
+        if numbers and (len(numbers) > 1 or kind == "accuracy"):
+            more.append(_numbered(kind, "budget" if kind == "accuracy" else "k", values))
+    return [*tables, *(table.terminal() for table in more)]
 
 
 def _counts(values: Mapping[str, Mapping[str, Interval | None]]) -> list[Table]:
     """Return one row a count and one column a run, none where nothing was counted."""
     names = list(dict.fromkeys(name for counts in values.values() for name in counts))
-    if not names:
-        return []
-    table = _table("counted a response, or share", ("count", *values))
-    for name in names:
-        table.add_row(name.replace("_", " "), *(short(counts.get(name), 3) for counts in values.values()))
-    return [table]
-
-
-def _numbered_rows(rows: Sequence[ComparisonRow]) -> list[Table]:
-    tables = []
-    for kind in ("pass", "majority", "accuracy"):
-        values = {row.name: _numbered_values(row, kind) for row in rows}
-        numbers = {number for found in values.values() for number in found}
-        if numbers and (len(numbers) > 1 or kind == "accuracy"):
-            scale, digits = scale_of(kind)
-            first = "k" if kind in ("pass", "majority") else "budget"
-            tables.append(_numbered(TITLES[kind], first, values, digits, scale))
-    return tables
+    metrics: dict[str, Metric] = {name: metric_of(f"{COUNT}{name}") for name in names}
+    rows = [[m.row, *(Number(counts.get(name), m) for counts in values.values())] for name, m in metrics.items()]
+    return [Table.of("counted a response, or share", ("count", *values), rows)] if rows else []
 
 
 def _numbered_values(row: ComparisonRow, kind: str) -> dict[int, Interval]:
@@ -224,10 +183,3 @@ def _numbered_values(row: ComparisonRow, kind: str) -> dict[int, Interval]:
         for (name, number), interval in found.items()
         if name == kind and number is not None and interval is not None
     }
-
-
-def _table(title: str, columns: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", min_width=len(title))
-    for column in columns:
-        table.add_column(column, justify="right" if column != columns[0] else "left", no_wrap=True)
-    return table

@@ -15,8 +15,10 @@ from attnpo.evaluation.metrics import LABEL_METRICS, group_order, metric_names, 
 from attnpo.evaluation.result import EvaluationResult
 from attnpo.evaluation.run import tally_rollouts
 from attnpo.evaluation.table import ProblemTable
+from attnpo.metrics import metric_of
 from attnpo.ranges import OpenShare, Resamples, Seed, check_settings
 from attnpo.statistics import Floats, Interval, draws_interval, ratio_draws
+from attnpo.tables import Table, Value, number_of, numbers_of
 
 GROUP_METRICS = ("accuracy", "response_tokens")
 """What is compared within a difficulty or a subject."""
@@ -284,32 +286,20 @@ def comparison_rows(arms: Sequence[ArmDraws], level: float) -> list[ComparisonRo
 def markdown_table(rows: Sequence[ComparisonRow]) -> str:
     """Return the comparison as a Markdown table; differences from the base in a column behind each value."""
     labelled = rows[0].values.get("redundant_steps") is not None
-    columns = [
-        ("accuracy, %", "accuracy", 100.0, 1),
-        ("tokens", "response_tokens", 1.0, 1),
-        *(
-            (("essential steps", "essential_steps", 1.0, 2), ("redundant steps", "redundant_steps", 1.0, 2))
-            if labelled
-            else ()
-        ),
-    ]
-    header = ["arm", "runs", *(f"{title} | Δ" for title, *_ in columns), "AES"]
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * (3 + 2 * len(columns))]
-    for row in rows:
-        cells = [row.name, str(row.runs)]
-        for _, metric, scale, digits in columns:
-            cells += [
-                written(row.values.get(metric), digits, scale),
-                written(row.differences.get(metric), digits, scale),
-            ]
-        cells.append(written(row.efficiency, 2))
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    metrics = ["accuracy", "response_tokens", *(("essential_steps", "redundant_steps") if labelled else ())]
+    body = [[row.name, str(row.runs), *beside(row, metrics), number_of("efficiency", row.efficiency)] for row in rows]
+    return Table.of("", ["arm", "runs", *beside_heads(metrics), "AES"], body).markdown() + "\n"
 
 
-def written(interval: Interval | None, digits: int, scale: float = 1.0) -> str:
-    """Return `value [low, high]`, or a dash."""
-    return "–" if interval is None else interval.format(digits, scale)
+def beside(row: ComparisonRow, metrics: Sequence[str]) -> list[Value]:
+    """Return each metric's value and, behind it, its difference from the base."""
+    pairs = zip(numbers_of(row.values, metrics), numbers_of(row.differences, metrics, difference=True), strict=True)
+    return [cell for pair in pairs for cell in pair]
+
+
+def beside_heads(metrics: Sequence[str]) -> list[str]:
+    """Return the heads of `beside`'s columns."""
+    return [head for metric in metrics for head in (metric_of(metric).column, "Δ")]
 
 
 def _widest(a: Interval, b: Interval) -> Interval:

@@ -13,9 +13,10 @@ from typing import Protocol
 
 from attnpo.errors import DataError
 from attnpo.loading import load_function
+from attnpo.metrics import COUNT
 from attnpo.rollouts import Rollout, Span, prompt_text
 
-COUNT, OF = "count:", "of:"
+OF = "of:"
 """Prefixes of the columns of a `ProblemTable` that hold a count and, for shares, what it is a share of."""
 
 

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from attnpo.evaluation.comparison import ComparisonRow, written
-from attnpo.evaluation.counting import COUNT
-from attnpo.evaluation.metrics import NUMBERED, split_name
+from attnpo.evaluation.comparison import GROUP_METRICS, ComparisonRow, beside, beside_heads
 from attnpo.evaluation.suites import Comparison
+from attnpo.metrics import COUNT, METRICS, NUMBERED, split_name
 from attnpo.statistics import Interval
+from attnpo.tables import Table, Value, csv_text, number_of, numbers_of
 
-PERCENT = ("accuracy", "truncated", "redundant_token_share", "pass", "majority")
-"""Metrics that are shares; people read them in percent."""
-TITLES = {
-    "pass": "pass@k, %",
-    "majority": "majority vote of k, %",
-    "accuracy": "accuracy within a token budget, %",
-    "tokens": "tokens spent within a budget",
-}
+MAIN = ("accuracy", "response_tokens", "steps", "essential_steps", "redundant_steps", "confused_phrases")
 CSV_COLUMNS = (
     "benchmark",
     "group",
@@ -35,15 +26,6 @@ CSV_COLUMNS = (
     "difference_low",
     "difference_high",
 )
-
-
-def scale_of(metric: str) -> tuple[float, int]:
-    """Return the factor and the decimals that a metric is written with."""
-    if split_name(metric)[0] in PERCENT:
-        return 100.0, 1
-    if metric.startswith(COUNT):  # a mean a response or a share, which may both be small
-        return 1.0, 3
-    return 1.0, 1 if "tokens" in metric and "1k" not in metric else 2
 
 
 def comparison_markdown(comparison: Comparison) -> str:
@@ -69,19 +51,17 @@ def comparison_markdown(comparison: Comparison) -> str:
 
 def comparison_csv(comparison: Comparison) -> str:
     """Return the comparison as CSV in long form: one row a benchmark, arm and metric; shares as shares."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
     blocks = [(section.title, section.rows) for section in comparison.sections]
     if comparison.average:
         blocks.insert(0, ("average", comparison.average))
+    lines: list[list[object]] = []
     for title, rows in blocks:
         for row in rows:
-            writer.writerows([title, "", *cells] for cells in _csv_cells(row))
+            lines += ([title, "", *cells] for cells in _csv_cells(row))
             for kind, groups in (("difficulty", row.by_difficulty), ("subject", row.by_subject)):
                 for name, part in groups.items():
-                    writer.writerows([title, f"{kind}={name}", *cells] for cells in _csv_cells(part))
-    return stream.getvalue()
+                    lines += ([title, f"{kind}={name}", *cells] for cells in _csv_cells(part))
+    return csv_text(CSV_COLUMNS, lines)
 
 
 def comparison_json(comparison: Comparison) -> str:
@@ -122,82 +102,44 @@ def _json(interval: Interval | None) -> dict[str, float] | None:
     return None if interval is None else interval.model_dump()
 
 
-def _csv_cells(row: ComparisonRow) -> Iterator[list[Any]]:
+def _csv_cells(row: ComparisonRow) -> Iterator[list[object]]:
     extra = {"response_tokens_saved": row.response_tokens_saved, "efficiency": row.efficiency}
     for metric, value in [*row.values.items(), *extra.items()]:
-        if value is None:
-            continue
-        difference = row.differences.get(metric)
-        bounds = ["", "", ""] if difference is None else [difference.value, difference.low, difference.high]
-        yield [row.name, row.runs, metric, value.value, value.low, value.high, *bounds]
+        if value is not None:
+            yield [row.name, row.runs, metric, value, row.differences.get(metric)]
 
 
 def _tables(rows: Sequence[ComparisonRow]) -> list[str]:
-    main = ("accuracy", "response_tokens", "steps", "essential_steps", "redundant_steps", "confused_phrases")
-    shown = [m for m in main if any(row.values.get(m) is not None for row in rows)]
-    titles = {"accuracy": "accuracy, %", "response_tokens": "tokens"}
-    header = ["arm", "runs"]
-    for metric in shown:
-        header += [titles.get(metric, metric.replace("_", " ")), "Δ"]
-    body = []
-    for row in rows:
-        cells = [row.name, str(row.runs)]
-        for metric in shown:
-            scale, digits = scale_of(metric)
-            cells += [written(of.get(metric), digits, scale) for of in (row.values, row.differences)]
-        body.append([*cells, written(row.response_tokens_saved, 1, 100), written(row.efficiency, 2)])
-    lines = _table([*header, "tokens saved, %", "AES"], body)
-    for kind in NUMBERED:
-        lines += _numbered_table(kind, rows)
-    return lines + _counts_table(rows)
+    shown = [m for m in MAIN if any(row.values.get(m) is not None for row in rows)]
+    sums = ("response_tokens_saved", "efficiency")
+    body = [
+        [row.name, str(row.runs), *beside(row, shown), *(number_of(m, getattr(row, m)) for m in sums)] for row in rows
+    ]
+    tables = [Table.of("", ["arm", "runs", *beside_heads(shown), *(METRICS[m].column for m in sums)], body)]
+    tables += [table for kind in NUMBERED if (table := _numbered_table(kind, rows)) is not None]
+    counts = list(dict.fromkeys(m for row in rows for m in row.values if m.startswith(COUNT)))
+    if counts:
+        counted = [[row.name, *beside(row, counts)] for row in rows]
+        tables.append(Table.of("", ["counted a response, or share", *beside_heads(counts)], counted))
+    return [line for table in tables for line in (table.markdown(), "")]
 
 
-def _counts_table(rows: Sequence[ComparisonRow]) -> list[str]:
-    metrics = list(dict.fromkeys(m for row in rows for m in row.values if m.startswith(COUNT)))
-    if not metrics:
-        return []
-    body = []
-    for row in rows:
-        cells = [row.name]
-        for metric in metrics:
-            scale, digits = scale_of(metric)
-            cells += [written(of.get(metric), digits, scale) for of in (row.values, row.differences)]
-        body.append(cells)
-    header = ["counted a response, or share"]
-    for metric in metrics:
-        header += [metric.removeprefix(COUNT).replace("_", " "), "Δ"]
-    return _table(header, body)
-
-
-def _numbered_table(kind: str, rows: Sequence[ComparisonRow]) -> list[str]:
+def _numbered_table(kind: str, rows: Sequence[ComparisonRow]) -> Table | None:
     metrics = [m for m in rows[0].values if split_name(m)[0] == kind and "@" in m]
-    if not metrics:
-        return []
-    body = []
+    body: list[list[Value]] = []
     for row in rows:
-        body.append([row.name, *(written(row.values.get(m), scale_of(m)[1], scale_of(m)[0]) for m in metrics)])
+        body.append([row.name, *numbers_of(row.values, metrics)])
         if row.differences:
-            cells = (written(row.differences.get(m), scale_of(m)[1], scale_of(m)[0]) for m in metrics)
-            body.append([f"{row.name}, Δ", *cells])
-    return _table([TITLES[kind], *(f"{split_name(m)[1]:,}" for m in metrics)], body)
+            body.append([f"{row.name}, Δ", *numbers_of(row.differences, metrics, difference=True)])
+    heads = [NUMBERED[kind], *(f"{split_name(m)[1]:,}" for m in metrics)]
+    return Table.of("", heads, body) if metrics else None
 
 
 def _group_table(kind: str, rows: Sequence[ComparisonRow]) -> list[str]:
     groups = {row.name: row.by_difficulty if kind == "difficulty" else row.by_subject for row in rows}
-    names = list(groups[rows[0].name])
-    body = []
-    for name in names:
-        for row in rows:
-            part = groups[row.name][name]
-            cells = [name, row.name]
-            for metric in ("accuracy", "response_tokens"):
-                scale, digits = scale_of(metric)
-                cells += [written(of.get(metric), digits, scale) for of in (part.values, part.differences)]
-            body.append(cells)
-    return _table([kind, "arm", "accuracy, %", "Δ", "tokens", "Δ"], body) if body else []
-
-
-def _table(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in body]
-    return [*lines, ""]
+    body = [
+        [name, row.name, *beside(groups[row.name][name], GROUP_METRICS)]
+        for name in groups[rows[0].name]
+        for row in rows
+    ]
+    return [Table.of("", [kind, "arm", *beside_heads(GROUP_METRICS)], body).markdown(), ""] if body else []

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attnpo.evaluation.counting import COUNT, OF
+from attnpo.evaluation.counting import OF
 from attnpo.evaluation.passk import PASS_K, pass_at_k
 from attnpo.evaluation.table import ProblemTable
+from attnpo.metrics import COUNT, NUMBERED, split_name
 from attnpo.statistics import Floats
 
 
@@ -50,8 +51,6 @@ LABEL_METRICS = {
     "undecided_steps": Ratio("undecided_steps"),
     "redundant_token_share": Ratio("redundant_tokens", "think_tokens"),
 }
-NUMBERED = ("pass", "majority", "accuracy", "tokens")
-"""Metrics with a number behind `@`: `pass@k`, `majority@k`, and `accuracy@b` and `tokens@b` under a budget of b."""
 
 
 def metric_names(table: ProblemTable) -> list[str]:
@@ -65,12 +64,6 @@ def metric_names(table: ProblemTable) -> list[str]:
         "tokens": table.numbered("tokens"),
     }
     return known + [f"{name}@{number}" for name in NUMBERED for number in numbered[name]]
-
-
-def split_name(metric: str) -> tuple[str, int | None]:
-    """Return `("pass", 8)` of `pass@8` and `("steps", None)` of `steps`."""
-    name, _, number = metric.partition("@")
-    return name, int(number) if number else None
 
 
 def ratio_cells(table: ProblemTable, metrics: Sequence[str]) -> Floats:

@@ -23,9 +23,8 @@ from attnpo.evaluation.comparison import (
     result_file,
 )
 from attnpo.evaluation.conditions import check_comparable
-from attnpo.evaluation.counting import COUNT
-from attnpo.evaluation.metrics import NUMBERED
 from attnpo.evaluation.result import BudgetPoint, EvaluationResult, Summary
+from attnpo.metrics import COUNT, NUMBERED
 from attnpo.statistics import Interval
 
 SINGLE = ""

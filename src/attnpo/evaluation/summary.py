@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from rich.progress import Progress
 
-from attnpo.evaluation.counting import COUNT
-from attnpo.evaluation.metrics import NUMBERED, group_order, metric_names, ratio_cells, split_name
+from attnpo.evaluation.metrics import group_order, metric_names, ratio_cells
 from attnpo.evaluation.result import BudgetPoint, Summary, Tail
 from attnpo.evaluation.tally import LENGTHS, Measured
+from attnpo.metrics import COUNT, NUMBERED, split_name
 from attnpo.progress import bar
 from attnpo.statistics import Interval, ratio_intervals
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, model_validator
 
-from attnpo.evaluation.counting import COUNT
+from attnpo.metrics import COUNT
 from attnpo.statistics import Floats
 
 

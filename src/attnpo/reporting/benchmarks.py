@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
-from attnpo.evaluation.result import EvaluationResult, Summary
+from attnpo.evaluation.result import EvaluationResult
 from attnpo.evaluation.suites import average_point
 from attnpo.reporting.frontier import frontier_points, frontier_svg
 from attnpo.reporting.marks import ArmMark
+from attnpo.reporting.measures import pair_table
 from attnpo.reporting.panels import Panel
 from attnpo.reporting.run_folder import Arm
-from attnpo.reporting.wording import IntervalLike, plural
+from attnpo.reporting.wording import plural
 from attnpo.statistics import Interval
-
-
-@dataclass(frozen=True)
-class BenchmarkRow:
-    """One data set of the table: for every arm (accuracy, tokens) or None."""
-
-    name: str
-    note: str
-    cells: tuple[tuple[IntervalLike, IntervalLike] | None, ...]
+from attnpo.tables import Row, Table, number_of
 
 
 def benchmark_title(folder: str, evaluation: EvaluationResult) -> str:
@@ -64,26 +57,27 @@ def benchmark_panels(arms: Sequence[Arm], marks: Mapping[str, ArmMark]) -> list[
     return panels
 
 
-def benchmark_rows(arms: Sequence[Arm]) -> list[BenchmarkRow]:
-    """Return the table's rows, one a data set, the mean over the shared ones last.
+def benchmark_table(arms: Sequence[Arm], marks: Mapping[str, ArmMark]) -> Table:
+    """Return accuracy and length on every data set, the mean over the shared ones last.
 
     Args:
         arms: arms that were measured on several data sets.
+        marks: their marks.
     """
-    rows = []
-    for name in benchmark_names(arms):
-        first = next(arm.benchmarks[name] for arm in arms if name in arm.benchmarks)
-        cells = tuple(_pair(arm.benchmarks[name].overall) if name in arm.benchmarks else None for arm in arms)
-        rows.append(BenchmarkRow(benchmark_title(name, first), _note(first), cells))
+    names = benchmark_names(arms)
+    parts = {arm.name: {name: e.overall for name, e in arm.benchmarks.items()} for arm in arms}
+    table = pair_table("data set", parts, names, marks)
+    firsts = {name: next(arm.benchmarks[name] for arm in arms if name in arm.benchmarks) for name in names}
+    rows = [
+        replace(row, head=benchmark_title(row.head, firsts[row.head]), note=_note(firsts[row.head]))
+        for row in table.rows
+    ]
     shared = shared_names(arms)
     if len(shared) > 1:
-        note = f"over {plural(len(shared), 'data set')}, each with the same weight"
-        rows.append(BenchmarkRow("Mean", note, tuple(mean_point(arm, shared) for arm in arms)))
-    return rows
-
-
-def _pair(summary: Summary) -> tuple[IntervalLike, IntervalLike]:
-    return summary.accuracy, summary.response_tokens
+        points = [mean_point(arm, shared) or (None, None) for arm in arms]
+        cells = (number_of(m, i) for p in points for m, i in zip(("accuracy", "response_tokens"), p, strict=True))
+        rows.append(Row("Mean", tuple(cells), f"over {plural(len(shared), 'data set')}, each with the same weight"))
+    return replace(table, rows=tuple(rows))
 
 
 def _note(evaluation: EvaluationResult) -> str:

@@ -16,35 +16,8 @@ from attnpo.reporting.measures import measure_panels
 from attnpo.reporting.panels import Panel
 from attnpo.reporting.run_folder import Arm
 from attnpo.reporting.skeleton import environment, write_page
-from attnpo.reporting.wording import IntervalLike, bounds, count, direction, percent, plural, signed, signed_bounds
-from attnpo.statistics import Interval
-
-Delta = tuple[str, str, bool]
-"""A difference, its interval, and whether it is measurable; empty words for none."""
-Cell = tuple[str, str]
-"""A value and its interval; empty words for none."""
-NOTHING: Delta = ("", "", False)
-
-
-@dataclass(frozen=True)
-class ArmLine:
-    """One arm of the main table: values, and what changed against the base."""
-
-    mark: ArmMark
-    runs: str
-    accuracy: Cell
-    points: Delta
-    tokens: Cell
-    saved: Delta
-    efficiency: Delta
-
-
-@dataclass(frozen=True)
-class GroupLine:
-    """One difficulty or subject: for each arm accuracy, points, tokens and tokens saved."""
-
-    name: str
-    cells: tuple[tuple[Cell, Delta, Cell, Delta], ...]
+from attnpo.reporting.wording import IntervalLike, direction, percent, plural
+from attnpo.tables import Column, Number, Row, Table, number_of
 
 
 @dataclass(frozen=True)
@@ -55,9 +28,9 @@ class Block:
     title: str
     lead: str
     frontier: Mapping[str, Markup]
-    lines: tuple[ArmLine, ...]
+    table: Table
     panels: tuple[Panel, ...]
-    groups: Mapping[str, tuple[GroupLine, ...]]
+    groups: Mapping[str, Table]
 
 
 def write_compare_page(comparison: Comparison, output: Path, title: str, command: str = "") -> Path:
@@ -91,7 +64,7 @@ def render_compare_page(comparison: Comparison, title: str, command: str = "") -
             headline=_headline(comparison, marks),
             blocks=blocks,
             nav=[(block.id, block.title) for block in blocks],
-            marks=list(marks.values()),
+            marks=marks,
             caveats=comparison.caveats,
             level=f"{100 * comparison.level:g} %",
             command=command,
@@ -101,11 +74,11 @@ def render_compare_page(comparison: Comparison, title: str, command: str = "") -
 
 def _section(id_: str, section: Section, marks: Mapping[str, ArmMark]) -> Block:
     arms = [Arm(name, evaluation) for name, evaluation in section.results.items()]
-    groups = {}
-    for kind in ("difficulty", "subject"):
-        lines = _group_lines(kind, section.rows)
-        if lines:
-            groups[kind] = lines
+    parts = {
+        "difficulty": [row.by_difficulty for row in section.rows],
+        "subject": [row.by_subject for row in section.rows],
+    }
+    groups = {kind: _groups(kind, section.rows, found, marks) for kind, found in parts.items() if found[0]}
     responses = plural(section.samples_per_problem, "response")
     lead = f"{plural(section.num_problems, 'problem')}, {responses} to each."
     panels = tuple(measure_panels(arms, marks))
@@ -119,7 +92,7 @@ def _block(
     rows: Sequence[ComparisonRow],
     marks: Mapping[str, ArmMark],
     panels: tuple[Panel, ...],
-    groups: Mapping[str, tuple[GroupLine, ...]],
+    groups: Mapping[str, Table],
 ) -> Block:
     summaries: dict[str, tuple[IntervalLike, IntervalLike]] = {}
     for row in rows:
@@ -128,39 +101,52 @@ def _block(
             summaries[row.name] = (tokens, accuracy)
     points = frontier_points(summaries, marks)
     frontier = {"wide": frontier_svg(points, 1120, 440), "narrow": frontier_svg(points, 380, 360)}
-    return Block(id_, title, lead, frontier, tuple(_line(row, marks[row.name]) for row in rows), panels, groups)
+    return Block(id_, title, lead, frontier, _main(rows, marks), panels, groups)
 
 
-def _line(row: ComparisonRow, mark: ArmMark) -> ArmLine:
-    score = row.efficiency
-    return ArmLine(
-        mark=mark,
-        runs=plural(row.runs, "run") if row.runs > 1 else "",
-        accuracy=_share(row.values["accuracy"]),
-        points=_points(row.differences.get("accuracy")),
-        tokens=_count(row.values["response_tokens"]),
-        saved=_saved(row.response_tokens_saved),
-        efficiency=NOTHING if score is None else _delta(score, f"{abs(score.value):.2f}", f"{_two(score)}"),
-    )
-
-
-def _group_lines(kind: str, rows: Sequence[ComparisonRow]) -> tuple[GroupLine, ...]:
-    groups = [row.by_difficulty if kind == "difficulty" else row.by_subject for row in rows]
-    return tuple(
-        GroupLine(
-            name,
-            tuple(
-                (
-                    _share(part[name].values["accuracy"]),
-                    _points(part[name].differences.get("accuracy")),
-                    _count(part[name].values["response_tokens"]),
-                    _saved(part[name].response_tokens_saved),
-                )
-                for part in groups
-            ),
+def _main(rows: Sequence[ComparisonRow], marks: Mapping[str, ArmMark]) -> Table:
+    heads = ["arm", "answered right", "points", "tokens", "tokens saved, %", "AES"]
+    columns = [Column(head, note=f"against {marks[rows[0].name].title}" * (head == "points")) for head in heads]
+    lines = [
+        Row(
+            row.name,
+            (*_pairs(row), number_of("efficiency", row.efficiency, difference=True)),
+            plural(row.runs, "run") if row.runs > 1 else "",
         )
-        for name in groups[0]
-    )
+        for row in rows
+    ]
+    return Table(tuple(columns), tuple(lines))
+
+
+def _pairs(row: ComparisonRow) -> list[Number]:
+    """Return accuracy, points, tokens and tokens saved."""
+    return [
+        number_of("accuracy", row.values["accuracy"]),
+        number_of("accuracy", row.differences.get("accuracy"), difference=True),
+        number_of("response_tokens", row.values["response_tokens"]),
+        number_of("response_tokens_saved", row.response_tokens_saved, difference=True),
+    ]
+
+
+def _groups(
+    kind: str,
+    rows: Sequence[ComparisonRow],
+    parts: Sequence[Mapping[str, ComparisonRow]],
+    marks: Mapping[str, ArmMark],
+) -> Table:
+    """Return a row a difficulty or subject: for each arm accuracy and tokens, beside the base also what changed."""
+    notes = ("right", "points", "tokens", "saved, %")
+    shown = [notes[::2], *(notes for _ in rows[1:])]
+    columns = [
+        Column(marks[row.name].title * (i == 0), row.name, note)
+        for row, named in zip(rows, shown, strict=True)
+        for i, note in enumerate(named)
+    ]
+    lines = []
+    for name in parts[0]:
+        first, *others = (_pairs(part[name]) for part in parts)
+        lines.append(Row(name, (*first[::2], *(cell for cells in others for cell in cells))))
+    return Table((Column(kind), *columns), tuple(lines))
 
 
 def _headline(comparison: Comparison, marks: Mapping[str, ArmMark]) -> str:
@@ -170,39 +156,9 @@ def _headline(comparison: Comparison, marks: Mapping[str, ArmMark]) -> str:
     scored = [(row.efficiency.value, -i) for i, row in enumerate(rows) if row.efficiency is not None]
     best = rows[-max(scored)[1]] if scored else rows[1]
     points, saved = best.differences.get("accuracy"), best.response_tokens_saved
-    accuracy = "no measurable difference in accuracy"
-    if points is not None and direction(points):
-        accuracy = f"{signed(f'{abs(100 * points.value):.1f}', points.value)} points of accuracy"
+    change = number_of("accuracy", points, difference=True)
+    accuracy = f"{change.html()[0]} points of accuracy" if change.measurable else "no measurable difference in accuracy"
     length = "no measurable difference in length"
     if saved is not None and direction(saved):
         length = f"{percent(abs(saved.value), 0)} {'fewer' if saved.value > 0 else 'more'} tokens"
     return f"{marks[best.name].title} against {marks[rows[0].name].title}: {accuracy}, {length}{where}."
-
-
-def _share(interval: Interval | None) -> Cell:
-    return ("", "") if interval is None else (percent(interval.value), bounds(interval, True))
-
-
-def _count(interval: Interval | None) -> Cell:
-    return ("", "") if interval is None else (count(interval.value), bounds(interval))
-
-
-def _points(interval: Interval | None) -> Delta:
-    if interval is None:
-        return NOTHING
-    return _delta(interval, f"{abs(100 * interval.value):.1f}", signed_bounds(interval, 100))
-
-
-def _saved(interval: Interval | None) -> Delta:
-    if interval is None:
-        return NOTHING
-    return _delta(interval, percent(abs(interval.value)), signed_bounds(interval, 100))
-
-
-def _delta(interval: Interval, magnitude: str, said: str) -> Delta:
-    return signed(magnitude, interval.value), said, direction(interval) != 0
-
-
-def _two(interval: Interval) -> str:
-    low, high = interval.low, interval.high
-    return f"{signed(f'{abs(low):.2f}', low)} to {signed(f'{abs(high):.2f}', high)}"

@@ -1,11 +1,10 @@
-"""The evaluation by difficulty: small charts and one table."""
+"""The evaluation by difficulty: small charts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
+from attnpo.evaluation.metrics import group_order
 from attnpo.reporting.marks import ArmMark
 from attnpo.reporting.panels import Panel, Series, interval_panel
 from attnpo.reporting.run_folder import Arm
@@ -18,29 +17,9 @@ QUANTITIES: tuple[tuple[str, str, bool], ...] = (
 )
 
 
-@dataclass(frozen=True)
-class DifficultyRow:
-    """One difficulty of the table: number of problems' responses, and for every arm (accuracy, tokens) or None."""
-
-    name: str
-    cells: tuple[Any, ...]
-
-
-def difficulty_order(names: Sequence[str]) -> list[str]:
-    """Return difficulties by number where they are numbers, by name otherwise."""
-
-    def key(name: str) -> tuple[int, float, str]:
-        try:
-            return 0, float(name), name
-        except ValueError:
-            return 1, 0.0, name
-
-    return sorted(dict.fromkeys(names), key=key)
-
-
 def difficulties(arms: Sequence[Arm]) -> list[str]:
     """Return all difficulties that any evaluation knows."""
-    return difficulty_order([d for arm in arms if arm.evaluation for d in arm.evaluation.by_difficulty])
+    return group_order(d for arm in arms if arm.evaluation for d in arm.evaluation.by_difficulty)
 
 
 def difficulty_panels(arms: Sequence[Arm], marks: Mapping[str, ArmMark]) -> list[Panel]:
@@ -68,11 +47,3 @@ def _series(arm: Arm, mark: ArmMark, names: Sequence[str], field: str) -> Series
     if not found:
         return None
     return Series(mark, tuple(x for x, _ in found), tuple(i.value for _, i in found), tuple(i for _, i in found))
-
-
-def difficulty_rows(arms: Sequence[Arm]) -> list[DifficultyRow]:
-    """Return the table's rows; a cell is the arm's summary or None."""
-    return [
-        DifficultyRow(name, tuple(arm.evaluation.by_difficulty.get(name) if arm.evaluation else None for arm in arms))
-        for name in difficulties(arms)
-    ]

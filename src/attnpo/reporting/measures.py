@@ -7,19 +7,34 @@ evaluation does not hold is left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from operator import attrgetter
 
+from attnpo.evaluation.metrics import group_order
 from attnpo.evaluation.result import Summary, Tail
+from attnpo.metrics import COUNT, METRICS, Metric, metric_of
 from attnpo.reporting.curve_panel import Axis, curve_panel
 from attnpo.reporting.marks import ArmMark
 from attnpo.reporting.panels import Panel, Series
 from attnpo.reporting.run_folder import Arm
 from attnpo.reporting.svg import axis_number, axis_percent
-from attnpo.reporting.wording import IntervalLike, bounds, count, percent
+from attnpo.reporting.wording import count
+from attnpo.statistics import Interval
+from attnpo.tables import NOTHING, Column, Number, Row, Table, number_of
 
 QUANTILES = (("median", "median"), ("p90", "90 %"), ("p95", "95 %"), ("p99", "99 %"), ("max", "longest"))
 
-Numbered = Mapping[int, IntervalLike]
+MORE = (
+    "think_tokens",
+    "answer_tokens",
+    "steps",
+    "truncated",
+    "redundant_token_share",
+    "confused_per_1k_tokens",
+    "progression_per_1k_tokens",
+    "summary_per_1k_tokens",
+)
+"""What the main table leaves out."""
+Numbered = Mapping[int, Interval]
 
 
 def pass_at_k(summary: Summary) -> Numbered:
@@ -133,67 +148,72 @@ def _tail(arm: Arm) -> Tail | None:
     return None if arm.evaluation is None else arm.evaluation.overall.tails.get("response_tokens")
 
 
-@dataclass(frozen=True)
-class NumberRow:
-    """One quantity of the table of all numbers: a cell (value, interval) for each arm; empty where unknown."""
-
-    name: str
-    cells: tuple[tuple[str, str], ...]
-
-
-def number_rows(arms: Sequence[Arm]) -> list[NumberRow]:
+def number_table(arms: Sequence[Arm], marks: Mapping[str, ArmMark]) -> Table:
     """Return every quantity that the main table leaves out, one row each; rows without a value fall out.
 
     Args:
         arms: arms with evaluations.
+        marks: their marks.
     """
-    summaries = [arm.evaluation.overall for arm in arms if arm.evaluation is not None]
-    quantities: list[tuple[str, Callable[[Summary], IntervalLike | None], bool]] = [
-        ("think tokens", lambda s: s.think_tokens, False),
-        ("answer tokens", lambda s: s.answer_tokens, False),
-        ("steps a response", lambda s: s.steps, False),
-        ("cut at the token limit", lambda s: s.truncated, True),
-        ("share of think tokens in redundant steps", lambda s: s.redundant_token_share, True),
-        ("confused phrases in 1,000 tokens", lambda s: s.confused_per_1k_tokens, False),
-        ("progression phrases in 1,000 tokens", lambda s: s.progression_per_1k_tokens, False),
-        ("summary phrases in 1,000 tokens", lambda s: s.summary_per_1k_tokens, False),
-    ]
-    rows = [NumberRow(name, tuple(_cell(read(s), share) for s in summaries)) for name, read, share in quantities]
-    for name in dict.fromkeys(name for s in summaries for name in s.counts):
-        rows.append(NumberRow(name.replace("_", " "), tuple(_cell(s.counts.get(name), False) for s in summaries)))
-    for title, read in (("pass@{}", pass_at_k), ("majority vote of {}", majority_at_k)):
-        numbers = sorted({k for s in summaries for k in read(s)})
-        rows += [NumberRow(title.format(k), tuple(_cell(read(s).get(k), True) for s in summaries)) for k in numbers]
-    for budget in sorted({b for s in summaries for b in s.budgets}):
-        cells = tuple(_cell(budget_accuracy(s).get(budget), True) for s in summaries)
-        rows.append(NumberRow(f"right within {budget:,} tokens", cells))
+    summaries = {arm.name: arm.evaluation.overall for arm in arms if arm.evaluation is not None}
+
+    def row(head: str, metric: Metric, read: Callable[[Summary], Interval | None]) -> Row:
+        return Row(head, tuple(Number(read(summary), metric) for summary in summaries.values()))
+
+    rows = [row(METRICS[m].words or m, METRICS[m], attrgetter(m)) for m in MORE]
+    for name in dict.fromkeys(name for s in summaries.values() for name in s.counts):
+        metric = metric_of(f"{COUNT}{name}")
+        rows.append(row(metric.title, metric, lambda s, name=name: s.counts.get(name)))  # type: ignore[misc]
+    for title, kind, read in (
+        ("pass@{}", "pass", pass_at_k),
+        ("majority vote of {}", "majority", majority_at_k),
+        ("right within {:,} tokens", "accuracy", budget_accuracy),
+    ):
+        for k in sorted({k for s in summaries.values() for k in read(s)}):
+            rows.append(row(title.format(k), METRICS[kind], lambda s, read=read, k=k: read(s).get(k)))  # type: ignore[misc]
     for field, name in QUANTILES:
-        values = [None if (t := s.tails.get("response_tokens")) is None else getattr(t, field) for s in summaries]
+        tails = [s.tails.get("response_tokens") for s in summaries.values()]
         title = f"response tokens, {name}" if field in ("median", "max") else f"response tokens, {name} are shorter"
-        rows.append(NumberRow(title, tuple(("", "") if v is None else (f"{v:,.0f}", "") for v in values)))
-    return [row for row in rows if any(value for value, _ in row.cells)]
+        rows.append(Row(title, tuple(NOTHING if t is None else f"{getattr(t, field):,.0f}" for t in tails)))
+    kept = [r for r in rows if any(c != NOTHING if isinstance(c, str) else c.interval is not None for c in r.cells)]
+    heads = (Column("quantity"), *(Column(marks[name].title, name) for name in summaries))
+    return Table(heads, tuple(kept))
 
 
-def _cell(interval: IntervalLike | None, share: bool) -> tuple[str, str]:
-    if interval is None:
-        return "", ""
-    return (percent(interval.value) if share else count(interval.value)), bounds(interval, share)
-
-
-@dataclass(frozen=True)
-class SubjectRow:
-    """One subject of the table: for every arm its summary or None."""
-
-    name: str
-    cells: tuple[Summary | None, ...]
-
-
-def subject_rows(arms: Sequence[Arm]) -> list[SubjectRow]:
-    """Return one row a subject, by name; empty where no evaluation knows subjects.
+def group_table(kind: str, arms: Sequence[Arm], marks: Mapping[str, ArmMark]) -> Table:
+    """Return accuracy and length of every arm by `difficulty` or `subject`; without rows where none is known.
 
     Args:
+        kind: what the problems are grouped by.
         arms: arms with evaluations.
+        marks: their marks.
     """
-    evaluations = [arm.evaluation for arm in arms if arm.evaluation is not None]
-    names = sorted({name for e in evaluations for name in e.by_subject})
-    return [SubjectRow(name, tuple(e.by_subject.get(name) for e in evaluations)) for name in names]
+    parts = {arm.name: getattr(arm.evaluation, f"by_{kind}") for arm in arms}
+    names = group_order(name for found in parts.values() for name in found)
+    return pair_table(kind, parts, names, marks)
+
+
+def pair_table(
+    head: str, parts: Mapping[str, Mapping[str, Summary]], names: Sequence[str], marks: Mapping[str, ArmMark]
+) -> Table:
+    """Return accuracy and length of each arm in each part.
+
+    Args:
+        head: what the parts are.
+        parts: arm → part → summary; an arm may lack parts.
+        names: the parts, in order.
+        marks: the arms' marks.
+    """
+    heads = [c for arm in parts for c in (Column(marks[arm].title, arm, "answered right"), Column("", arm, "tokens"))]
+    rows = [
+        Row(
+            name,
+            tuple(
+                number_of(metric, getattr(found[name], metric) if name in found else None)
+                for found in parts.values()
+                for metric in ("accuracy", "response_tokens")
+            ),
+        )
+        for name in names
+    ]
+    return Table((Column(head), *heads), tuple(rows))

@@ -82,7 +82,7 @@ def sections(run: RunFolder, context: Mapping[str, Any]) -> list[tuple[str, str]
     wanted = (
         ("frontier", "Result", arms and evaluated),
         ("benchmarks", "Data sets", bool(context["benchmarks"])),
-        ("measures", "Samples", bool(context["measures"] or context["subject_rows"])),
+        ("measures", "Samples", bool(context["measures"] or context["subjects"].rows)),
         ("difficulty", "Difficulty", bool(run.evaluated)),
         ("training", "Training", arms and bool(evaluated or context["training"])),
         ("heads", "Heads", run.discovery is not None or (arms and evaluated)),

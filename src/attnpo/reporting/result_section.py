@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from attnpo.discovery.result import DiscoveryResult
-from attnpo.evaluation.result import Summary
-from attnpo.reporting.benchmarks import benchmark_panels, benchmark_rows
-from attnpo.reporting.difficulty import difficulty_panels, difficulty_rows
+from attnpo.metrics import METRICS
+from attnpo.reporting.benchmarks import benchmark_panels, benchmark_table
+from attnpo.reporting.difficulty import difficulty_panels
 from attnpo.reporting.frontier import frontier_points, frontier_svg
 from attnpo.reporting.headline import Headline, problems
 from attnpo.reporting.intervention import untouched
 from attnpo.reporting.marks import ArmMark
-from attnpo.reporting.measures import measure_panels, number_rows, subject_rows
+from attnpo.reporting.measures import group_table, measure_panels, number_table
 from attnpo.reporting.run_folder import Arm, RunFolder, compare
 from attnpo.reporting.wording import (
-    MINUS,
     IntervalLike,
     arm_title,
     bounds,
@@ -26,8 +25,8 @@ from attnpo.reporting.wording import (
     percent,
     plural,
     signed,
-    signed_bounds,
 )
+from attnpo.tables import Column, Row, Table, Value, number_of
 
 
 @dataclass(frozen=True)
@@ -47,16 +46,6 @@ class Tile:
     before: str
     change: str
     kind: str
-
-
-@dataclass(frozen=True)
-class ArmRow:
-    """One arm of the table; each of `deltas` is value, interval and whether the difference is measurable."""
-
-    mark: ArmMark
-    summary: Summary
-    subject: bool
-    deltas: tuple[tuple[str, str, bool], ...]
 
 
 @dataclass(frozen=True)
@@ -160,45 +149,49 @@ def result_context(run: RunFolder, top: Headline, marks: Mapping[str, ArmMark]) 
     arms = run.evaluated
     summaries = {a.name: a.evaluation.overall for a in arms if a.evaluation is not None}
     points = frontier_points({n: (s.response_tokens, s.accuracy) for n, s in summaries.items()}, marks)
-    rows = [ArmRow(marks[a.name], summaries[a.name], a is top.subject, _deltas(a, top.subject)) for a in arms]
     several = [arm for arm in run.arms if arm.benchmarks]
     return {
         "frontier": {"wide": frontier_svg(points, 1120, 440), "narrow": frontier_svg(points, 380, 360)}
         if points
         else None,
-        "rows": rows,
+        "arms": arm_table(arms, top.subject, marks),
         "deltas": len(arms) > 1,
-        "subject_title": marks[top.subject.name].title if top.subject else "",
-        "has_labels": any(s.redundant_steps is not None for s in summaries.values()),
+        "subject": top.subject.name if top.subject else "",
         "measured_on": _measured_on(top.subject) if top.subject else "",
         "incomplete": _incomplete(run.arms),
-        "evaluated_marks": [marks[arm.name] for arm in arms],
         "benchmarks": benchmark_panels(several, marks),
-        "benchmark_rows": benchmark_rows(several),
-        "benchmark_marks": [marks[arm.name] for arm in several],
+        "benchmark_table": benchmark_table(several, marks),
         "difficulty": difficulty_panels(arms, marks),
-        "difficulty_rows": difficulty_rows(arms),
+        "difficulties": group_table("difficulty", arms, marks),
         "measures": measure_panels(arms, marks),
-        "number_rows": number_rows(arms),
-        "subject_rows": subject_rows(arms),
+        "numbers": number_table(arms, marks),
+        "subjects": group_table("subject", arms, marks),
     }
 
 
-def _deltas(arm: Arm, subject: Arm | None) -> tuple[tuple[str, str, bool], ...]:
-    if subject is None or arm is subject:
-        return (("–", "", False), ("–", "", False))
-    difference = compare(arm, subject)
-    if difference is None:
-        return (("–", "other problems", False), ("–", "other problems", False))
-    points, tokens = difference.accuracy, difference.tokens
-    return (
-        (_number(100 * points.value), signed_bounds(points, 100), direction(points) != 0),
-        (_number(tokens.value), signed_bounds(tokens), direction(tokens) != 0),
-    )
-
-
-def _number(value: float) -> str:
-    return f"{MINUS if value < 0 else '+'}{abs(value):.1f}"
+def arm_table(arms: Sequence[Arm], subject: Arm | None, marks: Mapping[str, ArmMark]) -> Table:
+    """Return one row an arm: what was measured and, where there are several, its differences from the subject."""
+    found = [(arm, arm.evaluation.overall) for arm in arms if arm.evaluation is not None]
+    labelled = any(summary.redundant_steps is not None for _, summary in found)
+    steps = ("redundant_steps", "essential_steps") if labelled else ("steps",)
+    metrics = ("accuracy", "response_tokens", *steps, "confused_phrases", "truncated")
+    heads = [Column("arm"), Column("answered right"), *(Column(METRICS[m].title) for m in metrics[1:])]
+    several = len(found) > 1 and subject is not None
+    if subject is not None and several:
+        heads += [Column(title, note=f"against {marks[subject.name].title}") for title in ("points", "tokens")]
+    rows = []
+    for arm, summary in found:
+        cells: list[Value] = [number_of(metric, getattr(summary, metric)) for metric in metrics]
+        if subject is not None and several:
+            difference = None if arm is subject else compare(arm, subject)
+            if difference is None and arm is not subject:
+                cells += ["other problems"] * 2
+            else:
+                values = (None, None) if difference is None else (difference.accuracy, difference.tokens)
+                pairs = zip(("accuracy", "response_tokens"), values, strict=True)
+                cells += [number_of(metric, value, difference=True) for metric, value in pairs]
+        rows.append(Row(arm.name, tuple(cells)))
+    return Table(tuple(heads), tuple(rows))
 
 
 def _measured_on(arm: Arm) -> str:

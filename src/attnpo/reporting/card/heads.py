@@ -11,6 +11,7 @@ from attnpo.attention import HeadSet
 from attnpo.discovery.evidence import StabilityResult
 from attnpo.reporting.wording import percent, plural, three_digits
 from attnpo.statistics import Interval
+from attnpo.tables import Table
 
 CELLS = {
     "PA essential": "essential tokens that positive attenuation would touch",
@@ -62,15 +63,15 @@ def _table(head_set: HeadSet) -> str:
         rows.append((f"rule: {name}", _interval(both.get("sra")), _interval(both.get("sra_length_matched"))))
     if own is None or not rows:
         return ""
-    lines = ["| ranking of steps | SRA | SRA, steps of like length |", "|---|---|---|"]
-    lines += [f"| {name} | {_sra(every)} | {_sra(matched)} |" for name, every, matched in rows]
+    written = [(name, _sra(every), _sra(matched)) for name, every, matched in rows]
+    table = Table.of("", ("ranking of steps", "SRA", "SRA, steps of like length"), written).markdown()
     cells = [
         f"- {meaning}: {interval.format(1, 100)} %"
         for name, meaning in CELLS.items()
         if (interval := _interval(_mapping(evidence.get("credit_accuracy")).get(name))) is not None
     ]
     listed = "\n\nShares of tokens, by the labels:\n\n" + "\n".join(cells) if cells else ""
-    return "\n".join(lines) + listed
+    return table + listed
 
 
 def _source(evidence: Mapping[str, Any]) -> str:

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attnpo.evaluation.comparison import written
 from attnpo.evaluation.result import EvaluationResult
+from attnpo.metrics import METRICS
 from attnpo.reporting.card.facts import Measured
 from attnpo.reporting.wording import plural
+from attnpo.tables import Table, number_of
 
-ROWS = (
-    ("answered right, %", "accuracy", 1, 100.0),
-    ("tokens a response", "response_tokens", 1, 1.0),
-    ("tokens of thought", "think_tokens", 1, 1.0),
-    ("steps a response", "steps", 2, 1.0),
-    ("redundant steps a response", "redundant_steps", 2, 1.0),
-    ("cut off by the limit, %", "truncated", 1, 100.0),
-)
+METRICS_SHOWN = ("accuracy", "response_tokens", "think_tokens", "steps", "redundant_steps", "truncated")
 
 
 def results_section(measured: Sequence[Measured]) -> str:
@@ -43,17 +37,15 @@ def _one(measured: Measured) -> str:
         f"{after.sampling.get('temperature', '?')}, at most {limit} tokens."
         + ("" if after.complete else " **Not complete: the engine went away.**"),
         "",
-        "| | before | after | difference |",
-        "|---|---|---|---|",
     ]
-    for title, metric, digits, scale in ROWS:
-        now = getattr(after.overall, metric)
-        if now is None:
-            continue
-        then = None if before is None else getattr(before.overall, metric)
-        change = None if difference is None else difference.differences.get(metric)
-        cells = (written(value, digits, scale) for value in (then, now, change))
-        lines.append(f"| {title} | {' | '.join(cells)} |")
+    rows = []
+    for name in METRICS_SHOWN:
+        now = getattr(after.overall, name)
+        then = None if before is None else getattr(before.overall, name)
+        change = None if difference is None else difference.differences.get(name)
+        if now is not None:
+            rows.append((METRICS[name].row, *(number_of(name, value) for value in (then, now, change))))
+    lines.append(Table.of("", ("", "before", "after", "difference"), rows).markdown())
     said = []
     if difference is not None:
         if difference.response_tokens_saved is not None:

@@ -9,7 +9,7 @@ from attnpo.reporting.curves import MOST_POINTS, thinned
 from attnpo.reporting.marks import ArmMark, key_mark
 from attnpo.reporting.panels import Panel, Series, line_panel
 from attnpo.reporting.reproduction.costs import SAMPLED
-from attnpo.reporting.reproduction.exports import GROUPS
+from attnpo.reporting.reproduction.marks import GROUPS
 from attnpo.reporting.reproduction.table import MethodTable, TableRow
 from attnpo.reporting.svg import axis_number, axis_percent
 

@@ -2,46 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
-from attnpo.evaluation.comparison import ComparisonRow, written
+from attnpo.evaluation.comparison import ComparisonRow
 from attnpo.evaluation.exports import row_json
+from attnpo.metrics import METRICS, metric_of
 from attnpo.reporting.reproduction.costs import Costs
 from attnpo.reporting.reproduction.table import MethodTable, TableRow
 from attnpo.statistics import Interval
+from attnpo.tables import Column, Number, Row, Table, csv_text, number_of, numbers_of
 
-TITLES: Mapping[str, tuple[str, float, int]] = {
-    "accuracy": ("accuracy, %", 100.0, 1),
-    "response_tokens": ("tokens", 1.0, 1),
-    "redundant_steps": ("redundant steps", 1.0, 2),
-    "essential_steps": ("essential steps", 1.0, 2),
-    "count:useful_checks": ("useful checks", 1.0, 3),
-    "count:slips_mended": ("slips mended, %", 100.0, 1),
-}
-"""Metric → its title, the factor and the decimals it is written with."""
-COSTS: Mapping[str, tuple[str, float, int]] = {
-    "extra_tokens": ("extra tokens", 1.0, 1),
-    "extra_pass_tokens": ("extra pass tokens", 1.0, 1),
-    "steps": ("steps", 1.0, 0),
-}
-AUDIT: Mapping[str, tuple[str, float, int]] = {
-    "essential_punished": ("essential steps punished, %", 100.0, 1),
-    "redundant_rewarded": ("redundant steps rewarded, %", 100.0, 1),
-}
-GROUPS: Mapping[str, str] = {
-    "base": "start",
-    "main": "published methods",
-    "attnpo": "AttnPO",
-    "ablation": "ablations",
-    "control": "controls",
-    "bound": "bounds, which only the small world can give",
-    "options": "options",
-}
+COSTS = {"extra_tokens": "extra_tokens", "extra_pass_tokens": "extra_pass_tokens", "steps": "optimizer_steps"}
+"""Field of `Costs` → the metric that it is."""
+AUDIT = {name: name for name in ("essential_punished", "redundant_rewarded")}
 CSV_COLUMNS = ("row", "group", "runs", "against", "of", "metric", "value", "low", "high")
 
 
@@ -58,39 +34,90 @@ def legend(level: float) -> str:
     )
 
 
-def shown(interval: Interval | None, digits: int, scale: float = 1.0) -> str:
-    """Return `value [low, high]`, the value alone where nothing varied (costs of one run), a dash where unknown."""
-    if interval is not None and interval.low == interval.high:
-        return f"{scale * interval.value:.{digits}f}"
-    return written(interval, digits, scale)
+def main_table(table: MethodTable) -> Table:
+    """Return the table of all rows: what was measured, and what training cost."""
+    metrics = table.metrics()
+    names = [*metrics[:2], "efficiency", *metrics[2:]]
+    rows = [
+        Row(
+            row.name,
+            (
+                *numbers_of({**row.comparison.values, "efficiency": row.comparison.efficiency}, names),
+                *cost_numbers(row, COSTS),
+            ),
+        )
+        for row in table.rows
+    ]
+    return Table((Column("row"), *_columns([*names, *COSTS.values()])), tuple(rows))
+
+
+def difference_table(table: MethodTable, rows: Sequence[ComparisonRow]) -> Table:
+    """Return the differences of rows from one of them."""
+    metrics = [m for m in table.metrics() if any(row.differences.get(m) is not None for row in rows)]
+    heads = _columns(metrics)
+    heads = [replace(c, title="points" if m == "accuracy" else c.title) for c, m in zip(heads, metrics, strict=True)]
+    lines = [Row(row.name, tuple(numbers_of(row.differences, metrics, difference=True))) for row in rows]
+    return Table((Column("row"), *heads), tuple(lines))
+
+
+def difficulty_table(table: MethodTable) -> Table:
+    """Return accuracy by difficulty; without rows where there are fewer than two."""
+    levels = list(table.rows[0].comparison.by_difficulty)
+    found = [(row.name, row.comparison.accuracy_by_difficulty) for row in table.rows] if len(levels) > 1 else []
+    rows = [Row(name, tuple(number_of("accuracy", of.get(level)) for level in levels)) for name, of in found]
+    return Table((Column("row"), *(Column(level, better="high") for level in levels)), tuple(rows))
+
+
+def audit_table(table: MethodTable) -> Table:
+    """Return what the credit did to steps of known labels; without rows where no log knows it."""
+    found = [(row.name, cost_numbers(row, AUDIT)) for row in table.trained]
+    rows = [Row(name, tuple(cells)) for name, cells in found if any(cell.interval is not None for cell in cells)]
+    return Table((Column("row"), *_columns(AUDIT.values())), tuple(rows))
+
+
+def cost_numbers(row: TableRow, fields: Mapping[str, str]) -> list[Number]:
+    """Return some of what training cost."""
+    return [number_of(name, None if row.costs is None else getattr(row.costs, field)) for field, name in fields.items()]
 
 
 def table_markdown(table: MethodTable) -> str:
     """Return the tables in Markdown: the main one, differences, by difficulty, what the credit did."""
-    lines = [*_main(table), ""]
+    main, runs = main_table(table), [str(row.comparison.runs) for row in table.rows]
+    counted = tuple(replace(row, cells=(n, *row.cells)) for n, row in zip(runs, main.rows, strict=True))
+    main = Table((main.columns[0], Column("runs"), *main.columns[1:]), counted)
+    parts = [main.markdown()]
     if table.missing:
-        lines += [f"Not there yet: {', '.join(table.missing)}.", ""]
-    lines += [legend(table.level), ""]
+        parts.append(f"Not there yet: {', '.join(table.missing)}.")
+    parts.append(legend(table.level))
     for name, rows in table.against.items():
-        lines += [f"### Differences from {name}, problem by problem", "", *_differences(table, rows), ""]
-    lines += _difficulties(table)
-    lines += _audit(table)
+        found = difference_table(table, rows)
+        saved = METRICS["response_tokens_saved"].column
+        heads = [replace(column, title=f"Δ {column.title}") for column in found.columns[1:]]
+        lines = [
+            replace(line, cells=(*line.cells, number_of("response_tokens_saved", row.response_tokens_saved)))
+            for line, row in zip(found.rows, rows, strict=True)
+        ]
+        found = Table((found.columns[0], *heads, Column(saved)), tuple(lines))
+        parts += [f"### Differences from {name}, problem by problem", found.markdown()]
+    if (levels := difficulty_table(table)).rows:
+        parts += ["### Accuracy by difficulty, %", levels.markdown()]
+    if (audit := audit_table(table)).rows:
+        said = "Shares of the steps of each kind in the training responses, mean over the run."
+        parts += ["### What the credit did while training", audit.markdown(), said]
     if table.caveats:
-        lines += ["Caveats:", "", *(f"- {text}" for text in table.caveats), ""]
-    return "\n".join(lines).rstrip() + "\n"
+        parts += ["Caveats:", "\n".join(f"- {text}" for text in table.caveats)]
+    return "\n\n".join(parts) + "\n"
 
 
 def table_csv(table: MethodTable) -> str:
     """Return all numbers as CSV in long form; `against` names the row of a difference, `of` a group of problems."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for row in table.rows:
-        for against, of, metric, interval in _numbers(table, row):
-            if interval is not None:
-                cells = (interval.value, interval.low, interval.high)
-                writer.writerow([row.name, row.group, row.comparison.runs, against, of, metric, *cells])
-    return stream.getvalue()
+    lines = [
+        [row.name, row.group, row.comparison.runs, against, of, metric, interval]
+        for row in table.rows
+        for against, of, metric, interval in _numbers(table, row)
+        if interval is not None
+    ]
+    return csv_text(CSV_COLUMNS, lines)
 
 
 def table_json(table: MethodTable, about: Mapping[str, Any]) -> str:
@@ -121,63 +148,8 @@ def table_json(table: MethodTable, about: Mapping[str, Any]) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def _main(table: MethodTable) -> list[str]:
-    metrics = table.metrics()
-    header = ["row", "runs", *(TITLES[m][0] for m in metrics[:2]), "AES", *(TITLES[m][0] for m in metrics[2:])]
-    header += [title for title, *_ in COSTS.values()]
-    body = []
-    for row in table.rows:
-        values = row.comparison.values
-        cells = [written(values.get(m), TITLES[m][2], TITLES[m][1]) for m in metrics]
-        cells.insert(2, written(row.comparison.efficiency, 2))
-        body.append([row.name, str(row.comparison.runs), *cells, *_cost_cells(row, COSTS)])
-    return _grid(header, body)
-
-
-def _differences(table: MethodTable, rows: Sequence[ComparisonRow]) -> list[str]:
-    metrics = [m for m in table.metrics() if any(row.differences.get(m) is not None for row in rows)]
-    header = ["row", *(f"Δ {'points' if m == 'accuracy' else TITLES[m][0]}" for m in metrics), "tokens saved, %"]
-    body = [
-        [
-            row.name,
-            *(written(row.differences.get(m), TITLES[m][2], TITLES[m][1]) for m in metrics),
-            written(row.response_tokens_saved, 1, 100),
-        ]
-        for row in rows
-    ]
-    return _grid(header, body)
-
-
-def _difficulties(table: MethodTable) -> list[str]:
-    levels = list(table.rows[0].comparison.by_difficulty)
-    if len(levels) < 2:
-        return []
-    body = []
-    for row in table.rows:
-        found = row.comparison.accuracy_by_difficulty
-        body.append([row.name, *(written(found.get(level), 1, 100) for level in levels)])
-    return ["### Accuracy by difficulty, %", "", *_grid(["row", *levels], body), ""]
-
-
-def _audit(table: MethodTable) -> list[str]:
-    body = [[row.name, *cells] for row in table.trained if set(cells := _cost_cells(row, AUDIT)) != {"–"}]
-    if not body:
-        return []
-    said = "Shares of the steps of each kind in the training responses, mean over the run."
-    return [
-        "### What the credit did while training",
-        "",
-        *_grid(["row", *(t for t, *_ in AUDIT.values())], body),
-        "",
-        said,
-        "",
-    ]
-
-
-def _cost_cells(row: TableRow, columns: Mapping[str, tuple[str, float, int]]) -> list[str]:
-    if row.costs is None:
-        return ["–"] * len(columns)
-    return [shown(getattr(row.costs, name), digits, scale) for name, (_, scale, digits) in columns.items()]
+def _columns(names: Iterable[str]) -> list[Column]:
+    return [Column(metric.column, better=metric.better) for metric in map(metric_of, names)]
 
 
 def _numbers(table: MethodTable, row: TableRow) -> Iterator[tuple[str, str, str, Interval | None]]:
@@ -201,7 +173,3 @@ def _numbers(table: MethodTable, row: TableRow) -> Iterator[tuple[str, str, str,
 def _costs_json(costs: Costs) -> dict[str, Any]:
     found = {name: getattr(costs, name) for name in asdict(costs)}
     return {name: None if interval is None else interval.model_dump() for name, interval in found.items()}
-
-
-def _grid(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(header)} |", "|---" * len(header) + "|", *(f"| {' | '.join(cells)} |" for cells in body)]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attnpo.reporting.marks import ArmMark
 from attnpo.reporting.reproduction.table import TableRow
+from attnpo.reporting.wording import plural
 
 KINDS = ("base", "attnpo", "tlmre", "main", "ablation", "control", "bound", "options")
 """Kind → index of colour and shape; TLMRE, AttnPO without step credit, stands apart from the other methods."""
@@ -18,6 +21,16 @@ KIND_TITLES = {
     "options": "Options",
 }
 
+GROUPS: Mapping[str, str] = {
+    "base": "start",
+    "main": "published methods",
+    "attnpo": "AttnPO",
+    "ablation": "ablations",
+    "control": "controls",
+    "bound": "bounds, which only the small world can give",
+    "options": "options",
+}
+
 
 def kind_of(row: TableRow) -> str:
     """Return which kind of row it is."""
@@ -28,4 +41,5 @@ def row_mark(row: TableRow) -> ArmMark:
     """Return how a row is drawn; its own name is what buttons toggle."""
     kind = kind_of(row)
     title = KIND_TITLES["base"] if kind == "base" else row.name
-    return ArmMark(row.name, row.name, title, str(row.about.get("differs", "")), KINDS.index(kind))
+    runs = "" if kind == "base" else f", {plural(row.comparison.runs, 'run')}"
+    return ArmMark(row.name, row.name, title, GROUPS.get(row.group, row.group) + runs, KINDS.index(kind))

@@ -1,0 +1,164 @@
+"""One table for terminal, Markdown, CSV and HTML: text and numbers with their intervals."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from attnpo.metrics import METRICS, Metric, metric_of
+from attnpo.statistics import Interval
+
+if TYPE_CHECKING:
+    import rich.table
+    from rich.text import Text
+
+NOTHING = "–"
+MINUS = "\u2212"
+
+
+@dataclass(frozen=True)
+class Number:
+    """A value with its interval, None where it is not known; a `difference` has a sign and may not be measurable."""
+
+    interval: Interval | None
+    metric: Metric
+    difference: bool = False
+
+    @property
+    def measurable(self) -> bool:
+        """False of a difference whose interval holds 0."""
+        return self.interval is not None and (not self.difference or self.interval.excludes(0))
+
+    def markdown(self) -> str:
+        """Return `93.5 [92.1, 94.9]`."""
+        if self.interval is None:
+            return NOTHING
+        if self.metric.bare and self.interval.low == self.interval.high:
+            return self.metric.number(self.interval.value)
+        return self.interval.format(self.metric.digits, self.metric.scale)
+
+    def terminal(self) -> str | Text:
+        """Return `93.5 ±1.4`, or a difference `+7.3` over `[5.1, 9.4]`, bold where that excludes 0."""
+        if self.interval is None:
+            return NOTHING
+        i, write = self.interval, self.metric.number
+        if not self.difference:
+            return f"{write(i.value)} ±{write((i.high - i.low) / 2)}"
+        from rich.text import Text
+
+        shown = (write(i.value, "+"), "bold" if self.measurable else "")
+        return Text.assemble(shown, f"\n[{write(i.low)}, {write(i.high)}]")
+
+    def html(self) -> tuple[str, str]:
+        """Return the value and its bounds, `93.5 %` and `92.1–94.9`, or `+7.3` and `+5.1 to +9.4`.
+
+        No bounds where nothing varies.
+        """
+        if self.interval is None:
+            return "", ""
+        i, sign = self.interval, "+" if self.difference else ""
+        value, low, high = (_true_minus(self.metric.number(v, sign)) for v in (i.value, i.low, i.high))
+        if self.metric.scale == 100 and not self.difference:
+            value += "\u00a0%"
+        if i.low == i.high:
+            return value, ""
+        return value, f"{low} to {high}" if self.difference or i.low < 0 else f"{low}–{high}"
+
+
+Value = str | Number
+
+
+@dataclass(frozen=True)
+class Column:
+    """The head of a column.
+
+    Attributes:
+        title: what is in it.
+        arm: the arm that all its values are of; empty for none.
+        note: small words below the title.
+        better: which way the best values lie, where a page may sort by it; empty for no sorting.
+    """
+
+    title: str
+    arm: str = ""
+    note: str = ""
+    better: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row: its head (an arm's name or any words), small words below it, and the cells."""
+
+    head: str
+    cells: tuple[Value, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under columns; the first column holds the heads of the rows."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    title: str = ""
+
+    @classmethod
+    def of(cls, title: str, columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> Table:
+        """Return a table of plain columns; the first cell of each row is its head."""
+        made = tuple(Row(str(head), tuple(cells)) for head, *cells in rows)
+        return cls(tuple(map(Column, columns)), made, title)
+
+    def markdown(self) -> str:
+        """Return the table in Markdown, without its title."""
+        body = [[row.head, *(c if isinstance(c, str) else c.markdown() for c in row.cells)] for row in self.rows]
+        header = " | ".join(column.title for column in self.columns)
+        lines = [f"| {header} |", "|" + "---|" * len(self.columns)]
+        return "\n".join(
+            [*lines, *(f"| {' | '.join(c.replace('|', chr(92) + '|') for c in cells)} |" for cells in body)]
+        )
+
+    def terminal(self, **options: Any) -> rich.table.Table:
+        """Return the table for a terminal; `options` are those of rich's table."""
+        from rich.table import Table as RichTable
+
+        made = RichTable(title=self.title, title_justify="left", min_width=len(self.title), **options)
+        for i, column in enumerate(self.columns):
+            made.add_column(column.title, justify="right" if i else "left", no_wrap=True)
+        for row in self.rows:
+            head = f"{row.head}\n{row.note}" if row.note else row.head
+            made.add_row(head, *(c if isinstance(c, str) else c.terminal() for c in row.cells))
+        return made
+
+
+def numbers_of(found: Mapping[str, Interval | None], metrics: Sequence[str], difference: bool = False) -> list[Value]:
+    """Return one number a metric."""
+    return [Number(found.get(name), metric_of(name), difference) for name in metrics]
+
+
+def number_of(name: str, interval: Interval | None, difference: bool = False) -> Number:
+    """Return a number of a known metric."""
+    return Number(interval, METRICS[name], difference)
+
+
+def csv_text(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return rows as CSV; an interval takes three cells (value, low, high), all empty for None."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        cells: list[object] = []
+        for cell in row:
+            if isinstance(cell, Interval):
+                cells += [cell.value, cell.low, cell.high]
+            else:
+                cells += ["", "", ""] if cell is None else [cell]
+        writer.writerow(cells)
+    return stream.getvalue()
+
+
+def _true_minus(text: str) -> str:
+    """Return a number with a true minus sign; a written zero has no sign."""
+    return text.replace("-", MINUS) if any(digit in text for digit in "123456789") else text.lstrip("+-")
