@@ -48,11 +48,16 @@ class Metric:
         words = self.words or self.title
         return f"{words}, %" if self.scale == 100 else words
 
-    def number(self, value: float, sign: str = "") -> str:
-        """Return a value as it is written; long lengths without decimals. `sign` is "+" to write a plus, too."""
-        scaled = self.scale * value
-        digits = 0 if self.digits == 1 and abs(scaled) >= 1000 else self.digits
-        return f"{scaled:{sign},.{digits}f}"
+    def number(self, value: float, sign: str = "", beside: float | None = None) -> str:
+        """Return a value as it is written; long lengths without decimals.
+
+        Args:
+            value: the value.
+            sign: "+" to write a plus, too.
+            beside: the value whose bound it is: with as many decimals as that.
+        """
+        long = abs(self.scale * (value if beside is None else beside)) >= 1000
+        return f"{self.scale * value:{sign},.{0 if self.digits == 1 and long else self.digits}f}"
 
 
 def _share(title: str, words: str = "", better: Literal["high", "low"] = "high", bare: bool = False) -> Metric:

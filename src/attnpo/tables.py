@@ -46,7 +46,7 @@ class Number:
             return NOTHING
         i, write = self.interval, self.metric.number
         if not self.difference:
-            return f"{write(i.value)} ±{write((i.high - i.low) / 2)}"
+            return f"{write(i.value)} ±{write((i.high - i.low) / 2, beside=i.value)}"
         from rich.text import Text
 
         shown = (write(i.value, "+"), "bold" if self.measurable else "")
@@ -60,7 +60,7 @@ class Number:
         if self.interval is None:
             return "", ""
         i, sign = self.interval, "+" if self.difference else ""
-        value, low, high = (_true_minus(self.metric.number(v, sign)) for v in (i.value, i.low, i.high))
+        value, low, high = (_true_minus(self.metric.number(v, sign, i.value)) for v in (i.value, i.low, i.high))
         if self.metric.scale == 100 and not self.difference:
             value += "\u00a0%"
         if i.low == i.high:
