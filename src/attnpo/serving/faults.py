@@ -59,7 +59,7 @@ def status_fault(
         body: the answer's body, parsed where it was JSON.
         key: the key in use, so that a server that echoes it does not put it into messages.
     """
-    message = one_line(_said(body), key)
+    message = masked_line(_said(body), key)
     if status >= 500 or status in PASSING_STATUSES:
         reason = f"status {status}" + (f": {message}" if message else "")
         return Fault(reason, wait=_retry_after(headers), crowded=status == 429)
@@ -73,7 +73,7 @@ def status_fault(
     return RefusedError(f"{endpoint.base_url}: the server refuses with status {status}, {said}; {mend}", status)
 
 
-def one_line(text: str, key: str) -> str:
+def masked_line(text: str, key: str) -> str:
     """Return a text as one line of bounded length in which the key does not stand."""
     if key != NO_KEY:
         text = text.replace(key, "***")

@@ -17,7 +17,7 @@ from typing import Any
 
 from attnpo.errors import AttnPOError, ConfigError, EngineError
 from attnpo.serving.endpoint import Endpoint
-from attnpo.serving.faults import Fault, RefusedError, one_line, status_fault
+from attnpo.serving.faults import Fault, RefusedError, masked_line, status_fault
 from attnpo.serving.patience import Patience
 
 CONNECT_SECONDS = 30.0
@@ -244,13 +244,13 @@ class Server:
         except openai.APIStatusError as error:
             return status_fault(self.endpoint, error.status_code, error.response.headers, error.body, self._key)
         except openai.APIConnectionError as error:
-            return Fault(one_line(str(error.__cause__ or error), self._key) or type(error.__cause__).__name__)
+            return Fault(masked_line(str(error.__cause__ or error), self._key) or type(error.__cause__).__name__)
         except ValueError:
             return Fault("an answer that is not JSON")
         if not isinstance(answer, dict):
             return Fault("an answer that is not a JSON object")
         complaint = check(answer) if check is not None else None
-        return answer if complaint is None else Fault(one_line(complaint, self._key), malformed=True)
+        return answer if complaint is None else Fault(masked_line(complaint, self._key), malformed=True)
 
     def _given_up(self, fault: Fault, patience: Patience) -> EngineError:
         seconds = time.monotonic() - (patience.failing_since or 0.0)

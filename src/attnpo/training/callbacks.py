@@ -12,7 +12,7 @@ from transformers.trainer_callback import ExportableState
 
 from attnpo.credit import Method
 from attnpo.errors import ConfigError
-from attnpo.output import write_atomically
+from attnpo.ledger import Ledger, json_row
 
 
 class LogFileCallback(TrainerCallback):
@@ -148,13 +148,6 @@ def keep_rows_before(path: Path, name: str, limit: int) -> None:
 
 def keep_rows(path: Path, name: str, wanted: Callable[[int], bool]) -> None:
     """Rewrite a JSON Lines file, keeping the rows whose `name` (or `extra.name`) is wanted."""
-    if not path.exists():
-        return
-
-    def place(line: str) -> int:
-        row = json.loads(line)
-        return int(row[name] if name in row else row["extra"][name])
-
-    # A killed run can leave half a line behind: only whole ones are read.
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-    write_atomically(path, "".join(line for line in lines if wanted(place(line))))
+    if path.exists():
+        place = json_row("a row of a run", lambda row: int(row[name] if name in row else row["extra"][name]))
+        Ledger(path, place).keep(wanted)
