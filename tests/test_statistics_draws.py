@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attnpo.statistics import difference_interval, draws_interval, mean_interval, ratio_draws, runs_interval
+from attnpo.statistics import difference_interval, draws_interval, mean_interval, ratio_draws, ratio_interval
 
 
 def run(seed, clusters=30, ratios=3):
@@ -16,7 +16,7 @@ def test_one_run_gives_the_plain_intervals():
     draws = ratio_draws([found], 500, seed=3)
     assert draws.shape == (501, 3)
     for m in range(3):
-        expected = runs_interval([found[m]], n_resamples=500, seed=3)
+        expected = ratio_interval(*found[m], n_resamples=500, seed=3)
         assert draws_interval(draws[:, m]).model_dump() == pytest.approx(expected.model_dump())
 
 

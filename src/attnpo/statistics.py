@@ -231,14 +231,6 @@ def difference_interval(
     return bootstrap_interval(statistic, runs_a[0].shape[1], level, n_resamples, seed)
 
 
-def runs_interval(runs: Sequence[Floats], level: float = 0.95, n_resamples: int = 2000, seed: int = 0) -> Interval:
-    """Interval of a ratio over clusters and, where there are several, over training runs; see `difference_interval`."""
-    rng = np.random.default_rng([seed, 1])
-    return bootstrap_interval(
-        lambda weights_RC: _ratio_over_runs(runs, weights_RC, rng), runs[0].shape[1], level, n_resamples, seed
-    )
-
-
 def ratio_draws(
     runs: Sequence[Floats],
     n_resamples: int = 2000,

@@ -15,7 +15,7 @@ from reproduced import measure, trained_row
 from attnpo.reporting import render_trace_html, write_report
 from attnpo.reporting.reproduction import method_table
 from attnpo.reporting.reproduction.page import render_method_page
-from attnpo.reporting.run_folder import load_run
+from attnpo.reporting.run_folder import load_run_folder
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on PATH")
@@ -129,7 +129,7 @@ def test_page_of_a_discovery_works(discovery_dir: Path, tmp_path: Path, width: i
 
 
 def test_page_of_one_hostile_response_works(run_dir: Path, tmp_path: Path) -> None:
-    row = load_run(run_dir).arms[0].traces[0]
+    row = load_run_folder(run_dir).arms[0].traces[0]
     hostile = replace(row, prompt="<script>window.__errors.push('ran')</script><img src=x onerror=__errors.push(1)>")
     log = driven(render_trace_html(hostile), tmp_path, 500)
     assert (log["ready"], log["errors"], log["requests"], log["wide"]) == ("true", "", "0", "true")

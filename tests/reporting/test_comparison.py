@@ -11,7 +11,7 @@ import pytest
 from attnpo.evaluation.result import EvaluationResult
 from attnpo.evaluation.table import ProblemTable
 from attnpo.reporting.headline import headline, problems
-from attnpo.reporting.run_folder import Arm, RunFolder, compare, load_run
+from attnpo.reporting.run_folder import Arm, RunFolder, load_run_folder
 from attnpo.reporting.wording import direction
 from attnpo.statistics import Interval
 
@@ -98,12 +98,12 @@ def test_sentence_without_base_or_training() -> None:
 @pytest.mark.parametrize("other", [{"dataset": "gsm8k"}, {"num_problems": 99}, {"sampling": {"temperature": 0.6}}])
 def test_measured_otherwise_is_not_compared(other: dict) -> None:
     base, trained = arm("base", 0.6, 100, **other), arm("attnpo", 0.7, 80)
-    assert compare(trained, base) is None
+    assert trained.minus(base) is None
     assert "no comparison" in say(base, trained)
 
 
 def test_another_sampling_seed_is_compared() -> None:
-    assert compare(arm("a", 0.7, 80), arm("b", 0.6, 90, sampling={"temperature": 1.0, "seed": 3})) is not None
+    assert arm("a", 0.7, 80).minus(arm("b", 0.6, 90, sampling={"temperature": 1.0, "seed": 3})) is not None
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_held_out_only_where_the_data_set_says_so(dataset: str, held_out: bool) 
 
 
 def test_unpaired_difference_is_the_widest_the_intervals_allow() -> None:
-    difference = compare(arm("a", 0.70, 80, half=0.04), arm("b", 0.65, 100, half=0.03))
+    difference = arm("a", 0.70, 80, half=0.04).minus(arm("b", 0.65, 100, half=0.03))
     assert difference is not None
     assert not difference.paired
     assert difference.accuracy.low == pytest.approx(0.66 - 0.68)
@@ -129,7 +129,7 @@ def test_paired_difference_finds_what_overlapping_intervals_hide() -> None:
     base = with_sums(base, [i < 50 for i in range(100)], [80 + 40 * (i % 2) for i in range(100)])
     # Five problems more, none less; every response 5 tokens shorter.
     trained = with_sums(trained, [i < 55 for i in range(100)], [75 + 40 * (i % 2) for i in range(100)])
-    difference = compare(trained, base)
+    difference = trained.minus(base)
     assert difference is not None
     assert difference.paired
     assert difference.accuracy.value == pytest.approx(0.05)
@@ -139,7 +139,7 @@ def test_paired_difference_finds_what_overlapping_intervals_hide() -> None:
 
 def test_outcomes_of_other_problems_are_not_compared() -> None:
     first, second = (with_sums(arm(name, 0.5, 80), [1], [10], first=i) for i, name in enumerate("ab"))
-    assert compare(first, second) is None
+    assert first.minus(second) is None
 
 
 def test_direction_at_the_border() -> None:
@@ -154,13 +154,13 @@ def test_several_seeds_are_said(run_dir: Path) -> None:
     second.mkdir()
     content = json.loads((run_dir / "attnpo-seed0" / "evaluation.json").read_text())
     (second / "evaluation.json").write_text(json.dumps(content))
-    top = headline(load_run(run_dir))
+    top = headline(load_run_folder(run_dir))
     assert top.sentence.startswith("AttnPO, seed 0 answers")
     assert "Of 2 such runs in this folder the sentence is about the first, attnpo-seed0." in top.details[-1]
 
 
 def test_against_tlmre_and_controls(run_dir: Path) -> None:
-    details = headline(load_run(run_dir)).details
+    details = headline(load_run_folder(run_dir)).details
     assert details[0].startswith("Against TLMRE (length penalty alone): shorter responses (−")
     assert "no measurable difference in accuracy" in details[0]
     assert not any("shuffled" in detail for detail in details)

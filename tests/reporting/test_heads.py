@@ -13,7 +13,7 @@ from attnpo.discovery.result import DiscoveryResult
 from attnpo.errors import DataError
 from attnpo.reporting import write_report
 from attnpo.reporting.heads import ensemble_panel, gate_rows, rule_rows
-from attnpo.reporting.heads_section import best_heads
+from attnpo.reporting.heads_section import ranked_heads
 from attnpo.reporting.heat import heat_map, unreadable_layers
 
 GRID = [[0.25, None], [None, None], [0.996, 0.5]]
@@ -103,11 +103,8 @@ def test_gates_add_up_and_empty_ones_are_left_out() -> None:
 
 def test_best_heads_skip_what_could_not_be_read() -> None:
     found = result(num_layers=3, num_heads=2, sra_select=GRID, sra_report=GRID, relative_attention=[], chosen=[(2, 0)])
-    assert [(h.layer, h.head, h.report) for h in best_heads(found)] == [
-        (2, 0, "0.996"),
-        (2, 1, "0.500"),
-        (0, 0, "0.250"),
-    ]
+    rows = [(row.head, row.cells[-1].html()[0]) for row in ranked_heads(found).rows]
+    assert rows == [("2.0", "0.996"), ("2.1", "0.500"), ("0.0", "0.250")]
 
 
 def test_page_with_holes_intervals_and_ties(tmp_path: Path) -> None:

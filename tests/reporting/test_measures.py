@@ -9,13 +9,12 @@ from measured import evaluation, rollout, save
 from run_folders import ARMS, interval, sampled_evaluation, write_json
 
 from attnpo.evaluation.result import EvaluationResult
-from attnpo.evaluation.suites import compare_runs
-from attnpo.evaluation.suites import load_run as load_measured
+from attnpo.evaluation.suites import compare_runs, load_run
 from attnpo.reporting import write_report
 from attnpo.reporting.benchmarks import mean_point, shared_names
 from attnpo.reporting.marks import arm_marks
 from attnpo.reporting.measures import group_table, measure_panels, number_table
-from attnpo.reporting.run_folder import Arm, load_run
+from attnpo.reporting.run_folder import Arm, load_run_folder
 
 SETS = ("gsm8k", "math500", "aime24")
 
@@ -104,7 +103,7 @@ def test_outcomes_come_from_the_evaluation_where_it_holds_them(run_dir: Path) ->
     content = sampled_evaluation("base")
     write_json(run_dir / "base" / "evaluation.json", content)
     columns = content["problems"]["columns"]
-    found = load_run(run_dir).arms[0].evaluation
+    found = load_run_folder(run_dir).arms[0].evaluation
     assert found is not None
     assert found.problems is not None
     assert found.problems.columns == columns
@@ -124,7 +123,7 @@ def test_several_data_sets(tmp_path: Path) -> None:
 def test_a_mean_is_taken_over_shared_data_sets_only(tmp_path: Path) -> None:
     write_benchmarks(tmp_path, of=("base", "attnpo"))
     write_benchmarks(tmp_path, SETS[:2], of=("tlmre",))
-    run = load_run(tmp_path)
+    run = load_run_folder(tmp_path)
     assert sorted(shared_names(run.arms)) == sorted(SETS[:2])
     page = Page(write_report(tmp_path).read_text(encoding="utf-8"))
     assert "Over 2 data sets AttnPO answers 61.0 % right" in page.words
@@ -136,8 +135,8 @@ def test_the_mean_is_that_of_a_comparison(tmp_path: Path) -> None:
         for name in SETS[:2]:
             rows = [rollout(f"{name}{i}", (i * len(arm)) % 3 > 0, 40 + 7 * (i % len(name))) for i in range(30)]
             save(evaluation(arm, rows, dataset=name, benchmark={"name": name}), tmp_path / arm / name)
-    compared = compare_runs({arm: [load_measured(tmp_path / arm)] for arm in ("base", "attnpo")}).average[1].values
-    arm = next(arm for arm in load_run(tmp_path).arms if arm.name == "attnpo")
+    compared = compare_runs({arm: [load_run(tmp_path / arm)] for arm in ("base", "attnpo")}).average[1].values
+    arm = next(arm for arm in load_run_folder(tmp_path).arms if arm.name == "attnpo")
     assert mean_point(arm, sorted(SETS[:2])) == (compared["accuracy"], compared["response_tokens"])
 
 
@@ -146,4 +145,4 @@ def test_folders_of_other_runs_are_no_data_sets(tmp_path: Path) -> None:
         for arm in ARMS:
             write_json(tmp_path / f"seed-{seed}" / arm / "evaluation.json", sampled_evaluation(arm))
     write_json(tmp_path / "base" / "evaluation.json", sampled_evaluation("base"))
-    assert [arm.name for arm in load_run(tmp_path).arms] == ["base"]
+    assert [arm.name for arm in load_run_folder(tmp_path).arms] == ["base"]

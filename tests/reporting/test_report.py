@@ -14,7 +14,7 @@ from attnpo.errors import DataError, OutputError
 from attnpo.evaluation.metrics import group_order
 from attnpo.reporting import write_report
 from attnpo.reporting.curves import thinned
-from attnpo.reporting.run_folder import load_run
+from attnpo.reporting.run_folder import load_run_folder
 
 
 def report(run_dir: Path) -> tuple[str, Page]:
@@ -300,7 +300,7 @@ def test_sums_are_over_a_problems_verified_responses(run_dir: Path) -> None:
     (run_dir / "base" / "rollouts.jsonl").write_text(
         "\n".join(json.dumps({"problem_id": p, "correct": c, "response_ids": [0] * n}) for p, c, n in rows)
     )
-    found = load_run(run_dir).arms[0].evaluation
+    found = load_run_folder(run_dir).arms[0].evaluation
     assert found is not None
     assert found.problems is not None
     assert found.problems.problem_id == ["a", "b"]
@@ -310,7 +310,7 @@ def test_sums_are_over_a_problems_verified_responses(run_dir: Path) -> None:
 def test_arms_come_in_the_order_of_the_story(run_dir: Path) -> None:
     (run_dir / "attnpo_shuffled").mkdir()
     (run_dir / "tlmre" / "evaluation.json").rename(run_dir / "attnpo_shuffled" / "evaluation.json")
-    assert [arm.name for arm in load_run(run_dir).arms] == ["base", "tlmre", "attnpo", "attnpo_shuffled"]
+    assert [arm.name for arm in load_run_folder(run_dir).arms] == ["base", "tlmre", "attnpo", "attnpo_shuffled"]
 
 
 def test_difficulties_in_the_order_of_numbers() -> None:

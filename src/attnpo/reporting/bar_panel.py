@@ -11,7 +11,7 @@ from attnpo.reporting.curve_panel import CHARACTER
 from attnpo.reporting.marks import ArmMark
 from attnpo.reporting.panels import write_exactly
 from attnpo.reporting.svg import Scale, axis_number, axis_percent, element, label, padded, picture, ticks
-from attnpo.reporting.wording import IntervalLike
+from attnpo.statistics import Interval
 
 LEFT, RIGHT, TOP = 46.0, 12.0, 16.0
 NARROWEST_WITH_NUMBERS = 40.0
@@ -23,7 +23,7 @@ class Bar:
     """One bar: its mark gives name and colour, `tip` is what the pointer shows below the name."""
 
     mark: ArmMark
-    interval: IntervalLike
+    interval: Interval
     tip: str = ""
 
 
@@ -39,7 +39,7 @@ def bar_chart(
     title: str,
     groups: Sequence[BarGroup],
     *,
-    level: IntervalLike | None = None,
+    level: Interval | None = None,
     write: Callable[[float], str] = axis_percent,
     width: float = 760.0,
     height: float = 300.0,

@@ -16,7 +16,8 @@ from attnpo.reporting.measures import measure_panels
 from attnpo.reporting.panels import Panel
 from attnpo.reporting.run_folder import Arm
 from attnpo.reporting.skeleton import environment, write_page
-from attnpo.reporting.wording import IntervalLike, direction, percent, plural
+from attnpo.reporting.wording import direction, percent, plural
+from attnpo.statistics import Interval
 from attnpo.tables import Column, Number, Row, Table, number_of
 
 
@@ -94,7 +95,7 @@ def _block(
     panels: tuple[Panel, ...],
     groups: Mapping[str, Table],
 ) -> Block:
-    summaries: dict[str, tuple[IntervalLike, IntervalLike]] = {}
+    summaries: dict[str, tuple[Interval, Interval]] = {}
     for row in rows:
         tokens, accuracy = row.values["response_tokens"], row.values["accuracy"]
         if tokens is not None and accuracy is not None:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from attnpo.reporting.panels import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Panel, Series, write_exactly
 from attnpo.reporting.svg import Scale, axis_number, element, label, number, padded, picture, polyline, ticks
-from attnpo.reporting.wording import IntervalLike
+from attnpo.statistics import Interval
 
 CHARACTER = 7.0
 """Width of a tick label's character in drawing units."""
@@ -42,7 +42,7 @@ class Ring:
     x: float
     y: float
     text: str
-    interval: IntervalLike | None = None
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True)

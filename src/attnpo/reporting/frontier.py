@@ -9,7 +9,8 @@ from markupsafe import Markup
 
 from attnpo.reporting.marks import ArmMark
 from attnpo.reporting.svg import Scale, axis_number, axis_percent, element, label, padded, picture, ticks
-from attnpo.reporting.wording import IntervalLike, bounds, count, percent
+from attnpo.reporting.wording import bounds, count, percent
+from attnpo.statistics import Interval
 
 CHARACTER = 7.6
 """Width of a label's character in drawing units, for placing labels without overlap."""
@@ -20,8 +21,8 @@ class Point:
     """One arm of the frontier."""
 
     mark: ArmMark
-    tokens: IntervalLike
-    accuracy: IntervalLike
+    tokens: Interval
+    accuracy: Interval
 
     @property
     def tip(self) -> str:
@@ -155,8 +156,6 @@ def _overlap(a: Box, b: Box) -> float:
     return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
-def frontier_points(
-    summaries: Mapping[str, tuple[IntervalLike, IntervalLike]], marks: Mapping[str, ArmMark]
-) -> list[Point]:
+def frontier_points(summaries: Mapping[str, tuple[Interval, Interval]], marks: Mapping[str, ArmMark]) -> list[Point]:
     """Return the points of `arm → (tokens, accuracy)`."""
     return [Point(marks[name], tokens, accuracy) for name, (tokens, accuracy) in summaries.items()]

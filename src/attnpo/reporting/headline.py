@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attnpo.evaluation.comparison import Difference
 from attnpo.reporting.benchmarks import mean_point, shared_names
-from attnpo.reporting.run_folder import Arm, RunFolder, compare
+from attnpo.reporting.run_folder import Arm, RunFolder
 from attnpo.reporting.wording import (
     arm_note,
     arm_title,
@@ -50,7 +50,7 @@ def headline(run: RunFolder) -> Headline:
     if base is None:
         sentence = f"{_alone(subject)} The model it started from was not measured."
         return Headline(sentence, _against_others(subject, trained), subject, None)
-    difference = compare(subject, base)
+    difference = subject.minus(base)
     if difference is None:
         sentence = f"{_alone(subject)} The model it started from was measured otherwise: no comparison."
         return Headline(sentence, _against_others(subject, trained), subject, base)
@@ -107,7 +107,7 @@ def _against_others(subject: Arm, trained: list[Arm]) -> tuple[str, ...]:
     for other in trained:
         if other is subject or other.method not in ("tlmre", "rloo", "grpo"):
             continue
-        difference = compare(subject, other)
+        difference = subject.minus(other)
         if difference is not None:
             sentences.append(f"Against {_named(other)}: {difference_words(difference)}.")
     return tuple(sentences)

@@ -13,7 +13,8 @@ from attnpo.reporting.curve_panel import Axis, Ring, curve_panel
 from attnpo.reporting.intervals import Dots, plain_bar, share_bar, written
 from attnpo.reporting.marks import key_mark
 from attnpo.reporting.panels import Panel, Series
-from attnpo.reporting.wording import IntervalLike, bounds, percent, three_digits
+from attnpo.reporting.wording import bounds, percent, three_digits
+from attnpo.statistics import Interval
 
 RULE_NOTES = {
     "shorter first": "fewer tokens: essential",
@@ -62,8 +63,8 @@ class RuleRow:
 
     name: str
     note: str
-    sra: IntervalLike
-    matched: IntervalLike | None
+    sra: Interval
+    matched: Interval | None
     drawing: Markup
     ours: bool
     unbeaten: bool
@@ -94,7 +95,7 @@ class GateRow:
 def rule_rows(result: DiscoveryResult) -> list[RuleRow]:
     """Return the chosen heads, the best single head and every trivial rule, one row each."""
     ours = result.chosen_sra_length_matched
-    rows: list[tuple[str, str, IntervalLike, IntervalLike | None, bool]] = [
+    rows: list[tuple[str, str, Interval, Interval | None, bool]] = [
         (
             f"chosen heads ({len(result.chosen)})",
             head_names(result.chosen),
@@ -132,7 +133,7 @@ def _best_single(result: DiscoveryResult) -> str:
     return head_names(result.top[0].heads) if result.top else ""
 
 
-def credit_rows(shares: Mapping[str, IntervalLike]) -> list[CreditRow]:
+def credit_rows(shares: Mapping[str, Interval]) -> list[CreditRow]:
     """Return the four cells of credit accuracy, the wanted one of each pair first."""
     return [
         CreditRow(

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from attnpo.discovery.result import DiscoveryResult
+from attnpo.metrics import SRA
 from attnpo.reporting import heads, heat, labels
 from attnpo.reporting.intervention import intervention_view
 from attnpo.reporting.run_folder import RunFolder
 from attnpo.reporting.stability import stability_view
 from attnpo.reporting.transfer import transfer_lines, transfer_matrix
 from attnpo.reporting.verification import figure_rows
-from attnpo.reporting.wording import arm_title, three_digits
+from attnpo.reporting.wording import arm_title
+from attnpo.statistics import Interval
+from attnpo.tables import NOTHING, Number, Table
 
 TABLE_HEADS = 10
 """Rows of the table of best heads."""
-
-
-@dataclass(frozen=True)
-class HeadRow:
-    """One head of the table of best heads, SRA written."""
-
-    layer: int
-    head: int
-    select: str
-    report: str
-    interval: str
 
 
 def heads_context(result: DiscoveryResult | None) -> dict[str, Any]:
@@ -55,38 +46,29 @@ def heads_context(result: DiscoveryResult | None) -> dict[str, Any]:
         "rules": heads.rule_rows(result),
         "credit": heads.credit_rows(result.credit_accuracy),
         "ensemble": heads.ensemble_panel(result),
-        "best_heads": best_heads(result),
+        "ranked_heads": ranked_heads(result),
         "gates": heads.gate_rows(result),
         "labeling": labels.labeling_view(result.labeling),
     }
 
 
-def best_heads(result: DiscoveryResult) -> list[HeadRow]:
+def ranked_heads(result: DiscoveryResult) -> Table:
     """Return the heads with the highest SRA on the reported half, best first."""
-    ranked = sorted(
-        (
-            (sra, -layer, -head)
-            for layer, row in enumerate(result.sra_report)
-            for head, sra in enumerate(row)
-            if sra is not None
-        ),
-        reverse=True,
-    )
+    found = [
+        (-sra, layer, head)
+        for layer, row in enumerate(result.sra_report)
+        for head, sra in enumerate(row)
+        if sra is not None
+    ]
     rows = []
-    for sra, layer, head in ranked[:TABLE_HEADS]:
-        layer, head = -layer, -head
+    for minus_sra, layer, head in sorted(found)[:TABLE_HEADS]:
         low, high = (grid[layer][head] if grid else None for grid in (result.sra_report_low, result.sra_report_high))
+        bounds = (-minus_sra, -minus_sra) if low is None or high is None else (low, high)
+        report = Interval(value=-minus_sra, low=bounds[0], high=bounds[1])
         select = result.sra_select[layer][head]
-        rows.append(
-            HeadRow(
-                layer,
-                head,
-                "–" if select is None else three_digits(select),
-                three_digits(sra),
-                "" if low is None or high is None else f"{low:.3f}–{high:.3f}",
-            )
-        )
-    return rows
+        cells = (f"{layer}.{head}", NOTHING if select is None else SRA.number(select), Number(report, SRA))
+        rows.append(cells)
+    return Table.of("", ("head", "SRA, select half", "SRA, held-out half"), rows)
 
 
 def proof_context(run: RunFolder) -> dict[str, Any]:

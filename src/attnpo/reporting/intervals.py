@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from attnpo.reporting.svg import Scale, element, picture
-from attnpo.reporting.wording import IntervalLike, bounds, percent, three_digits
+from attnpo.reporting.wording import bounds, percent, three_digits
+from attnpo.statistics import Interval
 
 WIDTH = 360.0
 
@@ -20,15 +21,15 @@ class Dots:
     x: Scale
 
     @classmethod
-    def over(cls, intervals: Sequence[IntervalLike], lowest: float = 0.45) -> Dots:
+    def over(cls, intervals: Sequence[Interval], lowest: float = 0.45) -> Dots:
         """Return the scale that holds all intervals and chance, 0.5."""
         return cls(Scale(min((lowest, *(i.low for i in intervals))) - 0.02, 1.0, 6.0, WIDTH - 6.0))
 
     def draw(
         self,
         name: str,
-        full: IntervalLike,
-        hollow: IntervalLike | None,
+        full: Interval,
+        hollow: Interval | None,
         ours: bool,
         dots: tuple[str, str] = ("all pairs", "length-matched"),
     ) -> Markup:
@@ -54,12 +55,12 @@ class Dots:
         return picture(WIDTH, 26, said, *parts, class_="plot rule")
 
 
-def written(interval: IntervalLike) -> str:
+def written(interval: Interval) -> str:
     """Return an SRA with its interval, `0.976 (0.97–0.98)`."""
     return f"{three_digits(interval.value)} ({interval.low:.2f}–{interval.high:.2f})"
 
 
-def share_bar(title: str, share: IntervalLike, wanted: bool = True) -> Markup:
+def share_bar(title: str, share: Interval, wanted: bool = True) -> Markup:
     """Return a bar of a share with its interval; `wanted` says whether a high share is good."""
     x = Scale(0.0, 1.0, 1.0, 239.0)
     return picture(

@@ -9,7 +9,8 @@ from markupsafe import Markup
 from attnpo.discovery.evidence import Condition, InterventionResult
 from attnpo.reporting.bar_panel import Bar, BarGroup, bar_chart
 from attnpo.reporting.marks import ArmMark, key_mark
-from attnpo.reporting.wording import IntervalLike, bounds, direction, percent, signed, signed_bounds
+from attnpo.reporting.wording import bounds, direction, percent, signed, signed_bounds
+from attnpo.statistics import Interval
 
 CONDITION_MARKS = {
     "untouched": key_mark("nothing", 3),
@@ -128,7 +129,7 @@ def intervention_sentence(result: InterventionResult) -> str:
     return " ".join(sentences)
 
 
-def _costs(difference: IntervalLike) -> str:
+def _costs(difference: Interval) -> str:
     points = 100 * difference.value
     change = f"{signed(f'{abs(points):.1f}', points)} points, {signed_bounds(difference, 100)}"
     words = {-1: "cost accuracy", 0: "cost nothing measurable", 1: "raise accuracy"}
@@ -150,7 +151,7 @@ def _condition_row(c: Condition) -> ConditionRow:
     )
 
 
-def _points(difference: IntervalLike | None) -> tuple[str, str, bool]:
+def _points(difference: Interval | None) -> tuple[str, str, bool]:
     if difference is None:
         return "", "", False
     points = 100 * difference.value

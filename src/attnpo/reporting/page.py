@@ -11,7 +11,7 @@ from attnpo.reporting.headline import Headline, headline
 from attnpo.reporting.heads_section import has_proof, heads_context, proof_context
 from attnpo.reporting.marks import arm_marks
 from attnpo.reporting.result_section import chips, result_context, tiles
-from attnpo.reporting.run_folder import Arm, RunFolder, load_run
+from attnpo.reporting.run_folder import Arm, RunFolder, load_run_folder
 from attnpo.reporting.settings_section import settings_groups
 from attnpo.reporting.skeleton import environment, write_page
 from attnpo.reporting.traces import trace_cases, trace_view
@@ -38,7 +38,7 @@ def write_report(run_dir: Path, output: Path | None = None, title: str | None = 
         OutputError: the file cannot be written.
     """
     run_dir = Path(run_dir)
-    run = load_run(run_dir)
+    run = load_run_folder(run_dir)
     output = run_dir / "report.html" if output is None else Path(output)
     return write_page(render_report(run, title or f"attnpo report: {run_dir.resolve().name}"), output)
 

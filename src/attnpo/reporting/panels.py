@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from attnpo.reporting.marks import ArmMark
 from attnpo.reporting.svg import Scale, axis_number, element, label, padded, picture, polyline, ticks
-from attnpo.reporting.wording import IntervalLike
+from attnpo.statistics import Interval
 
 WIDTH, HEIGHT = 340.0, 210.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 12.0, 12.0, 28.0
@@ -31,7 +31,7 @@ class Series:
     mark: ArmMark
     xs: tuple[float, ...]
     ys: tuple[float, ...]
-    intervals: tuple[IntervalLike, ...] = ()
+    intervals: tuple[Interval, ...] = ()
     notes: tuple[str, ...] = ()
     weak: bool = False
 

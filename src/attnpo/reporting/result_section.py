@@ -15,9 +15,8 @@ from attnpo.reporting.headline import Headline, problems
 from attnpo.reporting.intervention import untouched
 from attnpo.reporting.marks import ArmMark
 from attnpo.reporting.measures import group_table, measure_panels, number_table
-from attnpo.reporting.run_folder import Arm, RunFolder, compare
+from attnpo.reporting.run_folder import Arm, RunFolder
 from attnpo.reporting.wording import (
-    IntervalLike,
     arm_title,
     bounds,
     count,
@@ -26,6 +25,7 @@ from attnpo.reporting.wording import (
     plural,
     signed,
 )
+from attnpo.statistics import Interval
 from attnpo.tables import Column, Row, Table, Value, number_of
 
 
@@ -76,7 +76,7 @@ def arm_tiles(top: Headline) -> list[Tile]:
     """Return the numbers before and after; only accuracy and tokens have a paired difference."""
     if top.subject is None or top.reference is None:
         return []
-    difference = compare(top.subject, top.reference)
+    difference = top.subject.minus(top.reference)
     if difference is None or top.subject.evaluation is None or top.reference.evaluation is None:
         return []
     now, before = top.subject.evaluation.overall, top.reference.evaluation.overall
@@ -98,7 +98,7 @@ def arm_tiles(top: Headline) -> list[Tile]:
     return made
 
 
-def _count_tile(name: str, now: IntervalLike, before: IntervalLike, way: int | None = None) -> Tile:
+def _count_tile(name: str, now: Interval, before: Interval, way: int | None = None) -> Tile:
     if way is None:  # two intervals that overlap are no measurable difference
         way = 1 if now.low > before.high else -1 if now.high < before.low else 0
     change = (now.value - before.value) / before.value if before.value else 0.0
@@ -183,7 +183,7 @@ def arm_table(arms: Sequence[Arm], subject: Arm | None, marks: Mapping[str, ArmM
     for arm, summary in found:
         cells: list[Value] = [number_of(metric, getattr(summary, metric)) for metric in metrics]
         if subject is not None and several:
-            difference = None if arm is subject else compare(arm, subject)
+            difference = None if arm is subject else arm.minus(subject)
             if difference is None and arm is not subject:
                 cells += ["other problems"] * 2
             else:

@@ -51,6 +51,12 @@ class Arm:
         """The name without a seed suffix."""
         return method_of(self.name)
 
+    def minus(self, other: Arm) -> Difference | None:
+        """Return how it differs from another arm; None where they were not measured, or not alike."""
+        if self.evaluation is None or other.evaluation is None:
+            return None
+        return difference(self.evaluation, other.evaluation)
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -71,7 +77,7 @@ class RunFolder:
         return tuple(arm for arm in self.arms if arm.evaluation is not None)
 
 
-def load_run(run_dir: Path) -> RunFolder:
+def load_run_folder(run_dir: Path) -> RunFolder:
     """Read a run folder.
 
     Raises:
@@ -103,13 +109,6 @@ def load_run(run_dir: Path) -> RunFolder:
         transfer=TransferResult.load(found["transfer.json"]) if "transfer.json" in found else None,
         verification=VerificationResult.load(found["verification.json"]) if "verification.json" in found else None,
     )
-
-
-def compare(first: Arm, second: Arm) -> Difference | None:
-    """Return how `first` differs from `second`; None where they were not measured, or not alike."""
-    if first.evaluation is None or second.evaluation is None:
-        return None
-    return difference(first.evaluation, second.evaluation)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from attnpo.reporting.intervals import written
 from attnpo.reporting.marks import key_mark
 from attnpo.reporting.panels import Panel, Series
 from attnpo.reporting.svg import axis_number
-from attnpo.reporting.wording import IntervalLike, three_digits
+from attnpo.reporting.wording import three_digits
+from attnpo.statistics import Interval
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def _series(
     index: int,
     places: Sequence[float],
     points: Sequence[StabilityPoint],
-    values: Sequence[IntervalLike | None],
+    values: Sequence[Interval | None],
 ) -> Series | None:
     found = [(x, i, p) for x, i, p in zip(places, values, points, strict=True) if i is not None]
     if not found:

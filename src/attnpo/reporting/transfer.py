@@ -10,7 +10,8 @@ from attnpo.discovery.evidence import TransferResult
 from attnpo.reporting.heads import head_names
 from attnpo.reporting.heat import sra_bin
 from attnpo.reporting.intervals import Dots, written
-from attnpo.reporting.wording import IntervalLike, direction, signed, three_digits
+from attnpo.reporting.wording import direction, signed, three_digits
+from attnpo.statistics import Interval
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class TransferLine:
     reported_on: str
     heads: str
     pairs: str
-    sra: IntervalLike
-    matched: IntervalLike | None
+    sra: Interval
+    matched: Interval | None
     drawing: Markup
     difference: tuple[str, str, bool]
     same: bool
@@ -109,7 +110,7 @@ def transfer_matrix(result: TransferResult) -> TransferMatrix | None:
     return TransferMatrix(names, tuple(tuple(cells.get((a, b)) for b in names) for a in names))
 
 
-def _matrix_cell(chosen_on: str, measured_on: str, sra: IntervalLike, heads: str, pairs: int) -> MatrixCell:
+def _matrix_cell(chosen_on: str, measured_on: str, sra: Interval, heads: str, pairs: int) -> MatrixCell:
     tip = f"chosen on {chosen_on}: {heads}\nmeasured on {measured_on}\nSRA {written(sra)}, {pairs:,} pairs"
     return MatrixCell(three_digits(sra.value), sra_bin(sra.value), tip, chosen_on == measured_on)
 

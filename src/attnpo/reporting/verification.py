@@ -9,7 +9,7 @@ from markupsafe import Markup
 from attnpo.discovery.evidence import VerificationResult
 from attnpo.reporting.heads import CREDIT_CELLS
 from attnpo.reporting.intervals import Dots
-from attnpo.reporting.wording import IntervalLike
+from attnpo.statistics import Interval
 
 FIGURE_NAMES = {
     "sra": "SRA, all pairs",
@@ -33,8 +33,8 @@ class FigureRow:
     """
 
     name: str
-    then: IntervalLike | None
-    now: IntervalLike | None
+    then: Interval | None
+    now: Interval | None
     drawing: Markup
     verdict: str
     ours: bool

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Protocol
+
+from attnpo.statistics import Interval
 
 NBSP = "\u00a0"
 MINUS = "\u2212"
@@ -33,22 +34,6 @@ ARM_NOTES = {
     "oracle_reversed": "control: true labels swapped",
 }
 SEED_SUFFIX = re.compile(r"[-_.]?(?:seed|s)[-_]?(\d+)$")
-
-
-class IntervalLike(Protocol):
-    """A value with the bounds of its 95 % interval."""
-
-    @property
-    def value(self) -> float:
-        """The estimate."""
-
-    @property
-    def low(self) -> float:
-        """Lower bound."""
-
-    @property
-    def high(self) -> float:
-        """Upper bound."""
 
 
 def method_of(arm: str) -> str:
@@ -85,20 +70,20 @@ def signed(text: str, value: float) -> str:
     return f"{'+' if value >= 0 else MINUS}{text}"
 
 
-def bounds(interval: IntervalLike, as_percent: bool = False) -> str:
+def bounds(interval: Interval, as_percent: bool = False) -> str:
     """Return the two bounds, `92.0–94.9`."""
     if as_percent:
         return f"{100 * interval.low:.1f}–{100 * interval.high:.1f}"
     return f"{count(interval.low)}–{count(interval.high)}"
 
 
-def signed_bounds(interval: IntervalLike, scale: float = 1.0) -> str:
+def signed_bounds(interval: Interval, scale: float = 1.0) -> str:
     """Return the two bounds of a difference with their signs, `−0.8 to +2.0`."""
     low, high = scale * interval.low, scale * interval.high
     return f"{signed(f'{abs(low):.1f}', low)} to {signed(f'{abs(high):.1f}', high)}"
 
 
-def direction(difference: IntervalLike) -> int:
+def direction(difference: Interval) -> int:
     """Return the sign of a difference, and 0 where its interval holds 0: no measurable difference."""
     return 1 if difference.low > 0 else -1 if difference.high < 0 else 0
 

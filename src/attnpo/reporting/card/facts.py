@@ -19,7 +19,7 @@ BASE = "base"
 
 
 @dataclass(frozen=True)
-class Measured:
+class BeforeAfter:
     """The model on one data set, beside the model that training started from where that was measured too.
 
     Attributes:
@@ -43,7 +43,7 @@ class CardFacts:
 
     folder: Path
     record: TrainingRecord
-    measured: tuple[Measured, ...] = ()
+    measured: tuple[BeforeAfter, ...] = ()
     log: tuple[dict[str, Any], ...] = ()
     stability: StabilityResult | None = None
 
@@ -89,18 +89,18 @@ def _found_base(folder: Path) -> dict[str, Path]:
     return {}
 
 
-def _measured(path: Path, base: dict[str, Path]) -> Measured:
+def _measured(path: Path, base: dict[str, Path]) -> BeforeAfter:
     after = EvaluationResult.load(path)
     title = benchmark_title(after.dataset, after)
     others = {name: EvaluationResult.load(other) for name, other in base.items()}
     name = next((n for n, other in others.items() if _same_problems(other, after)), None)
     if name is None:
-        return Measured(title, after)
+        return BeforeAfter(title, after)
     try:
         _, row = compare_folders(base[name], {"trained": [path]})
     except DataError as error:
-        return Measured(title, after, others[name], why_not=str(error))
-    return Measured(title, after, others[name], row)
+        return BeforeAfter(title, after, others[name], why_not=str(error))
+    return BeforeAfter(title, after, others[name], row)
 
 
 def _same_problems(a: EvaluationResult, b: EvaluationResult) -> bool:

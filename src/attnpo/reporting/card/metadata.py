@@ -8,7 +8,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from attnpo.reporting.card.facts import CardFacts, Measured
+from attnpo.reporting.card.facts import BeforeAfter, CardFacts
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 KEPT = ("license", "license_name", "license_link", "language", "thumbnail")
@@ -42,7 +42,7 @@ def hub_id(name: str | None) -> str | None:
     return name if name and HUB_ID.fullmatch(name) and not Path(name).exists() else None
 
 
-def _results(measured: Measured) -> list[EvalResult]:
+def _results(measured: BeforeAfter) -> list[EvalResult]:
     after = measured.after
     about = after.benchmark or {}
     source = str(about.get("dataset") or after.dataset)

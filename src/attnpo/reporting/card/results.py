@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from attnpo.evaluation.result import EvaluationResult
 from attnpo.metrics import METRICS
-from attnpo.reporting.card.facts import Measured
+from attnpo.reporting.card.facts import BeforeAfter
 from attnpo.reporting.wording import plural
 from attnpo.tables import Table, number_of
 
 METRICS_SHOWN = ("accuracy", "response_tokens", "think_tokens", "steps", "redundant_steps", "truncated")
 
 
-def results_section(measured: Sequence[Measured]) -> str:
+def results_section(measured: Sequence[BeforeAfter]) -> str:
     """Return the section on results, in Markdown."""
     if not measured:
         return (
@@ -26,7 +26,7 @@ def results_section(measured: Sequence[Measured]) -> str:
     )
 
 
-def _one(measured: Measured) -> str:
+def _one(measured: BeforeAfter) -> str:
     after, before, difference = measured.after, measured.before, measured.difference
     problems = plural(after.num_problems, "problem")
     limit = after.sampling.get("max_new_tokens")
