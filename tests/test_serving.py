@@ -104,11 +104,13 @@ def test_an_answer_that_drips_is_cut_at_the_timeout():
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
 def test_retry_after_is_kept(form):
-    value = "0.4" if form == "seconds" else format_datetime(datetime.now(timezone.utc) + timedelta(seconds=2))
+    value = "0.4" if form == "seconds" else format_datetime(datetime.now(timezone.utc) + timedelta(seconds=3))
     with fake.FakeServer([fake.status(429, retry_after=value)]) as there, connect(there, first_wait=0.001) as server:
         server.post("completions", BODY)
         first, second = there.times
-    assert second - first >= (0.4 if form == "seconds" else 0.9)  # a date has whole seconds
+    assert second - first >= (
+        0.4 if form == "seconds" else 0.9
+    )  # a date has whole seconds, and a busy machine takes some to begin
 
 
 def test_a_longer_wait_than_patience_gives_up_at_once():
