@@ -108,9 +108,8 @@ def test_retry_after_is_kept(form):
     with fake.FakeServer([fake.status(429, retry_after=value)]) as there, connect(there, first_wait=0.001) as server:
         server.post("completions", BODY)
         first, second = there.times
-    assert second - first >= (
-        0.4 if form == "seconds" else 0.9
-    )  # a date has whole seconds, and a busy machine takes some to begin
+    # A date has whole seconds, and a busy machine takes some to begin.
+    assert second - first >= (0.4 if form == "seconds" else 0.9)
 
 
 def test_a_longer_wait_than_patience_gives_up_at_once():
