@@ -209,7 +209,7 @@ def test_malformed_proofs_are_named_with_the_fix(tmp_path: Path, name: str, cont
 
 def test_a_malformed_proof_of_an_arm_is_named(run_dir: Path) -> None:
     write_json(run_dir / "attnpo" / "stability.json", {"model": "m"})
-    with pytest.raises(DataError, match=r"attnpo/stability\.json: heads"):
+    with pytest.raises(DataError, match=r"attnpo/stability\.json: field heads"):
         write_report(run_dir)
 
 

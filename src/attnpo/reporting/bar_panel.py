@@ -10,7 +10,7 @@ from markupsafe import Markup
 from attnpo.reporting.curve_panel import CHARACTER
 from attnpo.reporting.marks import ArmMark
 from attnpo.reporting.panels import write_exactly
-from attnpo.reporting.svg import Scale, axis_number, axis_percent, element, label, padded, picture, ticks
+from attnpo.reporting.svg import Scale, axis_number, axis_percent, element, label, level_lines, padded, picture, ticks
 from attnpo.statistics import Interval
 
 LEFT, RIGHT, TOP = 46.0, 12.0, 16.0
@@ -58,10 +58,7 @@ def bar_chart(
     y = Scale(0.0, padded([0.0, *tops], floor=0.0)[1], height - 30, TOP)
     if write is axis_percent:
         y = Scale(0.0, min(y.high, 1.0), y.start, y.end)
-    parts = []
-    for value in ticks(y.low, y.high, 4):
-        parts.append(element("line", x1=LEFT, x2=width - RIGHT, y1=y(value), y2=y(value), class_="grid"))
-        parts.append(label(write(value), LEFT - 6, y(value) + 4, "end"))
+    parts = level_lines(y, LEFT, width - RIGHT, write)
     if level is not None:
         size = {"x": LEFT, "y": y(level.high), "width": width - LEFT - RIGHT}
         parts.append(element("rect", **size, height=max(y(level.low) - y(level.high), 0.5), class_="levelband"))
@@ -122,10 +119,7 @@ def histogram(
     """Return a histogram: `len(edges) == len(counts) + 1`; `cut` is a place to mark, such as a threshold."""
     x = Scale(edges[0], edges[-1] if edges[-1] > edges[0] else edges[0] + 1, LEFT, width - RIGHT)
     y = Scale(0.0, 1.06 * max(*counts, 1), height - 42, TOP)
-    parts = []
-    for value in ticks(y.low, y.high, 3):
-        parts.append(element("line", x1=LEFT, x2=width - RIGHT, y1=y(value), y2=y(value), class_="grid"))
-        parts.append(label(axis_number(value), LEFT - 6, y(value) + 4, "end"))
+    parts = level_lines(y, LEFT, width - RIGHT, axis_number, 3)
     for low, high, count in zip(edges, edges[1:], counts, strict=False):
         left, right = x(low), x(high)
         tip = f"{low:.3g} to {high:.3g}\n{count:,.0f}"

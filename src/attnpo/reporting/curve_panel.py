@@ -11,7 +11,18 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from attnpo.reporting.panels import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Panel, Series, write_exactly
-from attnpo.reporting.svg import Scale, axis_number, element, label, number, padded, picture, polyline, ticks
+from attnpo.reporting.svg import (
+    Scale,
+    axis_number,
+    element,
+    label,
+    level_lines,
+    number,
+    padded,
+    picture,
+    polyline,
+    ticks,
+)
 from attnpo.statistics import Interval
 
 CHARACTER = 7.0
@@ -150,12 +161,8 @@ def _sketched(s: Series, most: int = 12) -> list[tuple[float, float]]:
 
 
 def _grid(frame: _Frame, series: Sequence[Series], write: Callable[[float], str]) -> list[Markup]:
-    parts = []
+    parts = level_lines(frame.y, LEFT, frame.width - RIGHT, write)
     bottom = frame.height - BOTTOM - 16
-    for value in ticks(frame.y.low, frame.y.high, 4):
-        y = frame.y(value)
-        parts.append(element("line", x1=LEFT, x2=frame.width - RIGHT, y1=y, y2=y, class_="grid"))
-        parts.append(label(write(value), LEFT - 6, y + 4, "end"))
     if frame.axis.names is None:
         known = sorted({x for s in series for x in s.xs})
         few = known if len(known) <= 12 and all(v == int(v) for v in known) else ticks(frame.x.low, frame.x.high, 5)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from attnpo.reporting.marks import ArmMark
-from attnpo.reporting.svg import Scale, axis_number, axis_percent, element, label, padded, picture, ticks
+from attnpo.reporting.svg import Scale, axis_number, axis_percent, element, label, level_lines, padded, picture, ticks
 from attnpo.reporting.wording import bounds, count, percent
 from attnpo.statistics import Interval
 
@@ -73,10 +73,7 @@ def frontier_svg(points: Sequence[Point], width: float = 640, height: float = 40
 def _grid(
     x: Scale, y: Scale, width: float, height: float, left: float, right: float, top: float, bottom: float
 ) -> list[Markup]:
-    parts = []
-    for value in ticks(y.low, y.high, 5):
-        parts.append(element("line", x1=left, x2=width - right, y1=y(value), y2=y(value), class_="grid"))
-        parts.append(label(axis_percent(value), left - 8, y(value) + 4, "end"))
+    parts = level_lines(y, left, width - right, axis_percent, 5, gap=8)
     for value in ticks(x.low, x.high, 6 if width > 480 else 4):
         parts.append(element("line", x1=x(value), x2=x(value), y1=top, y2=height - bottom, class_="grid"))
         parts.append(label(axis_number(value), x(value), height - bottom + 18, "middle"))

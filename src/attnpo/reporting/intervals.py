@@ -63,40 +63,19 @@ def written(interval: Interval) -> str:
 def share_bar(title: str, share: Interval, wanted: bool = True) -> Markup:
     """Return a bar of a share with its interval; `wanted` says whether a high share is good."""
     x = Scale(0.0, 1.0, 1.0, 239.0)
-    return picture(
-        240,
-        18,
-        f"{title}: {percent(share.value)}, interval {bounds(share, True)}",
-        element("rect", x=1.0, y=2.0, width=238.0, height=14.0, rx=2.0, class_="track"),
-        element(
-            "rect",
-            x=1.0,
-            y=2.0,
-            width=max(x(share.value) - 1, 0.5),
-            height=14.0,
-            rx=2.0,
-            class_="wanted" if wanted else "unwanted",
-        ),
-        element("line", x1=x(share.low), x2=x(share.high), y1=9.0, y2=9.0, class_="whisker"),
-        class_="plot share",
+    whisker = element("line", x1=x(share.low), x2=x(share.high), y1=9.0, y2=9.0, class_="whisker")
+    return _bar(
+        f"{title}: {percent(share.value)}, interval {bounds(share, True)}", share.value, wanted, 18, 2.0, whisker
     )
 
 
 def plain_bar(title: str, share: float, kept: bool = False) -> Markup:
     """Return a bar of a share without interval."""
-    return picture(
-        240,
-        12,
-        f"{title}: {percent(share)}",
-        element("rect", x=1.0, y=1.0, width=238.0, height=10.0, rx=2.0, class_="track"),
-        element(
-            "rect",
-            x=1.0,
-            y=1.0,
-            width=max(238.0 * share, 0.5),
-            height=10.0,
-            rx=2.0,
-            class_="wanted" if kept else "unwanted",
-        ),
-        class_="plot share",
-    )
+    return _bar(f"{title}: {percent(share)}", share, kept, 12, 1.0)
+
+
+def _bar(said: str, share: float, wanted: bool, height: float, y: float, *more: Markup) -> Markup:
+    size = {"x": 1.0, "y": y, "height": float(height - 2 * y), "rx": 2.0}
+    track = element("rect", **size, width=238.0, class_="track")
+    bar = element("rect", **size, width=max(238.0 * share, 0.5), class_="wanted" if wanted else "unwanted")
+    return picture(240, height, said, track, bar, *more, class_="plot share")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from attnpo.reporting.marks import ArmMark
-from attnpo.reporting.svg import Scale, axis_number, element, label, padded, picture, polyline, ticks
+from attnpo.reporting.svg import Scale, axis_number, element, label, level_lines, padded, picture, polyline, ticks
 from attnpo.statistics import Interval
 
 WIDTH, HEIGHT = 340.0, 210.0
@@ -56,12 +56,8 @@ def smoothed(values: Sequence[float], width: int) -> list[float]:
 
 
 def _frame(x: Scale, y: Scale, write: Callable[[float], str], x_ticks: Sequence[tuple[float, str]]) -> list[Markup]:
-    parts = []
-    for value in ticks(y.low, y.high, 4):
-        parts.append(element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y(value), y2=y(value), class_="grid"))
-        parts.append(label(write(value), LEFT - 6, y(value) + 4, "end"))
-    parts += [label(text, x(value), HEIGHT - BOTTOM + 17, "middle") for value, text in x_ticks]
-    return parts
+    names = [label(text, x(value), HEIGHT - BOTTOM + 17, "middle") for value, text in x_ticks]
+    return level_lines(y, LEFT, WIDTH - RIGHT, write) + names
 
 
 def line_panel(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
@@ -84,6 +84,17 @@ def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [round(i * step, 10) for i in range(first, last + 1)]
+
+
+def level_lines(
+    y: Scale, left: float, right: float, write: Callable[[float], str], wanted: int = 4, gap: float = 6
+) -> list[Markup]:
+    """Return a line across the drawing at each round value of the vertical axis, the value `gap` before it."""
+    parts = []
+    for value in ticks(y.low, y.high, wanted):
+        parts.append(element("line", x1=left, x2=right, y1=y(value), y2=y(value), class_="grid"))
+        parts.append(label(write(value), left - gap, y(value) + 4, "end"))
+    return parts
 
 
 def padded(values: Sequence[float], floor: float | None = None, ceiling: float | None = None) -> tuple[float, float]:
