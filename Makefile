@@ -19,7 +19,7 @@ help:
 	@echo "make test        run all tests"
 	@echo "make lint        ruff and mypy"
 	@echo "make bench       speed and memory, as ratios within one run"
-	@echo "make study       the table of README: every arm, three seeds, 1,000 held-out problems"
+	@echo "make study       the study of docs/results.md: every arm, three seeds, 1,000 held-out problems"
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
