@@ -1,6 +1,6 @@
 """Does step credit work, and because of the heads? Every arm, several seeds, from the same checkpoint and budget.
 
-    python benchmarks/small_world_study.py                     # the study in docs/results.md (about 50 minutes, 2 cores)
+    python benchmarks/small_world_study.py          # the study in docs/results.md (about 50 minutes, 2 cores)
     python benchmarks/small_world_study.py --seeds 1 --max_steps 20 --num_eval 200
 
 Arms: the model as it is (base), outcome reward alone (rloo), with a length term (tlmre), step credit (attnpo), and

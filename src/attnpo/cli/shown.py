@@ -64,8 +64,8 @@ def shown_method(name: str) -> tuple[Card, Card | None]:
         return method, preset
     from attnpo.credit.methods import catalogue, find_preset, method_class
 
-    cls, found = method_class(name), find_preset(name)  # a name with a number, attnpo-3-heads, or no name
-    return methods[cls.name], None if found is None else asdict(catalogue.preset_card(name, found))
+    cls, found = method_class(name), find_preset(name)  # attnpo-3-heads, a user's module:Class, or no name
+    return asdict(catalogue.method_card(cls)), None if found is None else asdict(catalogue.preset_card(name, found))
 
 
 def shown_benchmarks() -> list[list[str]]:
