@@ -48,7 +48,8 @@ from step_cost import numbers
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Qwen2ForCausalLM, TrainerCallback
 
 from attnpo.tinyworld import checkpoint_path, generate_problems, reference_trace, train_dataset
-from attnpo.training import AttnPOConfig, AttnPOTrainer, trl_hooks
+from attnpo.training import AttnPOConfig, AttnPOTrainer
+from attnpo.training import trainer as training
 
 PHASES = (
     "sampling", "segmentation", "verification", "forward", "head reading", "credit", "backward", "optimizer", "rest",
@@ -74,14 +75,15 @@ class PhasedTrainer(AttnPOTrainer):
             return sampled, log_probs
         return [list(self.canned[row % len(self.canned)]) for row in range(len(sampled))], None
 
-    def _verify(self, solutions: Any) -> None:
+    def accuracy(self, *args: Any, **kwargs: Any) -> Any:
+        """Time the verdicts."""
         with self.watch("verification"):
-            super()._verify(solutions)
+            return super().accuracy(*args, **kwargs)
 
-    def outcome_advantages(self, outcome: Any) -> Any:
+    def outcome_advantages(self, *args: Any) -> Any:
         """Time Eq. 3 and 4."""
         with self.watch("credit"):
-            return super().outcome_advantages(outcome)
+            return super().outcome_advantages(*args)
 
     def step_advantages(self, *args: Any) -> Any:
         """Time Eq. 5-8."""
@@ -135,7 +137,7 @@ def run(trainer: PhasedTrainer, clock: Any, alternate: bool = False) -> list[dic
     trainer.watch = Stopwatch(str(trainer.accelerator.device), clock)
     note = Note(trainer, alternate)
     trainer.add_callback(note)
-    with timed_reading(trainer.watch, trl_hooks), contextlib.redirect_stdout(io.StringIO()):
+    with timed_reading(trainer.watch, training), contextlib.redirect_stdout(io.StringIO()):
         trainer.train()
     trainer.verifier.close()
     return note.steps[WARM_UP:]

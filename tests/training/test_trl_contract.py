@@ -10,7 +10,7 @@ from transformers import Trainer
 from trl import GRPOConfig, GRPOTrainer
 
 from attnpo.training.packing import COMPLETION_KEYS, PREFIX
-from attnpo.training.trl_hooks import StepCreditTrainer
+from attnpo.training.trainer import AttnPOTrainer
 
 
 def parameters(function) -> list[str]:
@@ -40,7 +40,7 @@ def source(function) -> str:
 )
 def test_signatures(name, leading):
     assert parameters(getattr(GRPOTrainer, name))[: len(leading)] == leading
-    assert name in vars(StepCreditTrainer)
+    assert name in vars(AttnPOTrainer)
 
 
 def test_generate_returns_prompt_and_response_ids_first():

@@ -158,7 +158,7 @@ def prepare(trainer):
 
 
 def test_an_interrupted_preparation_goes_on_where_it_was(make_trainer, monkeypatch):
-    monkeypatch.setattr("attnpo.training.method_trainer.AT_ONCE", 1)
+    monkeypatch.setattr("attnpo.training.preparing.AT_ONCE", 1)
     settings = {**ADAPT, "max_steps": 2}
     whole = make_trainer(**settings)
     prepare(whole)
@@ -211,7 +211,7 @@ def test_a_malformed_preparation_is_named(make_trainer):
 
 
 def test_a_signal_while_preparing_ends_the_run_before_its_first_step(make_trainer, monkeypatch):
-    monkeypatch.setattr("attnpo.training.method_trainer.AT_ONCE", 1)
+    monkeypatch.setattr("attnpo.training.preparing.AT_ONCE", 1)
     trainer = make_trainer(**{**ADAPT, "max_steps": 2})
     inner = trainer.credit.prepare
     trainer.credit.prepare = lambda slots, policy: signal.raise_signal(signal.SIGTERM) or inner(slots, policy)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,11 +12,18 @@ from torch import Tensor
 
 from attnpo.credit.batches import GroupBatch, StepBatch
 from attnpo.credit.drawing import Policy, Sampled
+from attnpo.credit.layout import (
+    lay_out,
+    lay_out_facts,
+    lay_out_probed,
+    lay_out_tokens,
+    outcome,
+    pack_scores,
+    step_batch,
+)
 from attnpo.credit.methods.base import Method
-from attnpo.credit.packing import pack_steps
 from attnpo.errors import DataError
 from attnpo.rollouts import Rollout
-from attnpo.segmentation import step_index
 
 
 @dataclass(frozen=True)
@@ -72,64 +79,39 @@ def replay(
     """
     if not rollouts or len(rollouts) % group_size:
         raise DataError(f"replay: {len(rollouts)} responses are not whole groups of {group_size}; leave none out")
-    asks = [method.ask(r.prompt, i // group_size, i % group_size, progress_step) for i, r in enumerate(rollouts)]
+    size, count = group_size, len(rollouts)
+    asks = [method.ask(r.prompt, row // size, row % size, progress_step) for row, r in enumerate(rollouts)]
     noted = [method.facts(rollout, ask) for rollout, ask in zip(rollouts, asks, strict=True)]
-    known = {name: torch.tensor(list(values)).float() for name, values in (facts or {}).items()}
-    known |= {name: torch.tensor([own[name] for own in noted]).float() for name in noted[0]}
-    step_values: dict[str, Tensor] = {}
-    token_values: dict[str, Tensor] = {}
+    known = {**(facts or {}), **{name: [own[name] for own in noted] for name in noted[0]}}
     width = max(rollout.n_tokens for rollout in rollouts)
-    if scores is None:
-        scores = [np.zeros(len(rollout.steps), dtype=np.float32) for rollout in rollouts]
-    steps = replace(pack_steps(rollouts, scores, [len(ids) for ids in prompt_ids]), progress_step=progress_step)
+    tensors = lay_out(rollouts, [len(ids) for ids in prompt_ids] or [0] * count, range(count))
+    num_steps = tensors["step_mask"].shape[1]
     if method.overrides("probe"):
         if policy is None:
             raise DataError(f"method {method.name}: probes the policy; give one")
         probed = method.probe(Sampled(rollouts, prompt_ids, progress_step), policy)
-        known |= {name: torch.tensor(list(values)).float() for name, values in probed.facts.items()}
-        num_steps = steps.step_mask_BK.shape[1]
-        step_values = {name: _padded(values, num_steps) for name, values in probed.step_values.items()}
-        token_values = {name: _padded(values, width) for name, values in probed.token_values.items()}
-    groups = _groups(rollouts, group_size, progress_step, max_length, known)
-    method.observe(groups)
-    rewards_PG = method.rewards(groups)
-    group_facts = {name: fact.flatten(0, 1) for name, fact in method.group_facts(rewards_PG, groups).items()}
-    steps = replace(
-        steps,
-        advantages_B=method.advantages(rewards_PG, groups).reshape(-1),
-        pass_rate_B=groups.pass_rate_P.repeat_interleave(group_size),
-        facts=known | group_facts,
-        step_values=step_values,
-        token_values=token_values,
-    )
-    gamma_BK = method.gamma(steps)
-    step_index_BT = torch.tensor([step_index(rollout, width) for rollout in rollouts])
-    inside_BT = torch.arange(width) < steps.response_lengths_B[:, None]
-    advantages_BT = method.spread(steps, gamma_BK, step_index_BT) * inside_BT
-    return Replay(groups, rewards_PG, steps, gamma_BK, advantages_BT, step_index_BT)
+        known |= probed.facts
+        tensors |= lay_out_probed(probed, num_steps, width)
+    tensors |= lay_out_facts(known)
 
-
-def _groups(
-    rollouts: Sequence[Rollout],
-    size: int,
-    progress_step: int,
-    max_length: int | None,
-    facts: Mapping[str, Tensor],
-) -> GroupBatch:
     def table(values: Sequence[float]) -> Tensor:
-        return torch.tensor(values).reshape(-1, size)
+        return torch.tensor(list(values)).reshape(-1, size)
 
-    return GroupBatch(
+    groups = GroupBatch(
         correct_PG=table([bool(rollout.correct) for rollout in rollouts]),
         lengths_PG=table([rollout.n_tokens for rollout in rollouts]),
         finished_PG=table([rollout.finished for rollout in rollouts]),
         progress_step=progress_step,
         max_length=max_length,
         answered_PG=table([rollout.answer_tokens[1] > rollout.answer_tokens[0] for rollout in rollouts]),
-        group_ids_P=torch.arange(len(rollouts) // size),
-        facts={name: fact_B.reshape(-1, size) for name, fact_B in facts.items()},
+        group_ids_P=torch.arange(count // size),
+        facts={name: table(values).float() for name, values in known.items()},
     )
-
-
-def _padded(values: Sequence[Sequence[float]], width: int) -> Tensor:
-    return torch.tensor([[*row, *[0.0] * (width - len(row))] for row in values], dtype=torch.float32)
+    rewards_PG, found = outcome(method, groups)
+    scores_BK = None if scores is None else pack_scores(scores, num_steps)
+    steps = step_batch(tensors | found, found["advantages"], scores_BK, progress_step)
+    gamma_BK = method.gamma(steps)
+    step_index_BT = lay_out_tokens(rollouts, width)["step_index"]
+    inside_BT = torch.arange(width) < steps.response_lengths_B[:, None]
+    advantages_BT = method.spread(steps, gamma_BK, step_index_BT) * inside_BT
+    return Replay(groups, rewards_PG, steps, gamma_BK, advantages_BT, step_index_BT)

@@ -2,56 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from transformers import Trainer
 from transformers.trainer_utils import TrainOutput
 
-from attnpo.errors import OutputError, one_line
+from attnpo.errors import OutputError
 from attnpo.training.loss_mean import LossMeanCallback
 from attnpo.training.nan_guard import NanGuardCallback
 from attnpo.training.patient_client import PatientClient
 from attnpo.training.saving import BorderCallback, newest_whole, remove_half_written, says_disk_full
 from attnpo.training.signals import SignalCallback
-from attnpo.training.trl_hooks import StepCreditTrainer
 from attnpo.training.updates import RunFinished, UpdatesCallback
 
 TRAIN_LOSS = "train_loss"
 """transformers' name of the mean loss in the last line of a run."""
 
 
-class LastingTrainer(StepCreditTrainer):
-    """`StepCreditTrainer` with a stated behaviour for what goes wrong in a long run; docs/faults.md has the table."""
+class LongRun:
+    """A stated behaviour for what goes wrong in a long run; docs/faults.md has the table.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        accumulation = self.args.gradient_accumulation_steps
-        border = BorderCallback(self.args.steps_per_generation * self.num_iterations, accumulation)
-        self.updates = UpdatesCallback(self._budget_is_spent)
+    Args:
+        trainer: TRL's trainer, set up; callbacks are added to it.
+        budget_is_spent: whether the run ends before its last step.
+
+    Attributes:
+        updates: counts optimizer steps that had a gradient.
+        nan_guard: skips updates that are not finite.
+        loss_mean: the whole run's mean loss.
+        signals: ends the run on Ctrl-C and SIGTERM.
+    """
+
+    def __init__(self, trainer: Any, budget_is_spent: Callable[[], bool]) -> None:
+        self.trainer, args = trainer, trainer.args
+        border = BorderCallback(args.steps_per_generation * trainer.num_iterations, args.gradient_accumulation_steps)
+        self.updates = UpdatesCallback(budget_is_spent)
         self.nan_guard = NanGuardCallback(
-            self.args.max_skipped_updates,
+            args.max_skipped_updates,
             self._sum,
             self._last_checkpoint,
-            deepspeed=lambda: self.model_wrapped if self.is_deepspeed_enabled else None,
+            deepspeed=lambda: trainer.model_wrapped if trainer.is_deepspeed_enabled else None,
             on_update=self.updates.note_update,
         )
-        self.loss_mean = LossMeanCallback(lambda loss: self._sum(loss) / self.accelerator.num_processes)
-        self._signals = SignalCallback(self._sum, border.is_border, self.accelerator.device)
-        for callback in (
-            self.nan_guard,
-            self.loss_mean,
-            self.updates,
-            border,
-            self._signals,
-        ):  # the signal's last: it ends the run after a save
-            self.add_callback(callback)
+        self.loss_mean = LossMeanCallback(lambda loss: self._sum(loss) / trainer.accelerator.num_processes)
+        self.signals = SignalCallback(self._sum, border.is_border, trainer.accelerator.device)
+        # The signal's last: it ends the run after a save.
+        for callback in (self.nan_guard, self.loss_mean, self.updates, border, self.signals):
+            trainer.add_callback(callback)
         self._make_patient()
 
-    def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Train; see transformers' `Trainer.train`.
+    def train(self, train: Callable[[], TrainOutput]) -> TrainOutput:
+        """Train, given transformers' own way to.
 
         Raises:
             TrainingInterrupted: Ctrl-C or SIGTERM; a checkpoint was saved.
@@ -59,57 +64,46 @@ class LastingTrainer(StepCreditTrainer):
                 the data gave no batch.
             OutputError: the disk is full or broken.
         """
-        self._signals.install()
+        trainer: Trainer = self.trainer
+        self.signals.install()
         try:
-            with self._named_disk_errors():
-                output = super().train(*args, **kwargs)
+            with self.named_disk_errors():
+                output = train()
         except RunFinished:
-            self.is_in_train = False
-            output = TrainOutput(self.state.global_step, 0.0, {})
+            trainer.is_in_train = False
+            output = TrainOutput(trainer.state.global_step, 0.0, {})
         finally:
-            self._signals.restore()
-        self.updates.check_steps(self.state)
-        metrics = {**output.metrics, TRAIN_LOSS: self.loss_mean.mean} if output.metrics else {}
+            self.signals.restore()
+        self.updates.check_steps(trainer.state)
+        metrics = self.whole_loss(output.metrics) if output.metrics else {}
         return output._replace(training_loss=self.loss_mean.mean, metrics=metrics)
 
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Make a micro-batch's passes; see transformers' `Trainer.training_step`."""
-        loss: torch.Tensor = super().training_step(*args, **kwargs)
-        self.loss_mean.add(loss)
-        return loss
+    def whole_loss(self, logs: dict[str, float]) -> dict[str, float]:
+        """Return a log line whose `train_loss` is the whole run's."""
+        return {**logs, TRAIN_LOSS: self.loss_mean.mean}
 
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log; the last line's `train_loss` is the whole run's."""
-        if TRAIN_LOSS in logs:
-            logs = {**logs, TRAIN_LOSS: self.loss_mean.mean}
-        super().log(logs, start_time)
-
-    def _budget_is_spent(self) -> bool:
-        budget = self.args.max_sampled_tokens
-        return budget is not None and self.token_count.sampled >= budget
-
-    def save_model(self, *args: Any, **kwargs: Any) -> None:
-        """Save the model; see transformers' `Trainer.save_model`.
+    def save(self, save: Callable[[], None]) -> None:
+        """Save the model, given transformers' own way to.
 
         Raises:
             OutputError: the disk is full or broken.
             TrainingError: the weights are not finite; nothing is written.
         """
-        self.nan_guard.check_weights(self.model.parameters(), self.state.global_step)
-        with self._named_disk_errors():
-            super().save_model(*args, **kwargs)
+        self.nan_guard.check_weights(self.trainer.model.parameters(), self.trainer.state.global_step)
+        with self.named_disk_errors():
+            save()
 
     @contextmanager
-    def _named_disk_errors(self) -> Iterator[None]:
+    def named_disk_errors(self) -> Iterator[None]:
         """Turn a full disk into one line that names the last good checkpoint; half-written ones are removed."""
         try:
             yield
         except (OSError, SafetensorError, RuntimeError) as error:
             if not says_disk_full(error):
                 raise
-            folder = self.args.output_dir
+            folder = self.trainer.args.output_dir
             removed = "".join(f"{path.name} was half written and is removed; " for path in remove_half_written(folder))
-            said = one_line(error)
+            said = " ".join(str(error).split())
             raise OutputError(
                 f"{folder}: cannot be written ({said}); {removed}last good checkpoint: "
                 f"{newest_whole(folder) or 'none yet'}; make room, then the same command with "
@@ -117,20 +111,22 @@ class LastingTrainer(StepCreditTrainer):
             ) from error
 
     def _sum(self, tensor: torch.Tensor) -> torch.Tensor:
-        return self.accelerator.reduce(tensor.to(self.accelerator.device), reduction="sum")
+        accelerator = self.trainer.accelerator
+        summed: torch.Tensor = accelerator.reduce(tensor.to(accelerator.device), reduction="sum")
+        return summed
 
     def _last_checkpoint(self) -> str | None:
-        return newest_whole(self.args.output_dir)
+        return newest_whole(self.trainer.args.output_dir)
 
     def _make_patient(self) -> None:
-        generation = getattr(self, "vllm_generation", None)
+        generation = getattr(self.trainer, "vllm_generation", None)
         if generation is None or getattr(generation, "vllm_client", None) is None:
             return
-        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        sharded = self.trainer.is_fsdp_enabled or self.trainer.is_deepspeed_enabled
         generation.vllm_client = PatientClient(
             generation.vllm_client,
-            self.args.vllm_server_timeout,
+            self.trainer.args.vllm_server_timeout,
             None if sharded else generation.sync_weights,
-            self.accelerator.device,
+            self.trainer.accelerator.device,
             self._last_checkpoint,
         )

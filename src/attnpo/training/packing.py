@@ -6,10 +6,12 @@ exactly zero to it, and the token-mean loss is normalised by a count that TRL to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+
+from attnpo.credit.layout import TOKEN_VALUE
 
 PREFIX = "attnpo_"
 """Prefix of the tensors that travel through TRL's shuffling and splitting beside its own."""
@@ -31,8 +33,6 @@ COMPLETION_KEYS = (
     SAMPLING_LOGPS,
 )
 """Tensors whose second dimension, where they have one, is the padded response length T."""
-TOKEN_VALUE = "token/"
-"""How a method's own values of tokens are named among the tensors of a batch; those are (B, T) too."""
 
 
 def trim_padding(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -89,3 +89,18 @@ def pack_micro_batches(batches: Sequence[dict[str, Any]], keep: int | None = Non
 def _has_signal(advantages: torch.Tensor) -> torch.Tensor:
     """(B,) bool: rows of (B,) or (B, T) advantages that are not all zero."""
     return (advantages != 0).flatten(1).any(dim=1) if advantages.dim() > 1 else advantages != 0
+
+
+def lay_out_log_probs(places: Sequence[Mapping[int, float]], width: int, device: torch.device | str) -> torch.Tensor:
+    """Return (B, T) float32 log-probabilities of forced tokens, NaN where a token was drawn from the policy.
+
+    Args:
+        places: for each response, place of a token -> log-probability.
+        width: T, the padded response length.
+        device: where the tensor goes.
+    """
+    log_probs_BT = torch.full((len(places), width), float("nan"), device=device)
+    for row, known in enumerate(places):
+        for place, log_prob in known.items():
+            log_probs_BT[row, place] = log_prob
+    return log_probs_BT

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import gather_object
+from tqdm.auto import tqdm
+
+from attnpo.credit import Method, Slots
 from attnpo.errors import OutputError
 from attnpo.output import write_atomically
 from attnpo.training.budget import TokenCount
+from attnpo.training.callbacks import join_states
+from attnpo.training.rounds import OpenPolicy, problem_key
 
 AT_ONCE = 64
 """Problems that are measured, and kept, together."""
@@ -52,3 +59,49 @@ class PreparedFile:
         """Keep a state and the tokens that it took."""
         content = {"settings": self.settings, "state": state, "tokens": vars(tokens)}
         write_atomically(self.path, json.dumps(content, ensure_ascii=False) + "\n")
+
+
+def prepare(
+    method: Method,
+    rows: Mapping[int, dict[str, Any]],
+    slots_of: Callable[[Mapping[int, dict[str, Any]]], Slots],
+    file: PreparedFile,
+    drawn: TokenCount,
+    policy: OpenPolicy,
+    stop: Callable[[str], None],
+    silent: bool,
+) -> None:
+    """Let a method measure the untrained policy on the problems that training can reach, `AT_ONCE` at a time.
+
+    Args:
+        method: the method.
+        rows: by its number in the run, the data set row of each problem of this process.
+        slots_of: what the policy is asked for some of them.
+        file: where what was measured is kept.
+        drawn: the tokens of this process, which are added to.
+        policy: opens the policy.
+        stop: ends the run where a signal was received, saying what is kept.
+        silent: whether no progress is shown.
+    """
+    kept, count = file.load() or (None, TokenCount())
+    drawn.take(count)
+    lacking = method.begin_preparing([problem_key(row) for row in rows.values()], kept)
+    numbers = [number for number, row in rows.items() if problem_key(row) in lacking]
+    # Sharded parameters are put together and signals agreed on by all processes, however little each has to do.
+    rounds = max(gather_object([-(-len(numbers) // AT_ONCE)]))
+    with tqdm(total=len(rows), initial=len(rows) - len(numbers), desc="before training", disable=silent) as bar:
+        for place in range(rounds):
+            part = numbers[place * AT_ONCE : (place + 1) * AT_ONCE]
+            before = replace(drawn)
+            slots = slots_of({number: rows[number] for number in part})
+            with policy(slots.prompt_ids, part, extra=True) as lent:
+                if part:
+                    method.prepare(slots, lent)
+            count.take(drawn.since(before))
+            file.save(method.state_dict(), count)
+            bar.update(len(part))
+            done = len(rows) - max(0, len(numbers) - (place + 1) * AT_ONCE)
+            stop(f"{done} of {len(rows)} problems are measured in {file.path}")
+    states = gather_object([method.state_dict()])
+    if len(states) > 1:
+        method.load_state_dict(join_states(states))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -10,7 +10,6 @@ from attnpo.credit import ESSENTIAL, REDUNDANT, GroupBatch, StepBatch, credit_co
 from attnpo.credit.audit import audit_credit, audit_sums, audit_totals
 from attnpo.rollouts import Rollout, StepFamily
 from attnpo.segmentation import PhraseFamilies, phrase_counts
-from attnpo.training.layout import ResponseLayout
 from attnpo.training.meter import Meter
 
 GAMMA_MINUS_ONE = "gamma_minus_one"
@@ -35,21 +34,22 @@ class RunMeter(Meter):
         """Add `count` cases among `of`."""
         self.add(name, torch.tensor(float(count), device=device), float(of))
 
-    def add_responses(self, rollouts: Sequence[Rollout], layout: ResponseLayout) -> None:
-        """Count steps and phrases of new responses."""
-        steps_BK, device = layout.step_mask_BK, layout.step_mask_BK.device
+    def add_responses(self, rollouts: Sequence[Rollout], tensors: Mapping[str, torch.Tensor]) -> None:
+        """Count steps and phrases of new responses, given with what `credit.layout.lay_out` makes of them."""
+        steps_BK, labels_BK = tensors["step_mask"], tensors.get("labels")
+        device = steps_BK.device
         self.add_values("steps_per_response", steps_BK.sum(dim=1))
         self.add_values("think_part", torch.tensor([rollout.has_think_part for rollout in rollouts], device=device))
-        num_owned = (steps_BK & (layout.step_lengths_BK > 0)).sum()
+        num_owned = (steps_BK & (tensors["step_lengths"] > 0)).sum()
         for name in ("steps_attenuated", "steps_protected", GAMMA_MINUS_ONE):
             self.add(name, torch.zeros_like(num_owned), num_owned)
         counts = [phrase_counts(rollout.response, self.phrases) for rollout in rollouts]
         for family in PHRASE_FAMILIES:
             total = torch.tensor(float(sum(count[family] for count in counts)), device=device)
             self.add(f"phrases/{family}", total, float(len(counts)))
-        if layout.labels_BK is not None:
+        if labels_BK is not None:
             for name, code in (("essential", ESSENTIAL), ("redundant", REDUNDANT)):
-                self.add_values(f"steps/{name}", ((layout.labels_BK == code) & steps_BK).sum(dim=1))
+                self.add_values(f"steps/{name}", ((labels_BK == code) & steps_BK).sum(dim=1))
 
     def add_verified(self, rollouts: Sequence[Rollout], device: torch.device) -> None:
         """Count the labelled steps of verified responses."""

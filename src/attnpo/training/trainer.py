@@ -1,41 +1,73 @@
-"""`AttnPOTrainer`: outcome rewards shared out over reasoning steps by attention, on TRL's `GRPOTrainer`."""
+"""`AttnPOTrainer`: outcome rewards shared out over reasoning steps by attention, on TRL's `GRPOTrainer`.
+
+The one class above TRL's, and the only place that touches what is private there; `trl_hooks.py` names all of it.
+
+Where each thing happens in TRL's step:
+
+1. `_generate` returns the sampled ids; a `Round` has asked what the method asks before, and takes them.
+2. TRL may then make a pass of its own under the sampling policy (vLLM correction, several updates a batch,
+   micro-batches of an older policy). If it does, step scores are read inside that pass.
+3. `_calculate_rewards` gathers rewards over processes; groups can span processes, so everything that is
+   relative to a group is computed there, on gathered values.
+4. `_compute_loss` makes the pass whose gradient is taken. If step 2 made no pass, this one *is* the sampling
+   policy's, and the scores are read inside it, just before TRL reads `inputs["advantages"]`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from accelerate.utils import gather
 from transformers import PreTrainedTokenizerBase
+from trl import GRPOTrainer
+from trl.models import unwrap_model_for_generation
 
-from attnpo.attention import HeadSet, check_parallelism, check_readable, resolve_heads
-from attnpo.collecting import ThinkWatch
+from attnpo.attention import HeadSet, check_parallelism, check_readable, read_step_scores, resolve_heads
+from attnpo.collecting import ThinkWatch, model_fingerprint
+from attnpo.credit import Continuation, Policy, Slots
 from attnpo.errors import ConfigError
-from attnpo.labeling import Labeler, label_steps
-from attnpo.rollouts import Rollout, SegmentedResponse, write_rollouts
+from attnpo.labeling import Labeler
+from attnpo.rollouts import write_rollouts
+from attnpo.sampling import SamplingParams, TransformersSampler, render_prompt
+from attnpo.sampling.prompts import continues, one_start
 from attnpo.segmentation import PhraseFamilies, Segmenter, build_strategy
-from attnpo.training.batches import FACT, group_batch, step_batch
-from attnpo.training.callbacks import MethodStateCallback, PreparationCallback, RolloutsFileCallback
+from attnpo.training.budget import TokenCount, TokenCountCallback, token_schedule
+from attnpo.training.callbacks import BeginCallback, MethodStateCallback, PreparationCallback, RolloutsFileCallback
 from attnpo.training.checks import RunParts, examine
 from attnpo.training.components import model_config, needed_heads, needed_labeler
 from attnpo.training.config import AttnPOConfig
 from attnpo.training.data_checks import check_training_data, with_text_solutions
+from attnpo.training.drawing import PolicyDraws, build_policy
 from attnpo.training.dropped import REWARD_FAILED, DroppedLog, group_reason
 from attnpo.training.estimate import launched_layout
-from attnpo.training.layout import lay_out
-from attnpo.training.method_trainer import MethodTrainer
+from attnpo.training.lasting import TRAIN_LOSS, LongRun
 from attnpo.training.overlap import BackgroundChecks
+from attnpo.training.packing import (
+    PREFIX,
+    SAMPLING_LOGPS,
+    lay_out_log_probs,
+    pack_micro_batches,
+    rows_with_signal,
+    trim_padding,
+)
 from attnpo.training.paper import PAPER
+from attnpo.training.preparing import PreparedFile, prepare
 from attnpo.training.reward_guard import RewardFailure, RewardGuard
-from attnpo.training.rounds import GatheredOutcome, GenerationRound
+from attnpo.training.rounds import Round, RoundParts, problem_key, token_credit
 from attnpo.training.run_meter import RunMeter
-from attnpo.training.sharding import check_layout
+from attnpo.training.sharding import check_layout, whole_parameters
+from attnpo.training.sharing import keep_token_out_of_files, save_record
+from attnpo.training.trl_hooks import rewind
 from attnpo.verification import Verifier, build_verifier
 
 
-class AttnPOTrainer(MethodTrainer):
+class AttnPOTrainer(GRPOTrainer):
     """Train a reasoning model with step credit (AttnPO, Eq. 1-8), or with a neighbouring method.
 
     Any data set row with a `prompt` (text or chat messages) and a solution column will do.
@@ -57,11 +89,27 @@ class AttnPOTrainer(MethodTrainer):
         DataError: the data set is empty or lacks a column.
         HeadSetError: the head set does not fit the model.
         UnsupportedModelError: a chosen layer has no softmax attention.
+
+    Attributes:
+        credit: the method.
+        credit_heads: heads to read; empty when the method reads none.
+        token_count: tokens that the run sampled so far, over all processes.
+        drawn_tokens: those of this process that are not in it yet.
+        about: what the configuration does not know of the run: `model` and `data` as the user named them.
+        card_writer: writes the card from the folder (`attnpo.reporting.card.write_model_card`); TRL's card if absent.
     """
 
+    args: AttnPOConfig
+    lr_scheduler: Any
     _tag_names: ClassVar[list[str]] = ["trl", "grpo", "attnpo"]
     _name = "AttnPO"
     _paper: dict[str, str] = PAPER
+    _buffered_inputs: list[dict[str, Any]] | None
+    _train_sampler: Any = None
+    _step_began: int = 0
+    """TRL's count of micro-batches at the beginning of this optimizer step."""
+    _round: Round | None = None
+    _loss_inputs: dict[str, Any] | None = None
 
     def __init__(
         self,
@@ -106,8 +154,12 @@ class AttnPOTrainer(MethodTrainer):
         ).raise_errors()
         self.verifier = verifier or build_verifier(args.verifier, args.verifier_timeout, args.verifier_workers)
         self.meter = RunMeter(PhraseFamilies.load(args.phrases_file) if args.phrases_file else PhraseFamilies.load())
-        self._rollouts: list[Rollout] | None = None
+        self.token_count, self.drawn_tokens = TokenCount(), TokenCount()
         self.think_watch = ThinkWatch()
+        self.about: dict[str, Any] = {}
+        self.card_writer: Callable[[Path], Any] | None = None
+        self.first_head_set = self.head_set  # others may take its place while training
+        keep_token_out_of_files(args)
         guard = RewardGuard(args.max_reward_failures, self._note_failures)
         self._guarded_verdicts = guard.wrap(self._verdicts)
         super().__init__(
@@ -119,6 +171,11 @@ class AttnPOTrainer(MethodTrainer):
             processing_class=processing_class,
             **kwargs,
         )
+        budget = args.max_sampled_tokens
+        self.add_callback(TokenCountCallback(self.token_count, budget))
+        self.add_callback(BeginCallback(self._begin_epoch, self._begin_step))
+        self.long_run = LongRun(self, lambda: budget is not None and self.token_count.sampled >= budget)
+        self.updates, self.nan_guard = self.long_run.updates, self.long_run.nan_guard
         check_layout(self.accelerator, self.model, args.group_sampler, args.ds3_gather_for_generation)
         if self.credit_heads:
             check_readable(self.model, self.credit_heads)
@@ -156,8 +213,8 @@ class AttnPOTrainer(MethodTrainer):
 
     def accuracy(self, completions: list[Any], **columns: Any) -> list[float]:
         """TRL reward function: 1 for a correct response, else 0."""
-        solutions = columns[self.args.solution_column]
-        if self._rollouts is None:  # TRL's evaluation loop: no credit
+        solutions, round_ = columns[self.args.solution_column], self._round
+        if round_ is None:  # TRL's evaluation loop: no credit
             prompt_ids = self._tokenize_prompts(columns["prompts"])[0]
             cut = [
                 self.segmenter(ids, self.segmenter.opens_think(prompt))
@@ -166,17 +223,87 @@ class AttnPOTrainer(MethodTrainer):
             texts = [each.full_text for each in cut]
             return [float(ok or 0) for ok in self._guarded_verdicts(completions=texts, solutions=list(solutions))]
         if not self.credit.overrides("probe"):  # else they were verified before
-            self._verify(solutions)
-        return [float(bool(rollout.correct)) for rollout in self._rollouts]
+            round_.verify(solutions)
+        return [float(bool(rollout.correct)) for rollout in round_.rollouts]
 
-    def _verify(self, solutions: Sequence[str]) -> None:
-        assert self._rollouts is not None
-        texts = [rollout.full_text for rollout in self._rollouts]
-        verdicts = self._guarded_verdicts(completions=texts, solutions=list(solutions))
-        self.checks.forget()
-        self._rollouts = [replace(r, correct=bool(ok)) for r, ok in zip(self._rollouts, verdicts, strict=True)]
-        if self.labeler is not None:
-            self.meter.add_verified(self._rollouts, self.accelerator.device)
+    def on_responses(self, round_: Round, width: int) -> None:
+        """Let a round segment its responses; say at the first one what the run lacks."""
+        round_.segment(width)
+        # The main process speaks for its own responses.
+        if self.accelerator.is_main_process and not self.think_watch.responses:
+            self.think_watch.add(round_.rollouts)
+            self.think_watch.end()
+
+    def outcome_advantages(self, round_: Round, rewards_BF: torch.Tensor) -> None:
+        """Let a round judge its groups; write down what was dropped and, where asked, the responses."""
+        more_PG: torch.Tensor | float = 0.0
+        if rewards_BF.size(1) > 1:
+            weights_F = self.reward_weights.to(rewards_BF.device)
+            more_PG = (rewards_BF * weights_F)[:, 1:].nansum(dim=1).view(-1, self.num_generations)
+        groups = round_.gather(rewards_BF)
+        self._log_dropped(round_, groups.correct_PG, round_.judge(groups, more_PG))
+        if self.args.save_rollouts:
+            rates = round_.tensors["pass_rate"].tolist()
+            rows = (replace(r, pass_rate=rate) for r, rate in zip(round_.rollouts, rates, strict=True))
+            write_rollouts(self.rollouts_path, rows, append=True)
+
+    def step_advantages(
+        self, tensors: dict[str, torch.Tensor], advantages_B: torch.Tensor, scores_BKN: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Return the advantage of every token, (B, T) (AttnPO, Eq. 5-8)."""
+        return token_credit(self.credit, self.meter, tensors, advantages_B, scores_BKN, self.state.global_step)
+
+    def prepare_method(self) -> None:
+        """Let the method measure the untrained policy on the rows that training can reach.
+
+        Raises:
+            TrainingInterrupted: a signal was received; what was measured is kept.
+        """
+        prompts_a_step = self.args.generation_batch_size // self.num_generations
+        generations = self.state.max_steps * self.args.gradient_accumulation_steps
+        most = -(-generations // self.args.steps_per_generation) * prompts_a_step
+        # Distinct rows in training's order; by number, so that draws do not depend on the processes.
+        rows = list(enumerate(self.train_dataset[index] for index in self.prompt_order()[:most]))
+        own = dict(rows[self.accelerator.process_index :: self.accelerator.num_processes])
+        self.model.train()
+        silent = self.args.disable_tqdm or not self.accelerator.is_local_main_process
+        stop = self.long_run.signals.stop_before_training
+        prepare(self.credit, own, self._slots, self._prepared_file(), self.drawn_tokens, self.policy, stop, silent)
+
+    def _slots(self, rows: Mapping[int, dict[str, Any]]) -> Slots:
+        prompts = [row["prompt"] for row in rows.values()]
+        return Slots(
+            prompt_ids=[tuple(ids) for ids in self._tokenize_prompts(prompts)[0]] if prompts else [],
+            solutions=[str(row[self.args.solution_column]) for row in rows.values()],
+            group_ids=list(rows),
+            samples=[0] * len(rows),
+            max_new_tokens=self.max_completion_length,
+            keys=[problem_key(row) for row in rows.values()],
+        )
+
+    def _prepared_file(self) -> PreparedFile:
+        with self.policy_draws([], []) as draws:
+            fingerprint, params = model_fingerprint(draws.sampler.model), draws.params.as_settings()
+        settings = {
+            "model": fingerprint,
+            "method": self.credit.name,
+            "method_settings": asdict(self.credit.settings),
+            "sampling": params,
+            "verifier": self.args.verifier,
+            "max_completion_length": self.max_completion_length,
+        }
+        return PreparedFile(self._own_file("prepared.json"), settings)
+
+    def _own_file(self, name: str) -> Path:
+        """Return this process's file of a name in the output folder."""
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        path = Path(self.args.output_dir) / name
+        return path if world == 1 else path.with_name(f"{path.stem}-{rank:05d}{path.suffix}")
+
+    @property
+    def rollouts_path(self) -> Path:
+        """File of this process's training responses (`save_rollouts`)."""
+        return self._own_file("rollouts.jsonl")
 
     def _verdicts(self, completions: list[str], solutions: list[str]) -> list[float]:
         """1 for a correct response, else 0; what had to be interrupted is wrong and counted."""
@@ -193,147 +320,419 @@ class AttnPOTrainer(MethodTrainer):
     def _note_failures(self, asked: int, failures: Sequence[RewardFailure]) -> None:
         """Count the responses that the verifier or a reward function failed on, and name their prompts."""
         self._count("reward_failures", len(failures), asked)
-        rollouts = self._rollouts or []  # none in TRL's evaluation loop
+        rollouts = [] if self._round is None else self._round.rollouts  # none in TRL's evaluation loop
         for failure in failures if rollouts else ():
             rollout = rollouts[failure.index]
             said = {"sample": rollout.sample, "function": failure.function.lstrip("_"), "error": failure.error}
             self.dropped.add(self.state.global_step, REWARD_FAILED, rollout.problem_id, rollout.prompt, **said)
 
-    def on_ended(self, round_: GenerationRound, row: int, response_ids: Sequence[int]) -> None:
-        """Let a response be segmented and verified in the background."""
-        if self.args.check_in_background:
-            in_think = self.segmenter.opens_think(round_.prompt_ids[row])
-            self.checks.submit(response_ids, in_think, round_.rows[row][self.args.solution_column])
-
-    def on_responses(self, round_: GenerationRound, width: int) -> None:
-        """Segment the sampled ids, label steps where the truth is known, and lay both out as tensors."""
-        segmented = [
-            self.checks.segmented(ids, self.segmenter.opens_think(prompt), row[self.args.solution_column])
-            for row, prompt, ids in zip(round_.rows, round_.prompt_ids, round_.response_ids, strict=True)
-        ]
-        self._rollouts = [
-            self._rollout(row, row_id, ids, response, self.args.opening + ask.opening)
-            for row, row_id, ids, response, ask in zip(
-                round_.rows, round_.row_ids, round_.response_ids, segmented, self._asks, strict=True
-            )
-        ]
-        device = self.accelerator.device
-        layout = lay_out(self._rollouts, width, device, labelled=self.labeler is not None)
-        round_.tensors.update(
-            step_index=layout.step_index_BT,
-            answer_mask=layout.answer_mask_BT,
-            step_lengths=layout.step_lengths_BK,
-            step_mask=layout.step_mask_BK,
-            answer_lengths=layout.answer_lengths_B,
-            prompt_lengths=torch.tensor([len(ids) for ids in round_.prompt_ids], device=device),
-            response_lengths=torch.tensor([len(ids) for ids in round_.response_ids], device=device),
-            row_ids=torch.tensor(round_.row_ids, device=device),
-        )
-        if layout.labels_BK is not None:
-            round_.tensors["labels"] = layout.labels_BK
-        round_.facts["answered"] = [int(r.answer_tokens[1] > r.answer_tokens[0]) for r in self._rollouts]
-        noted = [self.credit.facts(rollout, ask) for rollout, ask in zip(self._rollouts, self._asks, strict=True)]
-        round_.facts.update({name: [own[name] for own in noted] for name in noted[0]})
-        self._method_facts += [name for name in noted[0] if name not in self._method_facts]
-        if self.credit.overrides("probe"):
-            self._probe(round_, layout)
-        for name in self._method_facts:
-            fact_B = torch.tensor(round_.facts[name], dtype=torch.float32, device=device)
-            round_.tensors[f"{FACT}{name}"] = fact_B
-        self.meter.add_responses(self._rollouts, layout)
-        self._watch_thinking()
-
-    def _watch_thinking(self) -> None:
-        """Say at the first batch what the run lacks; the main process speaks for its own responses."""
-        if self.accelerator.is_main_process and self._rollouts is not None and not self.think_watch.responses:
-            self.think_watch.add(self._rollouts)
-            self.think_watch.end()
-
-    def _rollout(
-        self, row: dict[str, Any], row_id: int, ids: list[int], response: SegmentedResponse, opening: str
-    ) -> Rollout:
-        size = self.num_generations
-        rollout = Rollout(
-            problem_id=str(row.get("problem_id", row_id // size)),
-            prompt=row["prompt"],
-            solution=str(row[self.args.solution_column]),
-            sample=row_id % size,
-            response_ids=tuple(ids),
-            response=response.text,
-            finished=self.ends_itself(ids),
-            steps=response.steps,
-            answer_tokens=response.answer_tokens,
-            difficulty=None if row.get("difficulty") is None else str(row["difficulty"]),
-            extra={"train_step": self.state.global_step},
-            opening=opening,
-            in_think=response.in_think,
-        )
-        return rollout if self.labeler is None else label_steps(self.labeler, rollout)
-
-    def outcome_advantages(self, outcome: GatheredOutcome) -> dict[str, torch.Tensor]:
-        """Rewards, advantages and pass rates of whole groups (AttnPO, Eq. 3, 4), on gathered values."""
-        size = outcome.group_size
-        groups = group_batch(outcome, self.state.global_step, self.max_completion_length, self._method_facts)
-        self.credit.observe(groups)
-        rewards_PG = self.credit.rewards(groups)
-        if outcome.rewards_BF.size(1) > 1:
-            weights_F = self.reward_weights.to(outcome.rewards_BF.device)
-            rewards_PG = rewards_PG + (outcome.rewards_BF * weights_F)[:, 1:].nansum(dim=1).view(-1, size)
-        weight = float(self.accelerator.is_main_process)
-        self.meter.add_groups(groups, rewards_PG, weight, self.credit.logged_facts)
-        pass_rate_B = groups.pass_rate_P.repeat_interleave(size)
-        advantages_PG = self.credit.advantages(rewards_PG, groups)
-        self._log_dropped(groups.correct_PG, advantages_PG)
-        self._save_rollouts(pass_rate_B)
-        return {
-            "advantages": advantages_PG.reshape(-1),
-            "correct": groups.correct_PG.reshape(-1),
-            "pass_rate": pass_rate_B,
-            **{
-                f"{FACT}{name}": fact.flatten(0, 1)
-                for name, fact in self.credit.group_facts(rewards_PG, groups).items()
-            },
-        }
-
-    def step_advantages(
-        self, tensors: dict[str, torch.Tensor], advantages_B: torch.Tensor, scores_BKN: torch.Tensor | None
-    ) -> torch.Tensor:
-        """Advantage of every token (AttnPO, Eq. 5-8), (B, T)."""
-        batch = step_batch(tensors, advantages_B, scores_BKN, self.state.global_step)
-        gamma_BK = self.credit.gamma(batch)
-        self.meter.add_factors(batch, gamma_BK)
-        advantages_BT = self.credit.spread(batch, gamma_BK, tensors["step_index"])
-        self.meter.add_credit(batch, advantages_BT, tensors["step_index"])
-        return advantages_BT
-
-    def _log_dropped(self, correct_PG: torch.Tensor, advantages_PG: torch.Tensor) -> None:
+    def _log_dropped(self, round_: Round, correct_PG: torch.Tensor, advantages_PG: torch.Tensor) -> None:
         """Count the groups of zero outcome advantage; the process that holds a group's first response names it."""
         dropped = [group_reason(*each) for each in zip(correct_PG.tolist(), advantages_PG.tolist(), strict=True)]
         self.updates.note_groups(dropped)
-        main = self.accelerator.is_main_process
+        main, rollouts = self.accelerator.is_main_process, round_.rollouts
         self._count("dropped_groups", main * sum(reason is not None for reason in dropped), main * len(dropped))
-        rollouts = self._rollouts or []
         first = self.accelerator.process_index * len(rollouts)
         for group, reason in enumerate(dropped):
             row = group * self.num_generations - first
             if reason is not None and 0 <= row < len(rollouts):
                 self.dropped.add(self.state.global_step, reason, rollouts[row].problem_id, rollouts[row].prompt)
 
-    def _save_rollouts(self, pass_rate_B: torch.Tensor) -> None:
-        rollouts, self._rollouts = self._rollouts, None
-        if not self.args.save_rollouts or rollouts is None:
+    # The order of prompts, and the learning rate
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        self._train_sampler = super()._get_train_sampler(dataset)
+        return self._train_sampler
+
+    def prompt_order(self) -> list[int]:
+        """Return the rows of the data set in the order in which the first epoch asks them, without the last few."""
+        return list(dict.fromkeys(GRPOTrainer._get_train_sampler(self)))
+
+    def _begin_epoch(self, epoch: int) -> None:
+        rewind(self._train_sampler, epoch)
+
+    def _begin_step(self) -> None:
+        self._step_began = self._step
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
+        """Let the learning rate follow the tokens where the run's length is counted in them."""
+        budget = self.args.max_sampled_tokens
+        if budget is None or self.lr_scheduler is not None:
+            return super().create_scheduler(num_training_steps, optimizer)
+        self.lr_scheduler = token_schedule(
+            optimizer if optimizer is not None else self.optimizer,
+            self.args.lr_scheduler_type,
+            lambda: self.token_count.sampled / budget,
+            self.args.get_warmup_steps(num_training_steps),
+            self.args.lr_scheduler_kwargs,
+        )
+        self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    # Sampling
+
+    def _first_row_id(self, local_rows: int) -> int:
+        """Number of this process's first response of a generation batch within the run.
+
+        Depends on the optimizer step and on the place in the global batch only, so it is the same after a resume
+        and however the batch is split over processes.
+        """
+        # Counted from the step's beginning: an epoch's last step may have fewer micro-batches than the others.
+        batches_before = self.state.global_step * self.args.gradient_accumulation_steps + self._step - self._step_began
+        return batches_before * self.args.generation_batch_size + self.accelerator.process_index * local_rows
+
+    def ends_itself(self, response_ids: Sequence[int]) -> bool:
+        """Whether the model ended the response, by TRL's rule: its last token is an end or padding token."""
+        return bool(response_ids) and response_ids[-1] in {*self.eos_token_ids, self._tokenizer.pad_token_id}
+
+    def makes_sampling_policy_pass(self) -> bool:
+        """Whether TRL makes a pass of its own under the sampling policy (its `old_per_token_logps`)."""
+        generate_every = self.args.steps_per_generation * self.num_iterations
+        return self.args.gradient_accumulation_steps % generate_every != 0 or (
+            self.use_vllm and self.args.vllm_importance_sampling_correction
+        )
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        if not self.model.training:
+            return super()._generate_and_score_completions(inputs)
+        first = self._first_row_id(len(inputs))
+        round_ = Round(self._round_parts(), inputs, range(first, first + len(inputs)), self.state.global_step)
+        self._round = round_
+        try:
+            output = super()._generate_and_score_completions(round_.rows)
+        finally:
+            self._round = None
+        if round_.sampling_log_probs is not None:
+            width = output["completion_ids"].size(1)
+            output[SAMPLING_LOGPS] = lay_out_log_probs(round_.sampling_log_probs, width, self.accelerator.device)
+        tensors, scores_BKN = round_.tensors, round_.scores_BKN
+        advantages_B = tensors.pop("advantages")
+        if self.credit_heads and scores_BKN is None:
+            output["advantages"] = advantages_B
+            output.update({PREFIX + name: tensor for name, tensor in tensors.items()})
+        else:
+            output["advantages"] = self.step_advantages(tensors, advantages_B, scores_BKN)
+        return output
+
+    def _round_parts(self) -> RoundParts:
+        return RoundParts(
+            method=self.credit,
+            checks=self.checks,
+            in_background=self.args.check_in_background,
+            opens_think=self.segmenter.opens_think,
+            verdicts=self._guarded_verdicts,
+            labeler=self.labeler,
+            meter=self.meter,
+            policy=self.policy,
+            group_size=self.num_generations,
+            max_length=self.max_completion_length,
+            solution_column=self.args.solution_column,
+            opening=self.args.opening,
+            ends_itself=self.ends_itself,
+            gather=gather,
+            process=self.accelerator.process_index,
+            device=self.accelerator.device,
+        )
+
+    def _tokenize_prompts(self, prompts: list[Any]) -> Any:
+        prompt_ids, images, fields = super()._tokenize_prompts(prompts)
+        # TRL closes an assistant's last message, and lets tokenizers begin a rendered text a second time.
+        prompt_ids = [
+            render_prompt(self._tokenizer, prompt) if continues(prompt) else one_start(self._tokenizer, list(ids))
+            for prompt, ids in zip(prompts, prompt_ids, strict=True)
+        ]
+        if self._round is None:
+            step = self.state.global_step
+            asks = [self.credit.ask(prompt, group_id=0, sample=0, progress_step=step) for prompt in prompts]
+            openings = [self.args.opening + ask.opening for ask in asks]
+        else:
+            openings = self._round.openings
+        encode = partial(self._tokenizer.encode, add_special_tokens=False)
+        opened = [
+            [*ids, *encode(opening)] if opening else ids for ids, opening in zip(prompt_ids, openings, strict=True)
+        ]
+        return opened, images, fields
+
+    def _generate(self, prompts: list[Any]) -> Any:
+        output = super()._generate(prompts)
+        if self._round is not None:
+            self._round.take(output[0], output[1])
+        return output
+
+    def _generate_single_turn(
+        self,
+        prompt_ids: list[list[int]],
+        images: Any,
+        multimodal_fields: dict[str, Any],
+        num_generations: int,
+        **kwargs: Any,
+    ) -> tuple[list[list[int]], Any]:
+        if not self.args.group_sampler:
+            return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, **kwargs)
+        round_, first = self._round, self._first_row_id(len(prompt_ids))
+        numbers = range(first, first + len(prompt_ids))
+        with self.policy_draws(prompt_ids, [number // num_generations for number in numbers]) as draws:
+            limit = draws.params.max_new_tokens
+            if round_ is None:  # TRL's evaluation loop
+                free = [Continuation(i, limit, sample=number % num_generations) for i, number in enumerate(numbers)]
+                return [response.ids for response in draws(free)], None
+            if not self.credit.overrides("sample"):  # other methods go on from what they draw first
+                draws.on_ended = lambda item, response: round_.ended(item.row, response.ids)
+            return [response.ids for response in round_.draw(self._policy(draws), prompt_ids, limit)], None
+
+    @contextmanager
+    def policy_draws(
+        self, prompt_ids: Sequence[Sequence[int]], group_ids: Sequence[int], *, extra: bool = False
+    ) -> Iterator[PolicyDraws]:
+        """Draw from the policy, in evaluation mode.
+
+        Args:
+            prompt_ids: what the model reads, a row each.
+            group_ids: number of each row's group within the run.
+            extra: whether what is drawn goes beyond the responses that are trained on.
+        """
+        limit = self.credit.response_limit(self.state.global_step) if self.model.training else None
+        params = SamplingParams(
+            max_new_tokens=min(self.max_completion_length, limit or self.max_completion_length),
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k or 0,
+            seed=self.args.seed,
+            min_p=self.min_p or 0.0,
+            repetition_penalty=self.repetition_penalty,
+            extra=self.args.generation_kwargs or {},
+        )
+        count = self.drawn_tokens if self.model.training else TokenCount()
+        unwrapped = unwrap_model_for_generation(
+            self.model_wrapped,
+            self.accelerator,
+            gather_deepspeed3_params=self.args.ds3_gather_for_generation,
+            gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
+        )
+        with unwrapped as model, whole_parameters(model):
+            was_training = model.training
+            model.eval()
+            try:
+                attention = self.args.sampler_attn_implementation
+                rows = max(128, len(prompt_ids))
+                sampler = TransformersSampler(model, self._tokenizer, rows=rows, attn_implementation=attention)
+                yield PolicyDraws(sampler, params, prompt_ids, group_ids, count, extra)
+            finally:
+                model.train(was_training)
+
+    @contextmanager
+    def policy(
+        self, prompt_ids: Sequence[Sequence[int]], group_ids: Sequence[int], *, extra: bool = False
+    ) -> Iterator[Policy]:
+        """Give a method the policy; arguments as of `policy_draws`."""
+        with self.policy_draws(prompt_ids, group_ids, extra=extra) as draws:
+            yield self._policy(draws)
+
+    def _policy(self, draws: PolicyDraws) -> Policy:
+        return build_policy(draws, self.segmenter, self.verifier.verify, self.args.per_device_train_batch_size)
+
+    # Rewards
+
+    def _calculate_rewards(
+        self, inputs: Any, prompts: list[Any], completions: list[Any], completion_ids_list: list[list[int]]
+    ) -> torch.Tensor:
+        if self._round is None:
+            return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        width, multiple = max(map(len, completion_ids_list)), self.pad_to_multiple_of
+        self._ensure_layout(width if not multiple else -(-width // multiple) * multiple)
+        rewards_BF = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        if not self.args.group_sampler:  # else every draw was counted where it was made
+            self.drawn_tokens.add(sum(map(len, completion_ids_list)))
+        self._count_tokens()
+        self.outcome_advantages(self._round, rewards_BF)
+        return rewards_BF
+
+    def _count_tokens(self) -> None:
+        """Add what all processes have drawn since the last time to the run's count."""
+        fresh = self.drawn_tokens
+        totals = torch.tensor([fresh.sampled, fresh.extra, fresh.passed], device=self.accelerator.device)
+        sampled, extra, passed = self.accelerator.reduce(totals, reduction="sum").tolist()
+        self.token_count.take(TokenCount(sampled, extra, passed))
+        self.drawn_tokens = TokenCount()
+
+    def _ensure_layout(self, width: int) -> None:
+        assert self._round is not None
+        if not self._round.rollouts:
+            self.on_responses(self._round, width)
+
+    # Passes and the loss
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        plain = super()._get_per_token_logps_and_entropies
+        if self._loss_inputs is not None and SAMPLING_LOGPS in self._loss_inputs:
+            plain = partial(self._note_sampling_log_probs, plain)
+        if not self.credit_heads:
+            return plain(model, input_ids, attention_mask, logits_to_keep, batch_size=batch_size, **kwargs)
+        if self._loss_inputs is not None:
+            tensors = {k.removeprefix(PREFIX): v for k, v in self._loss_inputs.items() if k.startswith(PREFIX)}
+            with self._reading(model, tensors, slice(None), input_ids, attention_mask) as reading:
+                output = plain(model, input_ids, attention_mask, logits_to_keep, batch_size=batch_size, **kwargs)
+            self._loss_inputs["advantages"] = self.step_advantages(
+                tensors, self._loss_inputs["advantages"], reading.scores_BKN
+            )
+            return output
+        # With a PEFT policy the reference pass also runs on `self.model`, but only after the policy's own.
+        is_sampling_pass = (
+            self._round is not None
+            and self._round.scores_BKN is None
+            and model is self.model
+            and self.makes_sampling_policy_pass()
+        )
+        if not is_sampling_pass:
+            return plain(model, input_ids, attention_mask, logits_to_keep, batch_size=batch_size, **kwargs)
+        if any(value is not None for name, value in kwargs.items() if not name.startswith("compute_")):
+            raise ConfigError("data set: step credit reads text only; remove the image columns")
+        assert self._round is not None
+        self._ensure_layout(logits_to_keep)
+        scores, parts = [], []
+        for start in range(0, input_ids.size(0), batch_size or input_ids.size(0)):
+            rows = slice(start, start + (batch_size or input_ids.size(0)))
+            with self._reading(model, self._round.tensors, rows, input_ids, attention_mask) as reading:
+                parts.append(plain(model, input_ids[rows], attention_mask[rows], logits_to_keep, **kwargs))
+            scores.append(reading.scores_BKN)
+        self._round.scores_BKN = torch.cat(scores)
+        logps, entropies, aux_losses = zip(*parts, strict=True)
+        return (
+            torch.cat(logps),
+            None if entropies[0] is None else torch.cat(entropies),
+            None if aux_losses[0] is None else torch.stack(aux_losses).mean(),
+        )
+
+    def _note_sampling_log_probs(self, plain: Any, *args: Any, **kwargs: Any) -> Any:
+        """Put the log-probabilities of forced tokens in place of the policy's own, before TRL takes the ratio."""
+        output = plain(*args, **kwargs)
+        assert self._loss_inputs is not None
+        known_BT = self._loss_inputs[SAMPLING_LOGPS]
+        old_BT = self._loss_inputs.get("old_per_token_logps")
+        old_BT = output[0].detach() if old_BT is None else old_BT
+        self._loss_inputs["old_per_token_logps"] = torch.where(known_BT.isnan(), old_BT, known_BT.to(old_BT.dtype))
+        return output
+
+    def _reading(
+        self,
+        model: Any,
+        tensors: dict[str, torch.Tensor],
+        rows: slice,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+    ) -> Any:
+        step_index_BT, answer_mask_BT = tensors["step_index"][rows], tensors["answer_mask"][rows]
+        prompt_width = input_ids.size(1) - step_index_BT.size(1)
+        return read_step_scores(
+            model,
+            self.credit_heads,
+            torch.nn.functional.pad(step_index_BT, (prompt_width, 0), value=-1),
+            torch.nn.functional.pad(answer_mask_BT, (prompt_width, 0), value=False),
+            attention_mask_BL=attention_mask[rows],
+            num_steps=tensors["step_mask"].size(1),
+            answer_chunk=self.args.answer_chunk,
+        )
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        buffered = self._buffered_inputs
+        inputs = super()._prepare_inputs(generation_batch)
+        is_new = self.model.training and self._buffered_inputs is not buffered
+        if self._buffered_inputs is None or not is_new:
+            return inputs
+        if not (self.args.pack_micro_batches and self._one_update_a_batch()):
+            return inputs
+        # Nothing but the advantage may carry a gradient for a row of zero advantage to be worth nothing.
+        keep = None
+        if self.beta == 0.0 and not self._entropy_bonus_enabled and not self.aux_loss_enabled:
+            # TRL gathers statistics row by row, so every process keeps as many rows as the one that needs most.
+            local = torch.tensor([rows_with_signal(self._buffered_inputs)], device=self.accelerator.device)
+            keep = int(gather(local).max())
+        self._buffered_inputs = pack_micro_batches(self._buffered_inputs, keep)
+        return self._buffered_inputs[self._step % self.args.steps_per_generation]
+
+    def _one_update_a_batch(self) -> bool:
+        """Whether all micro-batches of a generation batch go into one optimizer step under a token-mean loss."""
+        return (
+            self.num_iterations == 1
+            and self.args.gradient_accumulation_steps % self.args.steps_per_generation == 0
+            and self.loss_type in ("dapo", "cispo")
+            and self.top_entropy_quantile == 1.0
+        )
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        inputs = trim_padding(inputs) if self.args.pack_micro_batches else dict(inputs)
+        if f"{PREFIX}step_index" not in inputs and SAMPLING_LOGPS not in inputs:
+            return super()._compute_loss(model, inputs)
+        self._loss_inputs = inputs
+        try:
+            return super()._compute_loss(model, inputs)
+        finally:
+            self._loss_inputs = None
+
+    # Logs, signals, files
+
+    def add_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Add values to the next training log line (their means, where several are added before it)."""
+        for name, value in metrics.items():
+            self._metrics["train"][name].append(value)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log TRL's metrics and the method's, as means over all processes since the last line."""
+        if self.model.training:
+            means = self.meter.flush(lambda totals: self.accelerator.reduce(totals, reduction="sum"))
+            own = (
+                means
+                | self.credit.metrics()
+                | {
+                    "skipped_updates": float(self.nan_guard.skipped),
+                    "sampled_tokens": float(self.token_count.sampled),
+                    "extra_tokens": float(self.token_count.extra),
+                    "extra_pass_tokens": float(self.token_count.passed),
+                }
+            )
+            self.add_metrics({f"attnpo/{name}": value for name, value in own.items()})
+        super().log(self.long_run.whole_loss(logs) if TRAIN_LOSS in logs else logs, start_time)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train as a run that may last for days (`LongRun.train`); see transformers' `Trainer.train`."""
+        return self.long_run.train(lambda: super(AttnPOTrainer, self).train(*args, **kwargs))
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Make a micro-batch's passes; see transformers' `Trainer.training_step`."""
+        loss: torch.Tensor = super().training_step(*args, **kwargs)
+        self.long_run.loss_mean.add(loss)
+        return loss
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the model (`LongRun.save`) and, where it is the run's result, its card."""
+        self.long_run.save(lambda: super(AttnPOTrainer, self).save_model(output_dir, _internal_call))
+        ours = output_dir is None or Path(output_dir) == Path(self.args.output_dir)
+        if ours and not _internal_call and not self.args.push_to_hub:  # an upload writes the card itself
+            self.create_model_card()
+
+    def create_model_card(
+        self, model_name: str | None = None, dataset_name: str | None = None, tags: str | list[str] | None = None
+    ) -> None:
+        """Write `training.json` and the card into `output_dir`; TRL calls it at every checkpoint and upload.
+
+        Args:
+            model_name: what to call the model; the folder's or repository's name if absent.
+            dataset_name: data set, where `about` names none.
+            tags: further tags.
+        """
+        if not self.is_world_process_zero():
             return
-        first = self.accelerator.process_index * len(rollouts)
-        rates = pass_rate_B[first : first + len(rollouts)].tolist()
-        rows = (replace(r, pass_rate=rate) for r, rate in zip(rollouts, rates, strict=True))
-        write_rollouts(self.rollouts_path, rows, append=True)
-
-    @property
-    def rollouts_path(self) -> Path:
-        """File of this process's training responses (`save_rollouts`)."""
-        return self._own_file("rollouts.jsonl")
-
-    def flush_metrics(self) -> dict[str, float]:
-        """Means over all processes since the last log line."""
-        means = self.meter.flush(lambda totals: self.accelerator.reduce(totals, reduction="sum"))
-        return means | self.credit.metrics() | {"skipped_updates": float(self.nan_guard.skipped)}
+        own_tags = (*self._tag_names, *([tags] if isinstance(tags, str) else tags or []))
+        folder = save_record(self, model_name, {"data": dataset_name, **self.about}, own_tags)
+        if self.card_writer is None:
+            super().create_model_card(model_name, dataset_name, tags)
+        elif self.args.push_to_hub or not self.is_in_train:  # pictures at every checkpoint are for nobody
+            self.card_writer(folder)
