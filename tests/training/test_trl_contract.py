@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+from pathlib import Path
 
 import pytest
 import torch
 from transformers import Trainer
 from trl import GRPOConfig, GRPOTrainer
 
+import attnpo.training
 from attnpo.training.packing import COMPLETION_KEYS, PREFIX
 from attnpo.training.trainer import AttnPOTrainer
+from attnpo.training.trl_hooks import OVERRIDDEN, READ, SET
 
 
 def parameters(function) -> list[str]:
@@ -34,6 +38,7 @@ def source(function) -> str:
         ),
         ("_get_train_sampler", ["self", "dataset"]),
         ("_prepare_inputs", ["self", "generation_batch"]),
+        ("_tokenize_prompts", ["self", "prompts"]),
         ("_compute_loss", ["self", "model", "inputs"]),
         ("log", ["self", "logs", "start_time"]),
     ],
@@ -120,3 +125,60 @@ def test_an_epoch_and_a_step_begin_before_their_first_batch_is_drawn():
     assert text.index("callback_handler.on_step_begin(") < text.index("self.training_step(")
     assert "if step % self.args.gradient_accumulation_steps == 0:" in text
     assert "self._step += 1" in source(GRPOTrainer.training_step)
+
+
+def private_names(tree: ast.AST) -> set[str]:
+    """Private attributes and methods that a module names."""
+    named = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name | ast.Call)
+    }
+    named |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    targets = [
+        target
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+    ]
+    named |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return {name for name in named if name.startswith("_") and not name.startswith("__")}
+
+
+def test_no_other_private_name_of_trl_is_touched():
+    upstream = private_names(ast.parse(inspect.getsource(inspect.getmodule(GRPOTrainer))))
+    upstream |= private_names(ast.parse(inspect.getsource(inspect.getmodule(Trainer))))
+    folder = Path(attnpo.training.__file__).parent
+    touched = {path.name: private_names(ast.parse(path.read_text())) & upstream for path in folder.rglob("*.py")}
+    assert touched.pop("trainer.py") == {*OVERRIDDEN, *READ, *SET}
+    assert not any(touched.values()), {name: names for name, names in touched.items() if names}
+
+
+def test_overridden_methods_are_trls():
+    assert set(OVERRIDDEN) <= set(vars(GRPOTrainer))
+
+
+def test_prompts_are_tokenized_to_ids_images_and_fields():
+    assert "return prompt_ids, images, multimodal_fields" in source(GRPOTrainer._tokenize_prompts)
+    assert "self._tokenize_prompts(prompts)" in source(GRPOTrainer._generate)
+
+
+def test_what_is_read_of_trl():
+    text = source(GRPOTrainer.__init__)
+    assert "self._step = 0" in text
+    assert 'self._metrics = {"train": defaultdict(list), "eval": defaultdict(list)}' in text
+    assert "self._buffered_inputs = None" in text
+    assert "self._tokenizer = " in text
+    assert "self._entropy_bonus_enabled = " in text
+    assert "self._entropy_bonus_enabled" in source(GRPOTrainer._compute_loss)
+    assert "self._metrics[mode]" in source(GRPOTrainer.log)
+
+
+def test_what_is_set_for_transformers_and_trl():
+    text = inspect.getsource(inspect.getmodule(Trainer))
+    assert "self._created_lr_scheduler = True" in source(Trainer.create_scheduler)
+    assert "if self._created_lr_scheduler:" in text
+    card = source(GRPOTrainer.create_model_card)
+    for name in ("_name", "_paper", "_tag_names"):
+        assert f"self.{name}" in card
+        assert hasattr(GRPOTrainer, name)

@@ -27,7 +27,7 @@ class LossMeanCallback(TrainerCallback, ExportableState):
     ) -> None:
         self.mean_over_processes = mean
         self.total, self.steps = total, steps
-        self._step = torch.zeros(())
+        self._accumulated = torch.zeros(())
 
     @property
     def mean(self) -> float:
@@ -36,7 +36,7 @@ class LossMeanCallback(TrainerCallback, ExportableState):
 
     def add(self, loss: torch.Tensor) -> None:
         """Add a micro-batch's loss, as it is accumulated."""
-        self._step = self._step.to(loss.device) + loss.detach().float()
+        self._accumulated = self._accumulated.to(loss.device) + loss.detach().float()
 
     def state(self) -> dict[str, Any]:
         """Return what transformers writes into the checkpoint."""
@@ -49,11 +49,11 @@ class LossMeanCallback(TrainerCallback, ExportableState):
         saved = (state.stateful_callbacks or {}).get(type(self).__name__)
         sums = saved.get("attributes", {}) if isinstance(saved, dict) and state.global_step > 0 else {}
         self.total, self.steps = float(sums.get("total", 0.0)), int(sums.get("steps", 0))
-        self._step = torch.zeros(())
+        self._accumulated = torch.zeros(())
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Take the step's loss into the sum."""
-        loss = float(self.mean_over_processes(self._step).item())
-        self._step = torch.zeros_like(self._step)
+        loss = float(self.mean_over_processes(self._accumulated).item())
+        self._accumulated = torch.zeros_like(self._accumulated)
         if math.isfinite(loss):
             self.total, self.steps = self.total + loss, self.steps + 1

@@ -1,0 +1,131 @@
+"""A generation batch by itself: no TRL, no model, a policy that writes what the test says."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import pytest
+import torch
+from fake_policy import QUESTION, FakePolicy, world_tokenizer
+
+from attnpo.credit import Ask, Continuation, Method, Probed, build_method
+from attnpo.sampling import render_prompt
+from attnpo.segmentation import PhraseFamilies
+from attnpo.tinyworld import label_steps
+from attnpo.training.overlap import BackgroundChecks
+from attnpo.training.rounds import Round, RoundParts, token_credit
+from attnpo.training.run_meter import RunMeter
+
+ROWS = [{"prompt": QUESTION, "solution": "3", "problem_id": "coins"}] * 4
+TEXTS = ["So Kim has 3.\n\nRight.</think>3", "So 4.</think>4", "So 3.</think>3", "So 4"]
+
+
+class Noting(Method):
+    """Asks, notes and probes: each response's advantage grows by its number, by its length and by what it drew."""
+
+    name = "noting"
+
+    def ask(self, prompt, group_id, sample, progress_step):
+        return Ask(prompt, facts={"number": sample})
+
+    def facts(self, rollout, ask):
+        return {"length": rollout.n_tokens, **ask.facts}
+
+    def probe(self, sampled, policy):
+        assert [r.correct for r in sampled.rollouts] == [True, False, True, False]
+        drawn = policy.draw([Continuation(row, 5, r.response_ids[:2]) for row, r in enumerate(sampled.rollouts)])
+        return Probed(facts={"probed": [len(response.ids) for response in drawn]})
+
+    def rewards(self, groups):
+        self.groups = groups
+        return super().rewards(groups) + groups.facts["number"]
+
+
+@pytest.fixture
+def fake():
+    return FakePolicy(write=lambda wanted: "3" if wanted.prefix_ids else TEXTS[wanted.sample])
+
+
+@pytest.fixture
+def parts(fake):
+    policy = fake.lend()
+    opened = []
+
+    @contextmanager
+    def open_policy(prompt_ids, group_ids, *, extra=False):
+        opened.append((list(group_ids), extra))
+        yield policy
+
+    checks = BackgroundChecks(policy.segment, policy.verify, lambda: 0)
+    made = RoundParts(
+        method=Noting(),
+        checks=checks,
+        in_background=True,
+        opens_think=policy.opens_think,
+        verdicts=lambda completions, solutions: checks.verdicts(completions, solutions)[0],
+        labeler=label_steps,
+        meter=RunMeter(PhraseFamilies.load()),
+        policy=open_policy,
+        group_size=4,
+        max_length=64,
+        solution_column="solution",
+        opening="",
+        ends_itself=lambda ids: ids[-1] == world_tokenizer().eos_token_id,
+        gather=lambda tensor: tensor,
+        process=0,
+        device=torch.device("cpu"),
+    )
+    made.opened = opened
+    return made
+
+
+def test_a_round_from_the_question_to_the_credit_of_each_token(parts, fake):
+    round_ = Round(parts, ROWS, range(8, 12), progress_step=5)
+    prompt_ids = [render_prompt(world_tokenizer(), row["prompt"]) for row in round_.rows]
+    responses = round_.draw(fake.lend(), prompt_ids, limit=64)
+    assert [item.sample for item in fake.drawn] == [0, 1, 2, 3]
+    round_.take(prompt_ids, [response.ids for response in responses])
+
+    width = max(len(ids) for ids in round_.response_ids)
+    round_.segment(width)
+    assert [r.sample for r in round_.rollouts] == [0, 1, 2, 3]
+    assert [len(r.steps) for r in round_.rollouts] == [2, 1, 1, 1]
+    assert parts.opened == [([2, 2, 2, 2], True)]
+    assert round_.tensors["step_index"].shape == (4, width)
+    assert round_.tensors["fact/probed"].tolist() == [2.0] * 4
+
+    verdicts = torch.tensor([[float(r.correct)] for r in round_.rollouts])
+    groups = round_.gather(verdicts)
+    assert groups.correct_PG.tolist() == [[True, False, True, False]]
+    assert groups.answered_PG.tolist() == [[True, True, True, False]]
+    assert groups.finished_PG.all()
+    assert groups.group_ids_P.tolist() == [2]
+    assert groups.facts["length"].tolist() == groups.lengths_PG.float().tolist()
+    assert set(groups.facts) == {"length", "number", "probed"}
+
+    advantages_PG = round_.judge(groups, more_PG=torch.tensor([[0.0, 0.0, 0.0, 1.0]]))
+    rewards = [1 + 0, 0 + 1, 1 + 2, 0 + 3 + 1]
+    expected = [reward - (sum(rewards) - reward) / 3 for reward in rewards]
+    assert advantages_PG[0].tolist() == pytest.approx(expected)
+    advantages_BT = token_credit(parts.method, parts.meter, round_.tensors, advantages_PG[0], None, 5)
+    assert advantages_BT[:, 0].tolist() == pytest.approx(expected)
+    means = parts.meter.flush(lambda totals: totals)
+    assert means["accuracy"] == 0.5
+    assert means["reward"] == sum(rewards) / 4
+
+
+def test_a_process_keeps_its_own_part_of_what_all_gathered(parts):
+    parts.method, parts.process = build_method("rloo"), 1
+    round_ = Round(parts, ROWS, range(4, 8), progress_step=0)
+    tokenizer = world_tokenizer()
+    prompt_ids = [render_prompt(tokenizer, row["prompt"]) for row in round_.rows]
+    ids = [[*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id] for text in TEXTS]
+    round_.take(prompt_ids, ids)
+    round_.segment(max(map(len, ids)))
+    round_.verify(round_.solutions)
+    parts.gather = lambda tensor: torch.cat([tensor, tensor])  # the other process has seen the same
+    verdicts = torch.tensor([[0.0]] * 4 + [[float(r.correct)] for r in round_.rollouts])
+    advantages_PG = round_.judge(round_.gather(verdicts))
+    assert advantages_PG[0].tolist() == [0, 0, 0, 0]
+    assert round_.tensors["advantages"].tolist() == advantages_PG[1].tolist()
+    assert round_.tensors["pass_rate"].tolist() == [0.5] * 4
