@@ -124,7 +124,8 @@ class InProcessVLLM:
 
     def generate(self, prompts, images, num_generations, profiler):
         trainer = self.trainer
-        groups = trainer._group_ids(len(prompts), num_generations)
+        first = trainer._first_row_id(len(prompts))
+        groups = [(first + i) // num_generations for i in range(len(prompts))]
         params = SamplingParams(trainer.max_completion_length, seed=trainer.args.seed)
         streams = [[(group, i % num_generations)] for i, group in enumerate(groups)]
         responses = TransformersSampler(trainer.model, trainer.processing_class).decode(prompts, streams, params)
