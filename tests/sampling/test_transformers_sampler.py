@@ -16,7 +16,7 @@ from transformers import (
 
 from attnpo.errors import ConfigError
 from attnpo.sampling import SampleRequest, SamplingParams, TransformersSampler
-from attnpo.sampling.cache import append_rows, drop_first, growing_cache, takes_rows
+from attnpo.sampling.cache import append_rows, can_append, drop_first, growing_cache
 from attnpo.sampling.draws import draw_tokens, uniform_streams
 
 SIZES = {
@@ -271,7 +271,7 @@ def test_rows_join_right_aligned_and_first_positions_drop(name):
             cache.update(first, first + 1, layer)
             other.update(second, second + 1, layer)
             plain.update(whole[:, :, 2:], torch.where(whole == 0, 0.0, whole + 1)[:, :, 2:], layer)
-        assert takes_rows(cache)
+        assert can_append(cache)
         append_rows(cache, other)
         assert cache.get_seq_length() == 9
         drop_first(cache, 2)

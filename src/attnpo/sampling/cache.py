@@ -76,7 +76,7 @@ def growing_cache(config: Any) -> DynamicCache:
     return cache
 
 
-def takes_rows(cache: DynamicCache) -> bool:
+def can_append(cache: DynamicCache) -> bool:
     """Return whether rows can be added to a cache and its first positions dropped: plain and sliding layers only."""
     return all(type(layer) in (GrowingLayer, DynamicSlidingWindowLayer) for layer in cache.layers)
 
@@ -84,7 +84,7 @@ def takes_rows(cache: DynamicCache) -> bool:
 def append_rows(cache: DynamicCache, other: DynamicCache) -> None:
     """Add the rows of another cache of the same model; the shorter of both gets empty positions on the left.
 
-    The caller masks those positions out. `takes_rows` must hold for both.
+    The caller masks those positions out. `can_append` must hold for both.
     """
     for own, new in zip(cache.layers, other.layers, strict=True):
         if not own.is_initialized or not new.is_initialized:
@@ -100,7 +100,7 @@ def append_rows(cache: DynamicCache, other: DynamicCache) -> None:
 
 
 def drop_first(cache: DynamicCache, positions: int) -> None:
-    """Drop the first positions of every row; `takes_rows` must hold."""
+    """Drop the first positions of every row; `can_append` must hold."""
     for layer in cache.layers:
         if not layer.is_initialized:
             continue

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from attnpo.sampling.base import SampledResponse, SamplingParams
-from attnpo.sampling.cache import BLOCK, append_rows, drop_first, growing_cache, takes_rows
+from attnpo.sampling.cache import BLOCK, append_rows, can_append, drop_first, growing_cache
 from attnpo.sampling.draws import draw_tokens, logits_processors, shaping, uniform_stream
 from attnpo.sampling.honoured import OURS, check_checkpoint, check_kwargs, checkpoint_settings
 from attnpo.sampling.prompts import end_token_ids
@@ -50,7 +50,7 @@ class DecodingBatch:
     Attributes:
         running: rows that are not finished.
         width: positions a row takes in the cache, padding included.
-        takes_rows: whether rows can join those that are under way.
+        can_append: whether rows can join those that are under way.
     """
 
     def __init__(self, model: Any, tokenizer: Any, params: SamplingParams, capacity: int):
@@ -86,7 +86,7 @@ class DecodingBatch:
         self._rows: list[Row] = []
         self._cache: Any = None
         self._drawn: torch.Tensor | None = None  # tokens the model has not read yet
-        self.takes_rows = True
+        self.can_append = True
         self.running = self.width = 0
 
     @property
@@ -116,7 +116,7 @@ class DecodingBatch:
             self._cache, self._mask, self._logits = cache, mask, logits
             self._positions, self._places, self._lengths, self._done = positions, places, lengths, done
             self._limits = limits
-            self.takes_rows = takes_rows(cache)
+            self.can_append = can_append(cache)
         else:
             append_rows(self._cache, cache)
             self._mask = _stack_right(self._mask, mask)
@@ -221,7 +221,7 @@ class DecodingBatch:
         if self.running < self.slots:
             self._keep((~self._done).nonzero().squeeze(1))
 
-    def send_away(self, count: int) -> list[Row]:
+    def preempt(self, count: int) -> list[Row]:
         """Take the `count` running rows with the shortest text out of the batch, with what they drew."""
         self.drop_finished()
         order = self._mask.sum(1).argsort(stable=True)
@@ -250,7 +250,7 @@ class DecodingBatch:
         if self._drawn is not None:
             self._drawn = self._drawn[slots]
         empty = self._mask.size(1) - int(self._mask.sum(1).max())
-        if empty >= BLOCK and self.takes_rows:
+        if empty >= BLOCK and self.can_append:
             drop_first(self._cache, empty)
             self._mask = self._mask[:, empty:]
             self.width = self._mask.size(1)

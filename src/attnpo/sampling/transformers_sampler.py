@@ -120,7 +120,7 @@ class TransformersSampler:
 
     def _fill(self, batch: DecodingBatch, waiting: deque[Row], limit: int) -> None:
         """Let waiting rows join where enough places are free and the memory allows."""
-        if not waiting or (batch.running and not batch.takes_rows):
+        if not waiting or (batch.running and not batch.can_append):
             return
         most = min(self.rows, limit // (max(batch.width, len(waiting[0].read_ids)) + HEADROOM))
         if batch.running and batch.running >= self._refill_below() * most:
@@ -164,4 +164,4 @@ def _overflow(batch: DecodingBatch, limit: int) -> list[Row]:
     if batch.running * (batch.width + 1) <= limit:
         return []
     staying = max(1, limit // (batch.width + 1))
-    return batch.send_away(batch.running - staying) if staying < batch.running else []
+    return batch.preempt(batch.running - staying) if staying < batch.running else []

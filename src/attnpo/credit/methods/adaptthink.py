@@ -14,11 +14,11 @@ from attnpo.credit.asking import Ask
 from attnpo.credit.batches import GroupBatch
 from attnpo.credit.checks import AT_LEAST_0, TEXT, TOKENS, one_of, optional, setting
 from attnpo.credit.drawing import Continuation, Drawn, Policy, Slots
-from attnpo.credit.draws import stream
 from attnpo.credit.methods.base import Method
 from attnpo.credit.modes import NO_THINK, draw_without, forced_log_probs, is_no_think
 from attnpo.credit.reference import given_accuracies, measured_accuracies
 from attnpo.credit.rewards import outcome_rewards
+from attnpo.credit.seeding import stream
 from attnpo.credit.settings import MethodSettings
 from attnpo.errors import ConfigError, DataError
 from attnpo.rollouts import Rollout

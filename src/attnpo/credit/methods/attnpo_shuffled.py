@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from attnpo.credit.batches import StepBatch
-from attnpo.credit.draws import stream
 from attnpo.credit.methods.attnpo import AttnPO
+from attnpo.credit.seeding import stream
 
 
 class AttnPOShuffled(AttnPO):

@@ -12,8 +12,8 @@ from torch import Tensor
 from attnpo.credit.batches import GroupBatch, StepBatch
 from attnpo.credit.checks import AT_LEAST_0, SHARE, SWITCH, one_of, setting
 from attnpo.credit.drawing import Policy, Probed, Sampled
-from attnpo.credit.draws import stream
 from attnpo.credit.methods.with_detector import REDUNDANT_FROM, REDUNDANT_TO, GRPODetectorSettings, WithDetector
+from attnpo.credit.seeding import stream
 
 NECESSARY: Final = "necessary_share"
 """Fact: share of a correct response's steps up to the one that reveals its answer; 0 where there is none."""

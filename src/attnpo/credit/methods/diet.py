@@ -11,8 +11,8 @@ from torch import Tensor
 from attnpo.credit.advantages import group_advantages
 from attnpo.credit.batches import GroupBatch
 from attnpo.credit.checks import AT_LEAST_0, SHARE, TOKENS, optional, setting
-from attnpo.credit.draws import stream
 from attnpo.credit.methods.base import Method
+from attnpo.credit.seeding import stream
 from attnpo.credit.settings import GRPOSettings
 
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from attnpo.credit.asking import Ask, extend_question
 from attnpo.credit.batches import GroupBatch
 from attnpo.credit.checks import AT_LEAST_0, SHARE, TOKENS, Allowed, setting
-from attnpo.credit.draws import stream
 from attnpo.credit.methods.base import Method
 from attnpo.credit.rewards import outcome_rewards
+from attnpo.credit.seeding import stream
 from attnpo.credit.settings import GRPOSettings
 from attnpo.errors import ConfigError
 from attnpo.rollouts import Prompt

@@ -12,10 +12,10 @@ from torch import Tensor
 from attnpo.credit.batches import GroupBatch, StepBatch
 from attnpo.credit.checks import SHARE, SWITCH, TOKENS, one_of, optional, setting
 from attnpo.credit.drawing import Continuation, Drawn, Policy, Slots
-from attnpo.credit.draws import stream
 from attnpo.credit.exits import CLOSING, Exit, exit_at, think_tokens
 from attnpo.credit.methods.base import Method
 from attnpo.credit.rewards import outcome_rewards
+from attnpo.credit.seeding import stream
 from attnpo.credit.settings import ADVANTAGE, AdvantageName, MethodSettings
 from attnpo.sampling import SampledResponse
 
