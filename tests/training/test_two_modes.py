@@ -15,6 +15,7 @@ from attnpo.rollouts import read_rollouts
 from attnpo.sampling import render_prompt
 from attnpo.training import TrainingInterrupted
 from attnpo.training.packing import SAMPLING_LOGPS
+from attnpo.training.preparing import prepare_method
 
 FAST = {
     "per_device_train_batch_size": 8,
@@ -154,7 +155,7 @@ def test_a_resumed_run_does_not_measure_again(make_trainer, model, tmp_path):
 
 def prepare(trainer):
     trainer.state.max_steps = trainer.args.max_steps  # as `train` does
-    trainer.prepare_method()
+    prepare_method(trainer)
 
 
 def test_an_interrupted_preparation_goes_on_where_it_was(make_trainer, monkeypatch):
@@ -163,7 +164,7 @@ def test_an_interrupted_preparation_goes_on_where_it_was(make_trainer, monkeypat
     whole = make_trainer(**settings)
     prepare(whole)
     expected, tokens = whole.credit.state_dict(), whole.drawn_tokens
-    file = whole._own_file("prepared.json")
+    file = whole.own_file("prepared.json")
     assert file.name == "prepared.json"
     assert tokens.sampled == tokens.extra > 0
     file.unlink()
@@ -205,7 +206,7 @@ def test_what_was_prepared_for_another_run_is_measured_again(make_trainer, model
 
 def test_a_malformed_preparation_is_named(make_trainer):
     trainer = make_trainer(**{**ADAPT, "max_steps": 1})
-    trainer._own_file("prepared.json").write_text('{"settings": {}')
+    trainer.own_file("prepared.json").write_text('{"settings": {}')
     with pytest.raises(OutputError, match=r"prepared\.json: malformed .*; remove it"):
         prepare(trainer)
 
@@ -219,7 +220,7 @@ def test_a_signal_while_preparing_ends_the_run_before_its_first_step(make_traine
         trainer.train()
     assert caught.value.code == 143
     assert trainer.state.global_step == 0
-    kept = json.loads(trainer._own_file("prepared.json").read_text())["state"]["reference_accuracy"]
+    kept = json.loads(trainer.own_file("prepared.json").read_text())["state"]["reference_accuracy"]
     assert len(kept) == 1
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,8 +29,8 @@ from trl import GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
 from attnpo.attention import HeadSet, check_parallelism, check_readable, read_step_scores, resolve_heads
-from attnpo.collecting import ThinkWatch, model_fingerprint
-from attnpo.credit import Continuation, Policy, Slots
+from attnpo.collecting import ThinkWatch
+from attnpo.credit import Continuation, Policy
 from attnpo.errors import ConfigError
 from attnpo.labeling import Labeler
 from attnpo.rollouts import write_rollouts
@@ -57,9 +57,9 @@ from attnpo.training.packing import (
     trim_padding,
 )
 from attnpo.training.paper import PAPER
-from attnpo.training.preparing import PreparedFile, prepare
+from attnpo.training.preparing import prepare_method
 from attnpo.training.reward_guard import RewardFailure, RewardGuard
-from attnpo.training.rounds import Round, RoundParts, problem_key, token_credit
+from attnpo.training.rounds import Round, RoundParts, token_credit
 from attnpo.training.run_meter import RunMeter
 from attnpo.training.sharding import check_layout, whole_parameters
 from attnpo.training.sharing import keep_token_out_of_files, save_record
@@ -182,8 +182,8 @@ class AttnPOTrainer(GRPOTrainer):
         if self.credit.overrides("state_dict"):
             self.add_callback(MethodStateCallback(self.credit))
         if self.credit.overrides("prepare"):
-            self.add_callback(PreparationCallback(self.prepare_method))
-        self.dropped = DroppedLog(self._own_file("dropped.jsonl"))
+            self.add_callback(PreparationCallback(partial(prepare_method, self)))
+        self.dropped = DroppedLog(self.own_file("dropped.jsonl"))
         own_rows = (self.rollouts_path, self.dropped.path) if args.save_rollouts else (self.dropped.path,)
         self.add_callback(RolloutsFileCallback(*own_rows))
         strategy = build_strategy(args.segmentation, args.phrases_file, args.min_step_chars)
@@ -215,7 +215,7 @@ class AttnPOTrainer(GRPOTrainer):
         """TRL reward function: 1 for a correct response, else 0."""
         solutions, round_ = columns[self.args.solution_column], self._round
         if round_ is None:  # TRL's evaluation loop: no credit
-            prompt_ids = self._tokenize_prompts(columns["prompts"])[0]
+            prompt_ids = self.prompt_ids(columns["prompts"])
             cut = [
                 self.segmenter(ids, self.segmenter.opens_think(prompt))
                 for prompt, ids in zip(prompt_ids, columns["completion_ids"], strict=True)
@@ -253,48 +253,7 @@ class AttnPOTrainer(GRPOTrainer):
         """Return the advantage of every token, (B, T) (AttnPO, Eq. 5-8)."""
         return token_credit(self.credit, self.meter, tensors, advantages_B, scores_BKN, self.state.global_step)
 
-    def prepare_method(self) -> None:
-        """Let the method measure the untrained policy on the rows that training can reach.
-
-        Raises:
-            TrainingInterrupted: a signal was received; what was measured is kept.
-        """
-        prompts_a_step = self.args.generation_batch_size // self.num_generations
-        generations = self.state.max_steps * self.args.gradient_accumulation_steps
-        most = -(-generations // self.args.steps_per_generation) * prompts_a_step
-        # Distinct rows in training's order; by number, so that draws do not depend on the processes.
-        rows = list(enumerate(self.train_dataset[index] for index in self.prompt_order()[:most]))
-        own = dict(rows[self.accelerator.process_index :: self.accelerator.num_processes])
-        self.model.train()
-        silent = self.args.disable_tqdm or not self.accelerator.is_local_main_process
-        stop = self.long_run.signals.stop_before_training
-        prepare(self.credit, own, self._slots, self._prepared_file(), self.drawn_tokens, self.policy, stop, silent)
-
-    def _slots(self, rows: Mapping[int, dict[str, Any]]) -> Slots:
-        prompts = [row["prompt"] for row in rows.values()]
-        return Slots(
-            prompt_ids=[tuple(ids) for ids in self._tokenize_prompts(prompts)[0]] if prompts else [],
-            solutions=[str(row[self.args.solution_column]) for row in rows.values()],
-            group_ids=list(rows),
-            samples=[0] * len(rows),
-            max_new_tokens=self.max_completion_length,
-            keys=[problem_key(row) for row in rows.values()],
-        )
-
-    def _prepared_file(self) -> PreparedFile:
-        with self.policy_draws([], []) as draws:
-            fingerprint, params = model_fingerprint(draws.sampler.model), draws.params.as_settings()
-        settings = {
-            "model": fingerprint,
-            "method": self.credit.name,
-            "method_settings": asdict(self.credit.settings),
-            "sampling": params,
-            "verifier": self.args.verifier,
-            "max_completion_length": self.max_completion_length,
-        }
-        return PreparedFile(self._own_file("prepared.json"), settings)
-
-    def _own_file(self, name: str) -> Path:
+    def own_file(self, name: str) -> Path:
         """Return this process's file of a name in the output folder."""
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         path = Path(self.args.output_dir) / name
@@ -303,7 +262,7 @@ class AttnPOTrainer(GRPOTrainer):
     @property
     def rollouts_path(self) -> Path:
         """File of this process's training responses (`save_rollouts`)."""
-        return self._own_file("rollouts.jsonl")
+        return self.own_file("rollouts.jsonl")
 
     def _verdicts(self, completions: list[str], solutions: list[str]) -> list[float]:
         """1 for a correct response, else 0; what had to be interrupted is wrong and counted."""
@@ -452,6 +411,11 @@ class AttnPOTrainer(GRPOTrainer):
             [*ids, *encode(opening)] if opening else ids for ids, opening in zip(prompt_ids, openings, strict=True)
         ]
         return opened, images, fields
+
+    def prompt_ids(self, prompts: list[Any]) -> list[list[int]]:
+        """Return what the model reads of prompts, what the run and the method put behind them included."""
+        ids: list[list[int]] = self._tokenize_prompts(prompts)[0]
+        return ids
 
     def _generate(self, prompts: list[Any]) -> Any:
         output = super()._generate(prompts)
