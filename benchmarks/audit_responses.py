@@ -25,7 +25,7 @@ from attnpo.rollouts import Rollout, prompt_text
 from attnpo.sampling import SamplingParams, TransformersSampler, render_prompt
 from attnpo.tinyworld import check_usefulness
 from attnpo.training.budget import TokenCount
-from attnpo.training.drawing import PolicyDraws, build_policy
+from attnpo.training.policy import PolicyDraws, build_policy
 from attnpo.verification import Verifier
 
 PROBLEMS_SEED = 2_000_003

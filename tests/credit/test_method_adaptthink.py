@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from fake_policy import FakePolicy, make_slots, world_tokenizer
+from fake_policy import FakePolicy, make_requests, world_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -106,7 +106,7 @@ def test_the_untrained_policy_is_measured_on_every_problem():
     fake = FakePolicy(write=lambda item: "</think>So " + "01"[item.sample < 3 and item.row > 0])
     method = build_method("adaptthink", {"reference_samples": 4})
     assert method.begin_preparing(["p0", "p1", "p2"], None) == {"p0", "p1", "p2"}
-    method.prepare(make_slots(groups=3, size=1, limit=77), fake.lend())
+    method.prepare(make_requests(groups=3, size=1, limit=77), fake.lend())
     assert fake.drawn == [Continuation(row, 77, (), sample) for row in range(3) for sample in range(4)]
     # Wanted are "0", "1" and "2"; written is 0 to the first problem, 1, 1, 1, 0 to the others.
     assert method.state_dict() == {"reference_accuracy": {"p0": 1.0, "p1": 0.75, "p2": 0.0}}
@@ -125,7 +125,7 @@ def test_problems_come_some_at_a_time_and_those_measured_before_are_kept():
     method = build_method("adaptthink", {"reference_samples": 2})
     # "p9" was measured in vain: this run's problems are others.
     assert method.begin_preparing(["p0", "p1", "p5"], {"reference_accuracy": {"p5": 0.5, "p9": 0.5}}) == {"p0", "p1"}
-    method.prepare(make_slots(groups=1, size=1), FakePolicy(write=lambda item: "</think>So 0").lend())
+    method.prepare(make_requests(groups=1, size=1), FakePolicy(write=lambda item: "</think>So 0").lend())
     assert method.state_dict() == {"reference_accuracy": {"p5": 0.5, "p0": 1.0}}
     assert method.begin_preparing(["p0"], None) == {"p0"}
     assert method.state_dict() == {"reference_accuracy": {}}
@@ -154,14 +154,14 @@ def test_responses_to_other_problems_are_refused(tmp_path):
 def test_half_of_each_group_answers_at_once():
     fake = FakePolicy(write=lambda item: "\n\nSo 3." if item.prefix_ids == tuple(CLOSE) else " Mia.\n</think>\n\nSo 3.")
     method = measured(build_method("adaptthink", {"ratio": "token", "think_opening": "Wait,"}))
-    slots = make_slots(groups=3, size=4, step=2, limit=50)
-    drawn = method.sample(slots, fake.lend())
+    requests = make_requests(groups=3, size=4, step=2, limit=50)
+    drawn = method.sample(requests, fake.lend())
     word = ids("Wait,")
     assert len(word) > 1
     for row, (item, response) in enumerate(zip(fake.drawn, drawn.responses, strict=True)):
-        thinks = method.thinks(slots.group_ids[row], slots.samples[row], 2)
+        thinks = method.thinks(requests.group_ids[row], requests.samples[row], 2)
         opening = word if thinks else CLOSE
-        assert item == Continuation(row, 50 - len(opening), tuple(opening), slots.samples[row])
+        assert item == Continuation(row, 50 - len(opening), tuple(opening), requests.samples[row])
         rest = [*ids(fake.write(item)), world_tokenizer().eos_token_id]
         assert (response.ids, response.finished) == ([*opening, *rest], True)
         certain = dict.fromkeys(range(len(opening)), 0.0)
@@ -186,8 +186,8 @@ def test_which_half_is_a_fair_coin_of_seed_step_and_group():
 def test_a_prompt_that_does_not_open_the_think_part():
     fake = FakePolicy()
     method = measured(build_method("adaptthink", {"ratio": "token", "think_opening": "Wait"}))
-    slots = make_slots(size=2, opened=False)
-    drawn = method.sample(slots, fake.lend())
+    requests = make_requests(size=2, opened=False)
+    drawn = method.sample(requests, fake.lend())
     tag = ids("<think>\n")
     for row, response in enumerate(drawn.responses):
         own = ids("Wait") if method.thinks(0, row, 0) else CLOSE
@@ -205,12 +205,12 @@ def test_without_an_opening_the_first_token_is_the_policys(opened):
     weights[CLOSE[0]], weights[likely[0]], weights[likely[1]] = 0.6, 0.1, 0.3
     fake = FakePolicy(first=weights.log())
     method = measured(build_method("adaptthink", {"ratio": "token", "think_opening": ""}))
-    slots = make_slots(groups=3, size=40, opened=opened)
-    drawn = method.sample(slots, fake.lend())
+    requests = make_requests(groups=3, size=40, opened=opened)
+    drawn = method.sample(requests, fake.lend())
     common = [] if opened else ids("<think>\n")
-    thinking = [row for row in range(120) if method.thinks(slots.group_ids[row], slots.samples[row], 0)]
+    thinking = [row for row in range(120) if method.thinks(requests.group_ids[row], requests.samples[row], 0)]
     assert len(thinking) == 60
-    assert fake.contexts == [[*slots.prompt_ids[row], *common] for row in thinking]
+    assert fake.contexts == [[*requests.prompt_ids[row], *common] for row in thinking]
     place = len(common)
     seen = set()
     for row in range(120):
@@ -224,7 +224,7 @@ def test_without_an_opening_the_first_token_is_the_policys(opened):
             expected = HALF + math.log({likely[0]: 0.25, likely[1]: 0.75}[first])
             seen.add(first)
         assert log_probs == {**dict.fromkeys(range(place), 0.0), place: pytest.approx(expected, abs=1e-5)}
-        assert fake.drawn[row] == Continuation(row, 50 - place - 1, (*common, first), slots.samples[row])
+        assert fake.drawn[row] == Continuation(row, 50 - place - 1, (*common, first), requests.samples[row])
     assert seen == set(likely)
 
 
@@ -234,7 +234,7 @@ def test_a_first_token_that_ends_the_response():
     weights[end] = 0.0
     fake = FakePolicy(first=torch.log_softmax(weights, dim=0))
     method = measured(build_method("adaptthink", {"ratio": "token", "think_opening": ""}))
-    drawn = method.sample(make_slots(size=2), fake.lend())
+    drawn = method.sample(make_requests(size=2), fake.lend())
     (row,) = [row for row in range(2) if method.thinks(0, row, 0)]
     assert (drawn.responses[row].ids, drawn.responses[row].finished) == ([end], True)
     assert [item.row for item in fake.drawn] == [1 - row]
@@ -246,13 +246,13 @@ def test_a_response_does_not_depend_on_which_process_draws_it(groups, size, data
     vocabulary = len(world_tokenizer())
     first = torch.log_softmax(torch.arange(vocabulary) / 100, dim=0)
     method = measured(build_method("adaptthink", {"ratio": "token", "think_opening": ""}))
-    whole = make_slots(groups=1, size=len(groups) * size, step=3)
+    whole = make_requests(groups=1, size=len(groups) * size, step=3)
     whole.group_ids[:] = [group for group in groups for _ in range(size)]
     whole.samples[:] = list(range(size)) * len(groups)
     together = method.sample(whole, FakePolicy(first=first).lend())
     cut = data.draw(st.integers(0, len(whole)))
     for rows in (range(cut), range(cut, len(whole))):
-        part = make_slots(groups=1, size=len(rows), step=3)
+        part = make_requests(groups=1, size=len(rows), step=3)
         part.group_ids[:] = [whole.group_ids[row] for row in rows]
         part.samples[:] = [whole.samples[row] for row in rows]
         apart = method.sample(part, FakePolicy(first=first).lend())
@@ -266,7 +266,7 @@ def test_a_responses_ratio_is_that_of_its_mean_log_probability(word):
     for text, share in (("</think>", 0.001), ("Wait", 0.9), (",", 0.05), ("So", 0.049)):
         weights[ids(text)[0]] = share
     fake = FakePolicy(first=weights.log(), write=lambda item: "So 3." * (1 + item.sample))
-    drawn = measured(build_method("adaptthink", {"think_opening": word})).sample(make_slots(groups=2), fake.lend())
+    drawn = measured(build_method("adaptthink", {"think_opening": word})).sample(make_requests(groups=2), fake.lend())
     assert drawn.sampling_log_probs is None
     for response, ratio in zip(drawn.responses, drawn.facts["mixture_ratio"], strict=True):
         first = response.ids[0]
@@ -284,16 +284,16 @@ def test_a_responses_ratio_is_that_of_its_mean_log_probability(word):
 
 def test_a_problem_that_was_not_measured():
     with pytest.raises(DataError, match=r"^method adaptthink: the untrained policy was not measured on problem 'p0'"):
-        build_method("adaptthink").sample(make_slots(), FakePolicy().lend())
+        build_method("adaptthink").sample(make_requests(), FakePolicy().lend())
 
 
 def test_openings_that_cannot_be():
     method = measured(build_method("adaptthink", {"ratio": "token", "think_opening": "</think> So"}))
     with pytest.raises(ConfigError, match=r"^think_opening: it and '</think>' begin with the same tokens"):
-        method.sample(make_slots(), FakePolicy().lend())
+        method.sample(make_requests(), FakePolicy().lend())
     method = measured(build_method("adaptthink", {"ratio": "token", "think_opening": "Wait, Wait, Wait,"}))
     with pytest.raises(ConfigError, match=r"^think_opening: it takes \d of 3 response tokens and leaves none"):
-        method.sample(make_slots(limit=3), FakePolicy().lend())
+        method.sample(make_requests(limit=3), FakePolicy().lend())
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 from small_policy import END, ids_of, policy_of
 from transformers import AutoTokenizer
 
-from attnpo.credit import Slots, build_method
+from attnpo.credit import Requests, build_method
 from attnpo.credit.methods.lcr1 import COMPRESSION, ONE_TAG, TAG
 from attnpo.errors import ConfigError, DataError
 from attnpo.tinyworld import checkpoint_path
@@ -31,8 +31,8 @@ def sampled(tokenizer, texts, calls=None, **settings):
         [{"role": "user", "content": QUESTION}], add_generation_prompt=True, return_dict=False
     )
     n = len(texts)
-    slots = Slots([tuple(prompt)] * n, ["13"] * n, [0] * n, list(range(n)), max_new_tokens=128)
-    return build_method("lcr1", settings).sample(slots, policy_of(tokenizer, texts, calls))
+    requests = Requests([tuple(prompt)] * n, ["13"] * n, [0] * n, list(range(n)), max_new_tokens=128)
+    return build_method("lcr1", settings).sample(requests, policy_of(tokenizer, texts, calls))
 
 
 def test_right_responses_are_cut_and_nothing_is_encoded_anew(tokenizer):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted_policy import ScriptedPolicy, ids_of, small_segmenter, small_tokenizer
 
-from attnpo.credit import GroupBatch, Slots, build_method
+from attnpo.credit import GroupBatch, Requests, build_method
 from attnpo.credit.methods.sgrpo import FORCED, PLACE
 from attnpo.errors import ConfigError, DataError
 
@@ -24,9 +24,9 @@ def knows_five(wanted, prefix):
     return "The answer is \\boxed{5}." if "7-2=5" in prefix else "The answer is \\boxed{7}."
 
 
-def slots(groups=1, size=4, limit=64, step=0):
+def requests(groups=1, size=4, limit=64, step=0):
     rows = groups * size
-    return Slots(
+    return Requests(
         prompt_ids=[(1, 2)] * rows,
         solutions=["5"] * rows,
         group_ids=[10 + row // size for row in range(rows)],
@@ -77,7 +77,7 @@ def test_copies_of_the_path_earn_what_the_path_earns():
 
 def test_the_group_is_one_path_and_its_exits():
     script = ScriptedPolicy(knows_five)
-    drawn = build_method("sgrpo", SMALL).sample(slots(), script.policy)
+    drawn = build_method("sgrpo", SMALL).sample(requests(), script.policy)
     paths, answers = script.calls
     assert [(each.row, each.prefix_ids, each.max_new_tokens, each.sample) for each in paths] == [(3, (), 64, 3)]
     assert [each.row for each in answers] == [0, 1, 2]
@@ -105,7 +105,7 @@ def test_the_group_is_one_path_and_its_exits():
 def test_the_earliest_exit_that_can_answer_earns_most():
     script = ScriptedPolicy(knows_five)
     method = build_method("sgrpo", {**SMALL, "places": "even"})
-    drawn = method.sample(slots(size=6), script.policy)
+    drawn = method.sample(requests(size=6), script.policy)
     segmented = [small_segmenter()(each.ids).text for each in drawn.responses]
     correct = script.policy.verify(segmented, ["5"] * 6)
     assert correct == ["7-2=5" in each for each in segmented]
@@ -118,21 +118,21 @@ def test_the_earliest_exit_that_can_answer_earns_most():
 def test_every_group_has_its_path_in_two_draws_and_places_of_its_own():
     script = ScriptedPolicy(knows_five)
     method = build_method("sgrpo", SMALL)
-    drawn = method.sample(slots(groups=3, size=4), script.policy)
+    drawn = method.sample(requests(groups=3, size=4), script.policy)
     assert [len(call) for call in script.calls] == [3, 9]
     assert [each.row for each in script.calls[0]] == [3, 7, 11]
     places = [tuple(drawn.facts[PLACE][start : start + 3]) for start in (0, 4, 8)]
     assert len(set(places)) > 1
-    again = method.sample(slots(groups=3, size=4), ScriptedPolicy(knows_five).policy)
+    again = method.sample(requests(groups=3, size=4), ScriptedPolicy(knows_five).policy)
     assert again.facts == drawn.facts
-    later = method.sample(slots(groups=3, size=4, step=1), ScriptedPolicy(knows_five).policy)
+    later = method.sample(requests(groups=3, size=4, step=1), ScriptedPolicy(knows_five).policy)
     assert later.facts != drawn.facts
 
 
 def test_a_path_that_never_closed_its_think_part_has_no_exits():
     script = ScriptedPolicy(lambda wanted, prefix: PATH)
     method = build_method("sgrpo", SMALL)
-    drawn = method.sample(slots(size=3, limit=20), script.policy)
+    drawn = method.sample(requests(size=3, limit=20), script.policy)
     assert [len(call) for call in script.calls] == [1]
     assert script.drawn == 20
     assert [each.ids for each in drawn.responses] == [ids_of(PATH)[:20]] * 3
@@ -146,7 +146,7 @@ def test_a_path_that_never_closed_its_think_part_has_no_exits():
 def test_short_thoughts_have_fewer_exits_and_copies_instead(thought):
     path = thought + "</think>\n\nThe answer is \\boxed{5}."
     script = ScriptedPolicy(lambda wanted, prefix: path if not wanted.prefix_ids else "\\boxed{5}.")
-    drawn = build_method("sgrpo", SMALL).sample(slots(size=6), script.policy)
+    drawn = build_method("sgrpo", SMALL).sample(requests(size=6), script.policy)
     # nothing before the tag; or a name, a full stop, and a line break that the closing brings itself
     cut = [place for place in drawn.facts[PLACE] if place]
     assert cut == list(range(1, len(ids_of(thought[:-1], ends=False)) + 1))
@@ -159,7 +159,7 @@ def test_cuts_leave_room_for_an_answer():
     limit = len(ids_of(PATH))
     script = ScriptedPolicy(knows_five)
     drawn = build_method("sgrpo", {**SMALL, "closing": "\n</think>\n\nSo, in short, " * 4}).sample(
-        slots(size=6, limit=limit), script.policy
+        requests(size=6, limit=limit), script.policy
     )
     assert all(0 < len(each.ids) <= limit for each in drawn.responses)
     assert all(each.max_new_tokens >= 1 for call in script.calls for each in call)
@@ -167,7 +167,7 @@ def test_cuts_leave_room_for_an_answer():
 
 def test_answers_can_be_limited():
     script = ScriptedPolicy(knows_five)
-    drawn = build_method("sgrpo", {**SMALL, "answer_tokens": 3}).sample(slots(), script.policy)
+    drawn = build_method("sgrpo", {**SMALL, "answer_tokens": 3}).sample(requests(), script.policy)
     assert [each.max_new_tokens for each in script.calls[1]] == [3, 3, 3]
     assert [each.finished for each in drawn.responses] == [False, False, False, True]
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
-from attnpo.credit import Continuation, Policy, Slots
+from attnpo.credit import Continuation, Policy, Requests
 from attnpo.sampling import SampledResponse, render_prompt
 from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.tinyworld import checkpoint_path
@@ -67,14 +67,14 @@ class FakePolicy:
         raise AssertionError("no entropies are to be asked for")
 
 
-def make_slots(groups: int = 1, size: int = 4, *, step: int = 0, limit: int = 50, opened: bool = True) -> Slots:
-    """Slots for whole groups; `opened` says whether the prompts open the think part."""
+def make_requests(groups: int = 1, size: int = 4, *, step: int = 0, limit: int = 50, opened: bool = True) -> Requests:
+    """Requests for whole groups; `opened` says whether the prompts open the think part."""
     prompt = tuple(render_prompt(world_tokenizer(), QUESTION))
     if not opened:
         think = world_tokenizer().convert_tokens_to_ids("<think>")
         prompt = prompt[: prompt.index(think)]
     rows = [(group, sample) for group in range(groups) for sample in range(size)]
-    return Slots(
+    return Requests(
         prompt_ids=[prompt] * len(rows),
         solutions=[str(group) for group, _ in rows],
         group_ids=[group for group, _ in rows],

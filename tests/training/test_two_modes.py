@@ -36,7 +36,7 @@ def test_adaptthink_forces_half_of_each_group_and_tells_the_loss(make_trainer, t
     trainer = make_trainer(max_steps=2, **ADAPT)
     drawn = []
     inner = trainer.credit.sample
-    trainer.credit.sample = lambda slots, policy: drawn.append(inner(slots, policy)) or drawn[-1]
+    trainer.credit.sample = lambda requests, policy: drawn.append(inner(requests, policy)) or drawn[-1]
     trainer.train()
     rollouts = list(read_rollouts(trainer.rollouts_path))
     assert len(rollouts) == 16
@@ -172,11 +172,11 @@ def test_an_interrupted_preparation_goes_on_where_it_was(make_trainer, monkeypat
     stopped = make_trainer(**settings)
     inner, asked = stopped.credit.prepare, []
 
-    def fail_at_the_third(slots, policy):
-        asked.extend(slots.keys)
+    def fail_at_the_third(requests, policy):
+        asked.extend(requests.keys)
         if len(asked) == 3:
             raise RuntimeError("power cut")
-        inner(slots, policy)
+        inner(requests, policy)
 
     stopped.credit.prepare = fail_at_the_third
     with pytest.raises(RuntimeError, match="power cut"):
@@ -184,7 +184,7 @@ def test_an_interrupted_preparation_goes_on_where_it_was(make_trainer, monkeypat
 
     again = make_trainer(**settings)
     inner, asked_again = again.credit.prepare, []
-    again.credit.prepare = lambda slots, policy: asked_again.extend(slots.keys) or inner(slots, policy)
+    again.credit.prepare = lambda requests, policy: asked_again.extend(requests.keys) or inner(requests, policy)
     prepare(again)
     assert [*asked[:2], *asked_again] == list(expected["reference_accuracy"])
     assert (again.credit.state_dict(), again.drawn_tokens) == (expected, tokens)
@@ -198,7 +198,7 @@ def test_what_was_prepared_for_another_run_is_measured_again(make_trainer, model
     other = make_trainer(**settings)
     asked = []
     inner = other.credit.prepare
-    other.credit.prepare = lambda slots, policy: asked.extend(slots.keys) or inner(slots, policy)
+    other.credit.prepare = lambda requests, policy: asked.extend(requests.keys) or inner(requests, policy)
     prepare(other)
     assert len(asked) == 2
     assert "prepared.json: of another model or other settings; measured again" in caplog.text
@@ -215,7 +215,7 @@ def test_a_signal_while_preparing_ends_the_run_before_its_first_step(make_traine
     monkeypatch.setattr("attnpo.training.preparing.AT_ONCE", 1)
     trainer = make_trainer(**{**ADAPT, "max_steps": 2})
     inner = trainer.credit.prepare
-    trainer.credit.prepare = lambda slots, policy: signal.raise_signal(signal.SIGTERM) or inner(slots, policy)
+    trainer.credit.prepare = lambda requests, policy: signal.raise_signal(signal.SIGTERM) or inner(requests, policy)
     with pytest.raises(TrainingInterrupted, match=r"SIGTERM: stopped before .* 1 of 4 problems are measured") as caught:
         trainer.train()
     assert caught.value.code == 143

@@ -4,10 +4,10 @@ from attnpo.credit.accuracy import CREDIT_CELLS, CreditAccuracy, credit_accuracy
 from attnpo.credit.advantages import group_advantages, grpo_advantages, rloo_advantages
 from attnpo.credit.asking import Ask
 from attnpo.credit.batches import ESSENTIAL, LABEL_CODES, REDUNDANT, UNDECIDED, GroupBatch, StepBatch
-from attnpo.credit.drawing import Continuation, Draw, Drawn, Policy, Probed, Sampled, Slots
 from attnpo.credit.layout import pack_steps
 from attnpo.credit.methods import METHODS, PRESETS, Method, Preset, build_method, method_class
 from attnpo.credit.monitoring import credit_counts, credit_metrics
+from attnpo.credit.policy import Continuation, Draw, Drawn, Policy, Probed, Requests, Sampled
 from attnpo.credit.repetition import is_repetitive
 from attnpo.credit.rescaling import scheduled, step_baseline, step_gamma, token_advantages
 from attnpo.credit.rewards import length_z_scores, outcome_rewards, tlmre_rewards
@@ -34,7 +34,7 @@ __all__ = [
     "Preset",
     "Probed",
     "Sampled",
-    "Slots",
+    "Requests",
     "StepBatch",
     "build_method",
     "credit_accuracy",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from attnpo.credit.checks import Allowed
-from attnpo.credit.drawing import Continuation, Policy
+from attnpo.credit.policy import Continuation, Policy
 from attnpo.rollouts import Rollout, SegmentedResponse, Span
 from attnpo.think import THINK_CLOSE
 

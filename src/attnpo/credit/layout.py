@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attnpo.credit.batches import LABEL_CODES, GroupBatch, StepBatch
-from attnpo.credit.drawing import Probed
 from attnpo.credit.methods.base import Method
+from attnpo.credit.policy import Probed
 from attnpo.rollouts import Rollout
 from attnpo.segmentation import answer_mask, step_index
 

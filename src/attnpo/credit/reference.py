@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from attnpo.credit.drawing import Continuation, Policy, Slots
+from attnpo.credit.policy import Continuation, Policy, Requests
 from attnpo.errors import DataError
 from attnpo.rollouts import read_rollouts
 
@@ -32,25 +32,25 @@ def given_accuracies(path: str, keys: Sequence[str]) -> dict[str, float]:
     return {key: sum(right) / len(right) for key, right in verdicts.items()}
 
 
-def measured_accuracies(slots: Slots, samples: int, policy: Policy) -> dict[str, float]:
-    """Return key -> accuracy of free responses to the slots' problems.
+def measured_accuracies(requests: Requests, samples: int, policy: Policy) -> dict[str, float]:
+    """Return key -> accuracy of free responses to the requests' problems.
 
     Args:
-        slots: the problems, one a slot.
+        requests: the problems, one a request.
         samples: responses to each.
         policy: draws and judges them.
     """
     drawn = policy.draw(
         [
-            Continuation(row, slots.max_new_tokens, sample=sample)
-            for row in range(len(slots))
+            Continuation(row, requests.max_new_tokens, sample=sample)
+            for row in range(len(requests))
             for sample in range(samples)
         ]
     )
-    prompts = [prompt_ids for prompt_ids in slots.prompt_ids for _ in range(samples)]
+    prompts = [prompt_ids for prompt_ids in requests.prompt_ids for _ in range(samples)]
     texts = [policy.cut(prompt, response.ids).full_text for prompt, response in zip(prompts, drawn, strict=True)]
-    verdicts = policy.verify(texts, [solution for solution in slots.solutions for _ in range(samples)])
+    verdicts = policy.verify(texts, [solution for solution in requests.solutions for _ in range(samples)])
     starts = range(0, len(verdicts), samples)
     return {
-        key: sum(verdicts[start : start + samples]) / samples for key, start in zip(slots.keys, starts, strict=True)
+        key: sum(verdicts[start : start + samples]) / samples for key, start in zip(requests.keys, starts, strict=True)
     }

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attnpo.credit.batches import GroupBatch, StepBatch
-from attnpo.credit.drawing import Policy, Sampled
 from attnpo.credit.layout import (
     lay_out,
     lay_out_facts,
@@ -22,6 +21,7 @@ from attnpo.credit.layout import (
     step_batch,
 )
 from attnpo.credit.methods.base import Method
+from attnpo.credit.policy import Policy, Sampled
 from attnpo.errors import DataError
 from attnpo.rollouts import Rollout
 

@@ -13,7 +13,7 @@ from accelerate.utils import gather_object
 from tqdm.auto import tqdm
 
 from attnpo.collecting import model_fingerprint
-from attnpo.credit import Slots
+from attnpo.credit import Requests
 from attnpo.errors import OutputError
 from attnpo.output import write_atomically
 from attnpo.training.budget import TokenCount
@@ -86,10 +86,10 @@ def prepare_method(trainer: Any) -> None:
         for place in range(rounds):
             part = numbers[place * AT_ONCE : (place + 1) * AT_ONCE]
             before = replace(drawn)
-            slots = _slots(trainer, {number: rows[number] for number in part})
-            with trainer.policy(slots.prompt_ids, part, extra=True) as policy:
+            requests = _requests(trainer, {number: rows[number] for number in part})
+            with trainer.policy(requests.prompt_ids, part, extra=True) as policy:
                 if part:
-                    method.prepare(slots, policy)
+                    method.prepare(requests, policy)
             count.take(drawn.since(before))
             file.save(method.state_dict(), count)
             bar.update(len(part))
@@ -112,9 +112,9 @@ def _reachable_rows(trainer: Any) -> dict[int, dict[str, Any]]:
     return dict(rows[accelerator.process_index :: accelerator.num_processes])
 
 
-def _slots(trainer: Any, rows: Mapping[int, dict[str, Any]]) -> Slots:
+def _requests(trainer: Any, rows: Mapping[int, dict[str, Any]]) -> Requests:
     prompts = [row["prompt"] for row in rows.values()]
-    return Slots(
+    return Requests(
         prompt_ids=[tuple(ids) for ids in trainer.prompt_ids(prompts)] if prompts else [],
         solutions=[str(row[trainer.args.solution_column]) for row in rows.values()],
         group_ids=list(rows),

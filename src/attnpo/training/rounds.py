@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from attnpo.attention import ensemble_scores
-from attnpo.credit import GroupBatch, Method, Policy, Sampled, Slots
+from attnpo.credit import GroupBatch, Method, Policy, Requests, Sampled
 from attnpo.credit.layout import lay_out, lay_out_facts, lay_out_probed, lay_out_tokens, outcome, step_batch
 from attnpo.labeling import Labeler, label_steps
 from attnpo.rollouts import Rollout, SegmentedResponse
@@ -126,7 +126,7 @@ class Round:
     def draw(self, policy: Policy, prompt_ids: Sequence[Sequence[int]], limit: int) -> list[SampledResponse]:
         """Return what the method wants drawn, at most `limit` tokens a response."""
         self.prompt_ids = [list(ids) for ids in prompt_ids]
-        slots = Slots(
+        requests = Requests(
             prompt_ids=[tuple(ids) for ids in prompt_ids],
             solutions=list(map(str, self.solutions)),
             group_ids=self.group_ids,
@@ -135,7 +135,7 @@ class Round:
             progress_step=self.progress_step,
             keys=[problem_key(row) for row in self.rows],
         )
-        drawn = self.parts.method.sample(slots, policy)
+        drawn = self.parts.method.sample(requests, policy)
         self.facts |= drawn.facts
         self.sampling_log_probs = drawn.sampling_log_probs
         return drawn.responses

@@ -43,7 +43,6 @@ from attnpo.training.checks import RunParts, examine
 from attnpo.training.components import model_config, needed_heads, needed_labeler
 from attnpo.training.config import AttnPOConfig
 from attnpo.training.data_checks import check_training_data, with_text_solutions
-from attnpo.training.drawing import PolicyDraws, build_policy
 from attnpo.training.dropped import REWARD_FAILED, DroppedLog, group_reason
 from attnpo.training.estimate import launched_layout
 from attnpo.training.lasting import TRAIN_LOSS, LongRun
@@ -57,6 +56,7 @@ from attnpo.training.packing import (
     trim_padding,
 )
 from attnpo.training.paper import PAPER
+from attnpo.training.policy import PolicyDraws, build_policy
 from attnpo.training.preparing import prepare_method
 from attnpo.training.reward_guard import RewardFailure, RewardGuard
 from attnpo.training.rounds import Round, RoundParts, token_credit

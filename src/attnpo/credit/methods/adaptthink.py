@@ -13,9 +13,9 @@ from torch import Tensor
 from attnpo.credit.asking import Ask
 from attnpo.credit.batches import GroupBatch
 from attnpo.credit.checks import AT_LEAST_0, TEXT, TOKENS, one_of, optional, setting
-from attnpo.credit.drawing import Continuation, Drawn, Policy, Slots
 from attnpo.credit.methods.base import Method
 from attnpo.credit.modes import NO_THINK, draw_without, forced_log_probs, is_no_think
+from attnpo.credit.policy import Continuation, Drawn, Policy, Requests
 from attnpo.credit.reference import given_accuracies, measured_accuracies
 from attnpo.credit.rewards import outcome_rewards
 from attnpo.credit.seeding import stream
@@ -108,39 +108,41 @@ class AdaptThink(Method):
         self.reference = {key: known[key] for key in keys if key in known}
         return set(keys) - self.reference.keys()
 
-    def prepare(self, slots: Slots, policy: Policy) -> None:
+    def prepare(self, requests: Requests, policy: Policy) -> None:
         """Measure the policy's accuracy on each problem."""
-        self.reference |= measured_accuracies(slots, self.settings.reference_samples, policy)
+        self.reference |= measured_accuracies(requests, self.settings.reference_samples, policy)
 
-    def sample(self, slots: Slots, policy: Policy) -> Drawn:
+    def sample(self, requests: Requests, policy: Policy) -> Drawn:
         """Return the responses, half of each group without thinking.
 
         Raises:
             ConfigError: an opening does not fit into a response, or does not tell the modes apart.
             DataError: a problem was not measured before.
         """
-        openings, log_probs = self._openings(slots, policy)
+        openings, log_probs = self._openings(requests, policy)
         longest = max(map(len, openings), default=0)
-        if longest >= slots.max_new_tokens:
+        if longest >= requests.max_new_tokens:
             raise ConfigError(
-                f"think_opening: it takes {longest} of {slots.max_new_tokens} response tokens and leaves none; raise "
-                "max_completion_length"
+                f"think_opening: it takes {longest} of {requests.max_new_tokens} response tokens and leaves none; "
+                "raise max_completion_length"
             )
         # A first token that is drawn may end the response.
         rows = [row for row, opening in enumerate(openings) if opening[-1] != policy.tokenizer.eos_token_id]
         drawn = policy.draw(
             [
-                Continuation(row, slots.max_new_tokens - len(openings[row]), tuple(openings[row]), slots.samples[row])
+                Continuation(
+                    row, requests.max_new_tokens - len(openings[row]), tuple(openings[row]), requests.samples[row]
+                )
                 for row in rows
             ]
         )
         responses = [SampledResponse(opening, finished=True) for opening in openings]
         for row, rest in zip(rows, drawn, strict=True):
             responses[row] = SampledResponse([*openings[row], *rest.ids], rest.finished, rest.exact_ids)
-        facts = {REFERENCE: [self._reference(key) for key in slots.keys]}
+        facts = {REFERENCE: [self._reference(key) for key in requests.keys]}
         if self.settings.ratio == "token":
             return Drawn(responses, facts, log_probs)
-        return Drawn(responses, facts | {RATIO: self._ratios(slots, responses, log_probs, policy)})
+        return Drawn(responses, facts | {RATIO: self._ratios(requests, responses, log_probs, policy)})
 
     def facts(self, rollout: Rollout, ask: Ask) -> dict[str, float]:
         """Return whether the response answers without thinking."""
@@ -151,32 +153,34 @@ class AdaptThink(Method):
         coin = stream(self.name, self.settings.seed, progress_step, group_id).randrange(2)
         return (sample + coin) % 2 == 1
 
-    def _openings(self, slots: Slots, policy: Policy) -> tuple[list[list[int]], list[dict[int, float]]]:
+    def _openings(self, requests: Requests, policy: Policy) -> tuple[list[list[int]], list[dict[int, float]]]:
         """The tokens that each response begins with, and the log-probabilities under which they were drawn."""
         close, word = policy.encode(THINK_CLOSE), policy.encode(self.settings.think_opening) or [_TO_BE_DRAWN]
         openings, log_probs = [], []
-        for prompt_ids, group, sample in zip(slots.prompt_ids, slots.group_ids, slots.samples, strict=True):
+        for prompt_ids, group, sample in zip(requests.prompt_ids, requests.group_ids, requests.samples, strict=True):
             common = [] if policy.opens_think(prompt_ids) else policy.encode(f"{THINK_OPEN}\n")
             own, other = [*common, *close], [*common, *word]
-            if self.thinks(group, sample, slots.progress_step):
+            if self.thinks(group, sample, requests.progress_step):
                 own, other = other, own
             openings.append(own)
             log_probs.append(forced_log_probs(own, other))
         rows = [row for row, opening in enumerate(openings) if opening[-1] == _TO_BE_DRAWN]
-        first = policy.next_log_probs([[*slots.prompt_ids[row], *openings[row][:-1]] for row in rows]) if rows else ()
+        first = (
+            policy.next_log_probs([[*requests.prompt_ids[row], *openings[row][:-1]] for row in rows]) if rows else ()
+        )
         for row, log_probs_V in zip(rows, first, strict=True):
-            place = (slots.progress_step, slots.group_ids[row], slots.samples[row])
+            place = (requests.progress_step, requests.group_ids[row], requests.samples[row])
             rng = stream(self.name, "first token", self.settings.seed, *place)
             openings[row][-1], log_prob = draw_without(log_probs_V, close[0], rng)
             log_probs[row][len(openings[row]) - 1] += log_prob
         return openings, log_probs
 
     def _ratios(
-        self, slots: Slots, responses: list[SampledResponse], log_probs: list[dict[int, float]], policy: Policy
+        self, requests: Requests, responses: list[SampledResponse], log_probs: list[dict[int, float]], policy: Policy
     ) -> list[float]:
         """The policy's ratio to the mixture, a response: e to the mean over its tokens of the log-ratios."""
         forced = [(row, place) for row, places in enumerate(log_probs) for place in places]
-        own = policy.next_log_probs([[*slots.prompt_ids[row], *responses[row].ids[:place]] for row, place in forced])
+        own = policy.next_log_probs([[*requests.prompt_ids[row], *responses[row].ids[:place]] for row, place in forced])
         totals = [0.0] * len(responses)
         for (row, place), log_probs_V in zip(forced, own, strict=True):
             totals[row] += float(log_probs_V[responses[row].ids[place]]) - log_probs[row][place]

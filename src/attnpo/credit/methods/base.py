@@ -11,7 +11,7 @@ from torch import Tensor
 from attnpo.credit.advantages import group_advantages
 from attnpo.credit.asking import Ask
 from attnpo.credit.batches import GroupBatch, StepBatch
-from attnpo.credit.drawing import Continuation, Drawn, Policy, Probed, Sampled, Slots
+from attnpo.credit.policy import Continuation, Drawn, Policy, Probed, Requests, Sampled
 from attnpo.credit.rescaling import token_advantages
 from attnpo.credit.rewards import outcome_rewards
 from attnpo.credit.settings import MethodSettings
@@ -85,7 +85,7 @@ class Method:
         return heads
 
     def begin_preparing(self, keys: Sequence[str], kept: Mapping[str, Any] | None) -> Collection[str]:
-        """Return the problems (`Slots.keys`) that `prepare` is to be given: here all of them.
+        """Return the problems (`Requests.keys`) that `prepare` is to be given: here all of them.
 
         Args:
             keys: the problems that training can reach, this process's share of them.
@@ -93,10 +93,10 @@ class Method:
         """
         return keys
 
-    def prepare(self, slots: Slots, policy: Policy) -> None:
+    def prepare(self, requests: Requests, policy: Policy) -> None:
         """Learn from the untrained policy, some problems at a time; not called when a run is resumed.
 
-        What is learnt belongs in `state_dict`, by `Slots.keys`: the states of several processes are united.
+        What is learnt belongs in `state_dict`, by `Requests.keys`: the states of several processes are united.
         """
 
     # A generation batch, on each process
@@ -109,9 +109,11 @@ class Method:
         """Return the limit on a response at this step in tokens, where the method sets one below the run's."""
         return None
 
-    def sample(self, slots: Slots, policy: Policy) -> Drawn:
+    def sample(self, requests: Requests, policy: Policy) -> Drawn:
         """Return the responses to train on: here one free response a slot."""
-        free = [Continuation(row, slots.max_new_tokens, sample=slots.samples[row]) for row in range(len(slots))]
+        free = [
+            Continuation(row, requests.max_new_tokens, sample=requests.samples[row]) for row in range(len(requests))
+        ]
         return Drawn(policy.draw(free))
 
     def facts(self, rollout: Rollout, ask: Ask) -> dict[str, float]:

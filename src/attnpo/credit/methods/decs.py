@@ -11,8 +11,8 @@ from torch import Tensor
 
 from attnpo.credit.batches import GroupBatch, StepBatch
 from attnpo.credit.checks import AT_LEAST_0, SHARE, SWITCH, one_of, setting
-from attnpo.credit.drawing import Policy, Probed, Sampled
 from attnpo.credit.methods.with_detector import REDUNDANT_FROM, REDUNDANT_TO, GRPODetectorSettings, WithDetector
+from attnpo.credit.policy import Policy, Probed, Sampled
 from attnpo.credit.seeding import stream
 
 NECESSARY: Final = "necessary_share"

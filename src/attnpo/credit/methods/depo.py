@@ -12,8 +12,8 @@ from torch import Tensor
 from attnpo.credit.advantages import group_advantages
 from attnpo.credit.batches import GroupBatch, StepBatch
 from attnpo.credit.checks import AT_LEAST_0, SHARE, Allowed, optional, setting
-from attnpo.credit.drawing import Policy, Probed, Sampled
 from attnpo.credit.methods.with_detector import REDUNDANT_FROM, REDUNDANT_TO, GRPODetectorSettings, WithDetector
+from attnpo.credit.policy import Policy, Probed, Sampled
 from attnpo.credit.rewards import length_z_scores
 from attnpo.segmentation import PhraseFamilies
 

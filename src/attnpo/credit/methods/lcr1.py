@@ -11,8 +11,8 @@ from torch import Tensor
 
 from attnpo.credit.batches import GroupBatch, StepBatch
 from attnpo.credit.checks import AT_LEAST_0, NUMBER, SWITCH, setting
-from attnpo.credit.drawing import Drawn, Policy, Slots
 from attnpo.credit.methods.with_detector import DetectorSettings, Thought, WithDetector
+from attnpo.credit.policy import Drawn, Policy, Requests
 from attnpo.credit.rewards import outcome_rewards
 from attnpo.credit.settings import ADVANTAGE, AdvantageName
 from attnpo.think import THINK_CLOSE
@@ -69,17 +69,17 @@ class LCR1(WithDetector):
     settings_type = LCR1Settings
     settings: LCR1Settings
 
-    def sample(self, slots: Slots, policy: Policy) -> Drawn:
+    def sample(self, requests: Requests, policy: Policy) -> Drawn:
         """Return free responses, the right ones cut where their answer stands first."""
-        responses = list(super().sample(slots, policy).responses)
-        segmented = [policy.cut(p, response.ids) for p, response in zip(slots.prompt_ids, responses, strict=True)]
-        verdicts = policy.verify([each.full_text for each in segmented], slots.solutions)
+        responses = list(super().sample(requests, policy).responses)
+        segmented = [policy.cut(p, response.ids) for p, response in zip(requests.prompt_ids, responses, strict=True)]
+        verdicts = policy.verify([each.full_text for each in segmented], requests.solutions)
         one_tag = [each.text.count(THINK_CLOSE) == 1 for each in segmented]
         right = [number for number, verdict in enumerate(verdicts) if verdict and one_tag[number]]
-        questions = [policy.tokenizer.decode(slots.prompt_ids[n], skip_special_tokens=True) for n in right]
+        questions = [policy.tokenizer.decode(requests.prompt_ids[n], skip_special_tokens=True) for n in right]
         thoughts = self.thoughts(
             [str(question) for question in questions],
-            [slots.solutions[n] for n in right],
+            [requests.solutions[n] for n in right],
             [(responses[n].ids, segmented[n].think_chars, [s.chars for s in segmented[n].steps]) for n in right],
             policy,
         )

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from attnpo.credit.batches import GroupBatch, StepBatch
 from attnpo.credit.checks import SHARE, SWITCH, TOKENS, one_of, optional, setting
-from attnpo.credit.drawing import Continuation, Drawn, Policy, Slots
 from attnpo.credit.exits import CLOSING, Exit, exit_at, think_tokens
 from attnpo.credit.methods.base import Method
+from attnpo.credit.policy import Continuation, Drawn, Policy, Requests
 from attnpo.credit.rewards import outcome_rewards
 from attnpo.credit.seeding import stream
 from attnpo.credit.settings import ADVANTAGE, AdvantageName, MethodSettings
@@ -77,20 +77,20 @@ class SGRPO(Method):
     needs_whole_groups = True
     settings: SGRPOSettings
 
-    def sample(self, slots: Slots, policy: Policy) -> Drawn:
+    def sample(self, requests: Requests, policy: Policy) -> Drawn:
         """Return for each group the exits by place, then copies of the path, then the path; two draws in all."""
-        groups = [list(rows) for _, rows in groupby(range(len(slots)), key=lambda row: slots.group_ids[row])]
+        groups = [list(rows) for _, rows in groupby(range(len(requests)), key=lambda row: requests.group_ids[row])]
         paths = policy.draw(
-            [Continuation(rows[-1], slots.max_new_tokens, sample=slots.samples[rows[-1]]) for rows in groups]
+            [Continuation(rows[-1], requests.max_new_tokens, sample=requests.samples[rows[-1]]) for rows in groups]
         )
         exits = [
             each
             for rows, path in zip(groups, paths, strict=True)
-            for each in self._exits(rows, path.ids, slots, policy)
+            for each in self._exits(rows, path.ids, requests, policy)
         ]
-        answers = policy.draw([self._answer(each, slots.max_new_tokens) for each in exits]) if exits else []
+        answers = policy.draw([self._answer(each, requests.max_new_tokens) for each in exits]) if exits else []
         responses = [path for rows, path in zip(groups, paths, strict=True) for _ in rows]
-        facts: dict[str, list[float]] = {name: [0.0] * len(slots) for name in (PLACE, *FORCED)}
+        facts: dict[str, list[float]] = {name: [0.0] * len(requests) for name in (PLACE, *FORCED)}
         for each, answer in zip(exits, answers, strict=True):
             start, end = len(each.thought), len(each.prefix_ids)
             responses[each.row] = SampledResponse([*each.prefix_ids, *answer.ids], answer.finished, answer.exact_ids)
@@ -98,15 +98,15 @@ class SGRPO(Method):
                 facts[name][each.row] = float(value)
         return Drawn(responses, facts)
 
-    def _exits(self, rows: list[int], path: list[int], slots: Slots, policy: Policy) -> list[Exit]:
+    def _exits(self, rows: list[int], path: list[int], requests: Requests, policy: Policy) -> list[Exit]:
         """Return the exits of a path, earliest first, one for each of the group's first rows at most."""
-        segmented = policy.cut(slots.prompt_ids[rows[-1]], path)
+        segmented = policy.cut(requests.prompt_ids[rows[-1]], path)
         if not segmented.closed:
             return []
         start, end = think_tokens(segmented)
         # A cut behind which no token of an answer fits is none.
-        room = slots.max_new_tokens - len(policy.encode(self.settings.closing)) - 1
-        rng = stream("sgrpo", self.settings.seed, slots.progress_step, slots.group_ids[rows[0]])
+        room = requests.max_new_tokens - len(policy.encode(self.settings.closing)) - 1
+        rng = stream("sgrpo", self.settings.seed, requests.progress_step, requests.group_ids[rows[0]])
         num_places, wanted = max(min(end, room) - start, 0), len(rows) - 1
         if self.settings.places == "random":
             places = sorted(rng.sample(range(1, num_places + 1), min(wanted, num_places)))

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from attnpo.credit.batches import GroupBatch, StepBatch
 from attnpo.credit.checks import AT_LEAST_0, POSITIVE, SHARE, TOKENS, one_of, setting
-from attnpo.credit.drawing import Policy, Probed, Sampled
 from attnpo.credit.exits import CLOSING, Exit, accuracies, exit_at, is_closed, think_tokens
 from attnpo.credit.methods.base import Method
+from attnpo.credit.policy import Policy, Probed, Sampled
 from attnpo.credit.settings import GRPOSettings
 from attnpo.errors import ConfigError
 from attnpo.rollouts import Rollout, Span

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from attnpo.credit.batches import GroupBatch, StepBatch
 from attnpo.credit.checks import COUNT, NUMBER, SHARE, SWITCH, TOKENS, one_of, setting
-from attnpo.credit.drawing import Policy, Probed, Sampled
 from attnpo.credit.exits import CLOSING, Exit, accuracies, exit_at, is_closed
 from attnpo.credit.methods.base import Method
+from attnpo.credit.policy import Policy, Probed, Sampled
 from attnpo.credit.rewards import outcome_rewards
 from attnpo.credit.settings import MethodSettings
 from attnpo.rollouts import Rollout

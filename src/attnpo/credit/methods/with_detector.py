@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from attnpo.credit.checks import Allowed, setting
-from attnpo.credit.drawing import Policy
 from attnpo.credit.first_answer import DETECTOR, FirstAnswer, Trace, first_answers, load_detector
 from attnpo.credit.methods.base import Method
+from attnpo.credit.policy import Policy
 from attnpo.credit.settings import GRPOSettings, MethodSettings
 from attnpo.errors import ConfigError
 from attnpo.rollouts import Rollout, Span, prompt_text

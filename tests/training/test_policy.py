@@ -8,14 +8,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from attnpo.credit import Continuation, Drawn, Method, Policy, Probed, Slots
+from attnpo.credit import Continuation, Drawn, Method, Policy, Probed, Requests
 from attnpo.credit.methods import METHODS
 from attnpo.errors import ConfigError
 from attnpo.rollouts import read_rollouts
 from attnpo.sampling import SamplingParams, TransformersSampler
 from attnpo.tinyworld import checkpoint_path
 from attnpo.training.budget import TokenCount
-from attnpo.training.drawing import PolicyDraws, build_policy, next_logits, response_entropies
+from attnpo.training.policy import PolicyDraws, build_policy, next_logits, response_entropies
 
 FAST = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "max_completion_length": 128, "heads": None}
 
@@ -98,14 +98,14 @@ class Forced(Method):
     name, paper, source, formula = "forced", "-", "this project", "r = 1[correct]"
     ratio = 1.1
 
-    def sample(self, slots: Slots, policy: Policy) -> Drawn:
-        drawn = super().sample(slots, policy)
-        log_probs = policy.next_log_probs(slots.prompt_ids)
+    def sample(self, requests: Requests, policy: Policy) -> Drawn:
+        drawn = super().sample(requests, policy)
+        log_probs = policy.next_log_probs(requests.prompt_ids)
         known = [
             {0: float(row[response.ids[0]]) - math.log(self.ratio)}
             for row, response in zip(log_probs, drawn.responses, strict=True)
         ]
-        return Drawn(drawn.responses, {"half": [i % 2 for i in range(len(slots))]}, known)
+        return Drawn(drawn.responses, {"half": [i % 2 for i in range(len(requests))]}, known)
 
 
 class Probing(Method):

@@ -79,7 +79,7 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Slots:
+class Requests:
     """The responses that are wanted of this process, one an entry; those of a group stand together.
 
     Attributes:
