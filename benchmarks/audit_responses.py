@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from attnpo.attention import Head, HeadSet, resolve_heads, score_steps
-from attnpo.cli.annotating import sample_groups
-from attnpo.cli.arguments import DataArguments, ModelArguments, StepArguments
-from attnpo.cli.arms import STEPS
-from attnpo.cli.loading import Session, open_session, open_verifier
 from attnpo.credit import Method, Policy, Slots
 from attnpo.labeling import label_steps
 from attnpo.output import prepare_output_dir
 from attnpo.rollouts import Rollout, prompt_text
 from attnpo.sampling import SamplingParams, TransformersSampler, render_prompt
+from attnpo.study.arms import STEPS
 from attnpo.tinyworld import check_usefulness
 from attnpo.training.budget import TokenCount
 from attnpo.training.policy import PolicyDraws, build_policy
 from attnpo.verification import Verifier
+from attnpo.workbench.annotating import sample_groups
+from attnpo.workbench.arguments import DataArguments, ModelArguments, StepArguments
+from attnpo.workbench.loading import Session, open_session, open_verifier
 
 PROBLEMS_SEED = 2_000_003
 """Problems that neither training, nor discovery, nor the table of results was made with."""

@@ -34,7 +34,6 @@ from rich.table import Table
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from attnpo.attention import score_steps
-from attnpo.cli.arms import DISCOVERY
 from attnpo.cli.console import console, quiet_libraries
 from attnpo.collecting import collect_rollouts, model_fingerprint, read_groups
 from attnpo.datasets import load_problems
@@ -61,6 +60,7 @@ from attnpo.rollouts import Rollout
 from attnpo.sampling import SamplingParams, TransformersSampler
 from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.statistics import Interval, bootstrap_interval, mean_interval
+from attnpo.study.arms import DISCOVERY
 from attnpo.tinyworld import checkpoint_path
 from attnpo.verification import build_verifier
 

@@ -28,7 +28,6 @@ from audit_responses import Responses, World, open_world
 from audit_table import render
 
 from attnpo.cli.console import console, quiet_libraries
-from attnpo.cli.reproducing.suite import Row, load_suite
 from attnpo.credit import METHODS, build_method
 from attnpo.credit.agreement import credit_moments, credit_ranking
 from attnpo.credit.audit import VERDICTS, audit_credit, step_mean_advantages
@@ -38,6 +37,7 @@ from attnpo.credit.replay import Replay, replay
 from attnpo.credit.settings import CreditSettings
 from attnpo.progress import bar, console_progress
 from attnpo.statistics import Interval, bootstrap_interval, ratio_intervals
+from attnpo.study.suite import Row, load_suite
 
 GROUP = 8
 

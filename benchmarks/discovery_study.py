@@ -156,7 +156,7 @@ def train(folder: Path, seed: int, steps: int) -> StabilityResult:
     """Train with AttnPO and follow the heads through it."""
     out = folder / "training"
     first = folder / f"seed{seed}" / "oracle"
-    from attnpo.cli.arms import TRAINING
+    from attnpo.study.arms import TRAINING
 
     settings = {
         **TRAINING,

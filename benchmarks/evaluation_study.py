@@ -24,8 +24,8 @@ from typing import Any
 
 from commands import attnpo
 
-from attnpo.cli.arms import EVALUATION, TRAINING
 from attnpo.evaluation import EvaluationResult
+from attnpo.study.arms import EVALUATION, TRAINING
 from attnpo.tinyworld import checkpoint_path
 
 SETS = {

@@ -21,11 +21,7 @@ from typing import Any
 from attnpo.attention import HeadSet, resolve_heads, score_steps
 from attnpo.cli import discover as discover_command
 from attnpo.cli import evaluate as evaluate_command
-from attnpo.cli.arguments import ModelArguments
-from attnpo.cli.arms import DISCOVERY, EVALUATION, flags, training_arm
 from attnpo.cli.console import console, quiet_libraries
-from attnpo.cli.loading import load_model, load_tokenizer, model_source
-from attnpo.cli.running import run_arms
 from attnpo.credit import CREDIT_CELLS, CreditSettings, build_method, credit_accuracy, pack_steps
 from attnpo.discovery import DiscoveryResult, choose_wrong_head
 from attnpo.discovery.gates import probing_set
@@ -33,6 +29,10 @@ from attnpo.evaluation.comparison import ComparisonRow, compare, load_arm
 from attnpo.progress import console_progress
 from attnpo.rollouts import Rollout, read_rollouts
 from attnpo.statistics import Interval, ratio_intervals
+from attnpo.study.arms import DISCOVERY, EVALUATION, flags, training_arm
+from attnpo.study.running import run_arms
+from attnpo.workbench.arguments import ModelArguments
+from attnpo.workbench.loading import load_model, load_tokenizer, model_source
 
 ARMS: dict[str, dict[str, Any]] = {
     "rloo": {"method": "rloo"},

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from attnpo.cli.loading import find_device
 from attnpo.errors import ConfigError
+from attnpo.workbench.loading import find_device
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from transformers import AutoTokenizer
 
 from attnpo.cli.console import Terminal, console
 from attnpo.cli.main import COMMANDS, main
-from attnpo.cli.reproducing.cells import Cell, Experiment
-from attnpo.cli.reproducing.sizes import Sizes
-from attnpo.cli.reproducing.suite import load_suite
 from attnpo.rollouts import write_rollouts
+from attnpo.study.cells import Cell, Experiment
+from attnpo.study.sizes import Sizes
+from attnpo.study.suite import load_suite
 from attnpo.tinyworld import checkpoint_path
 
 ODD = "a folder [red] of :smile: with-a-very-long-name-that-no-narrow-terminal-can-hold-on-one-line"

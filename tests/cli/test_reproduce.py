@@ -10,14 +10,14 @@ import sys
 import pytest
 from reproduced import head_sets, measure, write_cell
 
-from attnpo.cli.arms import Command
 from attnpo.cli.main import main
 from attnpo.cli.reproduce import ReproduceArguments, cores, sizes_of
-from attnpo.cli.reproducing.cells import Cell, Experiment
-from attnpo.cli.reproducing.sizes import Sizes
-from attnpo.cli.reproducing.suite import load_suite
-from attnpo.cli.reproducing.writing import FILES
 from attnpo.errors import ConfigError
+from attnpo.study.arms import Command
+from attnpo.study.cells import Cell, Experiment
+from attnpo.study.sizes import Sizes
+from attnpo.study.suite import load_suite
+from attnpo.study.writing import FILES
 
 SUITE = load_suite()
 ROWS = ("--rows", "rloo", "tlmre", "attnpo", "--seeds", "1", "2")
@@ -86,7 +86,7 @@ def test_the_table_of_nothing(tmp_path, capsys):
 
 
 def test_a_folder_of_other_settings_is_refused_before_anything_runs(folder, capsys, monkeypatch):
-    monkeypatch.setattr("attnpo.cli.running.run_arms", None)
+    monkeypatch.setattr("attnpo.study.running.run_arms", None)
     with pytest.raises(SystemExit) as stop:
         reproduce(folder, *ROWS, "--max_sampled_tokens", 5000)
     assert stop.value.code == 2

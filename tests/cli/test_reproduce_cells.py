@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 from reproduced import HEADS, head_sets, write_cell
 
-from attnpo.cli.reproducing.cells import CELL_FILE, Cell, Experiment, cells_of, cells_on_disk, choose_cells
-from attnpo.cli.reproducing.sizes import Sizes
-from attnpo.cli.reproducing.suite import load_suite
 from attnpo.errors import ConfigError, DataError, OutputError
+from attnpo.study.cells import CELL_FILE, Cell, Experiment, cells_of, cells_on_disk, choose_cells
+from attnpo.study.sizes import Sizes
+from attnpo.study.suite import load_suite
 
 SUITE = load_suite()
 SIZES = Sizes(

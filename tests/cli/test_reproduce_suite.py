@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from attnpo.cli.reproducing.listing import cell_minutes, rows_table
-from attnpo.cli.reproducing.sizes import Sizes
-from attnpo.cli.reproducing.suite import REFERENCES, SUITES, load_suite
+from attnpo.cli.row_list import cell_minutes, rows_table
 from attnpo.credit import METHODS, PRESETS
 from attnpo.credit.methods import find_preset
 from attnpo.errors import ConfigError
+from attnpo.study.sizes import Sizes
+from attnpo.study.suite import REFERENCES, SUITES, load_suite
 
 SUITE = load_suite()
 

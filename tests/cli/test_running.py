@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from attnpo.cli.arms import Arm, Command, flags, training_arm
-from attnpo.cli.running import last_log_line, run_arms
 from attnpo.errors import AttnPOError
+from attnpo.study.arms import Arm, Command, flags, training_arm
+from attnpo.study.running import last_log_line, run_arms
 
 
 @dataclass(frozen=True)

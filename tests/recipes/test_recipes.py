@@ -12,12 +12,12 @@ from accelerate.commands.config.config_args import load_config_from_file
 from model_folders import QWEN_1_5B, QWEN_7B, model_folder, problems_file
 
 from attnpo.attention import config_fingerprint
-from attnpo.cli.arguments import DataArguments, ModelArguments, StepArguments
 from attnpo.cli.dry_run_settings import planned_config
 from attnpo.cli.main import main
 from attnpo.cli.parsing import parse
 from attnpo.cli.train import ProbeArguments, TrainArguments
 from attnpo.training.estimate import read_layout
+from attnpo.workbench.arguments import DataArguments, ModelArguments, StepArguments
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 EVERY = sorted(RECIPES.glob("*.yaml"))

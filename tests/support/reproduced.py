@@ -10,8 +10,8 @@ from typing import Any
 
 from measured import evaluation, rollout, save
 
-from attnpo.cli.reproducing.cells import CELL_FILE, Cell, Experiment
 from attnpo.reporting.reproduction import TrainedRow, read_cost
+from attnpo.study.cells import CELL_FILE, Cell, Experiment
 
 PROBLEMS = 30
 HEADS = {"heads.json": [[2, 3], [2, 1]], "wrong_head.json": [[1, 3]], "best_heads.json": [[2, 3], [2, 1], [1, 1]]}

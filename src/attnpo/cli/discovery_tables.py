@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 from rich.table import Table as RichTable
 
+from attnpo.cli.console import console
+from attnpo.cli.tables import discovery_table
 from attnpo.discovery.evidence import InterventionResult, StabilityResult, TransferResult, VerificationResult
 from attnpo.metrics import METRICS, SRA, Metric
 from attnpo.tables import Number, Table
+from attnpo.workbench.discovering import Found, Verified
 
 SHARE = Metric("SRA", scale=100, digits=1)
 
@@ -67,3 +70,44 @@ def verification_table(result: VerificationResult) -> RichTable:
 
 def _heads(heads: Sequence[tuple[int, int]]) -> str:
     return " ".join(f"({layer},{head})" for layer, head in heads)
+
+
+def _print_proofs(
+    intervention: InterventionResult | None,
+    transfer: TransferResult | None,
+    stability: StabilityResult | None,
+) -> None:
+    """Print the tables of what was proven."""
+    if intervention is not None:
+        console.print(intervention_table(intervention))
+    if transfer is not None:
+        console.print(transfer_result_table(transfer))
+        for line in transfer.left_out:
+            console.print(f"left out: {line}")
+    if stability is not None:
+        console.print(stability_table(stability))
+        for warning in stability.warnings:
+            console.print(f"warning: {warning}")
+
+
+def print_found(found: Found) -> None:
+    """Print the heads that were found, beside the trivial rules, and their proofs."""
+    console.print(discovery_table(found.result))
+    _print_proofs(found.intervention, found.transfer, None)
+    if found.judges:
+        console.print(found.judges)
+    console.print(found.result.gates.sentence())
+    console.print(found.result.verdict)
+
+
+def print_verified(verified: Verified) -> None:
+    """Print what new traces say of a head set."""
+    console.print(verification_table(verified.result))
+    _print_proofs(verified.intervention, None, verified.stability)
+    console.print(verified.gates.sentence())
+    console.print(verified.result.verdict)
+    if verified.known:
+        console.print(
+            f"warning: {verified.known} of {verified.responses} responses are among those the heads were found on, "
+            "which proves nothing new; give other problems (--data, --problems_seed) or another --seed"
+        )

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from attnpo.cli.dry_run_output import gib
 from attnpo.training.estimate import DeviceMemory, RunPlan
-
-if TYPE_CHECKING:
-    from attnpo.cli.dry_run import DryRun
+from attnpo.workbench.dry_run import DryRun
+from attnpo.workbench.written import gib
 
 PHASES = {"sampling": "sampling", "pass": "forward and backward", "update": "optimizer's step"}
 OUTSIDE = "Not counted: the CUDA context and NCCL (about 1 GiB), and memory that the allocator cannot reuse."

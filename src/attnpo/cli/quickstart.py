@@ -51,13 +51,13 @@ def quickstart(arguments: QuickstartArguments) -> Path:
 
     from attnpo.cli import discover as discover_command
     from attnpo.cli import evaluate as evaluate_command
-    from attnpo.cli.arms import DISCOVERY, EVALUATION, flags, training_arm
-    from attnpo.cli.running import run_arms
     from attnpo.cli.tables import evaluation_tables
     from attnpo.evaluation import EvaluationResult
     from attnpo.output import prepare_output_dir
     from attnpo.progress import console_progress
     from attnpo.reporting import write_report
+    from attnpo.study.arms import DISCOVERY, EVALUATION, flags, training_arm
+    from attnpo.study.running import run_arms
 
     start = time.perf_counter()
     folder = prepare_output_dir(Path(arguments.output_dir))
@@ -116,8 +116,8 @@ def quickstart(arguments: QuickstartArguments) -> Path:
 
 def _write_about(folder: Path, arguments: QuickstartArguments) -> None:
     """Write `run.json`: what the report needs to say how to make it again."""
-    from attnpo.cli.about import write_about
-    from attnpo.cli.arms import EVALUATION, TRAINING, flags
+    from attnpo.about import write_about
+    from attnpo.study.arms import EVALUATION, TRAINING, flags
 
     defaults = QuickstartArguments()
     changed = {k: v for k, v in asdict(arguments).items() if v != getattr(defaults, k)}

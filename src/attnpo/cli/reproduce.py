@@ -16,9 +16,9 @@ from attnpo.errors import ConfigError
 from attnpo.ranges import AtLeast0, AtLeast1, Count, Seed, SummedTokensOrNone
 
 if TYPE_CHECKING:
-    from attnpo.cli.reproducing.cells import Cell, Experiment
-    from attnpo.cli.reproducing.sizes import Sizes
-    from attnpo.cli.running import Failure
+    from attnpo.study.cells import Cell, Experiment
+    from attnpo.study.running import Failure
+    from attnpo.study.sizes import Sizes
 
 EXAMPLE = """  attnpo reproduce                                            # the whole table: every method, three seeds
   attnpo reproduce --suite ablations --seeds 1 2 3
@@ -101,8 +101,8 @@ def reproduce(arguments: ReproduceArguments, argv: Sequence[str]) -> list[Failur
     Raises:
         AttnPOError: a setting is wrong, the folder holds results of other settings, or what all cells share failed.
     """
-    from attnpo.cli.reproducing.listing import rows_table
-    from attnpo.cli.reproducing.suite import load_suite
+    from attnpo.cli.row_list import rows_table
+    from attnpo.study.suite import load_suite
 
     suite = load_suite(Path(arguments.suite_file) if arguments.suite_file else None)
     rows = suite.choose(arguments.suite, arguments.rows)
@@ -110,9 +110,9 @@ def reproduce(arguments: ReproduceArguments, argv: Sequence[str]) -> list[Failur
     if arguments.list:
         console.print(rows_table(rows, sizes, len(arguments.seeds)))
         return []
-    from attnpo.cli.reproducing.cells import Experiment, cells_of, cells_on_disk, choose_cells
-    from attnpo.cli.reproducing.writing import write_table
     from attnpo.output import prepare_output_dir
+    from attnpo.study.cells import Experiment, cells_of, cells_on_disk, choose_cells
+    from attnpo.study.writing import write_table
 
     quiet_libraries()
     asked = cells_of(rows, list(dict.fromkeys(arguments.seeds)))
@@ -140,8 +140,8 @@ def run_cells(experiment: Experiment, cells: Sequence[Cell], jobs: int, argv: Se
     Raises:
         AttnPOError: what all cells share failed, or a cell is there with other settings.
     """
-    from attnpo.cli.running import run_arms
     from attnpo.progress import console_progress
+    from attnpo.study.running import run_arms
 
     with console_progress(console) as progress:
         run_arms(experiment.shared_arms(cells), jobs, progress)
@@ -159,7 +159,7 @@ def sizes_of(arguments: ReproduceArguments) -> Sizes:
     Raises:
         ConfigError: a number is out of range, or --training has another form.
     """
-    from attnpo.cli.reproducing.sizes import Sizes
+    from attnpo.study.sizes import Sizes
 
     training = {}
     for pair in arguments.training:

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from attnpo.cli.arguments import DataArguments
 from attnpo.cli.console import console, quiet_libraries
 from attnpo.cli.contradictions import idle_settings
 from attnpo.cli.parsing import given_by_flags, given_settings, parse, print_help
-from attnpo.cli.train_arguments import ProbeArguments, TrainArguments
-
-if TYPE_CHECKING:
-    from datasets import Dataset
-
-    from attnpo.datasets import ProblemRow
-    from attnpo.training import AttnPOConfig
-    from attnpo.training.checks import Findings
+from attnpo.workbench.arguments import DataArguments, ProbeArguments, TrainArguments
 
 DESCRIPTION = "Train a reasoning model to think shorter and no worse (AttnPO), or with a neighbouring method."
 EXAMPLE = """  attnpo train --config recipes/tinyworld-attnpo.yaml --learning_rate 1e-4
@@ -56,6 +45,7 @@ def run(argv: Sequence[str]) -> None:
         print_help("train", types, DESCRIPTION, EXAMPLE)
     quiet_libraries()
     from attnpo.training.checks import Findings
+    from attnpo.workbench.training import train_model
 
     if asks_dry_run(argv):
         from attnpo.cli.dry_run import dry_run
@@ -68,7 +58,10 @@ def run(argv: Sequence[str]) -> None:
     for line in idle_settings(given_settings(types, argv), given_by_flags(types, argv), values):
         findings.refuse(line)
     arguments, data_arguments, probe_arguments, args = parsed
-    train(arguments, data_arguments, probe_arguments, args, findings)
+    trained = train_model(arguments, data_arguments, probe_arguments, args, findings, note=console.print)
+    if trained is not None:
+        minutes, steps = trained.seconds / 60, trained.steps
+        console.print(f"{steps} steps in {minutes:.1f} min; model written to {trained.folder}")
 
 
 def asks_dry_run(argv: Sequence[str]) -> bool:
@@ -79,71 +72,3 @@ def asks_dry_run(argv: Sequence[str]) -> bool:
             following = argv[position + 1] if position + 1 < len(argv) else ""
             return (value or following).lower() not in ("false", "0", "no")
     return False
-
-
-def train(
-    arguments: TrainArguments,
-    data_arguments: DataArguments,
-    probe_arguments: ProbeArguments,
-    args: AttnPOConfig,
-    findings: Findings | None = None,
-) -> None:
-    """Train one model and save it with its tokenizer, state and log.
-
-    Args:
-        arguments: which model.
-        data_arguments: which problems.
-        probe_arguments: what the heads are probed with.
-        args: the training settings.
-        findings: what was found before.
-
-    Raises:
-        AttnPOError: something contradicts itself, with a line for each of several; or training cannot go on.
-    """
-    from attnpo.cli.planning import plan_run
-    from attnpo.output import prepare_output_dir
-    from attnpo.reporting.card import write_model_card
-    from attnpo.training import AttnPOTrainer, LogFileCallback, last_checkpoint
-    from attnpo.training.checks import Findings
-    from attnpo.training.dropped import DroppedLog
-    from attnpo.training.estimate import launched_layout
-
-    findings = Findings() if findings is None else findings
-    layout = launched_layout(args.world_size, args.zero_stage())
-    planned = plan_run(arguments, data_arguments, probe_arguments, args, layout, True, findings)
-    findings.raise_errors()
-    is_first = args.process_index == 0
-    for note in findings.notes if is_first else ():
-        console.print(f"note: {note}", markup=False, soft_wrap=True)
-    output_dir = prepare_output_dir(Path(args.output_dir))
-    if arguments.max_prompt_tokens is not None and is_first:
-        DroppedLog(output_dir / "dropped.jsonl").before_training(planned.too_long)
-    args.solution_column = "solution"
-    trainer = AttnPOTrainer(
-        model=planned.source,
-        args=args,
-        train_dataset=_dataset(planned.problems),
-        eval_dataset=_dataset(planned.eval_problems) if planned.eval_problems else None,
-        processing_class=planned.parts.tokenizer,
-        callbacks=[LogFileCallback(output_dir / "log.jsonl")],
-        peft_config=planned.lora,
-    )
-    trainer.about.update(model=arguments.model, data=data_arguments.data)
-    trainer.card_writer = write_model_card
-    if planned.probe is not None:
-        planned.probe.attach(trainer, args, str(planned.source), output_dir)
-    start = time.perf_counter()
-    trainer.train(resume_from_checkpoint=last_checkpoint(args))
-    trainer.save_state()
-    trainer.updates.check_learnt(trainer.state)  # a model that learnt nothing is not written as one that did
-    trainer.save_model()
-    if trainer.is_world_process_zero():
-        minutes = (time.perf_counter() - start) / 60
-        console.print(f"{trainer.state.global_step} steps in {minutes:.1f} min; model written to {output_dir}")
-    trainer.verifier.close()
-
-
-def _dataset(problems: Sequence[ProblemRow]) -> Dataset:
-    from datasets import Dataset
-
-    return Dataset.from_list([{k: v for k, v in asdict(p).items() if k != "extra"} for p in problems])

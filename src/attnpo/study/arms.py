@@ -1,6 +1,6 @@
 """Arms of an experiment on the small world: the same model and budget, one way of assigning credit each.
 
-Each arm is trained and then evaluated by commands of its own, which `attnpo.cli.running` runs side by side.
+Each arm is trained and then evaluated by commands of its own, which `attnpo.study.running` runs side by side.
 """
 
 from __future__ import annotations

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.progress import Progress
 from transformers import AutoConfig
 
 from attnpo.attention import HeadSet, readable_heads, score_steps
-from attnpo.cli.arguments import ModelArguments
-from attnpo.cli.console import console
-from attnpo.cli.discovery_tables import intervention_table, stability_table, transfer_result_table
-from attnpo.cli.loading import Session, load_model, model_source
 from attnpo.discovery import DiscoverySettings, read_traces
 from attnpo.discovery.evidence import InterventionResult, StabilityResult, TransferResult
 from attnpo.discovery.gates import Gates
@@ -25,9 +21,8 @@ from attnpo.errors import ConfigError, DataError, first_line, nearest
 from attnpo.files import UserFile
 from attnpo.reporting import save_intervention, save_stability
 from attnpo.rollouts import Rollout
-
-if TYPE_CHECKING:
-    from attnpo.cli.discover import DiscoverArguments
+from attnpo.workbench.arguments import DiscoverArguments, ModelArguments
+from attnpo.workbench.loading import Session, load_model, model_source
 
 
 @dataclass
@@ -53,7 +48,12 @@ class Proving:
     dataset_name: str
 
     def intervene(
-        self, rollouts: Sequence[Rollout], scores: Sequence[Any], head_set: HeadSet, verifier: Any, progress: Progress
+        self,
+        rollouts: Sequence[Rollout],
+        scores: Sequence[Any],
+        head_set: HeadSet,
+        verifier: Any,
+        progress: Progress | None,
     ) -> InterventionResult | None:
         """Delete steps by score and regenerate answers; None where that was not asked for."""
         if not self.arguments.intervene:
@@ -96,7 +96,11 @@ class Proving:
         return found
 
     def transfer(
-        self, rollouts: list[Rollout], scores: list[Any], others: Mapping[Path, list[Rollout]], progress: Progress
+        self,
+        rollouts: list[Rollout],
+        scores: list[Any],
+        others: Mapping[Path, list[Rollout]],
+        progress: Progress | None,
     ) -> TransferResult | None:
         """Choose heads on one group and report on the others; None where that was not asked for."""
         if self.arguments.transfer is None:
@@ -150,7 +154,9 @@ class Proving:
                 raise ConfigError(f"--checkpoints {name}: no model can be loaded ({first_line(error)})") from error
             head_set.validate_for(config, name)
 
-    def stability(self, rollouts: Sequence[Rollout], head_set: HeadSet, progress: Progress) -> StabilityResult | None:
+    def stability(
+        self, rollouts: Sequence[Rollout], head_set: HeadSet, progress: Progress | None
+    ) -> StabilityResult | None:
         """Compare the scores of checkpoints with the model's; None where there are none."""
         names = self.checkpoints()
         if not names:
@@ -215,21 +221,3 @@ def transfer_files(arguments: DiscoverArguments) -> list[Path]:
     """Return the labelled rollouts files that heads are transferred to."""
     names = arguments.transfer
     return [] if names is None or names in GROUPINGS else [Path(part.strip()) for part in names.split(",")]
-
-
-def print_proofs(
-    intervention: InterventionResult | None,
-    transfer: TransferResult | None,
-    stability: StabilityResult | None = None,
-) -> None:
-    """Print the tables of what was proven."""
-    if intervention is not None:
-        console.print(intervention_table(intervention))
-    if transfer is not None:
-        console.print(transfer_result_table(transfer))
-        for line in transfer.left_out:
-            console.print(f"left out: {line}")
-    if stability is not None:
-        console.print(stability_table(stability))
-        for warning in stability.warnings:
-            console.print(f"warning: {warning}")

@@ -18,9 +18,9 @@ from typing import Any
 
 from rich.progress import Progress, TaskID
 
-from attnpo.cli.arms import Arm, Command
 from attnpo.errors import AttnPOError
 from attnpo.output import write_atomically
+from attnpo.study.arms import Arm, Command
 
 MOST_BARS = 8
 """With more arms than this the bar of a finished one gives way to a line."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from attnpo.cli.arms import TRAINING
 from attnpo.errors import ConfigError
 from attnpo.ranges import AtLeast0, AtLeast1, Count, SummedTokensOrNone, check_settings
+from attnpo.study.arms import TRAINING
 
 
 @dataclass(frozen=True)

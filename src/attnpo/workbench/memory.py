@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from attnpo.attention import HeadSet
 from attnpo.training import AttnPOConfig
+from attnpo.training.checks import Findings
 from attnpo.training.estimate import (
     DeviceMemory,
     Kind,
@@ -29,9 +30,6 @@ from attnpo.training.estimate import (
     vllm_bytes,
     vllm_sequences,
 )
-
-if TYPE_CHECKING:
-    from attnpo.training.checks import Findings
 
 GIB = 2**30
 STEP_TOKENS = 32

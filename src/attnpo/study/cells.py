@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from attnpo.about import write_about
 from attnpo.attention import HeadSet
-from attnpo.cli.about import write_about
-from attnpo.cli.arms import DISCOVERY, EVALUATION, Arm, Command, training_arm
-from attnpo.cli.reproducing.sizes import Sizes
-from attnpo.cli.reproducing.suite import Row
 from attnpo.discovery import DiscoveryResult, best_heads, choose_wrong_head
 from attnpo.errors import ConfigError, DataError
 from attnpo.output import claim_settings
+from attnpo.study.arms import DISCOVERY, EVALUATION, Arm, Command, training_arm
+from attnpo.study.sizes import Sizes
+from attnpo.study.suite import Row
 
 SHARED_FILE = "reproduce.settings.json"
 CELL_FILE = "cell.settings.json"

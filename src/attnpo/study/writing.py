@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attnpo.cli.about import commit, machine, today
-from attnpo.cli.reproducing.cells import Cell, Experiment, cells_on_disk
-from attnpo.cli.reproducing.suite import REFERENCES, Row, Suite
+from attnpo.about import commit, machine, today
 from attnpo.credit import METHODS
 from attnpo.credit.methods import find_preset
 from attnpo.errors import DataError
 from attnpo.output import write_atomically
 from attnpo.reporting.run_folder import read_json
+from attnpo.study.cells import Cell, Experiment, cells_on_disk
+from attnpo.study.suite import REFERENCES, Row, Suite
 
 if TYPE_CHECKING:
     from attnpo.reporting.reproduction import MethodTable, TrainedRow

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from attnpo.attention import check_readable, resolve_heads
-from attnpo.cli.train_arguments import ProbeArguments
 from attnpo.credit import method_class
 from attnpo.discovery.probe import ProbeSettings, read_probe
 from attnpo.discovery.stability_callback import StabilityCallback
 from attnpo.errors import ConfigError
+from attnpo.workbench.arguments import ProbeArguments
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +13,6 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from attnpo.cli.arguments import DataArguments, ModelArguments, StepArguments
-from attnpo.cli.console import console
 from attnpo.collecting import model_fingerprint
 from attnpo.datasets import ProblemRow, load_problems
 from attnpo.errors import ConfigError, first_line, nearest
@@ -24,6 +23,9 @@ from attnpo.sampling.prompts import render_prompt
 from attnpo.sampling.room import check_room, positions
 from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.verification import Verifier, build_verifier
+from attnpo.workbench.arguments import DataArguments, ModelArguments, StepArguments
+
+logger = logging.getLogger(__name__)
 
 TINYWORLD = "tinyworld"
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -157,7 +159,7 @@ def load_data(
         left_out=left_out,
     )
     if left_out:
-        console.print(f"{len(left_out)} rows left out; the first: {left_out[0]}")
+        logger.warning("%d rows left out; the first: %s", len(left_out), left_out[0])
     return problems
 
 

@@ -9,10 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from attnpo.cli.methods import extra_cost
-from attnpo.cli.reproducing.sizes import Sizes
-from attnpo.cli.reproducing.suite import Row
 from attnpo.cli.shown import Card, shown_method
 from attnpo.errors import ConfigError
+from attnpo.study.sizes import Sizes
+from attnpo.study.suite import Row
 
 TOKENS_A_SECOND = 1_800
 """Sampled tokens a second of a training run on one core, updates included: what a small CPU machine was seen to do."""

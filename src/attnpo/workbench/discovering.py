@@ -1,4 +1,4 @@
-"""What `attnpo discover` does, step by step: traces, labels, heads, proofs."""
+"""Discovery from traces to proofs: find the heads of a model, or repeat the evidence of a head set."""
 
 from __future__ import annotations
 
@@ -6,21 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.progress import Progress
 
-from attnpo.attention import resolve_heads, score_steps
-from attnpo.cli.arguments import DataArguments, ModelArguments, StepArguments
-from attnpo.cli.console import console
-from attnpo.cli.discovery_tables import (
-    verification_table,
-)
-from attnpo.cli.loading import Session, open_session, open_verifier
-from attnpo.cli.proving import Proving, check_proofs, print_proofs
-from attnpo.cli.tables import discovery_table
+from attnpo.attention import HeadSet, resolve_heads, score_steps
 from attnpo.collecting import Verifies, model_fingerprint
-from attnpo.discovery import DiscoverySettings, discover, read_traces, sample_traces
+from attnpo.discovery import DiscoveryResult, DiscoverySettings, GateCounts, discover, read_traces, sample_traces
+from attnpo.discovery.evidence import InterventionResult, StabilityResult, TransferResult, VerificationResult
 from attnpo.discovery.gates import Gates
 from attnpo.discovery.measure import ensemble
 from attnpo.discovery.run import PROBING_SET_FILE
@@ -34,21 +27,67 @@ from attnpo.labeling.causal import CausalLabeler, CausalSettings
 from attnpo.labeling.given import GivenLabeler
 from attnpo.labeling.judge import JudgeLabeler, JudgeSettings
 from attnpo.output import prepare_output_dir
-from attnpo.progress import console_progress
 from attnpo.reporting import save_ensemble_curves, save_heatmap
 from attnpo.rollouts import Rollout, prompt_text, read_rollouts
 from attnpo.sampling.engines import EngineSettings
 from attnpo.sampling.honoured import check_own
-
-if TYPE_CHECKING:
-    from attnpo.cli.discover import DiscoverArguments
+from attnpo.verification import Verifier
+from attnpo.workbench.arguments import DataArguments, DiscoverArguments, ModelArguments, StepArguments
+from attnpo.workbench.loading import Session, open_session, open_verifier
+from attnpo.workbench.proving import Proving, check_proofs
 
 CAUSAL = "causal"
 
 
+@dataclass(frozen=True)
+class Found:
+    """Heads that were found and proven.
+
+    Attributes:
+        head_set: the heads with their evidence, as `heads.json` holds them.
+        result: how every head ranks steps.
+        intervention: accuracy after steps were deleted by score; None where that was not asked for.
+        transfer: heads chosen on one group and reported on another; None where that was not asked for.
+        judges: what the judges agreed on, in a sentence; empty where others labelled.
+    """
+
+    head_set: HeadSet
+    result: DiscoveryResult
+    intervention: InterventionResult | None
+    transfer: TransferResult | None
+    judges: str
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A head set whose evidence was repeated.
+
+    Attributes:
+        head_set: the heads with the new evidence beside the old, as `heads.json` holds them.
+        result: every figure then and now.
+        intervention: accuracy after steps were deleted by score; None where that was not asked for.
+        stability: scores of the checkpoints; None where there are none.
+        gates: which responses were measured on.
+        responses: how many responses there were.
+        known: how many of them the heads were found on.
+    """
+
+    head_set: HeadSet
+    result: VerificationResult
+    intervention: InterventionResult | None
+    stability: StabilityResult | None
+    gates: GateCounts
+    responses: int
+    known: int
+
+
 @dataclass
 class Discovering:
-    """One run of the command."""
+    """One discovery in `arguments.output_dir`: made, it has checked what can be checked; `discover` or `verify` run it.
+
+    Raises:
+        AttnPOError: something is missing or malformed, or contradicts itself.
+    """
 
     arguments: DiscoverArguments
     model_arguments: ModelArguments
@@ -83,9 +122,13 @@ class Discovering:
             self.dataset_name,
         )
 
-    def discover(self) -> None:
-        """Find heads and prove them."""
-        with self._working() as (verifier, progress):
+    def discover(self, progress: Progress | None = None) -> Found:
+        """Find heads and prove them; writes `heads.json`, `discovery.json` and the proofs.
+
+        Raises:
+            AttnPOError: something is missing or malformed, or the engine or a judge went away.
+        """
+        with self._working() as verifier:
             traces = self._traces(verifier, progress)
             if self.arguments.transfer in GROUPINGS:
                 transfer_groups(traces, self.arguments.transfer)  # says what is missing before labels are paid for
@@ -118,19 +161,19 @@ class Discovering:
             transfer = self.proving.transfer(found.rollouts, found.scores, others, progress)
         proven = with_evidence(found.head_set, intervention=intervention, transfer=transfer)
         proven.save(self.output_dir / "heads.json")
-        console.print(discovery_table(found.result))
-        print_proofs(intervention, transfer)
-        if isinstance(self.built, JudgeLabeler):
-            console.print(self.built.judge_report().sentence())
-        console.print(found.result.gates.sentence())
-        console.print(found.result.verdict)
+        judges = self.built.judge_report().sentence() if isinstance(self.built, JudgeLabeler) else ""
+        return Found(proven, found.result, intervention, transfer, judges)
 
-    def verify(self) -> None:
-        """Repeat a head set's evidence on other traces."""
+    def verify(self, progress: Progress | None = None) -> Verified:
+        """Repeat a head set's evidence on other traces; writes `heads.json`, `verification.json` and the proofs.
+
+        Raises:
+            AttnPOError: something is missing or malformed, or the engine or a judge went away.
+        """
         assert self.arguments.verify is not None
         head_set = resolve_heads(self.arguments.verify, self.session.model.config)
         self.proving.check_checkpoints(head_set)
-        with self._working() as (verifier, progress):
+        with self._working() as verifier:
             traces = self._traces(verifier, progress)
             known = self._found_on(traces)
             gates = Gates(self.settings.min_pass_rate, self.settings.min_steps)
@@ -166,15 +209,7 @@ class Discovering:
             stability = self.proving.stability(rollouts, head_set, progress)
         verified = with_evidence(head_set, intervention=intervention, stability=stability, verification=result)
         verified.save(self.output_dir / "heads.json")
-        console.print(verification_table(result))
-        print_proofs(intervention, None, stability)
-        console.print(gates.counts.sentence())
-        console.print(result.verdict)
-        if known:
-            console.print(
-                f"warning: {known} of {len(traces)} responses are among those the heads were found on, which proves "
-                "nothing new; give other problems (--data, --problems_seed) or another --seed"
-            )
+        return Verified(verified, result, intervention, stability, gates.counts, len(traces), known)
 
     def _found_on(self, traces: Sequence[Rollout]) -> int:
         """How many responses the head set was found on, as far as its probing set still lies beside it."""
@@ -197,15 +232,14 @@ class Discovering:
         check_proofs(self.arguments, self.settings)
 
     @contextmanager
-    def _working(self) -> Iterator[tuple[Any, Progress]]:
+    def _working(self) -> Iterator[Verifier]:
         with ExitStack() as stack:
             stack.callback(self.session.close)
             if isinstance(self.built, JudgeLabeler):
                 stack.enter_context(self.built)
-            verifier = stack.enter_context(open_verifier(self.step_arguments))
-            yield verifier, stack.enter_context(console_progress(console))
+            yield stack.enter_context(open_verifier(self.step_arguments))
 
-    def _traces(self, verifier: Verifies, progress: Progress) -> list[Rollout]:
+    def _traces(self, verifier: Verifies, progress: Progress | None) -> list[Rollout]:
         if self.arguments.traces:
             return read_traces(Path(self.arguments.traces), self.session.segmenter, verifier)
         context = {"model": self.session.model_name, "dataset": self.dataset_name, **self.session.context}
@@ -222,7 +256,7 @@ class Discovering:
             progress=progress,
         )
 
-    def _labeler(self, traces: Sequence[Rollout], verifier: Any, progress: Progress) -> StepLabeler:
+    def _labeler(self, traces: Sequence[Rollout], verifier: Any, progress: Progress | None) -> StepLabeler:
         if self.step_arguments.labeler == CAUSAL:
             return CausalLabeler(
                 self.session.model,

@@ -7,10 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from attnpo.attention import HeadSet, check_readable, resolve_heads
-from attnpo.cli.arguments import DataArguments, ModelArguments
-from attnpo.cli.loading import load_data, load_tokenizer, model_source
-from attnpo.cli.probing import Probe
-from attnpo.cli.train_arguments import ProbeArguments, TrainArguments
 from attnpo.datasets import ProblemRow
 from attnpo.errors import ConfigError, DataError
 from attnpo.sampling.prompts import render_prompt
@@ -20,6 +16,9 @@ from attnpo.training.checks import Findings, RunParts, examine
 from attnpo.training.components import model_config, needed_heads, needed_labeler
 from attnpo.training.estimate import Layout, meta_model, with_lora
 from attnpo.verification import build_verifier
+from attnpo.workbench.arguments import DataArguments, ModelArguments, ProbeArguments, TrainArguments
+from attnpo.workbench.loading import load_data, load_tokenizer, model_source
+from attnpo.workbench.probing import Probe
 
 
 @dataclass

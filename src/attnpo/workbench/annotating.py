@@ -7,12 +7,12 @@ from pathlib import Path
 from rich.progress import Progress
 
 from attnpo.attention import HeadSet
-from attnpo.cli.loading import Session
 from attnpo.collecting import collect_rollouts, read_groups
 from attnpo.evaluation.annotation import annotate
 from attnpo.rollouts import Rollout, write_rollouts
 from attnpo.sampling import SamplingParams
 from attnpo.verification import Verifier
+from attnpo.workbench.loading import Session
 
 
 def sample_groups(

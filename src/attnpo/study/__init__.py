@@ -1,0 +1,1 @@
+"""Studies on the small world: arms of one budget side by side, and the comparison table of all methods."""

@@ -1,0 +1,265 @@
+"""What the functions of this folder are given beside settings of lower rooms: plain data, quick to import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from attnpo.ranges import (
+    AtLeast1,
+    Correlation,
+    Count,
+    Positive,
+    Seconds,
+    Seed,
+    Share,
+    Temperature,
+    Workers,
+)
+
+
+@dataclass
+class ModelArguments:
+    """Which model, and how it is loaded."""
+
+    model: str | None = field(
+        default=None, metadata={"help": "Path or Hub id of a causal language model; 'tinyworld' is the one that ships."}
+    )
+    revision: str | None = field(default=None, metadata={"help": "Revision of a Hub model."})
+    dtype: str = field(default="auto", metadata={"help": "auto (as saved), float32, bfloat16 or float16."})
+    device: str = field(
+        default="auto", metadata={"help": "auto (an accelerator if there is one), cpu, cuda, cuda:1, …"}
+    )
+    attn_implementation: str | None = field(
+        default=None,
+        metadata={"help": "sdpa, eager, flash_attention_2, flex_attention, …; transformers' choice if absent."},
+    )
+    trust_remote_code: bool = field(default=False, metadata={"help": "Allow a Hub model to run its own code."})
+
+
+@dataclass
+class DataArguments:
+    """Which problems."""
+
+    data: str | None = field(
+        default=None,
+        metadata={
+            "help": "A .jsonl, .json, .parquet or .csv file; a Hub id (owner/name:config); module:function returning a "
+            "datasets.Dataset; 'tinyworld' is the small world's."
+        },
+    )
+    split: str | None = field(default=None, metadata={"help": "Split of a Hub data set."})
+    num_problems: AtLeast1 | None = field(default=None, metadata={"help": "Take at most this many problems."})
+    prompt_column: str = field(
+        default="prompt", metadata={"help": "Column of the prompt; a dot reaches into nested columns."}
+    )
+    id_column: str = field(default="problem_id", metadata={"help": "Column of the problem id, optional."})
+    difficulty_column: str = field(default="difficulty", metadata={"help": "Column of the difficulty, optional."})
+    subject_column: str = field(default="subject", metadata={"help": "Column of the subject, optional."})
+    prompt_template: str | None = field(
+        default=None,
+        metadata={"help": "Jinja template of the prompt over a row, or a .jinja file; replaces prompt_column."},
+    )
+    solution_after: str | None = field(
+        default=None, metadata={"help": "The answer is what follows this text in the solution column (GSM8K: '####')."}
+    )
+    problems_seed: Seed | None = field(
+        default=None, metadata={"help": "With num_problems: draw them with this seed; the first ones if absent."}
+    )
+    skip_bad_rows: bool = field(
+        default=False,
+        metadata={
+            "help": "Leave out rows without prompt or answer, or with another problem's id, and say how many; without "
+            "it the first such row is refused."
+        },
+    )
+
+
+@dataclass
+class StepArguments:
+    """How responses are cut into steps, verified and labelled."""
+
+    solution_column: str = field(default="solution", metadata={"help": "Column of the reference answer."})
+    segmentation: str = field(default="phrases", metadata={"help": "Steps: phrases (paper) or paragraphs."})
+    phrases_file: str | None = field(default=None, metadata={"help": "YAML file that replaces the phrase families."})
+    min_step_chars: Count | None = field(default=None, metadata={"help": "Merge steps shorter than this."})
+    verifier: str = field(default="math", metadata={"help": "math, exact, choice, code, or your own module:function."})
+    verifier_timeout: Seconds = field(default=5.0, metadata={"help": "Seconds an answer may take to verify."})
+    verifier_workers: Workers = field(default=1, metadata={"help": "Worker processes that verify."})
+    allow_weak_sandbox: bool = field(
+        default=False,
+        metadata={"help": "Verifier code: run programs even where this system cannot cut them off the network."},
+    )
+    labeler: str | None = field(
+        default=None,
+        metadata={
+            "help": "module:function (question, response, steps) -> essential / redundant / undecided a step; discover "
+            "also takes judge, causal and file:labels.jsonl."
+        },
+    )
+
+
+@dataclass
+class DiscoverArguments:
+    """Where traces come from, where results go, and what is proven of the heads."""
+
+    output_dir: str = field(default="runs/discovery", metadata={"help": "Folder of heads.json and discovery.json."})
+    traces: str | None = field(
+        default=None,
+        metadata={"help": "Rollouts file of the model's responses (from train or evaluate); sampled if absent."},
+    )
+    verify: str | None = field(
+        default=None, metadata={"help": "Head set (file or published name): repeat its evidence on these traces."}
+    )
+    checkpoints: str | None = field(
+        default=None,
+        metadata={
+            "help": "With verify: more checkpoints, comma-separated; their scores are compared with the model's."
+        },
+    )
+    checkpoints_min_sra: Share | None = field(
+        default=None, metadata={"help": "With checkpoints: warn where the SRA falls under this."}
+    )
+    checkpoints_min_pearson: Correlation | None = field(
+        default=0.85, metadata={"help": "With checkpoints: warn where scores correlate less with the model's."}
+    )
+    intervene: bool = field(
+        default=False, metadata={"help": "Delete low- and high-scored steps, regenerate answers, compare accuracy."}
+    )
+    intervention_amounts: str = field(
+        default="20%,40%", metadata={"help": "How much to delete: shares of the think tokens, or numbers of steps."}
+    )
+    intervention_samples: AtLeast1 = field(
+        default=4, metadata={"help": "Answers regenerated to each trace and deletion."}
+    )
+    intervention_max_new_tokens: AtLeast1 = field(default=2048, metadata={"help": "Limit on an answer, in tokens."})
+    intervention_traces: AtLeast1 = field(default=200, metadata={"help": "Most traces to intervene on."})
+    transfer: str | None = field(
+        default=None,
+        metadata={
+            "help": "Choose on one group, report on every other: difficulty, subject, pass_rate, or labelled rollouts "
+            "files (probing_set.jsonl of other discoveries), separated by commas."
+        },
+    )
+
+
+@dataclass
+class EvaluateArguments:
+    """What is measured, where results go, and what is shown of them."""
+
+    benchmark: str | None = field(
+        default=None,
+        metadata={
+            "help": "Benchmarks by name, separated by commas; each has its own prompt template, verifier and number of "
+            "samples, and goes into its own folder where there are several. With --data FILE (or --data "
+            "NAME=FILE,NAME=FILE) local files stand in."
+        },
+    )
+    list: bool = field(default=False, metadata={"help": "Show the benchmarks and stop."})
+    output_dir: str = field(
+        default="runs/evaluation", metadata={"help": "Folder of evaluation.json and rollouts.jsonl."}
+    )
+    name: str | None = field(default=None, metadata={"help": "Name of the run in tables; the folder's if absent."})
+    counter: str | None = field(
+        default=None,
+        metadata={
+            "help": "module:function (question, response, steps) -> {name: number, or (n, of) for a share}: counts "
+            "anything else in every response. A finished evaluation is counted again without sampling."
+        },
+    )
+    heads: str | None = field(
+        default=None, metadata={"help": "Head set: also write annotated.jsonl, traces with their steps scored by it."}
+    )
+    annotate_problems: AtLeast1 = field(default=8, metadata={"help": "With heads: how many problems to annotate."})
+    annotate_samples: AtLeast1 = field(default=8, metadata={"help": "With heads: responses a problem to annotate."})
+
+
+@dataclass
+class InspectArguments:
+    """Which response, from where."""
+
+    rollouts: str | None = field(
+        default=None,
+        metadata={
+            "help": "JSON Lines file of responses, the first argument will do; sampled from the model if absent."
+        },
+    )
+    heads: str | None = field(
+        default=None, metadata={"help": "Head set; not needed where the rollouts are annotated already."}
+    )
+    problem: str | None = field(default=None, metadata={"help": "Problem id (or its beginning); the first if absent."})
+    sample: Count = field(default=0, metadata={"help": "Which of the problem's responses."})
+    samples_per_problem: AtLeast1 = field(default=8, metadata={"help": "When sampling: responses in the group."})
+    max_new_tokens: AtLeast1 = field(default=4096, metadata={"help": "When sampling: limit on a response, in tokens."})
+    temperature: Temperature = field(default=1.0, metadata={"help": "When sampling: temperature."})
+    seed: Seed = field(default=0, metadata={"help": "When sampling: seed."})
+    html: str | None = field(default=None, metadata={"help": "Also write the trace as one HTML page to this file."})
+
+
+@dataclass
+class TrainArguments:
+    """Which model; everything else is in the training configuration."""
+
+    model: str | None = field(
+        default=None, metadata={"help": "Path or Hub id of a causal language model; 'tinyworld' is the one that ships."}
+    )
+    use_peft: bool = field(default=False, metadata={"help": "Train LoRA adapters (needs attnpo[peft])."})
+    lora_r: AtLeast1 = field(default=16, metadata={"help": "Rank of the adapters."})
+    lora_alpha: AtLeast1 = field(default=32, metadata={"help": "Scale of the adapters."})
+    max_prompt_tokens: AtLeast1 | None = field(
+        default=None,
+        metadata={"help": "Leave out problems whose prompt is longer than this many tokens, and say how many."},
+    )
+    eval_data: str | None = field(
+        default=None,
+        metadata={
+            "help": "Problems to evaluate on while training, in the forms and columns of data; needs eval_strategy. "
+            "Logs eval_reward, eval_completions/mean_length, ..."
+        },
+    )
+    eval_split: str | None = field(default=None, metadata={"help": "Split of eval_data, where it is on the Hub."})
+    eval_problems: AtLeast1 | None = field(
+        default=None, metadata={"help": "Take at most this many problems of eval_data."}
+    )
+    dry_run: bool = field(
+        default=False,
+        metadata={
+            "help": "Load no weights: read configuration, data, tokenizer and heads, check them against each other, "
+            "show counts, memory and what would be written. Exit code 1 where something contradicts itself."
+        },
+    )
+    json: bool = field(default=False, metadata={"help": "With dry_run: print the findings as JSON."})
+    layout: str | None = field(
+        default=None,
+        metadata={
+            "help": "With dry_run: accelerate's configuration file that the run will be launched with, on whatever "
+            "machine; one process here without it."
+        },
+    )
+    device_memory: Positive | None = field(
+        default=None,
+        metadata={
+            "help": "With dry_run: memory in GiB of the device that is planned for, to say whether the run fits."
+        },
+    )
+
+
+@dataclass
+class ProbeArguments:
+    """Whether the heads keep their meaning while the model trains."""
+
+    probe: str | None = field(
+        default=None,
+        metadata={
+            "help": "File of labelled rollouts (discovery's): score them every probe_every steps, log probe/sra and "
+            "probe/pearson (with the scores at the start), write stability.json."
+        },
+    )
+    probe_every: AtLeast1 = field(default=20, metadata={"help": "Optimizer steps between two probes."})
+    probe_limit: AtLeast1 = field(default=64, metadata={"help": "Take at most this many of the file's responses."})
+    probe_min_sra: Share | None = field(default=None, metadata={"help": "Warn when SRA falls under this."})
+    probe_min_pearson: Correlation | None = field(
+        default=None, metadata={"help": "Warn when the correlation with the start falls under this (paper: 0.85)."}
+    )
+    probe_reselect: bool = field(
+        default=False, metadata={"help": "At a warning, choose heads anew on the probe set and train on with them."}
+    )

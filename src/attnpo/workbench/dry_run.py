@@ -1,0 +1,87 @@
+"""A training run without weights: every contradiction in it, what it would do, hold and write."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from attnpo.training import AttnPOConfig
+from attnpo.training.checks import Findings
+from attnpo.training.checks.data import longest_prompt, planned
+from attnpo.training.estimate import DeviceMemory, Layout, RunPlan, launched_layout, model_shape
+from attnpo.workbench.arguments import DataArguments, ProbeArguments, TrainArguments
+from attnpo.workbench.memory import device_memories
+from attnpo.workbench.planning import plan_run
+from attnpo.workbench.written import said_model, written_files
+
+
+@dataclass
+class DryRun(Findings):
+    """What a dry run found, and what the run would do.
+
+    Attributes:
+        plan: counts of the run.
+        memory: one device's memory, the run's own layout first.
+        written: path → what would be written there.
+        here: whether the run would take place on this machine.
+    """
+
+    plan: RunPlan | None = None
+    memory: list[DeviceMemory] = field(default_factory=list)
+    written: dict[str, str] = field(default_factory=dict)
+    here: bool = True
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as JSON values; bytes are whole numbers."""
+        return {
+            "problems": self.problems,
+            "notes": self.notes,
+            "facts": self.facts,
+            "plan": None if self.plan is None else asdict(self.plan),
+            "memory": [
+                {
+                    "layout": asdict(memory.layout),
+                    "peak_bytes": memory.peak,
+                    "peak_phase": memory.peak_phase,
+                    "terms": [asdict(term) for term in memory.terms],
+                }
+                for memory in self.memory
+            ],
+            "written": self.written,
+        }
+
+
+def estimate(
+    arguments: TrainArguments,
+    data: DataArguments,
+    probe: ProbeArguments,
+    args: AttnPOConfig,
+    layout: Layout | None,
+    found: DryRun,
+) -> None:
+    """Check a run as the run itself does, and count what it would do, hold and write.
+
+    Args:
+        arguments: which model.
+        data: which problems.
+        probe: what the heads are probed with.
+        args: the training settings.
+        layout: how the run is spread over devices; as on this machine if absent.
+        found: what was found before; it is added to.
+    """
+    layout = layout or launched_layout(args.world_size, args.zero_stage())
+    run = plan_run(arguments, data, probe, args, layout, found.here, found)
+    parts = run.parts
+    with found.catching():
+        found.plan = planned(parts)
+    if parts.model is None:
+        return
+    with found.catching():
+        longest = longest_prompt(parts) if parts.tokenizer is not None else 0
+        shape = model_shape(parts.model)
+        found.facts["model"] = said_model(str(arguments.model), parts.config, shape)
+        length = longest + int(args.max_completion_length or 0)
+        found.memory = device_memories(
+            parts.model, shape, args, layout, run.heads, longest, length, arguments.device_memory, found
+        )
+        found.written = written_files(args, shape, probe)

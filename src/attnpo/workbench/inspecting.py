@@ -1,0 +1,105 @@
+"""One response with its steps scored: from a file, or sampled now."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from rich.progress import Progress
+
+from attnpo.attention import resolve_heads
+from attnpo.errors import ConfigError, DataError
+from attnpo.evaluation.annotation import annotate
+from attnpo.rollouts import Rollout, read_rollouts
+from attnpo.sampling import SamplingParams
+from attnpo.workbench.annotating import sample_groups
+from attnpo.workbench.arguments import DataArguments, InspectArguments, ModelArguments, StepArguments
+from attnpo.workbench.loading import load_model, load_tokenizer, model_source, open_session, open_verifier
+
+
+def scored_response(
+    arguments: InspectArguments,
+    model_arguments: ModelArguments,
+    data_arguments: DataArguments,
+    step_arguments: StepArguments,
+    progress: Progress | None = None,
+) -> Rollout:
+    """Return one response with the score of each step.
+
+    Args:
+        arguments: which response, and the head set where it carries no scores.
+        model_arguments: which model; not loaded for a file that is annotated already.
+        data_arguments: which problems, where responses are sampled.
+        step_arguments: how sampled responses are cut, verified and labelled.
+        progress: display, or None.
+
+    Raises:
+        ConfigError: a head set is needed and none is named.
+        DataError: there is no such problem or response.
+    """
+    if arguments.rollouts:
+        group = _choose(list(read_rollouts(Path(arguments.rollouts))), arguments)
+    else:
+        group = _sample(arguments, model_arguments, data_arguments, step_arguments, progress)
+    if any(step.score is None for rollout in group for step in rollout.steps):
+        group = _score(group, arguments, model_arguments)
+    return _pick(group, arguments)
+
+
+def _choose(rollouts: list[Rollout], arguments: InspectArguments) -> list[Rollout]:
+    if not rollouts:
+        raise DataError(f"{arguments.rollouts}: no responses in this file")
+    wanted = rollouts[0].problem_id if arguments.problem is None else arguments.problem
+    group = [r for r in rollouts if r.problem_id == wanted] or [r for r in rollouts if r.problem_id.startswith(wanted)]
+    if not group:
+        raise DataError(f"{arguments.rollouts}: no problem '{wanted}'; the first is '{rollouts[0].problem_id}'")
+    return [r for r in group if r.problem_id == group[0].problem_id]
+
+
+def _pick(group: list[Rollout], arguments: InspectArguments) -> Rollout:
+    for rollout in group:
+        if rollout.sample == arguments.sample:
+            return rollout
+    held = ", ".join(str(r.sample) for r in group)
+    raise DataError(f"--sample {arguments.sample}: problem '{group[0].problem_id}' has samples {held}")
+
+
+def _score(group: list[Rollout], arguments: InspectArguments, model_arguments: ModelArguments) -> list[Rollout]:
+    if not arguments.heads:
+        raise ConfigError(
+            "--heads: these responses carry no step scores; name a head set (and --model) to compute them"
+        )
+    source = model_source(model_arguments.model)
+    model = load_model(source, model_arguments)
+    heads = resolve_heads(arguments.heads, model.config).heads
+    return annotate(model, load_tokenizer(source, model_arguments), group, heads)
+
+
+def _sample(
+    arguments: InspectArguments,
+    model_arguments: ModelArguments,
+    data_arguments: DataArguments,
+    step_arguments: StepArguments,
+    progress: Progress | None,
+) -> list[Rollout]:
+
+    session = open_session(model_arguments, data_arguments, step_arguments, default_limit=1)
+    if arguments.problem is not None:
+        wanted = [p for p in session.problems if p.problem_id.startswith(arguments.problem)]
+        if not wanted:
+            raise DataError(f"--problem {arguments.problem}: not among the {len(session.problems)} problems of --data")
+        session.problems = wanted
+    session.check_room(session.problems[:1], arguments.max_new_tokens)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_verifier(step_arguments) as verifier,
+    ):
+        return sample_groups(
+            Path(folder) / "rollouts.jsonl",
+            session,
+            verifier,
+            problems=1,
+            samples=arguments.samples_per_problem,
+            params=SamplingParams(arguments.max_new_tokens, arguments.temperature, seed=arguments.seed),
+            progress=progress,
+        )

@@ -1,0 +1,99 @@
+"""A training run from settings to a saved model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from datasets import Dataset
+
+from attnpo.datasets import ProblemRow
+from attnpo.output import prepare_output_dir
+from attnpo.reporting.card import write_model_card
+from attnpo.training import AttnPOConfig, AttnPOTrainer, LogFileCallback, last_checkpoint
+from attnpo.training.checks import Findings
+from attnpo.training.dropped import DroppedLog
+from attnpo.training.estimate import launched_layout
+from attnpo.workbench.arguments import DataArguments, ProbeArguments, TrainArguments
+from attnpo.workbench.planning import plan_run
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run.
+
+    Attributes:
+        folder: where the model is.
+        steps: optimizer steps that it took, those before an interruption too.
+        seconds: how long they took, those before an interruption left out.
+    """
+
+    folder: Path
+    steps: int
+    seconds: float
+
+
+def train_model(
+    arguments: TrainArguments,
+    data_arguments: DataArguments,
+    probe_arguments: ProbeArguments,
+    args: AttnPOConfig,
+    findings: Findings | None = None,
+    note: Callable[[str], None] | None = None,
+) -> Trained | None:
+    """Train one model and save it with its tokenizer, state and log.
+
+    Args:
+        arguments: which model.
+        data_arguments: which problems.
+        probe_arguments: what the heads are probed with.
+        args: the training settings.
+        findings: what was found before.
+        note: called with each remark on the run before it starts.
+
+    Returns:
+        What was trained; None on all processes but the first.
+
+    Raises:
+        AttnPOError: something contradicts itself, with a line for each of several; or training cannot go on.
+    """
+    findings = Findings() if findings is None else findings
+    layout = launched_layout(args.world_size, args.zero_stage())
+    planned = plan_run(arguments, data_arguments, probe_arguments, args, layout, True, findings)
+    findings.raise_errors()
+    is_first = args.process_index == 0
+    if is_first and note is not None:
+        for remark in findings.notes:
+            note(f"note: {remark}")
+    output_dir = prepare_output_dir(Path(args.output_dir))
+    if arguments.max_prompt_tokens is not None and is_first:
+        DroppedLog(output_dir / "dropped.jsonl").before_training(planned.too_long)
+    args.solution_column = "solution"
+    trainer = AttnPOTrainer(
+        model=planned.source,
+        args=args,
+        train_dataset=_dataset(planned.problems),
+        eval_dataset=_dataset(planned.eval_problems) if planned.eval_problems else None,
+        processing_class=planned.parts.tokenizer,
+        callbacks=[LogFileCallback(output_dir / "log.jsonl")],
+        peft_config=planned.lora,
+    )
+    trainer.about.update(model=arguments.model, data=data_arguments.data)
+    trainer.card_writer = write_model_card
+    if planned.probe is not None:
+        planned.probe.attach(trainer, args, str(planned.source), output_dir)
+    start = time.perf_counter()
+    trainer.train(resume_from_checkpoint=last_checkpoint(args))
+    trainer.save_state()
+    trainer.updates.check_learnt(trainer.state)  # a model that learnt nothing is not written as one that did
+    trainer.save_model()
+    trainer.verifier.close()
+    if not trainer.is_world_process_zero():
+        return None
+    return Trained(output_dir, trainer.state.global_step, time.perf_counter() - start)
+
+
+def _dataset(problems: Sequence[ProblemRow]) -> Dataset:
+    return Dataset.from_list([{k: v for k, v in asdict(p).items() if k != "extra"} for p in problems])
