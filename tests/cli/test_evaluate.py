@@ -10,13 +10,13 @@ import pytest
 import attnpo.segmentation
 from attnpo.cli import compare
 from attnpo.cli import evaluate as evaluate_command
-from attnpo.cli.evaluate import EvaluateArguments, benchmark_targets, stand_ins
 from attnpo.cli.parsing import given_settings
 from attnpo.errors import ConfigError, EngineError, OutputError
 from attnpo.evaluation import EvaluationResult, EvaluationSettings
 from attnpo.rollouts import read_rollouts
 from attnpo.sampling import TransformersSampler
-from attnpo.workbench.arguments import DataArguments, StepArguments
+from attnpo.workbench.arguments import DataArguments, EvaluateArguments, StepArguments
+from attnpo.workbench.evaluating import benchmark_targets, stand_ins
 
 SMALL = {
     "model": "tinyworld",

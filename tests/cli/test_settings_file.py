@@ -6,10 +6,9 @@ import pytest
 
 from attnpo.cli.contradictions import idle_settings
 from attnpo.cli.parsing import given_by_flags, given_settings, parse
-from attnpo.cli.train import ProbeArguments, TrainArguments
 from attnpo.errors import ConfigError
 from attnpo.training import AttnPOConfig
-from attnpo.workbench.arguments import DataArguments
+from attnpo.workbench.arguments import DataArguments, ProbeArguments, TrainArguments
 
 TYPES = (TrainArguments, DataArguments, ProbeArguments, AttnPOConfig)
 CPU = ["--use_cpu", "true", "--bf16", "false", "--output_dir", "out"]

@@ -15,9 +15,8 @@ from attnpo.attention import config_fingerprint
 from attnpo.cli.dry_run_settings import planned_config
 from attnpo.cli.main import main
 from attnpo.cli.parsing import parse
-from attnpo.cli.train import ProbeArguments, TrainArguments
 from attnpo.training.estimate import read_layout
-from attnpo.workbench.arguments import DataArguments, ModelArguments, StepArguments
+from attnpo.workbench.arguments import DataArguments, ModelArguments, ProbeArguments, StepArguments, TrainArguments
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 EVERY = sorted(RECIPES.glob("*.yaml"))
@@ -47,20 +46,20 @@ def test_a_training_recipe_is_valid(path):
 
 @pytest.mark.parametrize("path", [p for p in EVERY if "discover" in p.stem], ids=name)
 def test_a_discovery_recipe_is_valid(path):
-    from attnpo.cli.discover import DiscoverArguments
     from attnpo.discovery import DiscoverySettings
     from attnpo.labeling.causal import CausalSettings
     from attnpo.labeling.judge import JudgeSettings
     from attnpo.sampling.engines import EngineSettings
+    from attnpo.workbench.arguments import DiscoverArguments
 
     own = (DiscoverArguments, ModelArguments, DataArguments, StepArguments)
     parsed(path, *own, DiscoverySettings, EngineSettings, JudgeSettings, CausalSettings)
 
 
 def test_the_evaluation_recipe_is_valid():
-    from attnpo.cli.evaluate import EvaluateArguments
     from attnpo.evaluation import EvaluationSettings
     from attnpo.sampling.engines import EngineSettings
+    from attnpo.workbench.arguments import EvaluateArguments
 
     own = (EvaluateArguments, ModelArguments, DataArguments, StepArguments)
     parsed(RECIPES / "tinyworld-evaluate.yaml", *own, EvaluationSettings, EngineSettings)
