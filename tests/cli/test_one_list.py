@@ -11,7 +11,7 @@ import torch
 import transformers.integrations.integration_utils as integrations
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-import attnpo.training
+import attnpo.workbench.training
 from attnpo.cli.main import main
 from attnpo.tinyworld import checkpoint_path
 
@@ -48,7 +48,7 @@ def lines(tmp_path, capsys, monkeypatch):
     def stop(*args, **kwargs):
         raise TrainingBegan
 
-    monkeypatch.setattr(attnpo.training, "AttnPOTrainer", stop)
+    monkeypatch.setattr(attnpo.workbench.training, "AttnPOTrainer", stop)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
     def refused(**changed) -> tuple[list[str], list[str], str]:

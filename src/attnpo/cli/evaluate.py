@@ -53,6 +53,14 @@ def run(argv: Sequence[str]) -> None:
     from attnpo.workbench.evaluating import evaluate_model
 
     with console_progress(console) as progress:
+
+        def show(target: Target, result: EvaluationResult) -> None:
+            progress.stop()
+            for task in progress.task_ids:
+                progress.remove_task(task)
+            show_result(target, result)
+            progress.start()
+
         results = evaluate_model(
             arguments,
             model_arguments,
@@ -61,7 +69,7 @@ def run(argv: Sequence[str]) -> None:
             settings,
             engine,
             given_settings(types, argv),
-            show=show_result,
+            show=show,
             progress=progress,
         )
     if len(results) > 1:
