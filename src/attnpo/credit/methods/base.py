@@ -110,7 +110,7 @@ class Method:
         return None
 
     def sample(self, requests: Requests, policy: Policy) -> Drawn:
-        """Return the responses to train on: here one free response a slot."""
+        """Return the responses to train on: here one free response a request."""
         free = [
             Continuation(row, requests.max_new_tokens, sample=requests.samples[row]) for row in range(len(requests))
         ]
