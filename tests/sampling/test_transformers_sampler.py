@@ -17,7 +17,7 @@ from transformers import (
 from attnpo.errors import ConfigError
 from attnpo.sampling import SampleRequest, SamplingParams, TransformersSampler
 from attnpo.sampling.cache import append_rows, can_append, drop_first, growing_cache
-from attnpo.sampling.draws import draw_tokens, uniform_streams
+from attnpo.sampling.draws import draw_tokens, uniform_stream
 
 SIZES = {
     "vocab_size": 40,
@@ -58,7 +58,7 @@ def model(request):
 
 def one_by_one(model, prompt, key, sample, params):
     """The slow way: no cache, no batch, no padding; the same stream of uniform numbers."""
-    uniforms = uniform_streams(params.seed, [key], [sample], params.max_new_tokens)[0]
+    uniforms = torch.from_numpy(uniform_stream(params.seed, key, sample, params.max_new_tokens))
     ids = list(prompt)
     for step in range(params.max_new_tokens):
         with torch.no_grad():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -40,12 +40,6 @@ def uniform_stream(seed: int, key: int, sample: int, length: int) -> np.ndarray:
     """Return `length` uniform float64 numbers in [0, 1) that depend on (seed, key, sample) only."""
     digest = hashlib.sha256(f"{seed}/{key}/{sample}".encode()).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little"))).random(length)
-
-
-def uniform_streams(seed: int, keys: Sequence[int], samples: Sequence[int], length: int) -> torch.Tensor:
-    """Return the streams of several rows, (rows, length) float64."""
-    rows = [uniform_stream(seed, k, s, length) for k, s in zip(keys, samples, strict=True)]
-    return torch.from_numpy(np.stack(rows)) if rows else torch.empty(0, length, dtype=torch.float64)
 
 
 Processors = dict[str, Callable[[Any, torch.Tensor], Any]]

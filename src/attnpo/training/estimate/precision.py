@@ -9,7 +9,6 @@ from torch import nn
 
 from attnpo.training.estimate.layouts import Layout
 
-HALF = (torch.bfloat16, torch.float16)
 ADAM_STATES = 2
 
 
@@ -36,11 +35,6 @@ class Precision:
     def of(self, parameter: nn.Parameter) -> torch.dtype:
         """Type that a parameter is held in."""
         return self.trained if parameter.requires_grad else self.frozen
-
-    @property
-    def activation(self) -> torch.dtype:
-        """Type of most activations."""
-        return self.compute or self.trained
 
 
 def precision(layout: Layout, *, loaded: torch.dtype, mixed: torch.dtype | None, lora: bool, optim: str) -> Precision:
