@@ -82,15 +82,7 @@ class InterventionSettings:
     @property
     def sampling(self) -> SamplingParams:
         """How answers are drawn."""
-        return SamplingParams(
-            self.max_new_tokens,
-            self.temperature,
-            self.top_p,
-            self.top_k,
-            self.seed,
-            self.min_p,
-            self.repetition_penalty,
-        )
+        return SamplingParams.of(self)
 
 
 @dataclass(frozen=True)

@@ -6,39 +6,19 @@ from dataclasses import dataclass, field
 
 from attnpo.errors import ConfigError
 from attnpo.evaluation.metrics import default_budgets
-from attnpo.ranges import (
-    AtLeast1,
-    Count,
-    OpenShare,
-    Positive,
-    PositiveShare,
-    Resamples,
-    Seed,
-    Share,
-    Temperature,
-    check_settings,
-)
-from attnpo.sampling import SamplingParams, opening_text
+from attnpo.ranges import AtLeast1, PositiveShare, Temperature
+from attnpo.sampling import SamplingSettings
 
 
 @dataclass
-class EvaluationSettings:
+class EvaluationSettings(SamplingSettings):
     """How responses are sampled and summed up; the sampling defaults are the paper's."""
 
     samples_per_problem: AtLeast1 = field(default=4, metadata={"help": "Responses sampled to each problem."})
-    max_new_tokens: AtLeast1 = field(default=16384, metadata={"help": "Limit on a response, in tokens."})
     temperature: Temperature = field(
         default=0.6, metadata={"help": "Sampling temperature; 0 takes the likeliest token."}
     )
     top_p: PositiveShare = field(default=0.95, metadata={"help": "Nucleus of the sampling distribution; 1 keeps all."})
-    top_k: Count = field(default=0, metadata={"help": "Most likely tokens to sample from; 0 keeps all."})
-    min_p: Share = field(
-        default=0.0, metadata={"help": "Keep tokens of at least this share of the likeliest one's probability."}
-    )
-    repetition_penalty: Positive = field(
-        default=1.0, metadata={"help": "Divides the logits of tokens in prompt or response; 1 changes nothing."}
-    )
-    seed: Seed = field(default=0, metadata={"help": "Seed of sampling and resamples."})
     opening: str = field(
         default="",
         metadata={
@@ -47,8 +27,6 @@ class EvaluationSettings:
             "openings are neither mixed in one folder nor compared without `--allow opening`."
         },
     )
-    level: OpenShare = field(default=0.95, metadata={"help": "Coverage of the intervals."})
-    resamples: Resamples = field(default=2000, metadata={"help": "Bootstrap resamples of the intervals."})
     budgets: list[AtLeast1] | None = field(
         default=None,
         metadata={
@@ -57,8 +35,7 @@ class EvaluationSettings:
     )
 
     def __post_init__(self) -> None:
-        self.opening = opening_text(self.opening)
-        check_settings(self)
+        super().__post_init__()
         for budget in self.budgets or ():
             if budget > self.max_new_tokens:
                 raise ConfigError(
@@ -70,16 +47,3 @@ class EvaluationSettings:
     def token_budgets(self) -> tuple[int, ...]:
         """The budgets to measure under, ascending."""
         return default_budgets(self.max_new_tokens) if self.budgets is None else tuple(sorted(set(self.budgets)))
-
-    @property
-    def sampling(self) -> SamplingParams:
-        """How responses are drawn."""
-        return SamplingParams(
-            self.max_new_tokens,
-            self.temperature,
-            self.top_p,
-            self.top_k,
-            self.seed,
-            self.min_p,
-            self.repetition_penalty,
-        )

@@ -6,6 +6,7 @@ from attnpo.sampling.decoding import Row
 from attnpo.sampling.engines import ENGINES, EngineSettings, build_sampler
 from attnpo.sampling.prompts import end_token_ids, opening_text, render_prompt
 from attnpo.sampling.server_sampler import ServerSampler
+from attnpo.sampling.settings import SamplingSettings
 from attnpo.sampling.transformers_sampler import TransformersSampler
 from attnpo.sampling.vllm_sampler import VLLMSampler
 
@@ -18,6 +19,7 @@ __all__ = [
     "Sampler",
     "SampleRequest",
     "SamplingParams",
+    "SamplingSettings",
     "ServerSampler",
     "TransformersSampler",
     "VLLMSampler",

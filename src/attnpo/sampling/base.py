@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol
 
 from attnpo.ranges import AtLeast1, Count, Positive, PositiveShare, Seed, Share, Temperature, check_settings
@@ -37,6 +37,11 @@ class SamplingParams:
 
     def __post_init__(self) -> None:
         check_settings(self)
+
+    @classmethod
+    def of(cls, settings: Any) -> SamplingParams:
+        """Return those that settings hold under the same names."""
+        return cls(**{entry.name: getattr(settings, entry.name) for entry in fields(cls) if entry.name != "extra"})
 
     def own(self) -> dict[str, Any]:
         """Return the settings that the run gives by name, for `honoured.check_own`."""
