@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from attnpo.errors import AttnPOError
-from attnpo.study.arms import Arm, Command, flags, training_arm
+from attnpo.study.arms import ArmRun, Command, flags, training_arm
 from attnpo.study.running import last_log_line, run_arms
 
 
@@ -29,12 +29,12 @@ def writes(path: Path, text: str = "done") -> str:
     return f"from pathlib import Path; Path({str(path)!r}).write_text({text!r})"
 
 
-def arm(folder: Path, *codes: str, claim=None) -> Arm:
+def arm(folder: Path, *codes: str, claim=None) -> ArmRun:
     """An arm whose n-th command is done once file n is there; an empty code writes it."""
     commands = tuple(
         Script(f"part{n}", {}, folder / str(n), code or writes(folder / str(n))) for n, code in enumerate(codes)
     )
-    return Arm(folder.name, folder, commands, label=f"row/{folder.name}", claim=claim)
+    return ArmRun(folder.name, folder, commands, label=f"row/{folder.name}", claim=claim)
 
 
 def run(arms, **settings):
@@ -136,6 +136,6 @@ class Failing(Command):
 def test_the_command_beside_the_results_can_be_pasted_into_a_shell(tmp_path):
     command = Failing("train", {"method_settings": {"limits": [1, 2]}}, tmp_path / "a" / "state")
     with pytest.raises(AttnPOError, match=r"^a: train failed with exit code 2"):
-        run([Arm("a", tmp_path / "a", (command,), label="a")])
+        run([ArmRun("a", tmp_path / "a", (command,), label="a")])
     line = (tmp_path / "a" / "train.command.txt").read_text()
     assert shlex.split(line) == ["attnpo", "train", "--method_settings", '{"limits": [1, 2]}']

@@ -9,7 +9,7 @@ from typing import Any
 
 from attnpo.evaluation import EvaluationResult, EvaluationSettings, ProblemTable
 from attnpo.evaluation.summary import summarize, summarize_by
-from attnpo.evaluation.tally import Measured, Tally
+from attnpo.evaluation.tally import Tally, TallyResult
 from attnpo.rollouts import Rollout, Step
 
 Row = tuple[str, bool, int]
@@ -37,7 +37,7 @@ def rollout(problem: str, correct: bool, tokens: int, **changes: Any) -> Rollout
     return Rollout(**fields)
 
 
-def measured(rollouts: Iterable[Rollout], budgets: Sequence[int] = ()) -> Measured:
+def measured(rollouts: Iterable[Rollout], budgets: Sequence[int] = ()) -> TallyResult:
     """Take in responses; phrases are not counted."""
     tally = Tally(lambda text: {})
     for response in rollouts:

@@ -28,7 +28,7 @@ _CHUNK = 8192
 
 
 @dataclass(frozen=True)
-class Measured:
+class HeadSetMeasures:
     """A head set on labelled traces. N heads were read, the set is some of them.
 
     Attributes:
@@ -72,7 +72,7 @@ def measure(
     random_scores: Scores | None = None,
     random_chosen: Sequence[int] | None = None,
     credit: CreditSettings | None = None,
-) -> Measured:
+) -> HeadSetMeasures:
     """Measure a head set, and trivial rules beside it, on labelled traces that it was not chosen on.
 
     Beside the rules that `PairTable.trivial_rules` names stands `uniform attention`: every query spreads its attention
@@ -110,7 +110,7 @@ def measure(
     proven, verdict = judge(
         [(heads[n].layer, heads[n].head) for n in chosen], ours.sra, ours.sra_length_matched, trivial, matched_problems
     )
-    return Measured(
+    return HeadSetMeasures(
         sra=ours.sra,
         sra_length_matched=ours.sra_length_matched,
         ties=float((ensemble_M == 0).mean()),

@@ -18,7 +18,7 @@ from attnpo.discovery.evidence import (
     TransferResult,
     VerificationResult,
 )
-from attnpo.discovery.measure import Measured, measure
+from attnpo.discovery.measure import HeadSetMeasures, measure
 from attnpo.discovery.random_model import random_copy
 from attnpo.discovery.settings import DiscoverySettings
 from attnpo.errors import HeadSetError
@@ -100,7 +100,7 @@ def verify_heads(
     )
 
 
-def measured_figures(measured: Measured) -> dict[str, Interval | None]:
+def measured_figures(measured: HeadSetMeasures) -> dict[str, Interval | None]:
     """Return everything measured that is an interval, by the names that `stored_figures` uses."""
     figures: dict[str, Interval | None] = {"sra": measured.sra, "sra_length_matched": measured.sra_length_matched}
     for name, rule in measured.trivial.items():

@@ -9,13 +9,13 @@ from rich.progress import Progress
 
 from attnpo.evaluation.metrics import group_order, metric_names, ratio_cells
 from attnpo.evaluation.result import BudgetPoint, Summary, Tail
-from attnpo.evaluation.tally import LENGTHS, Measured
+from attnpo.evaluation.tally import LENGTHS, TallyResult
 from attnpo.metrics import COUNT, NUMBERED, split_name
 from attnpo.progress import bar
 from attnpo.statistics import Interval, ratio_intervals
 
 
-def summarize(measured: Measured, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> Summary:
+def summarize(measured: TallyResult, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> Summary:
     """Return the numbers of at least one response, with intervals by bootstrap over problems.
 
     All responses to a problem are drawn together, so the intervals respect that they are not independent.
@@ -56,7 +56,7 @@ def summarize(measured: Measured, level: float = 0.95, resamples: int = 2000, se
 
 def summarize_by(
     groups: Sequence[str | None],
-    measured: Measured,
+    measured: TallyResult,
     level: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
@@ -85,7 +85,7 @@ def summarize_by(
     return summaries
 
 
-def _tail(measured: Measured, column: int) -> Tail:
+def _tail(measured: TallyResult, column: int) -> Tail:
     lengths_N = measured.lengths_N3[:, column]
     median, p90, p95, p99 = np.quantile(lengths_N, [0.5, 0.9, 0.95, 0.99]).tolist()
     return Tail(median=median, p90=p90, p95=p95, p99=p99, max=int(lengths_N.max()))

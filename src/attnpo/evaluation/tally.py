@@ -46,7 +46,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Measured:
+class TallyResult:
     """What a tally found.
 
     Attributes:
@@ -59,12 +59,12 @@ class Measured:
     lengths_N3: Ints
     problem_N: Ints
 
-    def select(self, rows: Sequence[int]) -> Measured:
+    def select(self, rows: Sequence[int]) -> TallyResult:
         """Return the part that belongs to some of the problems."""
         place = np.full(len(self.table), -1, dtype=np.int64)
         place[list(rows)] = np.arange(len(rows))
         kept = place[self.problem_N] >= 0
-        return Measured(self.table.select(rows), self.lengths_N3[kept], place[self.problem_N][kept])
+        return TallyResult(self.table.select(rows), self.lengths_N3[kept], place[self.problem_N][kept])
 
 
 class Tally:
@@ -120,7 +120,7 @@ class Tally:
         for column, length in zip(self._lengths, lengths, strict=True):
             column.append(length)
 
-    def measured(self, budgets: Sequence[int]) -> Measured:
+    def measured(self, budgets: Sequence[int]) -> TallyResult:
         """Return what was found so far; the order in which responses came does not matter.
 
         Args:
@@ -148,7 +148,7 @@ class Tally:
             labelled=self._labelled,
             columns=columns,
         )
-        return Measured(table, lengths_N3, problem_N)
+        return TallyResult(table, lengths_N3, problem_N)
 
     def _row(self, rollout: Rollout) -> int:
         row = self._place.setdefault(rollout.problem_id, len(self._place))

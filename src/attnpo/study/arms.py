@@ -99,7 +99,7 @@ class Command:
 
 
 @dataclass(frozen=True)
-class Arm:
+class ArmRun:
     """One arm: train, then evaluate.
 
     Attributes:
@@ -140,7 +140,7 @@ def training_arm(
     max_tokens: int | None = None,
     label: str = "",
     claim: Callable[[], None] | None = None,
-) -> Arm:
+) -> ArmRun:
     """Return an arm that trains the small world's model and measures it on held-out problems.
 
     Args:
@@ -183,4 +183,4 @@ def training_arm(
         Command("evaluate", evaluate, folder / "evaluation.json"),
     )
     label = label or f"{folder.parent.name}/{name}"
-    return Arm(name, folder, commands, max_steps, max_tokens, label, claim)
+    return ArmRun(name, folder, commands, max_steps, max_tokens, label, claim)

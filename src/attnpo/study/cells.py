@@ -13,7 +13,7 @@ from attnpo.attention import HeadSet
 from attnpo.discovery import DiscoveryResult, best_heads, choose_wrong_head
 from attnpo.errors import ConfigError, DataError
 from attnpo.output import claim_settings
-from attnpo.study.arms import DISCOVERY, EVALUATION, Arm, Command, training_arm
+from attnpo.study.arms import DISCOVERY, EVALUATION, ArmRun, Command, training_arm
 from attnpo.study.sizes import Sizes
 from attnpo.study.suite import Row
 
@@ -70,7 +70,7 @@ class Experiment:
             return None
         return self.output_dir / "heads" / HEAD_FILES[row.heads]
 
-    def arm(self, cell: Cell, argv: Sequence[str] = ()) -> Arm:
+    def arm(self, cell: Cell, argv: Sequence[str] = ()) -> ArmRun:
         """Return what a cell runs.
 
         Args:
@@ -97,7 +97,7 @@ class Experiment:
             claim=lambda: self._begin(cell, argv),
         )
 
-    def shared_arms(self, cells: Iterable[Cell]) -> list[Arm]:
+    def shared_arms(self, cells: Iterable[Cell]) -> list[ArmRun]:
         """Return what has to be there before the cells: the base evaluation and, where attention is read, the heads."""
         base, heads = self.output_dir / "base", self.output_dir / "heads"
         measure = {
@@ -108,9 +108,11 @@ class Experiment:
             "output_dir": base,
         }
         discover = {**DISCOVERY, "num_problems": self.sizes.num_probe, "output_dir": heads}
-        arms = [Arm("base", base, (Command("evaluate", measure, base / "evaluation.json"),), label="base")]
+        arms = [ArmRun("base", base, (Command("evaluate", measure, base / "evaluation.json"),), label="base")]
         if any(cell.row.needs_heads for cell in cells):
-            arms.append(Arm("heads", heads, (Command("discover", discover, heads / "discovery.json"),), label="heads"))
+            arms.append(
+                ArmRun("heads", heads, (Command("discover", discover, heads / "discovery.json"),), label="heads")
+            )
         return arms
 
     def write_control_heads(self, cells: Iterable[Cell]) -> None:

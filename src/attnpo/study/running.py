@@ -20,7 +20,7 @@ from rich.progress import Progress, TaskID
 
 from attnpo.errors import AttnPOError
 from attnpo.output import write_atomically
-from attnpo.study.arms import Arm, Command
+from attnpo.study.arms import ArmRun, Command
 
 MOST_BARS = 8
 """With more arms than this the bar of a finished one gives way to a line."""
@@ -38,7 +38,7 @@ class Failure:
         last: its last words.
     """
 
-    arm: Arm
+    arm: ArmRun
     command: str
     code: int
     log: Path
@@ -49,7 +49,7 @@ class Failure:
 
 
 def run_arms(
-    arms: Sequence[Arm],
+    arms: Sequence[ArmRun],
     jobs: int,
     progress: Progress | None = None,
     poll_seconds: float = 0.5,
@@ -98,7 +98,7 @@ def run_arms(
 class _Runner:
     """Takes one arm through its commands."""
 
-    def __init__(self, arm: Arm) -> None:
+    def __init__(self, arm: ArmRun) -> None:
         self.arm = arm
         self.queue = list(arm.commands)
         self.process: subprocess.Popen | None = None
@@ -193,7 +193,7 @@ class _Display:
             self.progress.console.print(line, markup=False)
 
 
-def _total(arm: Arm) -> int:
+def _total(arm: ArmRun) -> int:
     """Return the length of an arm's bar: tokens or steps of its training; 1 where it trains nothing."""
     return arm.max_tokens or arm.max_steps or 1
 
