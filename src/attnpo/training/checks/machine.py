@@ -23,7 +23,7 @@ from attnpo.training.checkpoints import last_checkpoint
 from attnpo.training.checks.data import planned
 from attnpo.training.checks.findings import Findings
 from attnpo.training.checks.parts import RunParts
-from attnpo.training.checks.words import one_line, word
+from attnpo.training.checks.words import reason, word
 from attnpo.training.precision import precision_problem
 from attnpo.training.saving import STATE, checkpoints
 
@@ -67,10 +67,10 @@ def check_packages(parts: RunParts, findings: Findings) -> None:
     try:
         Trainer.get_optimizer_cls_and_kwargs(args, parts.model)
     except ImportError as error:
-        _lacks(parts, findings, f"what optim={word(args.optim)} needs", f"optim: {one_line(error)}")
+        _lacks(parts, findings, f"what optim={word(args.optim)} needs", f"optim: {reason(error)}")
     except ValueError as error:
         if parts.model is not None:  # some optimizers ask for it
-            findings.refuse(f"optim: {one_line(error)}")
+            findings.refuse(f"optim: {reason(error)}")
     for setting, name in (
         ("model_init_kwargs.attn_implementation", parts.model_options.get("attn_implementation")),
         ("sampler_attn_implementation", args.sampler_attn_implementation),
@@ -107,7 +107,7 @@ def check_upload(parts: RunParts, findings: Findings) -> None:
         try:
             validate_repo_id(repository or "name")
         except HFValidationError as error:
-            findings.refuse(f"{name}: {one_line(error)}")
+            findings.refuse(f"{name}: {reason(error)}")
         if constants.HF_HUB_OFFLINE:
             _lacks(parts, findings, "a way to the Hub", f"{setting}: HF_HUB_OFFLINE keeps this machine from the Hub")
         elif not (args.hub_token or get_token()):
@@ -155,9 +155,9 @@ def _check_attention(parts: RunParts, findings: Findings, setting: str, name: st
                 deepcopy(parts.config), attn_implementation=name, trust_remote_code=parts.args.trust_remote_code
             )
     except ImportError as error:
-        _lacks(parts, findings, name, f"{setting}: {name}: {one_line(error)}")
+        _lacks(parts, findings, name, f"{setting}: {name}: {reason(error)}")
     except ValueError as error:
-        findings.refuse(f"{setting}: {one_line(error)}")
+        findings.refuse(f"{setting}: {reason(error)}")
 
 
 def _lacks(parts: RunParts, findings: Findings, what: str, line: str) -> None:

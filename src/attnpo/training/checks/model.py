@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from attnpo.training.checks.findings import Findings
 from attnpo.training.checks.parts import RunParts
-from attnpo.training.checks.words import one_line
+from attnpo.training.checks.words import reason
 
 
 def check_tokenizer(parts: RunParts, findings: Findings) -> None:
@@ -36,7 +36,7 @@ def check_weights(parts: RunParts, findings: Findings) -> None:
             with safe_open(file, framework="pt"):
                 pass
         except SafetensorError as error:
-            findings.refuse(f"--model: {file} is cut off or no safetensors file ({one_line(error)}); copy it anew")
+            findings.refuse(f"--model: {file} is cut off or no safetensors file ({reason(error)}); copy it anew")
 
 
 def check_model(parts: RunParts, findings: Findings) -> None:

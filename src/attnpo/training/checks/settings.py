@@ -12,7 +12,7 @@ from attnpo.sampling import honoured
 from attnpo.training.budget import token_schedule
 from attnpo.training.checks.findings import Findings
 from attnpo.training.checks.parts import RunParts
-from attnpo.training.checks.words import one_line, word
+from attnpo.training.checks.words import reason, word
 
 CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "loss_type": ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"),
@@ -45,7 +45,7 @@ def check_sampling(parts: RunParts, findings: Findings) -> None:
             **(args.generation_kwargs or {}),
         )
     except ValueError as error:
-        findings.refuse(f"cache_implementation, generation_kwargs: {one_line(error)}")
+        findings.refuse(f"cache_implementation, generation_kwargs: {reason(error)}")
 
 
 def check_checkpoint_sampling(parts: RunParts, findings: Findings) -> None:
@@ -113,7 +113,7 @@ def check_schedule(parts: RunParts, findings: Findings) -> None:
                 name, stand_in, num_warmup_steps=warmup, num_training_steps=steps, scheduler_specific_kwargs=kwargs
             )
     except (ValueError, TypeError) as error:
-        findings.refuse(f"lr_scheduler_type: {name}: {one_line(error)}")
+        findings.refuse(f"lr_scheduler_type: {name}: {reason(error)}")
 
 
 def check_layout(parts: RunParts, findings: Findings) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from attnpo.errors import first_line
 
 
-def one_line(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """Return the first line of what a library says, without its full stop."""
     return first_line(error).rstrip(".")
 

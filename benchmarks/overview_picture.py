@@ -1,0 +1,53 @@
+"""The picture of the README: a trace with its steps shaded, beside the frontier, out of a run's report.
+
+    python benchmarks/overview_picture.py --report runs/quickstart/report.html --output docs/overview.png
+
+Needs Chromium.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+STYLE = """<style>
+body > :not(main), main > section:not(#traces, #frontier), #frontier figure ~ *, .tabs, .case ~ .case { display: none }
+.case .column:not(:first-child, :last-child) { display: none }
+main { display: grid; grid-template-columns: 1.2fr 1fr; gap: 40px; max-width: none; padding: 0 32px }
+main section { margin: 0; border: 0; padding-top: 8px }
+#traces { order: -1 }
+</style>"""
+BROWSER = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--hide-scrollbars",
+]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--report", type=Path, default=Path("runs/quickstart/report.html"), help="page of a run")
+    parser.add_argument("--output", type=Path, default=Path("docs/overview.png"), help="where the picture goes")
+    parser.add_argument("--size", default="1500,620", help="width and height in pixels")
+    arguments = parser.parse_args()
+    browser = shutil.which("chromium") or parser.error("chromium is not installed")
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "page.html"
+        text = arguments.report.read_text(encoding="utf-8")
+        page.write_text(text.replace("</head>", STYLE + "</head>"), encoding="utf-8")
+        picture = f"--screenshot={arguments.output.resolve()}"
+        where = [f"--user-data-dir={folder}/profile", f"--window-size={arguments.size}", picture, page.as_uri()]
+        subprocess.run([browser, *BROWSER, *where], check=True, capture_output=True)
+    print(f"written to {arguments.output}")
+
+
+if __name__ == "__main__":
+    main()
