@@ -14,9 +14,12 @@ import tempfile
 from pathlib import Path
 
 STYLE = """<style>
-body > :not(main), main > section:not(#traces, #frontier), #frontier figure ~ *, .tabs, .case ~ .case { display: none }
+body > :not(main), .bar, main > section:not(#traces, #frontier) { display: none !important }
+#traces .lead, #traces .tabs, .case ~ .case, #frontier figure ~ * { display: none !important }
+.at-wide { display: none !important }
+.at-narrow { display: block !important; max-width: 620px }
 .case .column:not(:first-child, :last-child) { display: none }
-main { display: grid; grid-template-columns: 1.2fr 1fr; gap: 40px; max-width: none; padding: 0 32px }
+main { display: grid; grid-template-columns: 1.35fr 1fr; gap: 40px; max-width: none; padding: 0 32px }
 main section { margin: 0; border: 0; padding-top: 8px }
 #traces { order: -1 }
 </style>"""
@@ -36,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--report", type=Path, default=Path("runs/quickstart/report.html"), help="page of a run")
     parser.add_argument("--output", type=Path, default=Path("docs/overview.png"), help="where the picture goes")
-    parser.add_argument("--size", default="1500,620", help="width and height in pixels")
+    parser.add_argument("--size", default="1500,900", help="width and height in pixels")
     arguments = parser.parse_args()
     browser = shutil.which("chromium") or parser.error("chromium is not installed")
     with tempfile.TemporaryDirectory() as folder:
