@@ -9,8 +9,6 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-
 from attnpo.errors import ConfigError, nearest
 from attnpo.files import UserFile
 
@@ -57,6 +55,8 @@ def check_types(settings: Mapping[str, Any], dataclass_types: Sequence[Any], whe
 
 
 def _check_type(name: str, value: Any, hint: Any, where: str) -> None:
+    from pydantic import ConfigDict, TypeAdapter, ValidationError  # half of the time of `--help`
+
     if isinstance(value, bool) and not _allows_bool(hint):
         raise ConfigError(f"{where}: {name}: {value} is yes or no, expected {_said(hint)}")
     # YAML reads 16 for a text such as "16.2" never, but 1 or 2e-6 where a text or number was meant: both are taken.
