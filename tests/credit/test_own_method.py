@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from attnpo.credit import Method, MethodSettings, outcome_rewards
 from attnpo.credit.checks import SHARE, setting
+from attnpo.credit.methods.tlmre import TLMRE
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Halved(Method):
 
     def rewards(self, groups):
         return self.settings.share * outcome_rewards(groups.correct_PG)
+
+
+class Nameless(TLMRE):
+    pass
 
 
 number = 3
@@ -58,6 +63,7 @@ def test_a_method_in_a_file_of_ones_own(own_file, make_groups):
     ("spec", "words"),
     [
         ("Halve", r"^method '.*:Halve': module '.*' has no function 'Halve'; did you mean Halved"),
+        ("Nameless", r"^method: .*:Nameless has the name of another, 'tlmre'; give the class a name of its own"),
         ("HalvedSettings", r"^method: .*:HalvedSettings is no method; let it inherit from attnpo\.credit\.Method"),
     ],
 )

@@ -83,6 +83,8 @@ def method_class(name: str) -> type[Method]:
         own = load_function(name, "method")
         if not (isinstance(own, type) and issubclass(own, Method)):
             raise ConfigError(f"method: {name} is no method; let it inherit from attnpo.credit.Method")
+        if own is not METHODS.get(own.name, own):
+            raise ConfigError(f"method: {name} has the name of another, {own.name!r}; give the class a name of its own")
         return own
     preset = find_preset(name)
     if preset is None and name not in METHODS:
