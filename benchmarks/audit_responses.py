@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from attnpo.attention import Head, HeadSet, resolve_heads, score_steps
-from attnpo.credit import Method, Policy, Slots
+from attnpo.credit import Method, Policy, Requests
 from attnpo.labeling import label_steps
 from attnpo.output import prepare_output_dir
 from attnpo.rollouts import Rollout, prompt_text
@@ -125,8 +125,8 @@ class World:
         rollouts, groups = self.base.rollouts, self.base.groups(self.size)
         if method.overrides("prepare"):
             firsts = [self.base.prompt_ids[row] for row in range(0, len(rollouts), self.size)]
-            slots = self._slots(firsts, rollouts[:: self.size], groups[:: self.size], step)
-            method.prepare(slots, self.policy(firsts, slots.group_ids, extra=True))
+            requests = self._requests(firsts, rollouts[:: self.size], groups[:: self.size], step)
+            method.prepare(requests, self.policy(firsts, requests.group_ids, extra=True))
         asks = [method.ask(r.prompt, group, r.sample, step) for r, group in zip(rollouts, groups, strict=True)]
         if method.overrides("sample") or self.asks_otherwise(method, step):
             tokenizer = self.session.tokenizer
@@ -134,8 +134,8 @@ class World:
                 (*render_prompt(tokenizer, ask.prompt), *tokenizer(ask.opening, add_special_tokens=False)["input_ids"])
                 for ask in asks
             ]
-            slots = self._slots(prompt_ids, rollouts, groups, step)
-            drawn = method.sample(slots, self.policy(prompt_ids, groups, extra=False))
+            requests = self._requests(prompt_ids, rollouts, groups, step)
+            drawn = method.sample(requests, self.policy(prompt_ids, groups, extra=False))
             made = [self._rollout(r, s.ids, s.finished) for r, s in zip(rollouts, drawn.responses, strict=True)]
             return self._judged(made, prompt_ids), drawn.facts
         limit = method.response_limit(step)
@@ -144,10 +144,10 @@ class World:
             return self._judged(cut, self.base.prompt_ids), {}
         return self.base, {}
 
-    def _slots(
+    def _requests(
         self, prompt_ids: Sequence[tuple[int, ...]], rollouts: Sequence[Rollout], groups: Sequence[int], step: int
-    ) -> Slots:
-        return Slots(
+    ) -> Requests:
+        return Requests(
             prompt_ids=list(prompt_ids),
             solutions=[rollout.solution for rollout in rollouts],
             group_ids=list(groups),

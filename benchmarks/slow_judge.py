@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from attnpo.verification.answer import final_answer
+from attnpo.think import final_answer
 from attnpo.verification.exact import answer_text
 
 
