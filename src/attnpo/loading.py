@@ -7,18 +7,21 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from attnpo.errors import ConfigError, nearest
 
 
-def load_function(spec: str, what: str, arguments: Sequence[str] | None = None) -> Any:
-    """Return the callable that `module:function` names; the working directory is searched too.
+def load_function(
+    spec: str, what: str, arguments: Sequence[str] | None = None, kind: Literal["function", "class"] = "function"
+) -> Any:
+    """Return the function or class that `module:name` names; the working directory is searched too.
 
     Args:
         spec: the spec, for example `my_package.labels:label_steps`.
         what: what the function is for, as the error message should say it ("labeler").
         arguments: what it will be given, in order; None where that is not checked.
+        kind: which of them is wanted, as the error message should say it.
 
     Raises:
         ConfigError: the spec is malformed, the module cannot be imported, it has no such callable, or that takes other
@@ -26,7 +29,7 @@ def load_function(spec: str, what: str, arguments: Sequence[str] | None = None) 
     """
     module_name, _, function_name = spec.partition(":")
     if not module_name or not function_name.isidentifier():
-        raise ConfigError(f"{what} {spec!r}: expected module:function, for example my_module:my_function")
+        raise ConfigError(f"{what} {spec!r}: expected module:{kind}, for example my_module:my_{kind}")
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())
     try:
@@ -40,7 +43,7 @@ def load_function(spec: str, what: str, arguments: Sequence[str] | None = None) 
     function = getattr(module, function_name, None)
     if not callable(function):
         resembling = nearest(function_name, (name for name, value in vars(module).items() if callable(value)))
-        raise ConfigError(f"{what} {spec!r}: module {module_name!r} has no function {function_name!r}{resembling}")
+        raise ConfigError(f"{what} {spec!r}: module {module_name!r} has no {kind} {function_name!r}{resembling}")
     if arguments is not None:
         check_call(function, f"{what} {spec!r}", arguments)
     return function

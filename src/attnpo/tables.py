@@ -80,21 +80,33 @@ class Column:
         arm: the arm that all its values are of; empty for none.
         note: small words below the title.
         better: which way the best values lie, where a page may sort by it; empty for no sorting.
+        words: whether it holds words, which a terminal may wrap.
     """
 
     title: str
     arm: str = ""
     note: str = ""
     better: str = ""
+    words: bool = False
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row: its head (an arm's name or any words), small words below it, and the cells."""
+    """A row.
+
+    Attributes:
+        head: an arm's name or any words.
+        cells: the cells.
+        note: small words below the head.
+        strong: whether it is the one to look at, bold in a terminal.
+        apart: whether it begins another part of the table, below a line in a terminal.
+    """
 
     head: str
     cells: tuple[Value, ...]
     note: str = ""
+    strong: bool = False
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,10 +118,10 @@ class Table:
     title: str = ""
 
     @classmethod
-    def of(cls, title: str, columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> Table:
-        """Return a table of plain columns; the first cell of each row is its head."""
-        made = tuple(Row(str(head), tuple(cells)) for head, *cells in rows)
-        return cls(tuple(map(Column, columns)), made, title)
+    def of(cls, title: str, columns: Sequence[str | Column], rows: Iterable[Iterable[Any]]) -> Table:
+        """Return a table of columns by title; the first cell of each row is its head."""
+        heads = tuple(Column(column) if isinstance(column, str) else column for column in columns)
+        return cls(heads, tuple(Row(str(head), tuple(cells)) for head, *cells in rows), title)
 
     def markdown(self) -> str:
         """Return the table in Markdown, without its title."""
@@ -124,12 +136,21 @@ class Table:
         """Return the table for a terminal; `options` are those of rich's table."""
         from rich.table import Table as RichTable
 
-        made = RichTable(title=self.title, title_justify="left", min_width=len(self.title), **options)
+        # Where words wrap, so does the title.
+        width = 0 if any(column.words for column in self.columns) else len(self.title)
+        header = any(column.title for column in self.columns)
+        made = RichTable(title=self.title, title_justify="left", min_width=width, show_header=header, **options)
         for i, column in enumerate(self.columns):
-            made.add_column(column.title, justify="right" if i else "left", no_wrap=True)
+            if column.words:
+                made.add_column(column.title, overflow="fold")
+            else:
+                made.add_column(column.title, justify="right" if i else "left", no_wrap=True)
         for row in self.rows:
-            head = f"{row.head}\n{row.note}" if row.note else row.head
-            made.add_row(head, *(c if isinstance(c, str) else c.terminal() for c in row.cells))
+            if row.apart:
+                made.add_section()
+            cells = [f"{row.head}\n{row.note}" if row.note else row.head, *row.cells]
+            shown = [cell if isinstance(cell, str) else cell.terminal() for cell in cells]
+            made.add_row(*shown, style="bold" if row.strong else None)
         return made
 
 

@@ -7,8 +7,8 @@ import json
 import pytest
 from model_folders import QWEN_1_5B, model_folder, problems_file
 
+from attnpo.cli.flags import is_switched_on
 from attnpo.cli.main import main
-from attnpo.cli.train import asks_dry_run
 
 SMALL = {**QWEN_1_5B, "hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2, "vocab_size": 1000}
 SMALL["max_position_embeddings"] = 512
@@ -129,6 +129,13 @@ def test_settings_that_cannot_be_parsed_end_with_one_line(capsys):
     assert "did you mean --learning_rate?" in line
 
 
+@pytest.mark.parametrize("flags", [["--alpha_len", "1.5"], ["--layout", "nowhere.yaml"]])
+def test_a_refusal_before_anything_is_read_is_json_too(run, flags):
+    found = run(*flags)
+    assert len(found["problems"]) == 1
+    assert (found["plan"], found["memory"], found["written"]) == (None, [], {})
+
+
 def test_layouts_count_their_processes(run, tmp_path):
     path = tmp_path / "layout.yaml"
     path.write_text("distributed_type: FSDP\nnum_processes: 4\nmixed_precision: bf16\nfsdp_config: {fsdp_version: 2}\n")
@@ -169,4 +176,4 @@ def test_vllm_that_cannot_hold_a_sequence(run):
     ],
 )
 def test_only_flags_ask_for_a_dry_run(argv, asked):
-    assert asks_dry_run(argv) is asked
+    assert is_switched_on(argv, "dry_run") is asked

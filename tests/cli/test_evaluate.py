@@ -10,7 +10,7 @@ import pytest
 import attnpo.segmentation
 from attnpo.cli import compare
 from attnpo.cli import evaluate as evaluate_command
-from attnpo.cli.parsing import given_settings
+from attnpo.cli.parsing import parse
 from attnpo.errors import ConfigError, EngineError, OutputError
 from attnpo.evaluation import EvaluationResult, EvaluationSettings
 from attnpo.rollouts import read_rollouts
@@ -112,12 +112,13 @@ def test_given_settings_are_those_of_flags_and_file(tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text("verifier: exact\n")
     types = (EvaluateArguments, StepArguments, EvaluationSettings)
-    assert given_settings(types, ["--samples_per_problem", "4", "--config", str(config)]) == {
-        "samples_per_problem",
-        "verifier",
-    }
-    assert given_settings(types, ["--samples-per-problem=4", "--list"]) == {"samples_per_problem", "list"}
-    assert given_settings(types, []) == set()
+
+    def given(*argv: str) -> set[str]:
+        return parse("evaluate", types, argv, "", "").given
+
+    assert given("--samples_per_problem", "4", "--config", str(config)) == {"samples_per_problem", "verifier"}
+    assert given("--samples-per-problem=4", "--list") == {"samples_per_problem", "list"}
+    assert given() == set()
 
 
 def test_the_list_of_benchmarks(capsys):

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from attnpo.cli.contradictions import idle_settings
-from attnpo.cli.parsing import given_by_flags, given_settings, parse
+from attnpo.cli.parsing import parse
 from attnpo.errors import ConfigError
 from attnpo.training import AttnPOConfig
 from attnpo.workbench.arguments import DataArguments, ProbeArguments, TrainArguments
+from attnpo.workbench.idle import idle_settings
 
 TYPES = (TrainArguments, DataArguments, ProbeArguments, AttnPOConfig)
 CPU = ["--use_cpu", "true", "--bf16", "false", "--output_dir", "out"]
 
 
 def parsed(argv):
-    return parse("train", TYPES, [*argv, *CPU], "", "")
+    return parse("train", TYPES, [*argv, *CPU], "", "").parts
 
 
 @pytest.fixture
@@ -79,10 +79,8 @@ def test_flags_override_the_file_and_numbers_may_be_written_any_way(file):
 
 
 def lines(argv):
-    parts = parsed(argv)
-    values = {name: value for part in parts for name, value in vars(part).items()}
-    argv = [*argv, *CPU]
-    return idle_settings(given_settings(TYPES, argv), given_by_flags(TYPES, argv), values)
+    found = parse("train", TYPES, [*argv, *CPU], "", "")
+    return idle_settings(found.given, found.flags, found.values)
 
 
 @pytest.mark.parametrize(

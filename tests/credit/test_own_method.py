@@ -62,7 +62,7 @@ def test_a_method_in_a_file_of_ones_own(own_file, make_groups):
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("Halve", r"^method '.*:Halve': module '.*' has no function 'Halve'; did you mean Halved"),
+        ("Halve", r"^method '.*:Halve': module '.*' has no class 'Halve'; did you mean Halved"),
         ("Nameless", r"^method: .*:Nameless has the name of another, 'tlmre'; give the class a name of its own"),
         ("HalvedSettings", r"^method: .*:HalvedSettings is no method; let it inherit from attnpo\.credit\.Method"),
     ],

@@ -12,11 +12,11 @@ from accelerate.commands.config.config_args import load_config_from_file
 from model_folders import QWEN_1_5B, QWEN_7B, model_folder, problems_file
 
 from attnpo.attention import config_fingerprint
-from attnpo.cli.dry_run_settings import planned_config
 from attnpo.cli.main import main
 from attnpo.cli.parsing import parse
 from attnpo.training.estimate import read_layout
 from attnpo.workbench.arguments import DataArguments, ModelArguments, ProbeArguments, StepArguments, TrainArguments
+from attnpo.workbench.dry_run import planned_config
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 EVERY = sorted(RECIPES.glob("*.yaml"))
@@ -34,7 +34,7 @@ def settings(path: Path) -> dict:
 
 
 def parsed(path: Path, *types):
-    return parse("x", types, ["--config", str(path)], "", "")
+    return parse("x", types, ["--config", str(path)], "", "").parts
 
 
 @pytest.mark.parametrize("path", TRAINING, ids=name)

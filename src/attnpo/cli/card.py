@@ -45,7 +45,7 @@ class CardArguments:
 def run(argv: Sequence[str]) -> None:
     """Run the command."""
     description = "Write the model card of a trained model."
-    (parsed,) = parse("card", (CardArguments,), argv, description, EXAMPLE, first="run_dir")
+    (parsed,) = parse("card", (CardArguments,), argv, description, EXAMPLE, first="run_dir").parts
     quiet_libraries()
     card(parsed)
 

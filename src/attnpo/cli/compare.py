@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnpo.cli.console import console
-from attnpo.cli.flags import OneLineParser, check_flags
+from attnpo.cli.flags import OneLineParser, read_flags
 from attnpo.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
 def run(argv: Sequence[str]) -> None:
     """Run the command."""
     parser = build_parser()
-    check_flags(argv, parser)
+    read_flags(argv, parser)
     arguments = parser.parse_args(list(argv))
     from attnpo.cli.tables import comparison_tables
     from attnpo.evaluation.comparison import Bootstrap

@@ -9,8 +9,10 @@ from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
+
+from attnpo.tables import Table
 
 UNBOUNDED = 100_000
 """Characters that no cell is wider than."""
@@ -28,7 +30,8 @@ class Terminal(Console):
 
     def print(self, *objects: Any, soft_wrap: bool | None = None, crop: bool | None = None, **options: Any) -> None:
         """Print as rich does; lines of text are not wrapped and tables not cut."""
-        whole = [_Whole(thing) if isinstance(thing, Table) else thing for thing in objects]
+        drawn = [thing.terminal() if isinstance(thing, Table) else thing for thing in objects]
+        whole = [_Whole(thing) if isinstance(thing, RichTable) else thing for thing in drawn]
         if soft_wrap is None:
             soft_wrap = all(isinstance(thing, (str, Text)) for thing in whole)
         if crop is None:
@@ -39,7 +42,7 @@ class Terminal(Console):
 class _Whole:
     """A table that breaks no word."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: RichTable) -> None:
         self.table = table
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:

@@ -48,7 +48,7 @@ def run(argv: Sequence[str]) -> None:
     from attnpo.progress import console_progress
     from attnpo.workbench.discovering import Discovering, Verified
 
-    discovering = Discovering(*parsed)
+    discovering = Discovering(*parsed.parts)
     write_about(discovering.output_dir, "discover", argv)
     with console_progress(console) as progress:
         done = discovering.verify(progress) if discovering.arguments.verify else discovering.discover(progress)

@@ -9,7 +9,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from attnpo.cli.console import console, quiet_libraries
-from attnpo.cli.parsing import given_settings, parse
+from attnpo.cli.parsing import parse
 from attnpo.cli.shown import shown_benchmarks
 from attnpo.workbench.arguments import DataArguments, EvaluateArguments, ModelArguments, StepArguments
 
@@ -36,15 +36,14 @@ def run(argv: Sequence[str]) -> None:
         console.print(benchmark_table(shown_benchmarks()))
         return
     engine_type, settings_type = "attnpo.sampling:EngineSettings", "attnpo.evaluation:EvaluationSettings"
-    types = (EvaluateArguments, ModelArguments, DataArguments, StepArguments, engine_type, settings_type)
-    arguments, model_arguments, data_arguments, step_arguments, engine, settings = parse(
+    parsed = parse(
         "evaluate",
-        types,
+        (EvaluateArguments, ModelArguments, DataArguments, StepArguments, settings_type, engine_type),
         argv,
         "Measure accuracy and response length of a model on problems with known answers.",
         EXAMPLE,
     )
-    if arguments.list:
+    if parsed.parts[0].list:
         console.print(benchmark_table(shown_benchmarks()))
         return
     quiet_libraries()
@@ -61,16 +60,9 @@ def run(argv: Sequence[str]) -> None:
             show_result(target, result)
             progress.start()
 
+        arguments, model, data, steps, settings, engine = parsed.parts
         results = evaluate_model(
-            arguments,
-            model_arguments,
-            data_arguments,
-            step_arguments,
-            settings,
-            engine,
-            given_settings(types, argv),
-            show=show,
-            progress=progress,
+            arguments, model, data, steps, settings, engine, parsed.given, show=show, progress=progress
         )
     if len(results) > 1:
         console.rule("all benchmarks")

@@ -41,10 +41,16 @@ def dataclass_flags(dataclass_type: Any) -> Iterator[Flag]:
 
     `--a_name` is `--a-name` too; a switch takes a value or none, and one that is on has `--no_NAME` beside it.
     """
-    hints = typing.get_type_hints(dataclass_type)
+    hints = settings_of(dataclass_type)
     for field in dataclasses.fields(dataclass_type):
         if field.init:
             yield from _field_flags(field, _one_type(hints[field.name]))
+
+
+def settings_of(dataclass_type: Any) -> dict[str, Any]:
+    """Return setting → type hint of a dataclass's fields."""
+    hints = typing.get_type_hints(dataclass_type)
+    return {field.name: hints[field.name] for field in dataclasses.fields(dataclass_type) if field.init}
 
 
 def add_flags(parser: argparse.ArgumentParser, flags: Iterable[Flag]) -> None:
@@ -102,11 +108,11 @@ def _yes_or_no(text: str) -> bool:
     return text.lower() in YES
 
 
-def check_flags(arguments: Sequence[str], parser: argparse.ArgumentParser) -> None:
-    """Refuse a flag that does not exist, or stands there twice with different values.
+def read_flags(arguments: Sequence[str], parser: argparse.ArgumentParser) -> dict[str, str]:
+    """Return setting → the words that flags give it.
 
     Raises:
-        ConfigError: one is such; the message names it.
+        ConfigError: a flag does not exist, or stands there twice with different values; the message names it.
     """
     options = {option: action for action in parser._actions for option in action.option_strings}
     values: dict[str, Sequence[str]] = {}
@@ -124,17 +130,16 @@ def check_flags(arguments: Sequence[str], parser: argparse.ArgumentParser) -> No
         if values.get(action.dest, value) != value:
             raise ConfigError(f"{flag}: is given twice, with different values; keep one of them")
         values[action.dest] = value
+    return {name: " ".join(words) for name, words in values.items()}
 
 
-def check_stray(words: Sequence[str]) -> None:
-    """Refuse words that belong to no flag.
-
-    Raises:
-        ConfigError: there are some; the message names the first.
-    """
-    for word in words:
-        said = "flags begin with --" if word.startswith("-") else f"write --NAME {word}"
-        raise ConfigError(f"{word}: belongs to no setting; {said} (--help lists them)")
+def is_switched_on(arguments: Sequence[str], name: str) -> bool:
+    """Whether a flag switches something on, before its value can be checked."""
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        flag, _, value = argument.partition("=")
+        if flag.replace("-", "_") == f"__{name}":
+            return (value or following).lower() not in NO
+    return False
 
 
 def with_nearest(line: str) -> str:
@@ -162,11 +167,10 @@ def check_json(values: Mapping[str, Any], dataclass_types: Sequence[Any], where:
         ConfigError: a text is not a JSON object, nor the path of a file where that is allowed.
     """
     for dataclass_type in dataclass_types:
-        hints = typing.get_type_hints(dataclass_type)
-        for field in dataclasses.fields(dataclass_type):
-            value = values.get(field.name)
-            if isinstance(value, str) and _holds_names(hints[field.name]):
-                _check_object(value, f"{where}{field.name}", field.name in JSON_FILES)
+        for name, hint in settings_of(dataclass_type).items():
+            value = values.get(name)
+            if isinstance(value, str) and _holds_names(hint):
+                _check_object(value, f"{where}{name}", name in JSON_FILES)
 
 
 def _holds_names(hint: Any) -> bool:

@@ -25,7 +25,7 @@ def run(argv: Sequence[str]) -> None:
         "Show one response with its steps shaded by score, and score, gamma and label of each.",
         EXAMPLE,
         first="rollouts",
-    )
+    ).parts
     quiet_libraries()
     from attnpo.progress import console_progress
     from attnpo.reporting import render_trace_html, render_trace_terminal

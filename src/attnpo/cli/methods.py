@@ -33,7 +33,7 @@ class MethodsArguments:
 def run(argv: Sequence[str]) -> None:
     """Run the command."""
     description = "List the methods and presets, what each does, needs and costs."
-    (arguments,) = parse("methods", (MethodsArguments,), argv, description, EXAMPLE, first="method")
+    (arguments,) = parse("methods", (MethodsArguments,), argv, description, EXAMPLE, first="method").parts
     if arguments.method is not None:
         show_method(arguments.method, arguments.json)
         return

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,13 +15,13 @@ from attnpo.cli.flags import (
     Flag,
     OneLineParser,
     add_flags,
-    check_flags,
     check_json,
-    check_stray,
     dataclass_flags,
+    read_flags,
+    settings_of,
     with_nearest,
 )
-from attnpo.cli.settings_file import ENVIRONMENT, check_names, check_types, read_settings
+from attnpo.cli.settings_file import ENVIRONMENT, check_settings_file, read_settings
 from attnpo.cli.shown import load_class, shown_flags
 from attnpo.errors import ConfigError, one_line
 from attnpo.files import parse_json
@@ -35,6 +35,31 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
     """Shows defaults and keeps the line breaks of examples."""
 
 
+@dataclass(frozen=True)
+class Parsed:
+    """Settings as they were given.
+
+    Attributes:
+        parts: an instance of each settings type.
+        flags: setting → the words that flags give it.
+        file: setting → its value in the YAML file.
+    """
+
+    parts: list[Any]
+    flags: Mapping[str, str]
+    file: Mapping[str, Any]
+
+    @property
+    def given(self) -> set[str]:
+        """Names of the settings that flags or the YAML file give, so that others may have other defaults."""
+        return {*self.flags, *self.file}
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Every setting with its value."""
+        return {name: value for part in self.parts for name, value in vars(part).items()}
+
+
 def parse(
     command: str,
     settings_types: Sequence[Settings],
@@ -42,8 +67,8 @@ def parse(
     description: str,
     example: str,
     first: str | None = None,
-) -> Any:
-    """Parse `--config FILE.yaml` plus flags into instances of `settings_types`.
+) -> Parsed:
+    """Parse `--config FILE.yaml` plus flags into instances of `settings_types`; flags go before the file.
 
     Args:
         command: name of the command, for the usage line.
@@ -62,34 +87,24 @@ def parse(
         arguments.insert(0, f"--{first}")
     if {"-h", "--help"} & set(arguments):
         print_help(command, settings_types, description, example)
-    path = _config_path(arguments)
-    dataclass_types = _loaded(settings_types)
+    path, arguments = config_path(arguments)
+    dataclass_types = [load_class(each) if isinstance(each, str) else each for each in settings_types]
     parser = _parser(map(dataclass_flags, dataclass_types), prog=f"attnpo {command}")
-    check_flags(arguments, parser)
-    flags, stray = _flags(dataclass_types, arguments)
-    check_stray(stray)
+    flags = read_flags(arguments, parser)
     check_json(flags, dataclass_types)
-    settings: dict[str, Any] = {}
-    known = {action.dest for action in parser._actions}
-    if path is not None:
-        settings = read_settings(path)
-        where = f"--config {path}"
-        check_names(settings, known, where)
-        check_types(settings, dataclass_types, where)
-        check_json(settings, dataclass_types, f"{where}: ")
-        for name, value in dict(settings.pop(ENVIRONMENT, {})).items():
-            os.environ[name] = str(value)
+    file = {} if path is None else _read_file(path, dataclass_types)
     for action in parser._actions:
-        if action.dest in settings:
-            action.default, action.required = settings[action.dest], False
+        action.default, action.required = file.get(action.dest, argparse.SUPPRESS), False
     try:
-        values = vars(parser.parse_args(_without_config(arguments)))
-        parsed = [made(**{f.name: values[f.name] for f in fields(made) if f.init}) for made in dataclass_types]
-        for part in parsed:
-            check_settings(part)
-        return parsed
+        values, stray = parser.parse_known_args(arguments)
+        parts = [] if stray else [_made(each, vars(values)) for each in dataclass_types]
     except (ValueError, TypeError, OSError, ConfigError) as error:
-        raise ConfigError(_placed(error, path, settings, flags, known)) from error
+        known = {action.dest for action in parser._actions}
+        raise ConfigError(_placed(error, path, file, flags, known)) from error
+    for word in stray:
+        said = "flags begin with --" if word.startswith("-") else f"write --NAME {word}"
+        raise ConfigError(f"{word}: belongs to no setting; {said} (--help lists them)")
+    return Parsed(parts, flags, file)
 
 
 def print_help(command: str, settings_types: Sequence[Settings], description: str, example: str) -> NoReturn:
@@ -100,27 +115,6 @@ def print_help(command: str, settings_types: Sequence[Settings], description: st
     sys.exit(0)
 
 
-def given_settings(settings_types: Sequence[Settings], argv: Sequence[str]) -> set[str]:
-    """Return the names of the settings that flags or the YAML file give, so that others may have other defaults.
-
-    Args:
-        settings_types: what holds the settings.
-        argv: arguments that `parse` has accepted.
-    """
-    path = _config_path(list(argv))
-    stored = {} if path is None else read_settings(path)
-    return (given_by_flags(settings_types, argv) | set(stored)) - {ENVIRONMENT}
-
-
-def given_by_flags(settings_types: Sequence[Settings], argv: Sequence[str]) -> set[str]:
-    """Return the names of the settings that flags give, the YAML file's left out."""
-    return set(_flags(_loaded(settings_types), argv)[0])
-
-
-def _loaded(settings_types: Sequence[Settings]) -> list[Any]:
-    return [load_class(each) if isinstance(each, str) else each for each in settings_types]
-
-
 def _parser(flags: Iterable[Iterable[Flag]], **options: Any) -> OneLineParser:
     parser = OneLineParser(**options)
     for each in flags:
@@ -128,37 +122,32 @@ def _parser(flags: Iterable[Iterable[Flag]], **options: Any) -> OneLineParser:
     return parser
 
 
-def _flags(dataclass_types: Sequence[Any], argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """Return setting → value of the flags alone, and the words that belong to none.
-
-    Raises:
-        ConfigError: a flag lacks its value, or has one of another type.
-    """
-    parser = _parser(map(dataclass_flags, dataclass_types))
-    for action in parser._actions:
-        action.default, action.required = argparse.SUPPRESS, False
-    known, stray = parser.parse_known_args(_without_config(argv))
-    return vars(known), stray
+def _made(dataclass_type: Any, values: Mapping[str, Any]) -> Any:
+    made = dataclass_type(**{name: values[name] for name in settings_of(dataclass_type) if name in values})
+    check_settings(made)
+    return made
 
 
-def _without_config(argv: Sequence[str]) -> list[str]:
-    arguments = list(argv)
-    if _config_path(arguments) is not None:
-        position = arguments.index("--config")
-        del arguments[position : position + 2]
-    return arguments
+def _read_file(path: Path, dataclass_types: Sequence[Any]) -> dict[str, Any]:
+    """Return the settings of a YAML file, checked; sets the environment variables that it holds."""
+    settings, where = read_settings(path), f"--config {path}"
+    check_settings_file(settings, dataclass_types, where)
+    check_json(settings, dataclass_types, f"{where}: ")
+    for name, value in dict(settings.pop(ENVIRONMENT, {})).items():
+        os.environ[name] = str(value)
+    return settings
 
 
-def _config_path(arguments: list[str]) -> Path | None:
-    for position, argument in enumerate(arguments):
-        if argument.startswith("--config="):
-            arguments[position : position + 1] = ["--config", argument.partition("=")[2]]
-            argument = "--config"
-        if argument == "--config":
-            if position + 1 >= len(arguments):
+def config_path(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """Return the path that the first `--config` gives, and the arguments without it."""
+    for i, argument in enumerate(arguments):
+        flag, is_joined, value = argument.partition("=")
+        if flag == "--config":
+            end = i + (1 if is_joined else 2)
+            if end > len(arguments):
                 raise ConfigError("--config: give the path of a YAML file")
-            return Path(arguments[position + 1])
-    return None
+            return Path(value if is_joined else arguments[i + 1]), [*arguments[:i], *arguments[end:]]
+    return None, list(arguments)
 
 
 def _placed(

@@ -40,7 +40,7 @@ def run(argv: Sequence[str]) -> None:
         argv,
         "Watch AttnPO find the Key-Focus Heads of a small reasoning model, train it, and measure it beside TLMRE.",
         EXAMPLE,
-    )
+    ).parts
     quiet_libraries()
     quickstart(arguments)
 

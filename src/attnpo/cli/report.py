@@ -29,7 +29,7 @@ class ReportArguments:
 def run(argv: Sequence[str]) -> None:
     """Run the command."""
     description = "Write one self-contained HTML page that shows what a run did."
-    (arguments,) = parse("report", (ReportArguments,), argv, description, EXAMPLE, first="run_dir")
+    (arguments,) = parse("report", (ReportArguments,), argv, description, EXAMPLE, first="run_dir").parts
     from attnpo.errors import ConfigError
     from attnpo.reporting import write_report
 

@@ -83,7 +83,7 @@ def run(argv: Sequence[str]) -> None:
         argv,
         "Train every method on the small world with the same number of sampled tokens, and write the comparison table.",
         EXAMPLE,
-    )
+    ).parts
     failures = reproduce(arguments, argv)
     if failures:
         for failure in failures:

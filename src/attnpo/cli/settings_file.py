@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import reprlib
 import typing
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from attnpo.cli.flags import settings_of
 from attnpo.errors import ConfigError, nearest
 from attnpo.files import UserFile
 
@@ -16,42 +16,33 @@ ENVIRONMENT = "env"
 """TRL's own key: environment variables to set."""
 
 
-def read_settings(path: Path, flag: str = "--config") -> dict[str, Any]:
+def read_settings(path: Path) -> dict[str, Any]:
     """Read a YAML file of settings.
 
     Raises:
         ConfigError: it is missing, not YAML, holds no settings by name, or one twice.
     """
-    where = f"{flag} {path}"
+    where = f"--config {path}"
     settings = UserFile(path, "settings file", ConfigError, where).yaml()
     if not isinstance(settings, dict):
         raise ConfigError(f"{where}: must hold settings as 'name: value' lines")
     return settings
 
 
-def check_names(settings: Mapping[str, Any], known: Collection[str], where: str) -> None:
-    """Check that every setting exists.
+def check_settings_file(settings: Mapping[str, Any], dataclass_types: Sequence[Any], where: str) -> None:
+    """Check that every setting exists and every value has its setting's type.
 
     Raises:
-        ConfigError: one does not; the message names it, and the one that resembles it most.
+        ConfigError: one does not; the message names it, and the one that resembles it most, or what is expected.
     """
-    unknown = [str(name) for name in settings if name not in known and name != ENVIRONMENT]
+    hints = {name: hint for each in dataclass_types for name, hint in settings_of(each).items()}
+    unknown = [str(name) for name in settings if name not in hints and name != ENVIRONMENT]
     if unknown:
-        said = ", ".join(f"{name}{nearest(name, known).replace('; ', ' (').replace('?', '?)')}" for name in unknown)
+        said = ", ".join(f"{name}{nearest(name, hints).replace('; ', ' (').replace('?', '?)')}" for name in unknown)
         raise ConfigError(f"{where}: no setting called {said}")
-
-
-def check_types(settings: Mapping[str, Any], dataclass_types: Sequence[Any], where: str) -> None:
-    """Check that every value has its setting's type.
-
-    Raises:
-        ConfigError: one has not; the message names the setting, the value and what is expected.
-    """
-    for dataclass_type in dataclass_types:
-        hints = typing.get_type_hints(dataclass_type)
-        for field in dataclasses.fields(dataclass_type):
-            if field.name in settings:
-                _check_type(field.name, settings[field.name], hints[field.name], where)
+    for name, hint in hints.items():
+        if name in settings:
+            _check_type(name, settings[name], hint, where)
 
 
 def _check_type(name: str, value: Any, hint: Any, where: str) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from attnpo.cli.console import console, quiet_libraries
-from attnpo.cli.contradictions import idle_settings
-from attnpo.cli.parsing import given_by_flags, given_settings, parse, print_help
+from attnpo.cli.flags import is_switched_on
+from attnpo.cli.parsing import parse, print_help
 from attnpo.workbench.arguments import DataArguments, ProbeArguments, TrainArguments
+from attnpo.workbench.idle import idle_settings
 
 DESCRIPTION = "Train a reasoning model to think shorter and no worse (AttnPO), or with a neighbouring method."
 EXAMPLE = """  attnpo train --config recipes/tinyworld-attnpo.yaml --learning_rate 1e-4
@@ -47,28 +48,17 @@ def run(argv: Sequence[str]) -> None:
     from attnpo.training.checks import Findings
     from attnpo.workbench.training import train_model
 
-    if asks_dry_run(argv):
+    if is_switched_on(argv, "dry_run"):  # by a flag: no recipe keeps its run from starting
         from attnpo.cli.dry_run import dry_run
 
         dry_run(argv, types, DESCRIPTION, EXAMPLE)
         return
     parsed = parse("train", types, argv, DESCRIPTION, EXAMPLE)
-    values = {name: value for part in parsed for name, value in vars(part).items()}
     findings = Findings()
-    for line in idle_settings(given_settings(types, argv), given_by_flags(types, argv), values):
+    for line in idle_settings(parsed.given, parsed.flags, parsed.values):
         findings.refuse(line)
-    arguments, data_arguments, probe_arguments, args = parsed
-    trained = train_model(arguments, data_arguments, probe_arguments, args, findings, note=console.print)
+    arguments, data, probe, args = parsed.parts
+    trained = train_model(arguments, data, probe, args, findings, note=console.print)
     if trained is not None:
         minutes, steps = trained.seconds / 60, trained.steps
         console.print(f"{steps} steps in {minutes:.1f} min; model written to {trained.folder}")
-
-
-def asks_dry_run(argv: Sequence[str]) -> bool:
-    """Whether the flags ask for a dry run; a recipe cannot."""
-    for position, argument in enumerate(argv):
-        flag, _, value = argument.partition("=")
-        if flag in ("--dry_run", "--dry-run"):
-            following = argv[position + 1] if position + 1 < len(argv) else ""
-            return (value or following).lower() not in ("false", "0", "no")
-    return False

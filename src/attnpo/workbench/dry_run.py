@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import torch
+
 from attnpo.training import AttnPOConfig
 from attnpo.training.checks import Findings
 from attnpo.training.checks.data import longest_prompt, planned
@@ -49,6 +51,33 @@ class DryRun(Findings):
             ],
             "written": self.written,
         }
+
+
+def planned_config(processes: int) -> type[AttnPOConfig]:
+    """Return the training configuration as one of `processes` processes on the machine to come would see it."""
+
+    @dataclass
+    class PlannedConfig(AttnPOConfig):
+        use_cpu: bool = False
+
+        def __post_init__(self) -> None:
+            """Validate; what needs an accelerator is checked with everything else, for the machine that is planned."""
+            on_cpu: bool = self.use_cpu
+            if not torch.accelerator.is_available():
+                self.use_cpu = True
+            super().__post_init__()
+            self.use_cpu = on_cpu
+
+        def runs_on_cpu(self) -> bool:
+            """Not known here."""
+            return False
+
+        @property
+        def world_size(self) -> int:
+            """The number of planned processes."""
+            return processes
+
+    return PlannedConfig
 
 
 def estimate(

@@ -74,7 +74,7 @@ def test_settings_that_cannot_work_are_named(settings, message):
 def test_the_command_line_knows_the_settings(tmp_path, monkeypatch):
     config = tmp_path / "judges.yaml"
     config.write_text("judge_models: a,b,c\njudge_temperature: null\njudge_consensus: majority\n")
-    (settings,) = parse("discover", (JudgeSettings,), ["--config", str(config), "--judge_attempts", "2"], "", "")
+    (settings,) = parse("discover", (JudgeSettings,), ["--config", str(config), "--judge_attempts", "2"], "", "").parts
     assert (settings.judge_models, settings.judge_temperature, settings.judge_attempts) == ("a,b,c", None, 2)
     assert settings.judge_consensus == "majority"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

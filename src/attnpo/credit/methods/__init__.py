@@ -80,7 +80,7 @@ def method_class(name: str) -> type[Method]:
         ConfigError: there is none.
     """
     if ":" in name:
-        own = load_function(name, "method")
+        own = load_function(name, "method", kind="class")
         if not (isinstance(own, type) and issubclass(own, Method)):
             raise ConfigError(f"method: {name} is no method; let it inherit from attnpo.credit.Method")
         if own is not METHODS.get(own.name, own):

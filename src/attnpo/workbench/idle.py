@@ -1,4 +1,4 @@
-"""Settings of `attnpo train` that would do nothing, because the one that they belong to is off."""
+"""Settings of a training run that would do nothing, because the one that they belong to is off."""
 
 from __future__ import annotations
 
