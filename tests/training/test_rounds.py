@@ -12,7 +12,9 @@ from attnpo.credit import Ask, Continuation, Method, Probed, build_method
 from attnpo.sampling import render_prompt
 from attnpo.segmentation import PhraseFamilies
 from attnpo.tinyworld import label_steps
+from attnpo.training.dropped import DroppedLog
 from attnpo.training.overlap import BackgroundChecks
+from attnpo.training.round_log import RoundLog
 from attnpo.training.rounds import Round, RoundParts, token_credit
 from attnpo.training.run_meter import RunMeter
 
@@ -47,7 +49,7 @@ def fake():
 
 
 @pytest.fixture
-def parts(fake):
+def parts(fake, tmp_path):
     policy = fake.lend()
     opened = []
 
@@ -57,6 +59,8 @@ def parts(fake):
         yield policy
 
     checks = BackgroundChecks(policy.segment, policy.verify, lambda: 0)
+    meter = RunMeter(PhraseFamilies.load())
+    dropped, reasons = DroppedLog(tmp_path / "dropped.jsonl"), []
     made = RoundParts(
         method=Noting(),
         checks=checks,
@@ -64,7 +68,8 @@ def parts(fake):
         opens_think=policy.opens_think,
         verdicts=lambda completions, solutions: checks.verdicts(completions, solutions)[0],
         labeler=label_steps,
-        meter=RunMeter(PhraseFamilies.load()),
+        meter=meter,
+        log=RoundLog(meter, dropped, tmp_path / "rollouts.jsonl", 0, reasons.extend),
         policy=open_policy,
         group_size=4,
         max_length=64,
@@ -75,7 +80,7 @@ def parts(fake):
         process=0,
         device=torch.device("cpu"),
     )
-    made.opened = opened
+    made.opened, made.reasons = opened, reasons
     return made
 
 

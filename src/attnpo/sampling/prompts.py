@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from jinja2 import TemplateError
@@ -51,6 +52,15 @@ def one_start(tokenizer: Any, ids: list[int]) -> list[int]:
     """Return the ids of a text with one start token where the text had one and the tokenizer added another."""
     start = getattr(tokenizer, "bos_token_id", None)
     return ids[1:] if start is not None and ids[:2] == [start, start] else ids
+
+
+def opened(tokenizer: Any, prompt: Prompt, ids: Sequence[int], opening: str = "") -> list[int]:
+    """Return the ids of `render_prompt` from those that another library has made of the prompt.
+
+    Others close an assistant's last message, and let tokenizers begin a rendered text a second time.
+    """
+    known = render_prompt(tokenizer, prompt) if continues(prompt) else one_start(tokenizer, list(ids))
+    return [*known, *tokenizer.encode(opening, add_special_tokens=False)] if opening else known
 
 
 def opening_text(given: str) -> str:

@@ -19,7 +19,7 @@ _GRID: Final = 1_000_000
 
 @dataclass
 class TokenCount:
-    """Tokens of a run so far, over all processes once `reduce` was called.
+    """Tokens of a run so far, over all processes once `reduced`.
 
     Attributes:
         sampled: drawn from the policy: responses, continuations, probes.
@@ -45,6 +45,19 @@ class TokenCount:
     def since(self, other: TokenCount) -> TokenCount:
         """Return what came after an earlier count."""
         return TokenCount(self.sampled - other.sampled, self.extra - other.extra, self.passed - other.passed)
+
+    def reduced(self, reduce_sum: Callable[[torch.Tensor], torch.Tensor], device: torch.device) -> TokenCount:
+        """Return the sum over processes."""
+        totals = torch.tensor([self.sampled, self.extra, self.passed], device=device)
+        return TokenCount(*reduce_sum(totals).tolist())
+
+    def metrics(self) -> dict[str, float]:
+        """Return the count under the names that it is logged by."""
+        return {
+            "sampled_tokens": float(self.sampled),
+            "extra_tokens": float(self.extra),
+            "extra_pass_tokens": float(self.passed),
+        }
 
 
 class TokenCountCallback(TrainerCallback, ExportableState):

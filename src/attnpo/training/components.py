@@ -1,17 +1,89 @@
-"""What a method needs besides the model, found before the model is loaded."""
+"""What a run is made of besides the model's weights, found and checked before they are loaded."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from transformers import AutoConfig
 
-from attnpo.attention import HeadSet, resolve_heads
+from attnpo.attention import HeadSet, check_parallelism, resolve_heads
 from attnpo.credit import Method
 from attnpo.errors import ConfigError, first_line
 from attnpo.labeling import Labeler, load_labeler
+from attnpo.segmentation import PhraseFamilies
+from attnpo.training.checks import RunParts, examine
 from attnpo.training.config import AttnPOConfig
+from attnpo.training.data_checks import check_training_data
+from attnpo.training.estimate import launched_layout
+from attnpo.verification import Verifier, build_verifier
+
+
+@dataclass
+class Components:
+    """What a trainer needs besides the model.
+
+    Attributes:
+        method: gives credit.
+        head_set: heads that it reads; None where it reads none.
+        labeler: labels steps where the truth is known.
+        verifier: decides correctness.
+        phrases: phrase families.
+        train_dataset: with solutions as text.
+    """
+
+    method: Method
+    head_set: HeadSet | None
+    labeler: Labeler | None
+    verifier: Verifier
+    phrases: PhraseFamilies
+    train_dataset: Any
+
+
+def find_components(
+    args: AttnPOConfig,
+    model: Any,
+    train_dataset: Any,
+    eval_dataset: Any,
+    tokenizer: Any,
+    heads: str | Sequence[tuple[int, int]] | HeadSet | None,
+    verifier: Verifier | None,
+    labeler: Labeler | None,
+    uses_lora: bool,
+    rewards: int,
+) -> Components:
+    """Find and check everything; arguments and errors are those of `AttnPOTrainer`.
+
+    `rewards` is the number of reward functions, the verifier's among them.
+    """
+    train_dataset = check_training_data(train_dataset, args.solution_column)
+    if eval_dataset is not None:
+        for each in eval_dataset.values() if isinstance(eval_dataset, dict) else [eval_dataset]:
+            check_training_data(each, args.solution_column, "eval_dataset")
+    if not isinstance(model, str):
+        check_parallelism(model)
+    method = args.build_credit()
+    if method.overrides("ask"):  # a prompt of the wrong kind is refused before the model is loaded
+        method.ask(next(iter(train_dataset))["prompt"], group_id=0, sample=0, progress_step=0)
+    config = model_config(model, args) if isinstance(model, str) else model.config
+    head_set = needed_heads(method, args.method, heads if heads is not None else args.heads, config)
+    labeler = needed_labeler(method, args, labeler)
+    examine(
+        RunParts(
+            args,
+            launched_layout(args.world_size, args.zero_stage()),
+            uses_lora=uses_lora,
+            rewards=rewards,
+            config=config,
+            tokenizer=tokenizer,
+            problems=len(train_dataset) if hasattr(train_dataset, "__len__") else None,
+            has_eval_data=eval_dataset is not None,
+        )
+    ).raise_errors()
+    phrases = PhraseFamilies.load(args.phrases_file) if args.phrases_file else PhraseFamilies.load()
+    verifier = verifier or build_verifier(args.verifier, args.verifier_timeout, args.verifier_workers)
+    return Components(method, head_set, labeler, verifier, phrases, train_dataset)
 
 
 def model_config(source: str, args: AttnPOConfig) -> Any:

@@ -6,7 +6,7 @@ exactly zero to it, and the token-mean loss is normalised by a count that TRL to
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -57,6 +57,11 @@ def trim_padding(inputs: dict[str, Any]) -> dict[str, Any]:
 def rows_with_signal(batches: Sequence[dict[str, Any]]) -> int:
     """Return how many rows of the micro-batches have an advantage other than zero."""
     return sum(int(_has_signal(batch["advantages"]).sum()) for batch in batches)
+
+
+def rows_to_keep(batches: Sequence[dict[str, Any]], gather: Callable[[torch.Tensor], torch.Tensor]) -> int:
+    """Return how many rows every process keeps: as many as the one that needs most, as TRL gathers row by row."""
+    return int(gather(torch.tensor([rows_with_signal(batches)], device=batches[0]["advantages"].device)).max())
 
 
 def pack_micro_batches(batches: Sequence[dict[str, Any]], keep: int | None = None) -> list[dict[str, Any]]:

@@ -72,6 +72,25 @@ class PolicyDraws:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
 
+def sampling_params(trainer: Any, limit: int) -> SamplingParams:
+    """Return how the run samples, at most `limit` tokens a response.
+
+    Args:
+        trainer: TRL's, which holds the settings of sampling.
+        limit: in tokens.
+    """
+    return SamplingParams(
+        max_new_tokens=limit,
+        temperature=trainer.temperature,
+        top_p=trainer.top_p,
+        top_k=trainer.top_k or 0,
+        seed=trainer.args.seed,
+        min_p=trainer.min_p or 0.0,
+        repetition_penalty=trainer.repetition_penalty,
+        extra=trainer.args.generation_kwargs or {},
+    )
+
+
 def build_policy(
     draws: PolicyDraws,
     segment: Callable[[Sequence[int], bool], SegmentedResponse],

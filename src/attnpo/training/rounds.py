@@ -20,6 +20,7 @@ from attnpo.labeling import Labeler, label_steps
 from attnpo.rollouts import Rollout, SegmentedResponse
 from attnpo.sampling import SampledResponse
 from attnpo.training.overlap import BackgroundChecks
+from attnpo.training.round_log import RoundLog
 from attnpo.training.run_meter import RunMeter
 
 
@@ -45,6 +46,7 @@ class RoundParts:
         verdicts: (completions, solutions) -> 1 for a correct response, else 0 or None.
         labeler: labels steps where the truth is known.
         meter: counts what is logged.
+        log: writes down what became of responses.
         policy: opens the policy that responses are drawn from.
         group_size: responses a prompt.
         max_length: the run's limit on a response in tokens.
@@ -63,6 +65,7 @@ class RoundParts:
     verdicts: Callable[..., Sequence[float | None]]
     labeler: Labeler | None
     meter: RunMeter
+    log: RoundLog
     policy: OpenPolicy
     group_size: int
     max_length: int
@@ -169,6 +172,7 @@ class Round:
             self._probe(width)
         self.tensors |= lay_out_facts(self.facts, device)
         parts.meter.add_responses(self.rollouts, self.tensors)
+        parts.log.add_first(self.rollouts)
 
     def verify(self, solutions: Sequence[Any]) -> None:
         """Judge the responses."""
@@ -177,7 +181,7 @@ class Round:
         self.parts.checks.forget()
         self.rollouts = [replace(r, correct=bool(ok)) for r, ok in zip(self.rollouts, verdicts, strict=True)]
         if self.parts.labeler is not None:
-            self.parts.meter.add_verified(self.rollouts, self.parts.device)
+            self.parts.meter.add_verified(self.rollouts)
 
     def gather(self, rewards_BF: Tensor) -> GroupBatch:
         """Return the whole groups of all processes.
@@ -224,6 +228,19 @@ class Round:
         self.tensors |= {name: tensor[own] for name, tensor in found.items()}
         return found["advantages"].view_as(groups.correct_PG)
 
+    def finish(self, rewards_BF: Tensor, weights_F: Tensor) -> None:
+        """Judge whole groups, and write down what became of them.
+
+        Args:
+            rewards_BF: rewards of all processes, one column a function; the first is the verdict.
+            weights_F: weight of each function; the verdict's is not read.
+        """
+        groups = self.gather(rewards_BF)
+        more_PG = (rewards_BF * weights_F)[:, 1:].nansum(dim=1).view_as(groups.correct_PG)
+        advantages_PG = self.judge(groups, more_PG)
+        self.parts.log.add_groups(self.progress_step, self.rollouts, groups.correct_PG, advantages_PG)
+        self.parts.log.keep(self.rollouts, self.tensors["pass_rate"].tolist())
+
     def _probe(self, width: int) -> None:
         self.verify([rollout.solution for rollout in self.rollouts])
         prompt_ids = [tuple(ids) for ids in self.prompt_ids]
@@ -251,6 +268,20 @@ class Round:
             in_think=response.in_think,
         )
         return rollout if self.parts.labeler is None else label_steps(self.parts.labeler, rollout)
+
+
+def plain_verdicts(
+    parts: RoundParts,
+    prompt_ids: Sequence[Sequence[int]],
+    response_ids: Sequence[Sequence[int]],
+    solutions: Sequence[Any],
+) -> list[float]:
+    """Return 1 for a correct response, else 0, outside a round: where nothing is trained on."""
+    texts = [
+        parts.checks.segmented(ids, parts.opens_think(prompt), None).full_text
+        for prompt, ids in zip(prompt_ids, response_ids, strict=True)
+    ]
+    return [float(ok or 0) for ok in parts.verdicts(completions=texts, solutions=list(solutions))]
 
 
 def token_credit(

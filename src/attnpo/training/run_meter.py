@@ -24,15 +24,16 @@ class RunMeter(Meter):
 
     Args:
         phrases: phrase families whose occurrences are counted.
+        device: of the sums.
     """
 
-    def __init__(self, phrases: PhraseFamilies) -> None:
+    def __init__(self, phrases: PhraseFamilies, device: torch.device | str = "cpu") -> None:
         super().__init__()
-        self.phrases = phrases
+        self.phrases, self.device = phrases, device
 
-    def count(self, name: str, count: int, of: int, device: torch.device) -> None:
+    def count(self, name: str, count: int, of: int) -> None:
         """Add `count` cases among `of`."""
-        self.add(name, torch.tensor(float(count), device=device), float(of))
+        self.add(name, torch.tensor(float(count), device=self.device), float(of))
 
     def add_responses(self, rollouts: Sequence[Rollout], tensors: Mapping[str, torch.Tensor]) -> None:
         """Count steps and phrases of new responses, given with what `credit.layout.lay_out` makes of them."""
@@ -51,10 +52,10 @@ class RunMeter(Meter):
             for name, code in (("essential", ESSENTIAL), ("redundant", REDUNDANT)):
                 self.add_values(f"steps/{name}", ((labels_BK == code) & steps_BK).sum(dim=1))
 
-    def add_verified(self, rollouts: Sequence[Rollout], device: torch.device) -> None:
+    def add_verified(self, rollouts: Sequence[Rollout]) -> None:
         """Count the labelled steps of verified responses."""
         for name, count in audit_totals(rollouts).items():
-            self.add(f"audit/{name}", torch.zeros((), device=device), float(count))
+            self.count(f"audit/{name}", 0, count)
 
     def add_groups(
         self, groups: GroupBatch, rewards_PG: torch.Tensor, weight: float, logged_facts: Sequence[str] = ()

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 from torch.distributed.fsdp import FSDPModule
+from trl.models import unwrap_model_for_generation
 
 from attnpo.attention.splitting import check_parallelism
 from attnpo.errors import ConfigError
@@ -56,6 +57,30 @@ def check_layout(accelerator: Any, model: nn.Module, group_sampler: bool, gather
         )
     if getattr(getattr(state, "fsdp_plugin", None), "fsdp_version", None) == 1:
         raise ConfigError("group_sampler: does not run on FSDP1; set fsdp_version: 2, or group_sampler=false")
+
+
+@contextmanager
+def model_to_sample(model: Any, accelerator: Any, args: Any) -> Iterator[Any]:
+    """Give the model unwrapped, its parameters whole, in evaluation mode.
+
+    Args:
+        model: as accelerate has wrapped it.
+        accelerator: the trainer's.
+        args: the run's settings; two are read.
+    """
+    unwrapped = unwrap_model_for_generation(
+        model,
+        accelerator,
+        gather_deepspeed3_params=args.ds3_gather_for_generation,
+        gradient_checkpointing_kwargs=args.gradient_checkpointing_kwargs,
+    )
+    with unwrapped as plain, whole_parameters(plain):
+        was_training = plain.training
+        plain.eval()
+        try:
+            yield plain
+        finally:
+            plain.train(was_training)
 
 
 @contextmanager

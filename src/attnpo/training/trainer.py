@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,25 +25,20 @@ import torch
 from accelerate.utils import gather
 from transformers import PreTrainedTokenizerBase
 from trl import GRPOTrainer
-from trl.models import unwrap_model_for_generation
 
-from attnpo.attention import HeadSet, check_parallelism, check_readable, read_step_scores, resolve_heads
-from attnpo.collecting import ThinkWatch
+from attnpo.attention import HeadSet, check_readable, resolve_heads
 from attnpo.credit import Continuation, Policy
 from attnpo.errors import ConfigError
 from attnpo.labeling import Labeler
-from attnpo.rollouts import write_rollouts
-from attnpo.sampling import SamplingParams, TransformersSampler, render_prompt
-from attnpo.sampling.prompts import continues, one_start
-from attnpo.segmentation import PhraseFamilies, Segmenter, build_strategy
+from attnpo.sampling import TransformersSampler
+from attnpo.sampling.prompts import opened
+from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.training.budget import TokenCount, TokenCountCallback, token_schedule
 from attnpo.training.callbacks import BeginCallback, MethodStateCallback, PreparationCallback, RolloutsFileCallback
-from attnpo.training.checks import RunParts, examine
-from attnpo.training.components import model_config, needed_heads, needed_labeler
+from attnpo.training.components import find_components
 from attnpo.training.config import AttnPOConfig
-from attnpo.training.data_checks import check_training_data, with_text_solutions
-from attnpo.training.dropped import REWARD_FAILED, DroppedLog, group_reason
-from attnpo.training.estimate import launched_layout
+from attnpo.training.data_checks import with_text_solutions
+from attnpo.training.dropped import DroppedLog
 from attnpo.training.lasting import TRAIN_LOSS, LongRun
 from attnpo.training.overlap import BackgroundChecks
 from attnpo.training.packing import (
@@ -52,19 +46,21 @@ from attnpo.training.packing import (
     SAMPLING_LOGPS,
     lay_out_log_probs,
     pack_micro_batches,
-    rows_with_signal,
+    rows_to_keep,
     trim_padding,
 )
 from attnpo.training.paper import PAPER
-from attnpo.training.policy import PolicyDraws, build_policy
+from attnpo.training.passes import STEP_INDEX, Output, read_loss_pass, read_sampling_pass, score_reader
+from attnpo.training.policy import PolicyDraws, build_policy, sampling_params
 from attnpo.training.preparing import prepare_method
 from attnpo.training.reward_guard import RewardFailure, RewardGuard
-from attnpo.training.rounds import Round, RoundParts, token_credit
+from attnpo.training.round_log import RoundLog, own_file
+from attnpo.training.rounds import Round, RoundParts, plain_verdicts, token_credit
 from attnpo.training.run_meter import RunMeter
-from attnpo.training.sharding import check_layout, whole_parameters
+from attnpo.training.sharding import check_layout, model_to_sample
 from attnpo.training.sharing import keep_token_out_of_files, save_record
 from attnpo.training.trl_hooks import rewind
-from attnpo.verification import Verifier, build_verifier
+from attnpo.verification import Verifier
 
 
 class AttnPOTrainer(GRPOTrainer):
@@ -125,74 +121,63 @@ class AttnPOTrainer(GRPOTrainer):
         **kwargs: Any,
     ) -> None:
         args = args if args is not None else AttnPOConfig("attnpo-output")
-        train_dataset = check_training_data(train_dataset, args.solution_column)
-        if eval_dataset is not None:
-            for each in eval_dataset.values() if isinstance(eval_dataset, dict) else [eval_dataset]:
-                check_training_data(each, args.solution_column, "eval_dataset")
-        if not isinstance(model, str):
-            check_parallelism(model)
-        self.credit = args.build_credit()
-        if self.credit.overrides("ask"):  # a prompt of the wrong kind is refused before the model is loaded
-            self.credit.ask(next(iter(train_dataset))["prompt"], group_id=0, sample=0, progress_step=0)
+        found = find_components(
+            args,
+            model,
+            train_dataset,
+            eval_dataset,
+            processing_class,
+            heads,
+            verifier,
+            labeler,
+            uses_lora=kwargs.get("peft_config") is not None,
+            rewards=1 + len(reward_funcs or []),
+        )
+        self.credit, self.labeler, self.verifier = found.method, found.labeler, found.verifier
+        self.head_set = self.first_head_set = found.head_set  # others may take its place while training
+        self.credit_heads = self.credit.select_heads(self.head_set.heads) if self.head_set is not None else ()
         if args.method != "attnpo":  # the model card names the paper of the method that was used, where it is this one
             self._name, self._paper = args.method, {}
-        config = model_config(model, args) if isinstance(model, str) else model.config
-        self.head_set = needed_heads(self.credit, args.method, heads if heads is not None else args.heads, config)
-        self.credit_heads = self.credit.select_heads(self.head_set.heads) if self.head_set is not None else ()
-        self.labeler = needed_labeler(self.credit, args, labeler)
-        examine(
-            RunParts(
-                args,
-                launched_layout(args.world_size, args.zero_stage()),
-                uses_lora=kwargs.get("peft_config") is not None,
-                rewards=1 + len(reward_funcs or []),
-                config=config,
-                tokenizer=processing_class,
-                problems=len(train_dataset) if hasattr(train_dataset, "__len__") else None,
-                has_eval_data=eval_dataset is not None,
-            )
-        ).raise_errors()
-        self.verifier = verifier or build_verifier(args.verifier, args.verifier_timeout, args.verifier_workers)
-        self.meter = RunMeter(PhraseFamilies.load(args.phrases_file) if args.phrases_file else PhraseFamilies.load())
         self.token_count, self.drawn_tokens = TokenCount(), TokenCount()
-        self.think_watch = ThinkWatch()
         self.about: dict[str, Any] = {}
         self.card_writer: Callable[[Path], Any] | None = None
-        self.first_head_set = self.head_set  # others may take its place while training
         keep_token_out_of_files(args)
         guard = RewardGuard(args.max_reward_failures, self._note_failures)
-        self._guarded_verdicts = guard.wrap(self._verdicts)
         super().__init__(
             model=model,
             reward_funcs=[self.accuracy, *map(guard.wrap, reward_funcs or [])],
             args=args,
-            train_dataset=train_dataset,
+            train_dataset=found.train_dataset,
             eval_dataset=with_text_solutions(eval_dataset, args.solution_column, "eval_dataset"),
             processing_class=processing_class,
             **kwargs,
         )
+        check_layout(self.accelerator, self.model, args.group_sampler, args.ds3_gather_for_generation)
+        if self.credit_heads:
+            check_readable(self.model, self.credit_heads)
         budget = args.max_sampled_tokens
         self.add_callback(TokenCountCallback(self.token_count, budget))
         self.add_callback(BeginCallback(self._begin_epoch, self._begin_step))
         self.long_run = LongRun(self, lambda: budget is not None and self.token_count.sampled >= budget)
         self.updates, self.nan_guard = self.long_run.updates, self.long_run.nan_guard
-        check_layout(self.accelerator, self.model, args.group_sampler, args.ds3_gather_for_generation)
-        if self.credit_heads:
-            check_readable(self.model, self.credit_heads)
         if self.credit.overrides("state_dict"):
             self.add_callback(MethodStateCallback(self.credit))
         if self.credit.overrides("prepare"):
             self.add_callback(PreparationCallback(partial(prepare_method, self)))
+        self.meter = RunMeter(found.phrases, self.accelerator.device)
         self.dropped = DroppedLog(self.own_file("dropped.jsonl"))
-        own_rows = (self.rollouts_path, self.dropped.path) if args.save_rollouts else (self.dropped.path,)
-        self.add_callback(RolloutsFileCallback(*own_rows))
+        rollouts_path = self.rollouts_path if args.save_rollouts else None
+        process = self.accelerator.process_index
+        self.round_log = RoundLog(self.meter, self.dropped, rollouts_path, process, self.updates.note_groups)
+        self.add_callback(RolloutsFileCallback(*filter(None, (rollouts_path, self.dropped.path))))
         strategy = build_strategy(args.segmentation, args.phrases_file, args.min_step_chars)
         self.segmenter = Segmenter(self._tokenizer, strategy)
         self.checks = BackgroundChecks(
             lambda ids, in_think: self.segmenter(ids, in_think),
             lambda texts, solutions: self.verifier.verify(texts, solutions),
-            self._interrupted,
+            lambda: int(getattr(getattr(self.verifier, "pool", None), "interrupted", 0)),
         )
+        self._verdicts = guard.wrap(self.round_log.counted(self.checks.verdicts))
 
     def use_heads(self, heads: str | Sequence[tuple[int, int]] | HeadSet) -> None:
         """Read other heads from the next forward pass on; call it between optimizer steps, on every process.
@@ -216,36 +201,18 @@ class AttnPOTrainer(GRPOTrainer):
         solutions, round_ = columns[self.args.solution_column], self._round
         if round_ is None:  # TRL's evaluation loop: no credit
             prompt_ids = self.prompt_ids(columns["prompts"])
-            cut = [
-                self.segmenter(ids, self.segmenter.opens_think(prompt))
-                for prompt, ids in zip(prompt_ids, columns["completion_ids"], strict=True)
-            ]
-            texts = [each.full_text for each in cut]
-            return [float(ok or 0) for ok in self._guarded_verdicts(completions=texts, solutions=list(solutions))]
+            return plain_verdicts(self._round_parts(), prompt_ids, columns["completion_ids"], solutions)
         if not self.credit.overrides("probe"):  # else they were verified before
             round_.verify(solutions)
         return [float(bool(rollout.correct)) for rollout in round_.rollouts]
 
     def on_responses(self, round_: Round, width: int) -> None:
-        """Let a round segment its responses; say at the first one what the run lacks."""
+        """Let a round segment its responses, padded to `width` tokens."""
         round_.segment(width)
-        # The main process speaks for its own responses.
-        if self.accelerator.is_main_process and not self.think_watch.responses:
-            self.think_watch.add(round_.rollouts)
-            self.think_watch.end()
 
     def outcome_advantages(self, round_: Round, rewards_BF: torch.Tensor) -> None:
-        """Let a round judge its groups; write down what was dropped and, where asked, the responses."""
-        more_PG: torch.Tensor | float = 0.0
-        if rewards_BF.size(1) > 1:
-            weights_F = self.reward_weights.to(rewards_BF.device)
-            more_PG = (rewards_BF * weights_F)[:, 1:].nansum(dim=1).view(-1, self.num_generations)
-        groups = round_.gather(rewards_BF)
-        self._log_dropped(round_, groups.correct_PG, round_.judge(groups, more_PG))
-        if self.args.save_rollouts:
-            rates = round_.tensors["pass_rate"].tolist()
-            rows = (replace(r, pass_rate=rate) for r, rate in zip(round_.rollouts, rates, strict=True))
-            write_rollouts(self.rollouts_path, rows, append=True)
+        """Let a round judge its groups, given the rewards of all processes, one column a function."""
+        round_.finish(rewards_BF, self.reward_weights.to(rewards_BF.device))
 
     def step_advantages(
         self, tensors: dict[str, torch.Tensor], advantages_B: torch.Tensor, scores_BKN: torch.Tensor | None
@@ -255,47 +222,16 @@ class AttnPOTrainer(GRPOTrainer):
 
     def own_file(self, name: str) -> Path:
         """Return this process's file of a name in the output folder."""
-        rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        path = Path(self.args.output_dir) / name
-        return path if world == 1 else path.with_name(f"{path.stem}-{rank:05d}{path.suffix}")
+        return own_file(self.args.output_dir, name, self.accelerator.process_index, self.accelerator.num_processes)
 
     @property
     def rollouts_path(self) -> Path:
         """File of this process's training responses (`save_rollouts`)."""
         return self.own_file("rollouts.jsonl")
 
-    def _verdicts(self, completions: list[str], solutions: list[str]) -> list[float]:
-        """1 for a correct response, else 0; what had to be interrupted is wrong and counted."""
-        verdicts, interrupted = self.checks.verdicts(completions, solutions)
-        self._count("verifier_interrupted", interrupted, len(verdicts))
-        return verdicts
-
-    def _interrupted(self) -> int:
-        return int(getattr(getattr(self.verifier, "pool", None), "interrupted", 0))
-
-    def _count(self, name: str, count: int, of: int) -> None:
-        self.meter.count(name, count, of, self.accelerator.device)
-
     def _note_failures(self, asked: int, failures: Sequence[RewardFailure]) -> None:
-        """Count the responses that the verifier or a reward function failed on, and name their prompts."""
-        self._count("reward_failures", len(failures), asked)
-        rollouts = [] if self._round is None else self._round.rollouts  # none in TRL's evaluation loop
-        for failure in failures if rollouts else ():
-            rollout = rollouts[failure.index]
-            said = {"sample": rollout.sample, "function": failure.function.lstrip("_"), "error": failure.error}
-            self.dropped.add(self.state.global_step, REWARD_FAILED, rollout.problem_id, rollout.prompt, **said)
-
-    def _log_dropped(self, round_: Round, correct_PG: torch.Tensor, advantages_PG: torch.Tensor) -> None:
-        """Count the groups of zero outcome advantage; the process that holds a group's first response names it."""
-        dropped = [group_reason(*each) for each in zip(correct_PG.tolist(), advantages_PG.tolist(), strict=True)]
-        self.updates.note_groups(dropped)
-        main, rollouts = self.accelerator.is_main_process, round_.rollouts
-        self._count("dropped_groups", main * sum(reason is not None for reason in dropped), main * len(dropped))
-        first = self.accelerator.process_index * len(rollouts)
-        for group, reason in enumerate(dropped):
-            row = group * self.num_generations - first
-            if reason is not None and 0 <= row < len(rollouts):
-                self.dropped.add(self.state.global_step, reason, rollouts[row].problem_id, rollouts[row].prompt)
+        rollouts = [] if self._round is None else self._round.rollouts
+        self.round_log.add_failures(self.state.global_step, rollouts, asked, failures)
 
     # The order of prompts, and the learning rate
 
@@ -379,9 +315,10 @@ class AttnPOTrainer(GRPOTrainer):
             checks=self.checks,
             in_background=self.args.check_in_background,
             opens_think=self.segmenter.opens_think,
-            verdicts=self._guarded_verdicts,
+            verdicts=self._verdicts,
             labeler=self.labeler,
             meter=self.meter,
+            log=self.round_log,
             policy=self.policy,
             group_size=self.num_generations,
             max_length=self.max_completion_length,
@@ -395,22 +332,14 @@ class AttnPOTrainer(GRPOTrainer):
 
     def _tokenize_prompts(self, prompts: list[Any]) -> Any:
         prompt_ids, images, fields = super()._tokenize_prompts(prompts)
-        # TRL closes an assistant's last message, and lets tokenizers begin a rendered text a second time.
-        prompt_ids = [
-            render_prompt(self._tokenizer, prompt) if continues(prompt) else one_start(self._tokenizer, list(ids))
-            for prompt, ids in zip(prompts, prompt_ids, strict=True)
-        ]
         if self._round is None:
             step = self.state.global_step
             asks = [self.credit.ask(prompt, group_id=0, sample=0, progress_step=step) for prompt in prompts]
             openings = [self.args.opening + ask.opening for ask in asks]
         else:
             openings = self._round.openings
-        encode = partial(self._tokenizer.encode, add_special_tokens=False)
-        opened = [
-            [*ids, *encode(opening)] if opening else ids for ids, opening in zip(prompt_ids, openings, strict=True)
-        ]
-        return opened, images, fields
+        rows = zip(prompts, prompt_ids, openings, strict=True)
+        return [opened(self._tokenizer, prompt, ids, opening) for prompt, ids, opening in rows], images, fields
 
     def prompt_ids(self, prompts: list[Any]) -> list[list[int]]:
         """Return what the model reads of prompts, what the run and the method put behind them included."""
@@ -455,34 +384,14 @@ class AttnPOTrainer(GRPOTrainer):
             group_ids: number of each row's group within the run.
             extra: whether what is drawn goes beyond the responses that are trained on.
         """
-        limit = self.credit.response_limit(self.state.global_step) if self.model.training else None
-        params = SamplingParams(
-            max_new_tokens=min(self.max_completion_length, limit or self.max_completion_length),
-            temperature=self.temperature,
-            top_p=self.top_p,
-            top_k=self.top_k or 0,
-            seed=self.args.seed,
-            min_p=self.min_p or 0.0,
-            repetition_penalty=self.repetition_penalty,
-            extra=self.args.generation_kwargs or {},
-        )
-        count = self.drawn_tokens if self.model.training else TokenCount()
-        unwrapped = unwrap_model_for_generation(
-            self.model_wrapped,
-            self.accelerator,
-            gather_deepspeed3_params=self.args.ds3_gather_for_generation,
-            gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
-        )
-        with unwrapped as model, whole_parameters(model):
-            was_training = model.training
-            model.eval()
-            try:
-                attention = self.args.sampler_attn_implementation
-                rows = max(128, len(prompt_ids))
-                sampler = TransformersSampler(model, self._tokenizer, rows=rows, attn_implementation=attention)
-                yield PolicyDraws(sampler, params, prompt_ids, group_ids, count, extra)
-            finally:
-                model.train(was_training)
+        training = self.model.training
+        limit = self.credit.response_limit(self.state.global_step) if training else None
+        params = sampling_params(self, min(self.max_completion_length, limit or self.max_completion_length))
+        count = self.drawn_tokens if training else TokenCount()
+        attention, rows = self.args.sampler_attn_implementation, max(128, len(prompt_ids))
+        with model_to_sample(self.model_wrapped, self.accelerator, self.args) as model:
+            sampler = TransformersSampler(model, self._tokenizer, rows=rows, attn_implementation=attention)
+            yield PolicyDraws(sampler, params, prompt_ids, group_ids, count, extra)
 
     @contextmanager
     def policy(
@@ -507,17 +416,10 @@ class AttnPOTrainer(GRPOTrainer):
         rewards_BF = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         if not self.args.group_sampler:  # else every draw was counted where it was made
             self.drawn_tokens.add(sum(map(len, completion_ids_list)))
-        self._count_tokens()
+        self.token_count.take(self.drawn_tokens.reduced(self._sum, self.accelerator.device))
+        self.drawn_tokens = TokenCount()
         self.outcome_advantages(self._round, rewards_BF)
         return rewards_BF
-
-    def _count_tokens(self) -> None:
-        """Add what all processes have drawn since the last time to the run's count."""
-        fresh = self.drawn_tokens
-        totals = torch.tensor([fresh.sampled, fresh.extra, fresh.passed], device=self.accelerator.device)
-        sampled, extra, passed = self.accelerator.reduce(totals, reduction="sum").tolist()
-        self.token_count.take(TokenCount(sampled, extra, passed))
-        self.drawn_tokens = TokenCount()
 
     def _ensure_layout(self, width: int) -> None:
         assert self._round is not None
@@ -535,75 +437,28 @@ class AttnPOTrainer(GRPOTrainer):
         batch_size: int | None = None,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        plain = super()._get_per_token_logps_and_entropies
-        if self._loss_inputs is not None and SAMPLING_LOGPS in self._loss_inputs:
-            plain = partial(self._note_sampling_log_probs, plain)
-        if not self.credit_heads:
-            return plain(model, input_ids, attention_mask, logits_to_keep, batch_size=batch_size, **kwargs)
-        if self._loss_inputs is not None:
-            tensors = {k.removeprefix(PREFIX): v for k, v in self._loss_inputs.items() if k.startswith(PREFIX)}
-            with self._reading(model, tensors, slice(None), input_ids, attention_mask) as reading:
-                output = plain(model, input_ids, attention_mask, logits_to_keep, batch_size=batch_size, **kwargs)
-            self._loss_inputs["advantages"] = self.step_advantages(
-                tensors, self._loss_inputs["advantages"], reading.scores_BKN
-            )
+        whole_pass = partial(super()._get_per_token_logps_and_entropies, model)
+
+        def make_pass(rows: slice, size: int | None = batch_size) -> Output:
+            ids, mask = input_ids[rows], attention_mask[rows]
+            output: Output = whole_pass(ids, mask, logits_to_keep, batch_size=size, **kwargs)
             return output
+
+        read = score_reader(model, self.credit_heads, input_ids, attention_mask, self.args.answer_chunk)
+        if self._loss_inputs is not None:
+            return read_loss_pass(make_pass, read, self._loss_inputs, self.step_advantages)
         # With a PEFT policy the reference pass also runs on `self.model`, but only after the policy's own.
-        is_sampling_pass = (
-            self._round is not None
-            and self._round.scores_BKN is None
-            and model is self.model
-            and self.makes_sampling_policy_pass()
-        )
-        if not is_sampling_pass:
-            return plain(model, input_ids, attention_mask, logits_to_keep, batch_size=batch_size, **kwargs)
+        round_ = self._round if model is self.model and self.credit_heads else None
+        if round_ is None or round_.scores_BKN is not None or not self.makes_sampling_policy_pass():
+            return make_pass(slice(None))
         if any(value is not None for name, value in kwargs.items() if not name.startswith("compute_")):
             raise ConfigError("data set: step credit reads text only; remove the image columns")
-        assert self._round is not None
         self._ensure_layout(logits_to_keep)
-        scores, parts = [], []
-        for start in range(0, input_ids.size(0), batch_size or input_ids.size(0)):
-            rows = slice(start, start + (batch_size or input_ids.size(0)))
-            with self._reading(model, self._round.tensors, rows, input_ids, attention_mask) as reading:
-                parts.append(plain(model, input_ids[rows], attention_mask[rows], logits_to_keep, **kwargs))
-            scores.append(reading.scores_BKN)
-        self._round.scores_BKN = torch.cat(scores)
-        logps, entropies, aux_losses = zip(*parts, strict=True)
-        return (
-            torch.cat(logps),
-            None if entropies[0] is None else torch.cat(entropies),
-            None if aux_losses[0] is None else torch.stack(aux_losses).mean(),
+        size = input_ids.size(0)
+        output, round_.scores_BKN = read_sampling_pass(
+            partial(make_pass, size=None), read, round_.tensors, size, batch_size or size
         )
-
-    def _note_sampling_log_probs(self, plain: Any, *args: Any, **kwargs: Any) -> Any:
-        """Put the log-probabilities of forced tokens in place of the policy's own, before TRL takes the ratio."""
-        output = plain(*args, **kwargs)
-        assert self._loss_inputs is not None
-        known_BT = self._loss_inputs[SAMPLING_LOGPS]
-        old_BT = self._loss_inputs.get("old_per_token_logps")
-        old_BT = output[0].detach() if old_BT is None else old_BT
-        self._loss_inputs["old_per_token_logps"] = torch.where(known_BT.isnan(), old_BT, known_BT.to(old_BT.dtype))
         return output
-
-    def _reading(
-        self,
-        model: Any,
-        tensors: dict[str, torch.Tensor],
-        rows: slice,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-    ) -> Any:
-        step_index_BT, answer_mask_BT = tensors["step_index"][rows], tensors["answer_mask"][rows]
-        prompt_width = input_ids.size(1) - step_index_BT.size(1)
-        return read_step_scores(
-            model,
-            self.credit_heads,
-            torch.nn.functional.pad(step_index_BT, (prompt_width, 0), value=-1),
-            torch.nn.functional.pad(answer_mask_BT, (prompt_width, 0), value=False),
-            attention_mask_BL=attention_mask[rows],
-            num_steps=tensors["step_mask"].size(1),
-            answer_chunk=self.args.answer_chunk,
-        )
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         buffered = self._buffered_inputs
@@ -616,9 +471,7 @@ class AttnPOTrainer(GRPOTrainer):
         # Nothing but the advantage may carry a gradient for a row of zero advantage to be worth nothing.
         keep = None
         if self.beta == 0.0 and not self._entropy_bonus_enabled and not self.aux_loss_enabled:
-            # TRL gathers statistics row by row, so every process keeps as many rows as the one that needs most.
-            local = torch.tensor([rows_with_signal(self._buffered_inputs)], device=self.accelerator.device)
-            keep = int(gather(local).max())
+            keep = rows_to_keep(self._buffered_inputs, gather)
         self._buffered_inputs = pack_micro_batches(self._buffered_inputs, keep)
         return self._buffered_inputs[self._step % self.args.steps_per_generation]
 
@@ -633,7 +486,7 @@ class AttnPOTrainer(GRPOTrainer):
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         inputs = trim_padding(inputs) if self.args.pack_micro_batches else dict(inputs)
-        if f"{PREFIX}step_index" not in inputs and SAMPLING_LOGPS not in inputs:
+        if STEP_INDEX not in inputs and SAMPLING_LOGPS not in inputs:
             return super()._compute_loss(model, inputs)
         self._loss_inputs = inputs
         try:
@@ -651,19 +504,18 @@ class AttnPOTrainer(GRPOTrainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log TRL's metrics and the method's, as means over all processes since the last line."""
         if self.model.training:
-            means = self.meter.flush(lambda totals: self.accelerator.reduce(totals, reduction="sum"))
             own = (
-                means
+                self.meter.flush(self._sum)
                 | self.credit.metrics()
-                | {
-                    "skipped_updates": float(self.nan_guard.skipped),
-                    "sampled_tokens": float(self.token_count.sampled),
-                    "extra_tokens": float(self.token_count.extra),
-                    "extra_pass_tokens": float(self.token_count.passed),
-                }
+                | {"skipped_updates": float(self.nan_guard.skipped)}
+                | self.token_count.metrics()
             )
             self.add_metrics({f"attnpo/{name}": value for name, value in own.items()})
         super().log(self.long_run.whole_loss(logs) if TRAIN_LOSS in logs else logs, start_time)
+
+    def _sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        total: torch.Tensor = self.accelerator.reduce(tensor, reduction="sum")
+        return total
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train as a run that may last for days (`LongRun.train`); see transformers' `Trainer.train`."""
