@@ -7,8 +7,7 @@ import pytest
 
 from attnpo.credit import METHODS, PRESETS, CreditSettings, MethodSettings, build_method, method_class
 from attnpo.credit.methods import find_preset
-from attnpo.credit.methods.base import SOURCES
-from attnpo.credit.methods.catalogue import as_json, method_cards, preset_cards
+from attnpo.credit.methods.catalogue import SOURCES, as_json, method_cards, preset_cards
 from attnpo.errors import ConfigError
 
 

@@ -40,7 +40,7 @@ OF_THE_GROUP = [name for name in METHODS if name != "adaptthink"]
 
 def build(name: str) -> Method:
     method = build_method(name, SCALED.get(name, {}))
-    method.check_limit(LIMIT)
+    method.check(LIMIT)
     return method
 
 

@@ -9,13 +9,14 @@ import torch
 from fake_policy import QUESTION, FakePolicy, world_tokenizer
 
 from attnpo.credit import Ask, Continuation, Method, Probed, build_method
+from attnpo.rollouts import read_rollouts
 from attnpo.sampling import render_prompt
 from attnpo.segmentation import PhraseFamilies
 from attnpo.tinyworld import label_steps
 from attnpo.training.dropped import DroppedLog
 from attnpo.training.overlap import BackgroundChecks
 from attnpo.training.round_log import RoundLog
-from attnpo.training.rounds import Round, RoundParts, token_credit
+from attnpo.training.rounds import Round, RoundParts, plain_verdicts, token_credit
 from attnpo.training.run_meter import RunMeter
 
 ROWS = [{"prompt": QUESTION, "solution": "3", "problem_id": "coins"}] * 4
@@ -134,3 +135,25 @@ def test_a_process_keeps_its_own_part_of_what_all_gathered(parts):
     assert advantages_PG[0].tolist() == [0, 0, 0, 0]
     assert round_.tensors["advantages"].tolist() == advantages_PG[1].tolist()
     assert round_.tensors["pass_rate"].tolist() == [0.5] * 4
+
+
+def test_a_finished_round_is_written_down_and_other_rewards_count_by_their_weight(parts, fake):
+    round_ = Round(parts, ROWS, range(8, 12), progress_step=5)
+    prompt_ids = [render_prompt(world_tokenizer(), row["prompt"]) for row in round_.rows]
+    round_.take(prompt_ids, [response.ids for response in round_.draw(fake.lend(), prompt_ids, limit=64)])
+    round_.segment(max(map(len, round_.response_ids)))
+    rewards_BF = torch.tensor([[1.0, 3.0], [0.0, 2.0], [1.0, 1.0], [0.0, float("nan")]])
+    round_.finish(rewards_BF, torch.tensor([7.0, 0.5]))
+    rewards = [1 + 0 + 1.5, 0 + 1 + 1.0, 1 + 2 + 0.5, 0 + 3 + 0.0]
+    expected = [reward - (sum(rewards) - reward) / 3 for reward in rewards]
+    assert round_.tensors["advantages"].tolist() == pytest.approx(expected)
+    assert parts.reasons == [None]
+    kept = list(read_rollouts(parts.log.rollouts_path))
+    assert [(r.correct, r.pass_rate) for r in kept] == [(True, 0.5), (False, 0.5), (True, 0.5), (False, 0.5)]
+
+
+def test_verdicts_outside_a_round_need_none(parts):
+    tokenizer = world_tokenizer()
+    ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in TEXTS[:2]]
+    prompts = [render_prompt(tokenizer, QUESTION)] * 2
+    assert plain_verdicts(parts, prompts, ids, ["3", "3"]) == [1.0, 0.0]

@@ -103,6 +103,10 @@ class Requests:
     def __len__(self) -> int:
         return len(self.prompt_ids)
 
+    def free(self) -> list[Continuation]:
+        """Return one whole response a request."""
+        return [Continuation(row, self.max_new_tokens, sample=sample) for row, sample in enumerate(self.samples)]
+
 
 @dataclass(frozen=True)
 class Drawn:

@@ -78,7 +78,7 @@ class Row(BaseModel):
 
         try:
             method = build_method(self.method, self.settings)
-            method.check_limit(limit)
+            method.check(limit)
         except ConfigError as error:
             raise ConfigError(f"row {self.name}: {error}") from error
         return method

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
@@ -243,9 +244,7 @@ class AttnPOConfig(GRPOConfig):
         known = {entry.name for entry in fields(method_class(self.method).settings_type)}
         own = _named_values(self.method_settings)
         method = build_method(self.method, {name: value for name, value in given.items() if name in known} | own)
-        if self.max_completion_length is not None:
-            method.check_limit(self.max_completion_length)
-        method.check_verifier(self.verifier)
+        method.check(self.max_completion_length or sys.maxsize, self.verifier)
         return method
 
     def credit_settings(self) -> MethodSettings:

@@ -11,7 +11,7 @@ from torch import Tensor
 from attnpo.credit.advantages import group_advantages
 from attnpo.credit.asking import Ask
 from attnpo.credit.batches import GroupBatch, StepBatch
-from attnpo.credit.policy import Continuation, Drawn, Policy, Probed, Requests, Sampled
+from attnpo.credit.policy import Drawn, Policy, Probed, Requests, Sampled
 from attnpo.credit.rescaling import token_advantages
 from attnpo.credit.rewards import outcome_rewards
 from attnpo.credit.settings import MethodSettings
@@ -19,8 +19,6 @@ from attnpo.errors import ConfigError, DataError
 from attnpo.rollouts import Prompt, Rollout
 
 T = TypeVar("T")
-SOURCES: Final = ("the paper", "official code", "code of others", "secondary notes", "this project")
-"""Where a formula may have been read off."""
 DRAWS: Final = ("prepare", "sample", "probe")
 """Hooks that draw from the policy; a method that overrides one needs the run's own sampler."""
 
@@ -28,44 +26,30 @@ DRAWS: Final = ("prepare", "sample", "probe")
 class Method:
     """A way to give credit: plain outcome reward and advantage, the same for every token, unless overridden.
 
-    Everything is a pure function of the arguments and the settings, but for methods that override `state_dict`, whose
-    state changes in `prepare` and `observe` alone. Groups are always whole, steps may come in any slice of the batch.
-    What a method draws depends on its seed, the optimizer step and the number of the group or the response only.
-
-    Attributes:
-        name, paper, arxiv: its name here and in the literature; number of the paper, where there is one.
-        source: where the formula was read off, one of `SOURCES`.
-        formula: reward, advantage or factor in a line.
-        extra_tokens, extra_passes: what it samples beyond G responses a prompt, and passes beyond training's own.
-        settings_type: the dataclass of its settings, whose defaults are the published ones.
-        needs_scores: whether `gamma` reads `StepBatch.scores_BK`; where not, no head is read.
-        needs_labels: whether `gamma` reads `StepBatch.labels_BK`.
-        needs_whole_groups: whether `sample` or `probe` wants all responses of a group on one process.
-        also_needs: what else a run has to give it, in words.
-        logged_facts: facts of responses whose means are logged.
+    All is a pure function of arguments and settings, but for what `state_dict` returns, which changes in `prepare` and
+    `observe` alone. What a method draws depends on its seed, the optimizer step and the group or response only.
     """
 
     name: ClassVar[str] = "own"
     paper: ClassVar[str] = "not published"
     arxiv: ClassVar[str | None] = None
-    source: ClassVar[str] = "this project"
-    formula: ClassVar[str] = "see its docstring"
-    extra_tokens: ClassVar[str] = "none"
-    extra_passes: ClassVar[str] = "none"
-    settings_type: ClassVar[type[MethodSettings]] = MethodSettings
-    needs_scores: ClassVar[bool] = False
-    needs_labels: ClassVar[bool] = False
-    needs_whole_groups: ClassVar[bool] = False
-    also_needs: ClassVar[tuple[str, ...]] = ()
-    logged_facts: ClassVar[tuple[str, ...]] = ()
+    source: ClassVar[str] = "this project"  # where the formula was read off, one of `catalogue.SOURCES`
+    formula: ClassVar[str] = "see its docstring"  # reward, advantage or factor in a line
+    extra_tokens: ClassVar[str] = "none"  # sampled beyond G responses a prompt
+    extra_passes: ClassVar[str] = "none"  # beyond training's own
+    also_needs: ClassVar[tuple[str, ...]] = ()  # what else a run has to give it, in words
+    settings_type: ClassVar[type[MethodSettings]] = MethodSettings  # its defaults are the published ones
+    needs_scores: ClassVar[bool] = False  # `gamma` reads `StepBatch.scores_BK`; else no head is read
+    needs_labels: ClassVar[bool] = False  # `gamma` reads `StepBatch.labels_BK`
+    needs_whole_groups: ClassVar[bool] = False  # `sample` or `probe` wants a group's responses on one process
+    logged_facts: ClassVar[tuple[str, ...]] = ()  # facts of responses whose means are logged
     settings: MethodSettings
 
     def __init__(self, settings: MethodSettings | None = None) -> None:
-        settings = self.settings_type() if settings is None else settings
-        if not isinstance(settings, self.settings_type):
+        self.settings = self.settings_type() if settings is None else settings
+        if not isinstance(self.settings, self.settings_type):
             wanted, given = self.settings_type.__name__, type(settings).__name__
             raise ConfigError(f"method '{self.name}' takes {wanted}, not {given}; give its settings by name")
-        self.settings = settings
 
     @classmethod
     def overrides(cls, *hooks: str) -> bool:
@@ -74,27 +58,22 @@ class Method:
 
     # Before the run
 
-    def check_limit(self, max_length: int) -> None:
-        """Raise `ConfigError` where a setting does not fit the run's limit on a response, in tokens."""
-
-    def check_verifier(self, verifier: str) -> None:
-        """Raise `ConfigError` where the method cannot work with a verifier, by its name in the configuration."""
+    def check(self, max_length: int, verifier: str = "math") -> None:
+        """Raise `ConfigError` where a setting does not fit the run's limit on a response in tokens, or its verifier."""
 
     def select_heads(self, heads: Sequence[T]) -> Sequence[T]:
         """Return those of a head set that the method reads, in the set's order."""
         return heads
 
     def begin_preparing(self, keys: Sequence[str], kept: Mapping[str, Any] | None) -> Collection[str]:
-        """Return the problems (`Requests.keys`) that `prepare` is to be given: here all of them.
+        """Return which of the problems (`Requests.keys`) that training can reach `prepare` is to be given.
 
-        Args:
-            keys: the problems that training can reach, this process's share of them.
-            kept: the `state_dict` of a preparation of this run that was interrupted; None where there was none.
+        `kept` is the `state_dict` of an interrupted preparation of this run.
         """
         return keys
 
     def prepare(self, requests: Requests, policy: Policy) -> None:
-        """Learn from the untrained policy, some problems at a time; not called when a run is resumed.
+        """Learn from the untrained policy, some problems at a time, before a run that begins.
 
         What is learnt belongs in `state_dict`, by `Requests.keys`: the states of several processes are united.
         """
@@ -111,10 +90,7 @@ class Method:
 
     def sample(self, requests: Requests, policy: Policy) -> Drawn:
         """Return the responses to train on: here one free response a request."""
-        free = [
-            Continuation(row, requests.max_new_tokens, sample=requests.samples[row]) for row in range(len(requests))
-        ]
-        return Drawn(policy.draw(free))
+        return Drawn(policy.draw(requests.free()))
 
     def facts(self, rollout: Rollout, ask: Ask) -> dict[str, float]:
         """Return what the method wants to know of a segmented response; the same names for all: here `ask.facts`."""
@@ -148,10 +124,7 @@ class Method:
         return torch.ones_like(steps.step_mask_BK, dtype=torch.float32)
 
     def spread(self, steps: StepBatch, gamma_BK: Tensor, step_index_BT: Tensor) -> Tensor:
-        """Return the (B, T) float32 advantage of each token: gamma of its step times A_i (Eq. 5).
-
-        `step_index_BT` is the step of each response token, -1 outside the steps.
-        """
+        """Return (B, T) float32 advantages: gamma of a token's step times A_i; a step of -1 is none (Eq. 5)."""
         return token_advantages(steps.advantages_B, gamma_BK, step_index_BT)
 
     # State from step to step

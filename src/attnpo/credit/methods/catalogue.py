@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Final
 
 from attnpo.credit.methods import METHODS, NUMBER_OF_HEADS, PRESETS, Preset
 from attnpo.credit.methods.base import DRAWS, Method
+
+SOURCES: Final = ("the paper", "official code", "code of others", "secondary notes", "this project")
+"""Where a formula may have been read off."""
 
 
 @dataclass(frozen=True)

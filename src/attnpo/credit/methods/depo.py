@@ -69,8 +69,9 @@ class DEPO(WithDetector):
             else PhraseFamilies.load(self.settings.phrases_file)
         )
 
-    def check_limit(self, max_length: int) -> None:
+    def check(self, max_length: int, verifier: str = "math") -> None:
         """Read the phrases before anything is sampled."""
+        super().check(max_length, verifier)
         _ = self.phrases
 
     def probe(self, sampled: Sampled, policy: Policy) -> Probed:

@@ -52,7 +52,7 @@ class ThinkPrune(Method):
     settings_type = ThinkPruneSettings
     settings: ThinkPruneSettings
 
-    def check_limit(self, max_length: int) -> None:
+    def check(self, max_length: int, verifier: str = "math") -> None:
         """Refuse stages that the run's limit makes idle."""
         if min(self.settings.limits) >= max_length:
             raise ConfigError(
