@@ -15,7 +15,7 @@ from attnpo.attention import check_parallelism
 from attnpo.credit import METHODS, CreditSettings, Method, MethodSettings, build_method, method_class
 from attnpo.credit.methods.base import DRAWS
 from attnpo.errors import ConfigError
-from attnpo.ranges import AtLeast0, AtLeast1, Count, Range, Seconds, Share, SummedTokens, Workers, check_settings
+from attnpo.ranges import AtLeast1, Count, Range, Seconds, Share, SummedTokens, Workers, check_settings
 from attnpo.sampling import opening_text
 from attnpo.sampling.honoured import check_kwargs, check_own, training_engine
 from attnpo.training.inherited_ranges import INHERITED_RANGES
@@ -24,6 +24,8 @@ from attnpo.training.precision import precision_problem
 _KNOWN = {entry.name: entry for entry in fields(CreditSettings)}
 CREDIT_FLAGS = {"difficulty_schedule" if name == "schedule" else name: name for name in _KNOWN if name != "num_heads"}
 """Fields of the configuration that are short for `method_settings`, and what those call them."""
+_ALLOWED = {flag: _KNOWN[name].metadata["allowed"] for flag, name in CREDIT_FLAGS.items()}
+_CREDIT_RANGES = {flag: allowed for flag, allowed in _ALLOWED.items() if isinstance(allowed, Range)}
 
 
 def _flag(name: str) -> Any:
@@ -40,7 +42,7 @@ class AttnPOConfig(GRPOConfig):
     global batch (`loss_type="dapo"`), no KL (`beta=0`), learning rate 2e-6, 8 responses a prompt.
     """
 
-    INHERITED_RANGES: ClassVar[Mapping[str, Range]] = INHERITED_RANGES
+    INHERITED_RANGES: ClassVar[Mapping[str, Range]] = {**INHERITED_RANGES, **_CREDIT_RANGES}
 
     method: str = field(
         default="attnpo",
@@ -74,16 +76,16 @@ class AttnPOConfig(GRPOConfig):
 
     # Short for `method_settings` (AttnPO, Eq. 3-8). None is the preset's value, else the method's published one, and is
     # replaced by it.
-    alpha_len: Share | None = _flag("alpha_len")  # noqa: RUF009
-    alpha_base: AtLeast0 | None = _flag("alpha_base")  # noqa: RUF009
-    lam: AtLeast0 | None = _flag("lam")  # noqa: RUF009
-    schedule_steps: Count | None = _flag("schedule_steps")  # noqa: RUF009
+    alpha_len: float | None = _flag("alpha_len")
+    alpha_base: float | None = _flag("alpha_base")
+    lam: float | None = _flag("lam")
+    schedule_steps: int | None = _flag("schedule_steps")
     positive_attenuation: bool | None = _flag("positive_attenuation")
     negative_attenuation: bool | None = _flag("negative_attenuation")
     difficulty_baseline: bool | None = _flag("difficulty_baseline")
     magnitude_modulation: bool | None = _flag("magnitude_modulation")
     difficulty_schedule: bool | None = _flag("schedule")
-    gamma_floor: Share | None = _flag("gamma_floor")  # noqa: RUF009
+    gamma_floor: float | None = _flag("gamma_floor")
     advantage: str | None = _flag("advantage")
     scale_advantages: bool | None = _flag("scale_advantages")
     baseline_denominator: str | None = _flag("baseline_denominator")
