@@ -28,6 +28,7 @@ class Metric:
         digits: decimals.
         better: which way its best values lie.
         bare: whether it is written without its interval where nothing varies, as of one run.
+        bound_digits: decimals of the bounds on a page, where they differ.
     """
 
     title: str
@@ -36,6 +37,7 @@ class Metric:
     digits: int = 2
     better: Literal["high", "low"] = "high"
     bare: bool = False
+    bound_digits: int | None = None
 
     @property
     def column(self) -> str:
@@ -47,6 +49,12 @@ class Metric:
         """The head of its row, with the unit."""
         words = self.words or self.title
         return f"{words}, %" if self.scale == 100 else words
+
+    def bound(self, value: float, beside: float) -> str:
+        """Return a bound of the value `beside` as a page writes it."""
+        if self.bound_digits is None:
+            return self.number(value, beside=beside)
+        return f"{self.scale * value:,.{self.bound_digits}f}"
 
     def number(self, value: float, sign: str = "", beside: float | None = None) -> str:
         """Return a value as it is written; long lengths without decimals.
@@ -94,7 +102,7 @@ METRICS: Mapping[str, Metric] = {
     "essential_punished": _share("essential steps punished", better="low", bare=True),
     "redundant_rewarded": _share("redundant steps rewarded", better="low", bare=True),
 }
-SRA = Metric("SRA", digits=3)
+SRA = Metric("SRA", digits=3, bound_digits=2)
 """Step Ranking Accuracy, and correlations."""
 
 

@@ -59,8 +59,12 @@ class Number:
         """
         if self.interval is None:
             return "", ""
-        i, sign = self.interval, "+" if self.difference else ""
-        value, low, high = (_true_minus(self.metric.number(v, sign, i.value)) for v in (i.value, i.low, i.high))
+        i, metric, sign = self.interval, self.metric, "+" if self.difference else ""
+        value = _true_minus(metric.number(i.value, sign))
+        low, high = (
+            _true_minus(metric.number(v, sign, i.value) if self.difference else metric.bound(v, i.value))
+            for v in (i.low, i.high)
+        )
         if self.metric.scale == 100 and not self.difference:
             value += "\u00a0%"
         if i.low == i.high:
@@ -81,6 +85,7 @@ class Column:
         note: small words below the title.
         better: which way the best values lie, where a page may sort by it; empty for no sorting.
         words: whether it holds words, which a terminal may wrap.
+        drawing: whether it holds drawings, in SVG.
     """
 
     title: str
@@ -88,6 +93,7 @@ class Column:
     note: str = ""
     better: str = ""
     words: bool = False
+    drawing: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,7 @@ class Row:
         note: small words below the head.
         strong: whether it is the one to look at, bold in a terminal.
         apart: whether it begins another part of the table, below a line in a terminal.
+        css: class that a page styles it by.
     """
 
     head: str
@@ -107,6 +114,7 @@ class Row:
     note: str = ""
     strong: bool = False
     apart: bool = False
+    css: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from run_folders import discovery, interval, write_json
 from attnpo.discovery.result import DiscoveryResult
 from attnpo.errors import DataError
 from attnpo.reporting import write_report
-from attnpo.reporting.heads import ensemble_panel, gate_rows, rule_rows
+from attnpo.reporting.heads import ensemble_panel, gate_table, rule_table
 from attnpo.reporting.heads_section import ranked_heads
 from attnpo.reporting.heat import heat_map, unreadable_layers
 
@@ -73,12 +73,14 @@ def test_rules_that_are_not_clearly_beaten_are_marked() -> None:
     none = {"sra": interval(0.99, 0.0), "sra_length_matched": None}
     trivial = {"close": rule, "uniform attention": uniform, "unmatched": none}
     rows = {
-        row.name: row for row in rule_rows(result(trivial=trivial, chosen_sra_length_matched=interval(0.95, 0.012)))
+        row.head: row
+        for row in rule_table(result(trivial=trivial, chosen_sra_length_matched=interval(0.95, 0.012))).rows
     }
-    assert [name for name, row in rows.items() if row.unbeaten] == ["close"]
+    assert [name for name, row in rows.items() if row.css == "unbeaten"] == ["close"]
+    assert [name for name, row in rows.items() if "not clearly beaten" in row.note] == ["close"]
     assert rows["uniform attention"].note == "every token looks back evenly"
     assert rows["chosen heads (3)"].note == "2.0, 2.3, 3.1"
-    assert rows["unmatched"].matched is None
+    assert rows["unmatched"].cells[1].interval is None
 
 
 def test_ensemble_panel_marks_the_chosen_set_and_says_what_each_head_added() -> None:
@@ -94,11 +96,13 @@ def test_ensemble_panel_marks_the_chosen_set_and_says_what_each_head_added() -> 
 
 
 def test_gates_add_up_and_empty_ones_are_left_out() -> None:
-    rows = gate_rows(result())
-    assert sum(row.number for row in rows) == 2048
-    assert [row.name for row in rows][-1] == "kept"
-    assert not any(row.number == 0 for row in rows)
-    assert rows[0].share.replace("\u00a0", " ") == "38.6 %"
+    rows = gate_table(result()).rows
+    counted = [Page(str(row.cells[1])).words.replace("\u00a0", " ") for row in rows]
+    numbers = [int(text.split(" ")[0].replace(",", "")) for text in counted]
+    assert sum(numbers) == 2048
+    assert rows[-1].head == "kept"
+    assert all(numbers)
+    assert counted[0].endswith(" 38.6 %")
 
 
 def test_best_heads_skip_what_could_not_be_read() -> None:

@@ -58,14 +58,16 @@ def test_counts_shares_tables_and_the_rest() -> None:
         }
     )
     counts = {
-        title: [(row.name, row.number, row.share.replace("\u00a0", " ")) for row in rows] for title, rows in view.counts
+        table.title: [(row.head, Page(str(row.cells[1])).words.replace("\u00a0", " ")) for row in table.rows]
+        for table in view.counts
     }
-    assert counts["labels"] == [("essential", "3", "75.0 %"), ("redundant", "1", "25.0 %")]
-    assert counts["label distribution"] == [("a", "", "25.0 %"), ("b", "", "50.0 %")]
+    assert counts["labels"] == [("essential", "3 75.0 %"), ("redundant", "1 25.0 %")]
+    assert counts["label distribution"] == [("a", "25.0 %"), ("b", "50.0 %")]
     tables = {table.title: table for table in view.tables}
-    assert tables["cost"].columns == ("", "tokens", "seconds")
-    assert tables["cost"].rows == (("alone", "1,200", "1.5 min"), ("eliminated", "5", "0 s"))
-    assert tables["sizes"].rows[2] == ("0.2", "0.500")
+    assert [column.title for column in tables["cost"].columns] == ["", "tokens", "seconds"]
+    rows = [(row.head, *row.cells) for row in tables["cost"].rows]
+    assert rows == [("alone", "1,200", "1.5 min"), ("eliminated", "5", "0 s")]
+    assert (tables["sizes"].rows[2].head, *tables["sizes"].rows[2].cells) == ("0.2", "0.500")
     assert view.facts == (("Cohen’s κ", "0.500 (0.400–0.600)"), ("names", "x, y"), ("fine", "yes"))
 
 

@@ -20,8 +20,8 @@ from attnpo.reporting.stability import (
     stability_sentence,
     stability_view,
 )
-from attnpo.reporting.transfer import transfer_lines, transfer_matrix
-from attnpo.reporting.verification import figure_rows
+from attnpo.reporting.transfer import transfer_matrix, transfer_table
+from attnpo.reporting.verification import figure_table
 
 SPACE = "\u00a0"
 
@@ -147,15 +147,18 @@ def test_crossings_and_kept_heads() -> None:
 
 
 def test_transfer_table(discovery_dir: Path) -> None:
-    rows = transfer_lines(TransferResult.model_validate(transfer()))
-    assert [(r.selected_on, r.reported_on, r.same) for r in rows] == [
+    rows = transfer_table(TransferResult.model_validate(transfer())).rows
+    assert [(r.head, r.cells[0], r.css == "ours") for r in rows] == [
         ("difficulty 1–2", "difficulty 1–2", True),
         ("difficulty 1–2", "difficulty 4–5", False),
         ("difficulty 4–5", "difficulty 1–2", False),
         ("difficulty 4–5", "difficulty 4–5", True),
     ]
-    assert rows[1].difference == ("−0.012", "−0.020 to −0.004", True)
-    assert rows[0].difference == ("0.000", "−0.008 to +0.008", False)
+    differences = [row.cells[3] for row in rows[:2]]
+    assert [(d.html(), d.measurable) for d in differences] == [
+        (("0.000", "−0.008 to +0.008"), False),
+        (("−0.012", "−0.020 to −0.004"), True),
+    ]
     page = read(discovery_dir)
     assert "difficulty 1–2difficulty 4–50.898 0.89–0.910.908 0.89–0.93−0.012" in page.words
     assert "2.0, 2.32,410" in page.words
@@ -186,8 +189,8 @@ def test_verification_then_and_now(tmp_path: Path) -> None:
     assert "SRA, length-matched pairs0.944 0.93–0.960.930 0.91–0.95near: intervals overlap" in page.words
     assert "shorter first0.590 0.58–0.600.520 0.50–0.54apart" in page.words
     assert "redundant tokens attenuated0.860 0.85–0.87––" in page.words
-    rows = figure_rows(VerificationResult.model_validate(verification()))
-    assert [r.ours for r in rows] == [True, True, False, True]
+    rows = figure_table(VerificationResult.model_validate(verification())).rows
+    assert ["ours" in r.css for r in rows] == [True, True, False, True]
 
 
 def test_without_any_proof_the_page_says_how(discovery_dir: Path) -> None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
-from markupsafe import Markup
-
 from attnpo.discovery.result import DiscoveryResult, EnsembleResult
+from attnpo.metrics import SRA, Metric
 from attnpo.reporting.curve_panel import Axis, Ring, curve_panel
-from attnpo.reporting.intervals import Dots, plain_bar, share_bar, written
+from attnpo.reporting.intervals import SHARE_COLUMNS, Dots, counted, plain_bar, share_bar, written
 from attnpo.reporting.marks import key_mark
 from attnpo.reporting.panels import Panel, Series
-from attnpo.reporting.wording import bounds, percent, three_digits
+from attnpo.reporting.wording import three_digits
 from attnpo.statistics import Interval
+from attnpo.tables import Column, Number, Row, Table
 
 RULE_NOTES = {
     "shorter first": "fewer tokens: essential",
@@ -35,6 +34,7 @@ CREDIT_CELLS = (
     ("NA redundant", "redundant tokens protected", False),
 )
 """Cells of the credit accuracy, what they say, and whether a high share is good."""
+CREDIT_SHARE = Metric("share of tokens touched", scale=100.0, digits=0, bound_digits=1)
 GATE_NAMES = {
     "incorrect": "wrong answer",
     "unfinished": "cut at the token limit",
@@ -47,81 +47,30 @@ GATE_NAMES = {
 }
 
 
-@dataclass(frozen=True)
-class RuleRow:
-    """One ranking rule.
+def rule_table(result: DiscoveryResult) -> Table:
+    """Return the chosen heads, the best single head and every trivial rule, one row each.
 
-    Attributes:
-        name: what ranks the steps.
-        note: how, in a few words.
-        sra: its SRA over all pairs.
-        matched: the same over length-matched pairs; None where there are none.
-        drawing: both as dots with intervals.
-        ours: whether it is the chosen set or one of its heads.
-        unbeaten: the chosen set does not lie clearly above it on length-matched pairs.
+    `unbeaten` are those that the chosen set does not lie clearly above on length-matched pairs.
     """
-
-    name: str
-    note: str
-    sra: Interval
-    matched: Interval | None
-    drawing: Markup
-    ours: bool
-    unbeaten: bool
-
-
-@dataclass(frozen=True)
-class CreditRow:
-    """One cell of credit accuracy: share of tokens touched; `wanted` says whether a high share is good."""
-
-    name: str
-    share: str
-    interval: str
-    drawing: Markup
-    wanted: bool
-
-
-@dataclass(frozen=True)
-class GateRow:
-    """One gate: how many responses it dropped (`kept`: how many were left)."""
-
-    name: str
-    number: int
-    share: str
-    drawing: Markup
-    kept: bool
-
-
-def rule_rows(result: DiscoveryResult) -> list[RuleRow]:
-    """Return the chosen heads, the best single head and every trivial rule, one row each."""
     ours = result.chosen_sra_length_matched
-    rows: list[tuple[str, str, Interval, Interval | None, bool]] = [
-        (
-            f"chosen heads ({len(result.chosen)})",
-            head_names(result.chosen),
-            result.chosen_sra,
-            ours,
-            True,
-        ),
+    rules: list[tuple[str, str, Interval, Interval | None, bool]] = [
+        (f"chosen heads ({len(result.chosen)})", head_names(result.chosen), result.chosen_sra, ours, True),
         ("best single head", _best_single(result), result.best_single_sra, None, True),
     ]
-    rows += [
+    rules += [
         (name, RULE_NOTES.get(name, ""), rule.sra, rule.sra_length_matched, False)
         for name, rule in result.trivial.items()
     ]
-    dots = Dots.over([i for _, _, a, b, _ in rows for i in (a, b) if i is not None])
-    return [
-        RuleRow(
-            name=name,
-            note=note,
-            sra=all_pairs,
-            matched=matched,
-            drawing=dots.draw(name, all_pairs, matched, is_ours),
-            ours=is_ours,
-            unbeaten=not is_ours and ours is not None and matched is not None and matched.high >= ours.low,
-        )
-        for name, note, all_pairs, matched, is_ours in rows
-    ]
+    dots = Dots.over([i for _, _, a, b, _ in rules for i in (a, b) if i is not None])
+    rows = []
+    for name, note, all_pairs, matched, is_ours in rules:
+        css = "ours" if is_ours else ""
+        if not is_ours and ours is not None and matched is not None and matched.high >= ours.low:
+            css, note = "unbeaten", f"{note}\nnot clearly beaten".strip()
+        drawing = dots.draw(name, all_pairs, matched, is_ours)
+        rows.append(Row(name, (Number(all_pairs, SRA), Number(matched, SRA), drawing), note, css=css))
+    heads = (Column("ranks steps by"), Column("SRA"), Column("length-matched"), Column("drawing", drawing=True))
+    return Table(heads, tuple(rows))
 
 
 def head_names(heads: Sequence[tuple[int, int]]) -> str:
@@ -133,35 +82,27 @@ def _best_single(result: DiscoveryResult) -> str:
     return head_names(result.top[0].heads) if result.top else ""
 
 
-def credit_rows(shares: Mapping[str, Interval]) -> list[CreditRow]:
-    """Return the four cells of credit accuracy, the wanted one of each pair first."""
-    return [
-        CreditRow(
-            name=title,
-            share=percent(shares[cell].value, 0),
-            interval=bounds(shares[cell], as_percent=True),
-            drawing=share_bar(title, shares[cell], wanted),
-            wanted=wanted,
-        )
-        for cell, title, wanted in CREDIT_CELLS
-        if shares.get(cell) is not None
-    ]
+def credit_table(shares: Mapping[str, Interval]) -> Table:
+    """Return the four cells of credit accuracy as shares of tokens touched, the wanted one of each pair first."""
+    rows = []
+    for place, (cell, title, wanted) in enumerate(c for c in CREDIT_CELLS if shares.get(c[0]) is not None):
+        cells = (share_bar(title, shares[cell], wanted), Number(shares[cell], CREDIT_SHARE))
+        note = "should be high" if wanted else "should be low"
+        rows.append(Row(title, cells, note, apart=place > 0 and place % 2 == 0))
+    return Table(SHARE_COLUMNS, tuple(rows))
 
 
-def gate_rows(result: DiscoveryResult) -> list[GateRow]:
+def gate_table(result: DiscoveryResult) -> Table:
     """Return how many responses each gate dropped, in the order they stand, and how many were left."""
     counts = {name: number for name, number in result.gates.model_dump().items() if name != "sampled"}
-    return [
-        GateRow(
-            name=GATE_NAMES.get(name, name.replace("_", " ")),
-            number=number,
-            share=percent(number / (result.gates.sampled or 1)),
-            drawing=plain_bar(name.replace("_", " "), number / (result.gates.sampled or 1), name == "kept"),
-            kept=name == "kept",
-        )
-        for name, number in counts.items()
-        if number or name == "kept"
-    ]
+    rows = []
+    for name, number in counts.items():
+        if number or name == "kept":
+            kept, share = name == "kept", number / (result.gates.sampled or 1)
+            title, words = GATE_NAMES.get(name, name.replace("_", " ")), name.replace("_", " ")
+            cells = (plain_bar(words, share, kept), counted(number, share))
+            rows.append(Row(title, cells, apart=kept))
+    return Table(SHARE_COLUMNS, tuple(rows))
 
 
 def chosen_ensemble(result: DiscoveryResult) -> tuple[int, EnsembleResult] | None:

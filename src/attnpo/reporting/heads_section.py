@@ -11,8 +11,8 @@ from attnpo.reporting import heads, heat, labels
 from attnpo.reporting.intervention import intervention_view
 from attnpo.reporting.run_folder import RunFolder
 from attnpo.reporting.stability import stability_view
-from attnpo.reporting.transfer import transfer_lines, transfer_matrix
-from attnpo.reporting.verification import figure_rows
+from attnpo.reporting.transfer import transfer_matrix, transfer_table
+from attnpo.reporting.verification import figure_table
 from attnpo.reporting.wording import arm_title
 from attnpo.statistics import Interval
 from attnpo.tables import NOTHING, Number, Table
@@ -43,11 +43,11 @@ def heads_context(result: DiscoveryResult | None) -> dict[str, Any]:
             "chosen": heads.head_names(result.chosen),
             "blank": blank,
         },
-        "rules": heads.rule_rows(result),
-        "credit": heads.credit_rows(result.credit_accuracy),
+        "rules": heads.rule_table(result),
+        "credit": heads.credit_table(result.credit_accuracy) if result.credit_accuracy else None,
         "ensemble": heads.ensemble_panel(result),
         "ranked_heads": ranked_heads(result),
-        "gates": heads.gate_rows(result),
+        "gates": heads.gate_table(result),
         "labeling": labels.labeling_view(result.labeling),
     }
 
@@ -81,9 +81,9 @@ def proof_context(run: RunFolder) -> dict[str, Any]:
         "stability": stability,
         "transfer": run.transfer,
         "verification": run.verification,
-        "figure_rows": [] if run.verification is None else figure_rows(run.verification),
+        "figures": None if run.verification is None else figure_table(run.verification),
         "transfer_matrix": None if run.transfer is None else transfer_matrix(run.transfer),
-        "transfer_lines": [] if run.transfer is None else transfer_lines(run.transfer),
+        "transfer_table": None if run.transfer is None else transfer_table(run.transfer),
     }
 
 

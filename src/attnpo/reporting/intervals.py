@@ -10,8 +10,11 @@ from markupsafe import Markup
 from attnpo.reporting.svg import Scale, element, picture
 from attnpo.reporting.wording import bounds, percent, three_digits
 from attnpo.statistics import Interval
+from attnpo.tables import Column
 
 WIDTH = 360.0
+SHARE_COLUMNS = (Column(""), Column("", drawing=True), Column(""))
+"""Of a table that draws shares: what it is, a bar, the share."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,11 @@ def share_bar(title: str, share: Interval, wanted: bool = True) -> Markup:
 def plain_bar(title: str, share: float, kept: bool = False) -> Markup:
     """Return a bar of a share without interval."""
     return _bar(f"{title}: {percent(share)}", share, kept, 12, 1.0)
+
+
+def counted(number: int, share: float) -> Markup:
+    """Return the cell of a count and its share of all."""
+    return Markup("<b>{:,}</b> <small>{}</small>").format(number, percent(share))
 
 
 def _bar(said: str, share: float, wanted: bool, height: float, y: float, *more: Markup) -> Markup:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
 from attnpo.discovery.evidence import Condition, InterventionResult
 from attnpo.reporting.bar_panel import Bar, BarGroup, bar_chart
 from attnpo.reporting.marks import ArmMark, key_mark
-from attnpo.reporting.wording import bounds, direction, percent, signed, signed_bounds
+from attnpo.reporting.wording import direction, percent, signed, signed_bounds
 from attnpo.statistics import Interval
+from attnpo.tables import NOTHING, Column, Row, Table, number_of
 
 CONDITION_MARKS = {
     "untouched": key_mark("nothing", 3),
@@ -18,6 +20,12 @@ CONDITION_MARKS = {
     "random": key_mark("random", 0),
     "highest": key_mark("highest-scored", 2),
 }
+COLUMNS = (
+    Column("removed"),
+    Column("answered right"),
+    Column("points", note="against nothing removed"),
+    Column("points", note="against random steps"),
+)
 
 
 def amount_words(amount: str) -> str:
@@ -26,36 +34,15 @@ def amount_words(amount: str) -> str:
 
 
 @dataclass(frozen=True)
-class ConditionRow:
-    """One condition of the intervention, written.
-
-    Attributes:
-        mark: name and colour.
-        amount: how much was removed.
-        deleted: tokens and steps removed a trace; empty where nothing was.
-        accuracy: share of right answers.
-        interval: its interval.
-        deltas: difference from the untouched traces and from random deletions, each as (points, interval, whether it
-            is measurable); an empty text where there is none.
-    """
-
-    mark: ArmMark
-    amount: str
-    deleted: str
-    accuracy: str
-    interval: str
-    deltas: tuple[tuple[str, str, bool], ...]
-
-
-@dataclass(frozen=True)
 class InterventionView:
-    """The intervention as it is shown: a sentence, bars for wide and narrow screens, a table."""
+    """The intervention as it is shown: a sentence, bars for wide and narrow screens with their key, a table."""
 
     sentence: str
     wide: Markup
     narrow: Markup
     marks: tuple[ArmMark, ...]
-    rows: tuple[ConditionRow, ...]
+    table: Table
+    row_marks: Mapping[str, ArmMark]
     unfinished: str
 
 
@@ -93,6 +80,7 @@ def intervention_view(result: InterventionResult) -> InterventionView:
         )
         for width, height in ((860.0, 300.0), (370.0, 280.0))
     ]
+    rows = [_row(c) for c in result.conditions]
     names = dict.fromkeys(c.name for c in result.conditions)
     cut = max((c.unfinished for c in result.conditions), default=0.0)
     return InterventionView(
@@ -100,7 +88,11 @@ def intervention_view(result: InterventionResult) -> InterventionView:
         wide=drawings[0],
         narrow=drawings[1],
         marks=tuple(CONDITION_MARKS[name] for name in names),
-        rows=tuple(_condition_row(c) for c in result.conditions),
+        table=Table(COLUMNS, tuple(rows)),
+        row_marks={
+            row.head: replace(CONDITION_MARKS[c.name], title=row.head)
+            for row, c in zip(rows, result.conditions, strict=True)
+        },
         unfinished=f"Up to {percent(cut)} of the answers of a condition were cut at the token limit." if cut else "",
     )
 
@@ -140,19 +132,10 @@ def _deleted(c: Condition) -> str:
     return f"{c.deleted_tokens:,.1f} tokens, {c.deleted_steps:,.1f} steps a trace" if c.deleted_tokens else ""
 
 
-def _condition_row(c: Condition) -> ConditionRow:
-    return ConditionRow(
-        mark=CONDITION_MARKS[c.name],
-        amount=amount_words(c.amount),
-        deleted=_deleted(c),
-        accuracy=percent(c.accuracy.value),
-        interval=bounds(c.accuracy, as_percent=True),
-        deltas=tuple(_points(d) for d in (c.difference, c.against_random)),
-    )
-
-
-def _points(difference: Interval | None) -> tuple[str, str, bool]:
-    if difference is None:
-        return "", "", False
-    points = 100 * difference.value
-    return signed(f"{abs(points):.1f}", points), signed_bounds(difference, 100), direction(difference) != 0
+def _row(c: Condition) -> Row:
+    title = CONDITION_MARKS[c.name].title
+    differences = [
+        NOTHING if d is None else number_of("accuracy", d, difference=True) for d in (c.difference, c.against_random)
+    ]
+    head = f"{title}, {amount_words(c.amount)}" if c.amount else title
+    return Row(head, (number_of("accuracy", c.accuracy), *differences), _deleted(c))

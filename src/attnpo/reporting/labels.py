@@ -16,9 +16,10 @@ from markupsafe import Markup
 
 from attnpo.labeling import LABELS
 from attnpo.reporting.bar_panel import histogram
-from attnpo.reporting.intervals import plain_bar
+from attnpo.reporting.intervals import SHARE_COLUMNS, counted, plain_bar
 from attnpo.reporting.quantiles import quantile_strip
 from attnpo.reporting.wording import duration, percent
+from attnpo.tables import Row, Table
 
 TITLES = {
     "kappa": "Cohen’s κ",
@@ -36,40 +37,21 @@ MOST_FACTS_IN_BARS = 24
 
 
 @dataclass(frozen=True)
-class CountRow:
-    """One count of a group: its name, the number, its share of the group, drawn."""
-
-    name: str
-    number: str
-    share: str
-    drawing: Markup
-
-
-@dataclass(frozen=True)
-class FactTable:
-    """A table of facts: column names (the first is the rows') and rows."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
 class LabelingView:
     """A labeler's report as it is shown."""
 
     facts: tuple[tuple[str, str], ...]
-    counts: tuple[tuple[str, tuple[CountRow, ...]], ...]
+    counts: tuple[Table, ...]
     distributions: tuple[tuple[str, str, Markup], ...]
-    tables: tuple[FactTable, ...]
+    tables: tuple[Table, ...]
 
 
 def labeling_view(report: Mapping[str, Any]) -> LabelingView:
     """Return a labeler's report as it is shown; values that are None are left out."""
     facts: list[tuple[str, str]] = []
-    counts: list[tuple[str, tuple[CountRow, ...]]] = []
+    counts: list[Table] = []
     distributions: list[tuple[str, str, Markup]] = []
-    tables: list[FactTable] = []
+    tables: list[Table] = []
 
     def take(path: tuple[str, ...], value: Any, beside: Mapping[str, Any]) -> None:
         title = " · ".join(fact_title(part) for part in path)
@@ -88,12 +70,12 @@ def labeling_view(report: Mapping[str, Any]) -> LabelingView:
             elif (quantiles := _quantiles(key, value)) is not None:
                 distributions.append((title, STRIP_NOTE, quantile_strip(title, quantiles, _cuts(beside))))
             elif _is_counts(key, value):
-                counts.append((title, _count_rows(value)))
+                counts.append(Table(SHARE_COLUMNS, _count_rows(value), title))
             elif all(isinstance(inner, Mapping) for inner in value.values()) and _same_scalars(value):
                 tables.append(_table_of(title, value))
             elif all(_is_scalar(inner) for inner in value.values()) and len(value) > 6:
-                rows = tuple((fact_title(k), write_fact(k, v)) for k, v in value.items() if v is not None)
-                tables.append(FactTable(title, ("", ""), rows))
+                rows = ((fact_title(k), write_fact(k, v)) for k, v in value.items() if v is not None)
+                tables.append(Table.of(title, ("", ""), rows))
             else:
                 for name, inner in value.items():
                     take((*path, str(name)), inner, value)
@@ -180,20 +162,22 @@ def _is_counts(key: str, value: Mapping[str, Any]) -> bool:
     return (set(map(str, value)) <= set(LABELS) or named) and sum(value.values()) > 0
 
 
-def _count_rows(value: Mapping[str, Any]) -> tuple[CountRow, ...]:
+def _count_rows(value: Mapping[str, Any]) -> tuple[Row, ...]:
     total = sum(value.values())
     # Fractions are shares already; anything else is a count.
     given = any(isinstance(v, float) and v != int(v) for v in value.values()) and total <= 1 + 1e-9
     shares = {str(name): number if given else number / total for name, number in value.items()}
     return tuple(
-        CountRow(
+        Row(
             fact_title(name),
-            "" if given else f"{value[name]:,}",
-            percent(share),
-            plain_bar(name, share, kept=True),
+            (plain_bar(name, share, kept=True), _strong(percent(share)) if given else counted(value[name], share)),
         )
         for name, share in shares.items()
     )
+
+
+def _strong(text: str) -> Markup:
+    return Markup("<b>{}</b>").format(text)
 
 
 def _is_number(value: object) -> bool:
@@ -212,7 +196,7 @@ def _same_scalars(value: Mapping[str, Mapping[str, Any]]) -> bool:
     )
 
 
-def _table_of(title: str, rows: Mapping[str, Mapping[str, Any]]) -> FactTable:
+def _table_of(title: str, rows: Mapping[str, Mapping[str, Any]]) -> Table:
     """Return rows of the same fields as a table; a few rows of many fields stand side by side."""
     rows = {name: _flat(inner) for name, inner in rows.items()}
     columns = list(dict.fromkeys(str(name) for inner in rows.values() for name in inner))
@@ -224,9 +208,9 @@ def _table_of(title: str, rows: Mapping[str, Mapping[str, Any]]) -> FactTable:
                 break
     if len(rows) <= MOST_SIDE_BY_SIDE < len(columns):
         lines = ((fact_title(c), *(_written(c, inner.get(c)) for inner in rows.values())) for c in columns)
-        return FactTable(title, ("", *map(str, rows)), tuple(lines))
+        return Table.of(title, ("", *map(str, rows)), lines)
     lines = ((str(name), *(_written(c, inner.get(c)) for c in columns)) for name, inner in rows.items())
-    return FactTable(title, ("", *map(fact_title, columns)), tuple(lines))
+    return Table.of(title, ("", *map(fact_title, columns)), lines)
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,73 +4,47 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
 from attnpo.discovery.evidence import TransferResult
+from attnpo.metrics import SRA
 from attnpo.reporting.heads import head_names
 from attnpo.reporting.heat import sra_bin
 from attnpo.reporting.intervals import Dots, written
-from attnpo.reporting.wording import direction, signed, three_digits
+from attnpo.reporting.wording import three_digits
 from attnpo.statistics import Interval
+from attnpo.tables import NOTHING, Column, Number, Row, Table
 
 
-@dataclass(frozen=True)
-class TransferLine:
-    """One row of the transfer table.
+def transfer_table(result: TransferResult) -> Table:
+    """Return SRA of heads chosen on one group and measured on another, in the order of the file.
 
-    Attributes:
-        selected_on: where the heads were chosen.
-        reported_on: where they were measured.
-        heads: the heads, written.
-        pairs: pairs measured on.
-        sra: SRA there.
-        matched: the same on length-matched pairs; None where there are none.
-        drawing: SRA as a full dot, the reported group's own choice as a hollow one.
-        difference: SRA minus that, as (value, interval, whether it is measurable).
-        same: chosen and measured on the same group.
+    The drawing has SRA as a full dot, the measured group's own choice as a hollow one.
     """
-
-    selected_on: str
-    reported_on: str
-    heads: str
-    pairs: str
-    sra: Interval
-    matched: Interval | None
-    drawing: Markup
-    difference: tuple[str, str, bool]
-    same: bool
-
-
-def transfer_lines(result: TransferResult) -> list[TransferLine]:
-    """Return the rows of the transfer table, in the order of the file."""
     dots = Dots.over([i for r in result.rows for i in (r.sra, r.best_there) if i is not None])
-    lines = []
+    rows = []
     for r in result.rows:
-        difference = ("", "", False)
-        if r.difference is not None:
-            value, low, high = (_signed_digits(v) for v in (r.difference.value, r.difference.low, r.difference.high))
-            difference = (value, f"{low} to {high}", direction(r.difference) != 0)
         same = r.selected_on == r.reported_on
-        lines.append(
-            TransferLine(
-                selected_on=r.selected_on,
-                reported_on=r.reported_on,
-                heads=head_names(r.heads),
-                pairs=f"{r.pairs:,}",
-                sra=r.sra,
-                matched=r.sra_length_matched,
-                drawing=dots.draw(
-                    f"chosen on {r.selected_on}, measured on {r.reported_on}",
-                    r.sra,
-                    None if same else r.best_there,
-                    True,
-                    ("SRA", "own choice"),
-                ),
-                difference=difference,
-                same=same,
-            )
+        said = f"chosen on {r.selected_on}, measured on {r.reported_on}"
+        cells = (
+            r.reported_on,
+            Number(r.sra, SRA),
+            Number(r.sra_length_matched, SRA),
+            NOTHING if r.difference is None else Number(r.difference, SRA, difference=True),
+            dots.draw(said, r.sra, None if same else r.best_there, True, ("SRA", "own choice")),
+            head_names(r.heads),
+            f"{r.pairs:,}",
         )
-    return lines
+        rows.append(Row(r.selected_on, cells, css="ours" if same else ""))
+    columns = (
+        Column("chosen on"),
+        Column("measured on", words=True),
+        Column("SRA"),
+        Column("length-matched"),
+        Column("minus own choice"),
+        Column("drawing", drawing=True),
+        Column("heads", words=True),
+        Column("pairs"),
+    )
+    return Table(columns, tuple(rows))
 
 
 @dataclass(frozen=True)
@@ -113,7 +87,3 @@ def transfer_matrix(result: TransferResult) -> TransferMatrix | None:
 def _matrix_cell(chosen_on: str, measured_on: str, sra: Interval, heads: str, pairs: int) -> MatrixCell:
     tip = f"chosen on {chosen_on}: {heads}\nmeasured on {measured_on}\nSRA {written(sra)}, {pairs:,} pairs"
     return MatrixCell(three_digits(sra.value), sra_bin(sra.value), tip, chosen_on == measured_on)
-
-
-def _signed_digits(value: float) -> str:
-    return signed(f"{abs(value):.3f}", value)
