@@ -119,11 +119,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under columns; the first column holds the heads of the rows."""
+    """Rows under columns; the first column holds the heads of the rows. A terminal may leave out the lines."""
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     title: str = ""
+    lines: bool = True
 
     @classmethod
     def of(cls, title: str, columns: Sequence[str | Column], rows: Iterable[Iterable[Any]]) -> Table:
@@ -147,6 +148,8 @@ class Table:
         # Where words wrap, so does the title.
         width = 0 if any(column.words for column in self.columns) else len(self.title)
         header = any(column.title for column in self.columns)
+        if not self.lines:
+            options = {"box": None, "padding": (0, 2, 0, 0), **options}
         made = RichTable(title=self.title, title_justify="left", min_width=width, show_header=header, **options)
         for i, column in enumerate(self.columns):
             if column.words:

@@ -13,7 +13,7 @@ from attnpo.cli.flags import OneLineParser, read_flags
 from attnpo.errors import ConfigError
 
 if TYPE_CHECKING:
-    from attnpo.evaluation.suites import Comparison, MeasuredRun
+    from attnpo.evaluation.suites import MeasuredRun
 
 EXAMPLE = """example:
   attnpo compare runs/base/evaluation.json runs/tlmre/evaluation.json runs/attnpo/evaluation.json
@@ -66,65 +66,32 @@ def run(argv: Sequence[str]) -> None:
     parser = build_parser()
     read_flags(argv, parser)
     arguments = parser.parse_args(list(argv))
-    from attnpo.cli.tables import comparison_tables
     from attnpo.evaluation.comparison import Bootstrap
     from attnpo.evaluation.suites import compare_runs, group_runs, load_run
     from attnpo.output import prepare_output_dir
+    from attnpo.reporting.compare_page import write_comparison
+    from attnpo.reporting.result_tables import comparison_tables
 
     bootstrap = Bootstrap(arguments.level, arguments.resamples, arguments.seed)
     if arguments.output_dir is not None:
         prepare_output_dir(arguments.output_dir)
-    arms = group_runs([load_run(path) for path in arguments.paths], named_runs(arguments.runs))
-    comparison = compare_runs(
-        arms,
-        [name.strip() for name in arguments.allow.split(",") if name.strip()],
-        bootstrap,
-    )
+    named: dict[str, list[MeasuredRun]] = {}
+    for arm in arguments.runs:
+        name, _, paths = arm.partition("=")
+        if not name.strip() or not words(paths):
+            raise ConfigError(f"--runs {arm}: give an arm and its runs as ARM=RUN,RUN")
+        named.setdefault(name.strip(), []).extend(load_run(Path(path)) for path in words(paths))
+    arms = group_runs([load_run(path) for path in arguments.paths], named)
+    comparison = compare_runs(arms, words(arguments.allow), bootstrap)
     console.print(*comparison_tables(comparison), sep="\n")
     for text in comparison.caveats:
         console.print(f"caveat: {text}")
     if arguments.output_dir is not None:
         command = shlex.join(["attnpo", "compare", *argv])
-        for path in write_outputs(comparison, arguments.output_dir, arguments.title, command):
+        for path in write_comparison(comparison, arguments.output_dir, arguments.title, command):
             console.print(f"written to {path}")
 
 
-def named_runs(flags: Sequence[str]) -> dict[str, list[MeasuredRun]]:
-    """Return arm → runs of `ARM=RUN,RUN` flags.
-
-    Raises:
-        ConfigError: a flag has another form.
-        DataError: a run cannot be read.
-    """
-    from attnpo.evaluation.suites import load_run
-
-    named: dict[str, list[MeasuredRun]] = {}
-    for flag in flags:
-        name, _, paths = flag.partition("=")
-        runs = [Path(path.strip()) for path in paths.split(",") if path.strip()]
-        if not name.strip() or not runs:
-            raise ConfigError(f"--runs {flag}: give an arm and its runs as ARM=RUN,RUN")
-        named.setdefault(name.strip(), []).extend(load_run(path) for path in runs)
-    return named
-
-
-def write_outputs(comparison: Comparison, folder: Path, title: str, command: str) -> list[Path]:
-    """Write the tables, the page and the figure; return the files.
-
-    Raises:
-        OutputError: a file cannot be written.
-    """
-    from attnpo.evaluation.exports import comparison_csv, comparison_json, comparison_markdown
-    from attnpo.output import write_atomically
-    from attnpo.reporting import save_frontier
-    from attnpo.reporting.compare_page import write_compare_page
-
-    texts = {"md": comparison_markdown, "csv": comparison_csv, "json": comparison_json}
-    files = []
-    for suffix, write in texts.items():
-        files.append(folder / f"comparison.{suffix}")
-        write_atomically(files[-1], write(comparison))
-    files.append(write_compare_page(comparison, folder / "comparison.html", title, command))
-    for suffix in ("png", "svg"):
-        files.append(save_frontier(comparison.results, folder / f"frontier.{suffix}"))
-    return files
+def words(text: str) -> list[str]:
+    """Return the words of a list with commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]

@@ -47,8 +47,8 @@ def run(argv: Sequence[str]) -> None:
         console.print(benchmark_table(shown_benchmarks()))
         return
     quiet_libraries()
-    from attnpo.cli.tables import suite_table
     from attnpo.progress import console_progress
+    from attnpo.reporting.result_tables import suite_table
     from attnpo.workbench.evaluating import evaluate_model
 
     with console_progress(console) as progress:
@@ -71,7 +71,7 @@ def run(argv: Sequence[str]) -> None:
 
 def show_result(target: Target, result: EvaluationResult) -> None:
     """Print what is known of one set of problems."""
-    from attnpo.cli.tables import cost_line, evaluation_tables
+    from attnpo.reporting.result_tables import cost_line, evaluation_tables
 
     if target.title:
         console.rule(target.title)

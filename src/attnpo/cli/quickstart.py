@@ -51,11 +51,11 @@ def quickstart(arguments: QuickstartArguments) -> Path:
 
     from attnpo.cli import discover as discover_command
     from attnpo.cli import evaluate as evaluate_command
-    from attnpo.cli.tables import evaluation_tables
     from attnpo.evaluation import EvaluationResult
     from attnpo.output import prepare_output_dir
     from attnpo.progress import console_progress
     from attnpo.reporting import write_report
+    from attnpo.reporting.result_tables import evaluation_tables
     from attnpo.study.arms import DISCOVERY, EVALUATION, flags, training_arm
     from attnpo.study.running import run_arms
 

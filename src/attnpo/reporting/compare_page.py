@@ -9,16 +9,20 @@ from pathlib import Path
 from markupsafe import Markup
 
 from attnpo.evaluation.comparison import ComparisonRow
+from attnpo.evaluation.exports import comparison_csv, comparison_json, comparison_markdown
 from attnpo.evaluation.suites import Comparison, Section
+from attnpo.output import write_atomically
+from attnpo.reporting.figures import save_frontier
 from attnpo.reporting.frontier import frontier_points, frontier_svg
 from attnpo.reporting.marks import ArmMark, arm_marks
 from attnpo.reporting.measures import measure_panels
 from attnpo.reporting.panels import Panel
+from attnpo.reporting.result_tables import compared_cells, compared_row
 from attnpo.reporting.run_folder import Arm
 from attnpo.reporting.skeleton import environment, write_page
 from attnpo.reporting.wording import direction, percent, plural
 from attnpo.statistics import Interval
-from attnpo.tables import Column, Number, Row, Table, number_of
+from attnpo.tables import Column, Row, Table, number_of
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,24 @@ def write_compare_page(comparison: Comparison, output: Path, title: str, command
         OutputError: the file cannot be written.
     """
     return write_page(render_compare_page(comparison, title, command), output)
+
+
+def write_comparison(comparison: Comparison, folder: Path, title: str, command: str = "") -> list[Path]:
+    """Write tables, page and figure into a folder: `comparison.{md,csv,json,html}`, `frontier.{png,svg}`.
+
+    Returns:
+        The files.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    texts = {"md": comparison_markdown, "csv": comparison_csv, "json": comparison_json}
+    files = [folder / f"comparison.{suffix}" for suffix in texts]
+    for file, write in zip(files, texts.values(), strict=True):
+        write_atomically(file, write(comparison))
+    files.append(write_compare_page(comparison, folder / "comparison.html", title, command))
+    pictures = [folder / f"frontier.{suffix}" for suffix in ("png", "svg")]
+    return [*files, *(save_frontier(comparison.results, picture) for picture in pictures)]
 
 
 def render_compare_page(comparison: Comparison, title: str, command: str = "") -> str:
@@ -108,25 +130,7 @@ def _block(
 def _main(rows: Sequence[ComparisonRow], marks: Mapping[str, ArmMark]) -> Table:
     heads = ["arm", "answered right", "points", "tokens", "tokens saved, %", "AES"]
     columns = [Column(head, note=f"against {marks[rows[0].name].title}" * (head == "points")) for head in heads]
-    lines = [
-        Row(
-            row.name,
-            (*_pairs(row), number_of("efficiency", row.efficiency, difference=True)),
-            plural(row.runs, "run") if row.runs > 1 else "",
-        )
-        for row in rows
-    ]
-    return Table(tuple(columns), tuple(lines))
-
-
-def _pairs(row: ComparisonRow) -> list[Number]:
-    """Return accuracy, points, tokens and tokens saved."""
-    return [
-        number_of("accuracy", row.values["accuracy"]),
-        number_of("accuracy", row.differences.get("accuracy"), difference=True),
-        number_of("response_tokens", row.values["response_tokens"]),
-        number_of("response_tokens_saved", row.response_tokens_saved, difference=True),
-    ]
+    return Table(tuple(columns), tuple(map(compared_row, rows)))
 
 
 def _groups(
@@ -145,7 +149,7 @@ def _groups(
     ]
     lines = []
     for name in parts[0]:
-        first, *others = (_pairs(part[name]) for part in parts)
+        first, *others = (compared_cells(part[name]) for part in parts)
         lines.append(Row(name, (*first[::2], *(cell for cells in others for cell in cells))))
     return Table((Column(kind), *columns), tuple(lines))
 

@@ -1,19 +1,16 @@
-"""Tables that commands print."""
+"""Tables of evaluations and their comparison, for terminals."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from rich.table import Table as RichTable
-
-from attnpo.discovery import DiscoveryResult
 from attnpo.evaluation import EvaluationResult, Summary
 from attnpo.evaluation.comparison import Bootstrap, ComparisonRow
 from attnpo.evaluation.metrics import group_order
 from attnpo.evaluation.suites import Comparison, average_row
-from attnpo.metrics import COUNT, METRICS, NUMBERED, SRA, Metric, metric_of, split_name
+from attnpo.metrics import COUNT, METRICS, NUMBERED, Metric, metric_of, split_name
 from attnpo.statistics import Interval
-from attnpo.tables import NOTHING, Number, Row, Table, Value, number_of
+from attnpo.tables import NOTHING, Column, Number, Row, Table, Value, number_of
 
 TAIL_COLUMNS = {"half": "median", "90 %": "p90", "95 %": "p95", "99 %": "p99", "all": "max"}
 MEAN = "mean ± half the 95 % interval over problems"
@@ -22,7 +19,7 @@ Numbered = Mapping[str, Mapping[int, Interval]]
 """Run → number (k, budget) → value."""
 
 
-def evaluation_tables(results: Sequence[EvaluationResult]) -> list[RichTable]:
+def evaluation_tables(results: Sequence[EvaluationResult]) -> list[Table]:
     """Return accuracy, lengths, steps and phrases of each run, and pass@k, budgets and groups where they are known."""
     tables = [_overall(results), *_tails(results), _phrases(results)]
     tables += _counts({result.name: result.overall.counts for result in results})
@@ -37,7 +34,7 @@ def evaluation_tables(results: Sequence[EvaluationResult]) -> list[RichTable]:
             tables.append(_numbered(kind, first, values))
     for kind in ("difficulty", "subject"):
         tables += _groups(kind, results)
-    return [table.terminal() for table in tables]
+    return tables
 
 
 def cost_line(result: EvaluationResult) -> str:
@@ -51,19 +48,17 @@ def cost_line(result: EvaluationResult) -> str:
     return said
 
 
-def suite_table(results: Mapping[str, EvaluationResult]) -> RichTable:
+def suite_table(results: Mapping[str, EvaluationResult]) -> Table:
     """Return one row a benchmark and their plain mean, for the benchmarks of one run."""
     metrics = ("accuracy", "response_tokens")
-    rows = [[name, *_cells(r.overall, metrics), _cut_off(r.overall.truncated)] for name, r in results.items()]
+    rows = [Row(n, (*_cells(r.overall, metrics), _cut_off(r.overall.truncated))) for n, r in results.items()]
     values = average_row(results, Bootstrap()).values
-    average = [number_of(metric, values[metric]) for metric in metrics]
-    rows.append(["average", *average, _cut_off(values["truncated"])])
-    table = Table.of(MEAN, ("benchmark", "accuracy %", "tokens", "cut off %"), rows).terminal()
-    table.rows[-2].end_section, table.rows[-1].style = True, "bold"
-    return table
+    average: list[Value] = [number_of(metric, values[metric]) for metric in metrics]
+    rows.append(Row("average", (*average, _cut_off(values["truncated"])), strong=True, apart=True))
+    return Table(tuple(map(Column, ("benchmark", "accuracy %", "tokens", "cut off %"))), tuple(rows), MEAN)
 
 
-def comparison_tables(comparison: Comparison) -> list[RichTable]:
+def comparison_tables(comparison: Comparison) -> list[Table]:
     """Return the terminal's tables of a comparison: every benchmark's and, where there are several, the average's."""
     blocks = [
         (f"{s.title}: {s.num_problems:,} problems, {s.samples_per_problem} responses each", s.rows)
@@ -74,14 +69,20 @@ def comparison_tables(comparison: Comparison) -> list[RichTable]:
     return [table for head, rows in blocks for table in _compared(head, rows)]
 
 
-def discovery_table(result: DiscoveryResult) -> RichTable:
-    """Return the chosen heads beside the trivial rules."""
-    heads = " ".join(f"({layer},{head})" for layer, head in result.chosen)
-    rules = [(f"chosen heads {heads}", result.chosen_sra, result.chosen_sra_length_matched)]
-    rules += [(name, rule.sra, rule.sra_length_matched) for name, rule in result.trivial.items()]
-    rows = [(name, Number(sra, SRA), Number(matched, SRA)) for name, sra, matched in rules]
-    title = "Step Ranking Accuracy on problems the heads were not chosen on"
-    return Table.of(title, ("what ranks the steps", "SRA", "equal lengths only"), rows).terminal()
+def compared_cells(row: ComparisonRow) -> tuple[Number, ...]:
+    """Return accuracy, points, tokens and tokens saved of an arm."""
+    return (
+        number_of("accuracy", row.values["accuracy"]),
+        number_of("accuracy", row.differences.get("accuracy"), difference=True),
+        number_of("response_tokens", row.values["response_tokens"]),
+        number_of("response_tokens_saved", row.response_tokens_saved, difference=True),
+    )
+
+
+def compared_row(row: ComparisonRow) -> Row:
+    """Return the same with the efficiency score, as a row."""
+    cells = (*compared_cells(row), number_of("efficiency", row.efficiency, difference=True))
+    return Row(row.name, cells, f"{row.runs} runs" if row.runs > 1 else "")
 
 
 def _cells(summary: Summary, metrics: Sequence[str]) -> list[Value]:
@@ -144,28 +145,18 @@ def _groups(kind: str, results: Sequence[EvaluationResult]) -> list[Table]:
     return [Table.of(title, (kind, *parts), [[n, *(cells[run, n] for run in parts)] for n in names])]
 
 
-def _compared(title: str, rows: Sequence[ComparisonRow]) -> list[RichTable]:
-    lines = []
-    for row in rows:
-        cells = (
-            number_of("accuracy", row.values["accuracy"]),
-            number_of("accuracy", row.differences.get("accuracy"), difference=True),
-            number_of("response_tokens", row.values["response_tokens"]),
-            number_of("response_tokens_saved", row.response_tokens_saved, difference=True),
-            number_of("efficiency", row.efficiency, difference=True),
-        )
-        lines.append(Row(row.name, cells, f"{row.runs} runs" if row.runs > 1 else ""))
-    heads = Table.of(title, ("arm", *COMPARED), [])
+def _compared(title: str, rows: Sequence[ComparisonRow]) -> list[Table]:
     # Two columns of intervals leave no room for lines in 80 characters.
-    tables = [Table(heads.columns, tuple(lines), title).terminal(box=None, padding=(0, 2, 0, 0))]
+    heads = tuple(map(Column, ("arm", *COMPARED)))
+    tables = [Table(heads, tuple(map(compared_row, rows)), title, lines=False)]
     counts = {row.name: {m: i for m, i in row.values.items() if m.startswith(COUNT)} for row in rows}
-    more = _counts({name: {m.removeprefix(COUNT): i for m, i in found.items()} for name, found in counts.items()})
+    tables += _counts({name: {m.removeprefix(COUNT): i for m, i in found.items()} for name, found in counts.items()})
     for kind in ("pass", "majority", "accuracy"):
         values = {row.name: _numbered_values(row, kind) for row in rows}
         numbers = {number for found in values.values() for number in found}
         if numbers and (len(numbers) > 1 or kind == "accuracy"):
-            more.append(_numbered(kind, "budget" if kind == "accuracy" else "k", values))
-    return [*tables, *(table.terminal() for table in more)]
+            tables.append(_numbered(kind, "budget" if kind == "accuracy" else "k", values))
+    return tables
 
 
 def _counts(values: Mapping[str, Mapping[str, Interval | None]]) -> list[Table]:

@@ -1,0 +1,94 @@
+"""Tables of a discovery and its proofs, for terminals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attnpo.discovery import DiscoveryResult
+from attnpo.discovery.evidence import InterventionResult, StabilityResult, TransferResult, VerificationResult
+from attnpo.metrics import METRICS, SRA, Metric
+from attnpo.tables import Number, Table
+
+SHARE = Metric("SRA", scale=100, digits=1)
+
+
+def discovery_table(result: DiscoveryResult) -> Table:
+    """Return the chosen heads beside the trivial rules."""
+    heads = " ".join(f"({layer},{head})" for layer, head in result.chosen)
+    rules = [(f"chosen heads {heads}", result.chosen_sra, result.chosen_sra_length_matched)]
+    rules += [(name, rule.sra, rule.sra_length_matched) for name, rule in result.trivial.items()]
+    rows = [(name, Number(sra, SRA), Number(matched, SRA)) for name, sra, matched in rules]
+    title = "Step Ranking Accuracy on problems the heads were not chosen on"
+    return Table.of(title, ("what ranks the steps", "SRA", "equal lengths only"), rows)
+
+
+def intervention_table(result: InterventionResult) -> Table:
+    """Return the accuracy of regenerated answers after each deletion."""
+    accuracy = METRICS["accuracy"]
+    rows = [
+        (
+            "none" if condition.name == "untouched" else f"{condition.name}, {condition.amount}",
+            f"{condition.deleted_tokens:.1f}",
+            Number(condition.accuracy, accuracy),
+            Number(condition.difference, accuracy, difference=True),
+            Number(condition.against_random, accuracy, difference=True),
+        )
+        for condition in result.conditions
+    ]
+    title = f"{result.samples_per_trace} answers regenerated to each of {result.num_traces} traces, accuracy in %"
+    return Table.of(title, ("steps removed", "tokens", "accuracy", "against none", "against random"), rows)
+
+
+def transfer_table(result: TransferResult) -> Table:
+    """Return the SRA of heads chosen on one group and reported on another."""
+    rows = [
+        (
+            row.selected_on,
+            row.reported_on,
+            _heads(row.heads),
+            Number(row.sra, SHARE),
+            "–" if row.best_there is None else SHARE.number(row.best_there.value),
+            Number(row.difference, SHARE, difference=True),
+        )
+        for row in result.rows
+    ]
+    title = f"heads chosen on one {result.grouped_by} serve on another"
+    return Table.of(title, ("from", "to", "heads", "SRA there, %", "its own set", "difference"), rows)
+
+
+def stability_table(result: StabilityResult) -> Table:
+    """Return SRA and correlation of scores of each checkpoint."""
+    rows = [
+        (p.name, *(Number(i, SRA) for i in (p.sra, p.sra_length_matched, p.pearson, p.pearson_within)))
+        for p in result.points
+    ]
+    title = f"the same {result.num_responses} responses read with each checkpoint"
+    return Table.of(title, ("checkpoint", "SRA", "equal lengths", "Pearson", "within responses"), rows)
+
+
+def verification_table(result: VerificationResult) -> Table:
+    """Return every figure that a head set carries beside the new one."""
+    inside = {None: "–", True: "yes", False: "no"}
+    rows = [(f.name, *(Number(i, SRA).markdown() for i in (f.then, f.now)), inside[f.inside]) for f in result.figures]
+    title = "what the head set says of itself, and what new traces say"
+    return Table.of(title, ("figure", "then", "now", "inside"), rows)
+
+
+def proofs(
+    intervention: InterventionResult | None = None,
+    transfer: TransferResult | None = None,
+    stability: StabilityResult | None = None,
+) -> list[Table | str]:
+    """Return the tables of what was proven, each with the lines that belong to it."""
+    said: list[Table | str] = []
+    if intervention is not None:
+        said.append(intervention_table(intervention))
+    if transfer is not None:
+        said += [transfer_table(transfer), *(f"left out: {line}" for line in transfer.left_out)]
+    if stability is not None:
+        said += [stability_table(stability), *(f"warning: {line}" for line in stability.warnings)]
+    return said
+
+
+def _heads(heads: Sequence[tuple[int, int]]) -> str:
+    return " ".join(f"({layer},{head})" for layer, head in heads)
