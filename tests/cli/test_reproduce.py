@@ -11,10 +11,11 @@ import pytest
 from reproduced import head_sets, measure, write_cell
 
 from attnpo.cli.main import main
-from attnpo.cli.reproduce import ReproduceArguments, cores, sizes_of
 from attnpo.errors import ConfigError
 from attnpo.study.arms import Command
 from attnpo.study.cells import Cell, Experiment
+from attnpo.study.reproducing import cores
+from attnpo.study.reproducing import reproduce as reproduce_table
 from attnpo.study.sizes import Sizes
 from attnpo.study.suite import load_suite
 from attnpo.study.writing import FILES
@@ -86,7 +87,7 @@ def test_the_table_of_nothing(tmp_path, capsys):
 
 
 def test_a_folder_of_other_settings_is_refused_before_anything_runs(folder, capsys, monkeypatch):
-    monkeypatch.setattr("attnpo.study.running.run_arms", None)
+    monkeypatch.setattr("attnpo.study.reproducing.run_arms", None)
     with pytest.raises(SystemExit) as stop:
         reproduce(folder, *ROWS, "--max_sampled_tokens", 5000)
     assert stop.value.code == 2
@@ -121,14 +122,12 @@ def test_the_list_needs_no_folder(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_arguments_become_sizes():
-    arguments = ReproduceArguments(max_sampled_tokens=7, training=["beta=0.1", 'lr_scheduler_kwargs={"a"=1}'])
-    assert sizes_of(arguments).max_sampled_tokens == 7
-    assert sizes_of(arguments).training == {"beta": "0.1", "lr_scheduler_kwargs": '{"a"=1}'}
-    defaults, sizes = ReproduceArguments(), Sizes()
-    assert sizes_of(defaults) == sizes
+def test_further_flags_of_training_by_name(tmp_path):
+    sizes = Sizes(training=["beta=0.1", 'lr_scheduler_kwargs={"a"=1}'])
+    assert sizes.further == {"beta": "0.1", "lr_scheduler_kwargs": '{"a"=1}'}
     with pytest.raises(ConfigError, match="--seeds"):
-        sizes_of(ReproduceArguments(seeds=[]))
+        reproduce_table(SUITE, SUITE.rows, [], sizes, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
     assert cores() >= 1
 
 

@@ -89,7 +89,7 @@ def test_heads_are_looked_for_only_where_a_cell_reads_attention(experiment):
 
 def test_flags_of_every_cell_and_of_one_row(experiment):
     row = SUITE["rloo"].model_copy(update={"training": {"learning_rate": 1e-4}, "evaluation": {"opening": "<think>"}})
-    sizes = Sizes(max_sampled_tokens=0, responses=128, training={"learning_rate": "3e-4", "beta": "0.01"})
+    sizes = Sizes(max_sampled_tokens=0, responses=128, training=["learning_rate=3e-4", "beta=0.01"])
     train, evaluate = (c.settings for c in Experiment(experiment.output_dir, sizes).arm(Cell(row, 1)).commands)
     assert "max_sampled_tokens" not in train
     assert (train["learning_rate"], train["beta"], train["gradient_accumulation_steps"]) == (1e-4, "0.01", 4)
@@ -101,7 +101,7 @@ def test_flags_of_every_cell_and_of_one_row(experiment):
     [
         ({"max_sampled_tokens": 100_000}, r"train\.max_sampled_tokens \(there 90000, asked 100000\)"),
         ({"num_eval": 100}, r"evaluate\.num_problems \(there 70, asked 100\)"),
-        ({"training": {"beta": "0.1"}}, r"train\.beta \(there None, asked '0\.1'\)"),
+        ({"training": ["beta=0.1"]}, r"train\.beta \(there None, asked '0\.1'\)"),
     ],
 )
 def test_a_cell_made_with_other_settings_is_refused_by_name(experiment, change, word):
@@ -127,7 +127,7 @@ def test_a_row_whose_settings_changed_and_other_heads_are_refused(experiment):
 def test_where_a_run_is_saved_is_no_other_setting(experiment):
     cell = Cell(SUITE["rloo"], 1)
     write_cell(experiment, cell)
-    Experiment(experiment.output_dir, replace(SIZES, training={"save_steps": "5", "logging_steps": "2"})).check([cell])
+    Experiment(experiment.output_dir, replace(SIZES, training=["save_steps=5", "logging_steps=2"])).check([cell])
 
 
 def test_what_all_cells_share_is_claimed_once(experiment):

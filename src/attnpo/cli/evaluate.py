@@ -38,7 +38,7 @@ def run(argv: Sequence[str]) -> None:
     engine_type, settings_type = "attnpo.sampling:EngineSettings", "attnpo.evaluation:EvaluationSettings"
     parsed = parse(
         "evaluate",
-        (EvaluateArguments, ModelArguments, DataArguments, StepArguments, settings_type, engine_type),
+        (EvaluateArguments, ModelArguments, DataArguments, StepArguments, engine_type, settings_type),
         argv,
         "Measure accuracy and response length of a model on problems with known answers.",
         EXAMPLE,
@@ -60,7 +60,7 @@ def run(argv: Sequence[str]) -> None:
             show_result(target, result)
             progress.start()
 
-        arguments, model, data, steps, settings, engine = parsed.parts
+        arguments, model, data, steps, engine, settings = parsed.parts
         results = evaluate_model(
             arguments, model, data, steps, settings, engine, parsed.given, show=show, progress=progress
         )

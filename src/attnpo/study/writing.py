@@ -127,7 +127,7 @@ def table_about(experiment: Experiment, table: MethodTable, command: str) -> dic
             "T of the schedule": sizes.schedule_steps,
             "held-out problems": sizes.num_eval,
             "problems that heads were found on": sizes.num_probe,
-            **dict(sizes.training),
+            **sizes.further,
         },
     }
 

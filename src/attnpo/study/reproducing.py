@@ -1,0 +1,122 @@
+"""The comparison table from start to end: run what is missing of its cells, then write it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.progress import Progress
+
+from attnpo.errors import ConfigError
+from attnpo.output import prepare_output_dir
+from attnpo.study.cells import Cell, Experiment, cells_of, cells_on_disk, choose_cells
+from attnpo.study.running import Failure, run_arms
+from attnpo.study.sizes import Sizes
+from attnpo.study.suite import Row, Suite
+from attnpo.study.writing import write_table
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """What became of an experiment.
+
+    Attributes:
+        files: the table's files; empty where no cell is finished.
+        cells: how many cells were asked for.
+        missing: names of those that are not there yet.
+        failures: what failed.
+    """
+
+    files: list[Path]
+    cells: int
+    missing: list[str]
+    failures: list[Failure]
+
+
+def reproduce(
+    suite: Suite,
+    rows: Sequence[Row],
+    seeds: Sequence[int],
+    sizes: Sizes,
+    output_dir: Path,
+    *,
+    only: Sequence[str] = (),
+    jobs: int = 0,
+    run: bool = True,
+    argv: Sequence[str] = (),
+    progress: Progress | None = None,
+    note: Callable[[str], None] | None = None,
+) -> Reproduced:
+    """Train and measure the cells that are missing, and write the table of all that are there.
+
+    Args:
+        suite: all rows.
+        rows: those that are asked for.
+        seeds: training seeds of each.
+        sizes: how much of everything.
+        output_dir: folder of all cells and of the table; cells that are there are left alone.
+        only: cells to run, as `choose_cells` takes them; empty for all.
+        jobs: cells side by side; 0 for one a core.
+        run: False writes the table of what is there.
+        argv: the arguments of `attnpo reproduce` that say the same, written beside results.
+        progress: display, or None.
+        note: called with a line before the cells are run.
+
+    Raises:
+        AttnPOError: a setting is wrong, the folder holds results of other settings, what all cells share failed, or
+            nothing is run and no cell is finished.
+    """
+    if not seeds:
+        raise ConfigError("--seeds: give at least one")
+    asked = cells_of(rows, list(dict.fromkeys(seeds)))
+    chosen = choose_cells(asked, only)
+    experiment = Experiment(prepare_output_dir(output_dir), sizes)
+    if run:
+        for row in dict.fromkeys(cell.row.name for cell in chosen):
+            suite[row].build(sizes.limit)
+    experiment.claim_shared()
+    experiment.check([*asked, *cells_on_disk(suite.rows, output_dir)])
+    failures = run_cells(experiment, chosen, jobs or cores(), argv, progress, note) if run else []
+    missing = [cell.name for cell in asked if not cell.done(output_dir)]
+    nothing = run and not cells_on_disk(suite.rows, output_dir)
+    command = shlex.join(["attnpo", "reproduce", *argv])
+    files = [] if nothing else write_table(experiment, suite, asked, command)
+    return Reproduced(files, len(asked), missing, failures)
+
+
+def run_cells(
+    experiment: Experiment,
+    cells: Sequence[Cell],
+    jobs: int,
+    argv: Sequence[str] = (),
+    progress: Progress | None = None,
+    note: Callable[[str], None] | None = None,
+) -> list[Failure]:
+    """Run what all cells share, then the cells; return the failures of cells.
+
+    Args:
+        experiment: where the cells are and how they are made.
+        cells: which.
+        jobs: how many side by side.
+        argv: the arguments of the command, written beside results.
+        progress: display, or None.
+        note: called with a line before the cells are run.
+
+    Raises:
+        AttnPOError: what all cells share failed, or a cell is there with other settings.
+    """
+    run_arms(experiment.shared_arms(cells), jobs, progress)
+    experiment.write_control_heads(cells)
+    experiment.check(cells)
+    waiting = [cell for cell in cells if not cell.done(experiment.output_dir)]
+    if note is not None:
+        note(f"{len(cells)} cells, {len(cells) - len(waiting)} of them finished before; {jobs} side by side")
+    return run_arms([experiment.arm(cell, argv) for cell in waiting], jobs, progress, keep_going=True)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
