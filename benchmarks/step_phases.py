@@ -49,7 +49,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Qwen2
 
 from attnpo.tinyworld import checkpoint_path, generate_problems, reference_trace, train_dataset
 from attnpo.training import AttnPOConfig, AttnPOTrainer
-from attnpo.training import trainer as training
+from attnpo.training import passes
 
 PHASES = (
     "sampling", "segmentation", "verification", "forward", "head reading", "credit", "backward", "optimizer", "rest",
@@ -113,7 +113,6 @@ class Note(TrainerCallback):
         trainer.accelerator.backward = watch.timed("backward", trainer.accelerator.backward)
         kwargs["optimizer"].step = watch.timed("optimizer", kwargs["optimizer"].step)
         trainer.checks.segmented = watch.timed("segmentation", trainer.checks.segmented)
-        trainer.segmenter = watch.timed("segmentation", trainer.segmenter)
         trainer.verifier.verify = watch.timed("verification", trainer.verifier.verify)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -137,7 +136,7 @@ def run(trainer: PhasedTrainer, clock: Any, alternate: bool = False) -> list[dic
     trainer.watch = Stopwatch(str(trainer.accelerator.device), clock)
     note = Note(trainer, alternate)
     trainer.add_callback(note)
-    with timed_reading(trainer.watch, training), contextlib.redirect_stdout(io.StringIO()):
+    with timed_reading(trainer.watch, passes), contextlib.redirect_stdout(io.StringIO()):
         trainer.train()
     trainer.verifier.close()
     return note.steps[WARM_UP:]
