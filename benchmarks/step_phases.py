@@ -48,8 +48,7 @@ from step_cost import numbers
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Qwen2ForCausalLM, TrainerCallback
 
 from attnpo.tinyworld import checkpoint_path, generate_problems, reference_trace, train_dataset
-from attnpo.training import AttnPOConfig, AttnPOTrainer
-from attnpo.training import passes
+from attnpo.training import AttnPOConfig, AttnPOTrainer, passes
 
 PHASES = (
     "sampling", "segmentation", "verification", "forward", "head reading", "credit", "backward", "optimizer", "rest",

@@ -6,11 +6,21 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 
 from markupsafe import Markup
 
-from attnpo.reporting.panels import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Panel, Series, write_exactly
+from attnpo.reporting.panels import (
+    BOTTOM,
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Panel,
+    Series,
+    reading_columns,
+    write_exactly,
+)
 from attnpo.reporting.svg import (
     Scale,
     axis_number,
@@ -234,12 +244,10 @@ def _ring(ring: Ring, frame: _Frame) -> Markup:
 def _readings(
     series: Sequence[Series], frame: _Frame, exactly: Callable[[float], str], events: Sequence[Event]
 ) -> list[Markup]:
-    """Invisible columns that show all values at a place under the pointer."""
     positions = sorted({v for s in series for v in s.xs})
     places = [frame.x(frame.axis.place(v)) for v in positions]
-    edges = [LEFT, *((a + b) / 2 for a, b in pairwise(places)), frame.width - RIGHT]
-    columns = []
-    for i, position in enumerate(positions):
+    tips = []
+    for position in positions:
         lines = [f"{frame.axis.title}: {frame.axis.name(position)}"]
         for s in series:
             if position in s.xs:
@@ -250,7 +258,5 @@ def _readings(
                     lines[-1] += f" ({low} to {high})"
                 lines += [s.notes[k]] if s.notes and s.notes[k] else []
         lines += [e.text for e in events if e.x == position]
-        size = {"x": edges[i], "y": TOP, "width": max(edges[i + 1] - edges[i], 0.5)}
-        height = frame.height - TOP - BOTTOM - 16
-        columns.append(element("rect", **size, height=height, class_="hit", data_tip="\n".join(lines)))
-    return columns
+        tips.append("\n".join(lines))
+    return reading_columns(places, tips, frame.width, frame.height - TOP - BOTTOM - 16)

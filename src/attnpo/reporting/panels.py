@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from markupsafe import Markup
 
@@ -96,17 +97,22 @@ def write_exactly(value: float, write: Callable[[float], str]) -> str:
 
 
 def _readings(series: Sequence[Series], x: Scale, write: Callable[[float], str], x_title: str) -> list[Markup]:
-    """Invisible columns that show all arms' values under the pointer."""
     positions = sorted({v for s in series for v in s.xs})
-    columns = []
-    for i, position in enumerate(positions):
-        start = x((positions[i - 1] + position) / 2) if i else LEFT
-        end = x((position + positions[i + 1]) / 2) if i + 1 < len(positions) else WIDTH - RIGHT
+    tips = []
+    for position in positions:
         values = [(s.mark.title, s.ys[s.xs.index(position)]) for s in series if position in s.xs]
-        tip = "\n".join([f"{x_title} {axis_number(position)}", *(f"{t}: {write_exactly(v, write)}" for t, v in values)])
-        size = {"x": start, "y": TOP, "width": max(end - start, 0.5), "height": HEIGHT - TOP - BOTTOM}
-        columns.append(element("rect", **size, class_="hit", data_tip=tip))
-    return columns
+        lines = [f"{x_title} {axis_number(position)}", *(f"{t}: {write_exactly(v, write)}" for t, v in values)]
+        tips.append("\n".join(lines))
+    return reading_columns([x(v) for v in positions], tips, WIDTH, HEIGHT - TOP - BOTTOM)
+
+
+def reading_columns(places: Sequence[float], tips: Sequence[str], width: float, height: float) -> list[Markup]:
+    """Return invisible columns, one around each place of the horizontal axis, that show a text under the pointer."""
+    edges = [LEFT, *((a + b) / 2 for a, b in pairwise(places)), width - RIGHT]
+    return [
+        element("rect", x=start, y=TOP, width=max(end - start, 0.5), height=height, class_="hit", data_tip=tip)
+        for start, end, tip in zip(edges, edges[1:], tips, strict=False)
+    ]
 
 
 def interval_panel(
