@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnpo.metrics import METRICS, metric_of
+from attnpo.metrics import METRICS, SRA, metric_of
 from attnpo.statistics import Interval
 from attnpo.tables import NOTHING, Number, Table, csv_text, number_of
 
@@ -51,3 +51,11 @@ def test_markdown_terminal_and_csv():
     assert csv_text(("arm", "value", "low", "high"), [("a", GAIN), ("b", None)]) == (
         "arm,value,low,high\na,0.0731,0.051,0.094\nb,,,\n"
     )
+
+
+def test_a_ranking_accuracy_has_short_bounds_on_a_page_and_its_difference_has_not():
+    sra = Interval(value=0.9014, low=0.8912, high=0.9149)
+    assert Number(sra, SRA).html() == ("0.901", "0.89–0.91")
+    assert Number(sra, SRA).markdown() == "0.901 [0.891, 0.915]"
+    drop = Interval(value=-0.012, low=-0.02, high=-0.004)
+    assert Number(drop, SRA, difference=True).html() == ("−0.012", "−0.020 to −0.004")

@@ -7,7 +7,7 @@ from transformers import AutoTokenizer
 
 from attnpo.errors import ConfigError, DataError
 from attnpo.sampling import render_prompt
-from attnpo.sampling.prompts import continues, one_start
+from attnpo.sampling.prompts import continues, one_start, opened
 from attnpo.sampling.server_requests import chat_messages
 from attnpo.tinyworld import checkpoint_path
 
@@ -40,6 +40,15 @@ def test_a_tokenizer_that_adds_none_keeps_what_stands_there(tokenizer):
     assert render_prompt(tokenizer, rendered) == render_prompt(tokenizer, ASK)
     assert one_start(tokenizer, [5, 5]) == [5, 5]
     assert one_start(tokenizer, []) == []
+
+
+@pytest.mark.parametrize("opening", ["", "<think>\n"])
+def test_ids_that_others_made_become_those_of_the_prompt(tokenizer, opening):
+    closed = tokenizer.apply_chat_template(BEGUN, add_generation_prompt=True, return_dict=True)["input_ids"]
+    assert opened(tokenizer, BEGUN, closed, opening) == render_prompt(tokenizer, BEGUN, opening)
+    assert closed != render_prompt(tokenizer, BEGUN)
+    twice = [1, *Starts()("\x01hi", add_special_tokens=False)["input_ids"]]
+    assert opened(Starts(), "\x01hi", twice, opening) == render_prompt(Starts(), "\x01hi", opening)
 
 
 def test_an_assistants_last_message_is_continued(tokenizer):

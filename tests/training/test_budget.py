@@ -9,7 +9,7 @@ from small_training import config
 from attnpo.errors import ConfigError
 from attnpo.rollouts import read_rollouts
 from attnpo.training import AttnPOTrainer
-from attnpo.training.budget import token_schedule
+from attnpo.training.budget import TokenCount, token_schedule
 
 FAST = {
     "method": "rloo",
@@ -75,6 +75,12 @@ def test_a_checkpoint_without_a_count_is_refused(make_trainer, tmp_path):
     path.write_text(json.dumps(state))
     with pytest.raises(ConfigError, match="max_sampled_tokens"):
         make_trainer(max_sampled_tokens=100, **settings).train(resume_from_checkpoint=str(path.parent))
+
+
+def test_counts_are_summed_over_processes_and_logged_by_name():
+    both = TokenCount(7, 2, 5).reduced(lambda own: own + torch.tensor([3, 1, 0]), torch.device("cpu"))
+    assert both == TokenCount(10, 3, 5)
+    assert both.metrics() == {"sampled_tokens": 10.0, "extra_tokens": 3.0, "extra_pass_tokens": 5.0}
 
 
 def test_schedules_follow_the_spent_share():

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnpo.training.packing import pack_micro_batches, rows_with_signal, trim_padding
+from attnpo.training.packing import pack_micro_batches, rows_to_keep, rows_with_signal, trim_padding
 
 rows = st.tuples(st.integers(1, 5), st.integers(1, 9), st.sampled_from([0.0, 0.0, 1.0, -0.5]))
 
@@ -63,3 +63,9 @@ def test_trimming_cuts_only_what_no_row_uses(content, left, right, token_advanta
     }
     trimmed = trim_padding(wide)
     assert all(torch.equal(trimmed[name], value) for name, value in tight.items())
+
+
+def test_every_process_keeps_as_many_rows_as_the_one_that_needs_most():
+    batches = [{"advantages": torch.tensor([0.0, 1.0])}, {"advantages": torch.tensor([[0.0, 0.0], [0.0, -1.0]])}]
+    assert rows_to_keep(batches, lambda own: own) == 2
+    assert rows_to_keep(batches, lambda own: torch.cat([own, torch.tensor([3])])) == 3

@@ -31,7 +31,7 @@ def render_prompt(tokenizer: Any, prompt: Prompt, opening: str = "") -> list[int
         ids = one_start(tokenizer, list(tokenizer(prompt)["input_ids"]))
     else:
         ids = list(_rendered(tokenizer, prompt, tokenize=True, return_dict=True)["input_ids"])
-    return [*ids, *tokenizer(opening, add_special_tokens=False)["input_ids"]] if opening else ids
+    return _with_opening(tokenizer, ids, opening)
 
 
 def rendered_text(tokenizer: Any, prompt: Prompt) -> str:
@@ -60,7 +60,7 @@ def opened(tokenizer: Any, prompt: Prompt, ids: Sequence[int], opening: str = ""
     Others close an assistant's last message, and let tokenizers begin a rendered text a second time.
     """
     known = render_prompt(tokenizer, prompt) if continues(prompt) else one_start(tokenizer, list(ids))
-    return [*known, *tokenizer.encode(opening, add_special_tokens=False)] if opening else known
+    return _with_opening(tokenizer, known, opening)
 
 
 def opening_text(given: str) -> str:
@@ -75,6 +75,10 @@ def end_token_ids(model: Any, tokenizer: Any) -> list[int]:
     if tokenizer.eos_token_id is not None and tokenizer.eos_token_id not in ids:
         ids.append(tokenizer.eos_token_id)
     return ids
+
+
+def _with_opening(tokenizer: Any, ids: list[int], opening: str) -> list[int]:
+    return [*ids, *tokenizer(opening, add_special_tokens=False)["input_ids"]] if opening else ids
 
 
 def _rendered(tokenizer: Any, prompt: Prompt, **options: Any) -> Any:
