@@ -1,0 +1,92 @@
+"""Settings of a cold start: everything TRL's `SFTConfig` has, with defaults for few rows and adapters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+import torch
+from trl import SFTConfig
+
+from attnpo.errors import ConfigError
+from attnpo.gsmworld.traces import TraceStyle
+from attnpo.ranges import Range, check_settings
+from attnpo.training.inherited_ranges import INHERITED_RANGES
+
+
+@dataclass
+class ColdStartConfig(SFTConfig):
+    """TRL's `SFTConfig`; differs from it in its defaults, and in what the traces are like."""
+
+    INHERITED_RANGES: ClassVar[Mapping[str, Range]] = {
+        name: allowed
+        for name, allowed in INHERITED_RANGES.items()
+        if name in {entry.name for entry in fields(SFTConfig)}
+    }
+
+    style: dict[str, float] | str | None = field(
+        default=None,
+        metadata={
+            "help": "How often traces take which detour, where it differs from the default, as JSON: "
+            '\'{"check": 0.8, "slip": 0.1}\'; ' + ", ".join(entry.name for entry in fields(TraceStyle)) + "."
+        },
+    )
+
+    # Defaults that differ from SFTConfig
+    learning_rate: float = field(default=1e-3, metadata={"help": "Initial learning rate of AdamW."})
+    lr_scheduler_type: str = field(
+        default="warmup_stable_decay",
+        metadata={"help": "Schedule of the rate; by default it falls in the last third, so that a run may go on."},
+    )
+    warmup_steps: float = field(default=10, metadata={"help": "Steps until the rate is reached."})
+    adam_beta2: float = field(default=0.98, metadata={"help": "Second decay rate of AdamW."})
+    num_train_epochs: float = field(default=1.0, metadata={"help": "Times that each trace is seen."})
+    per_device_train_batch_size: int = field(default=5, metadata={"help": "Traces a pass."})
+    gradient_accumulation_steps: int = field(default=2, metadata={"help": "Passes a step."})
+    gradient_checkpointing: bool = field(default=False, metadata={"help": "Save memory for time."})
+    train_sampling_strategy: str = field(
+        default="group_by_length", metadata={"help": "Order of the traces: group_by_length pads least."}
+    )
+    logging_steps: float = field(default=5, metadata={"help": "Steps between two lines of the log."})
+    save_steps: float = field(default=20, metadata={"help": "Steps between two checkpoints."})
+    save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints that are kept."})
+    report_to: str | list[str] = field(default="none", metadata={"help": "Where the log goes, too."})
+
+    def __post_init__(self) -> None:
+        """Validate what can be validated before a model is loaded.
+
+        Raises:
+            ConfigError: a setting is out of range, or `style` names no detour.
+        """
+        check_settings(self)
+        if vars(self)["bf16"] is None and not torch.accelerator.is_available():
+            self.bf16 = False
+        self.completion_only_loss = True
+        super().__post_init__()
+        self.trace_style()
+
+    def trace_style(self) -> TraceStyle:
+        """Return how often the traces take which detour.
+
+        Raises:
+            ConfigError: `style` is no JSON object, names no detour, or holds what is no share.
+        """
+        style = self.style or {}
+        if isinstance(style, str):
+            try:
+                style = json.loads(style)
+            except json.JSONDecodeError as error:
+                raise ConfigError(f'style: {self.style!r} is not JSON ({error}); write {{"check": 0.8}}') from error
+        known = [entry.name for entry in fields(TraceStyle)]
+        if not isinstance(style, dict) or set(style) - set(known):
+            raise ConfigError(f"style: {self.style!r} does not hold shares by name; the names are {', '.join(known)}")
+        for name, value in style.items():
+            if not isinstance(value, (int, float)) or not 0 <= value < 1:
+                raise ConfigError(f"style: {name} is {value!r}; give a share of at least 0 and below 1")
+        return TraceStyle(**style)
+
+    def schedule(self, steps: int) -> dict[str, Any]:
+        """Return the arguments of the default schedule for a run of `steps` steps."""
+        return {"num_decay_steps": max(steps // 3, 1), "min_lr_ratio": 0.05}

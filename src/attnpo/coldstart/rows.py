@@ -1,0 +1,81 @@
+"""Worked solutions → token ids to train on: the prompt and the slips of a trace are read, not learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from attnpo.gsmworld.traces import Trace, TraceStyle, write_trace
+from attnpo.think import THINK_OPEN
+
+THINK_OPENING = f"{THINK_OPEN}\n"
+
+
+@dataclass(frozen=True)
+class WorkedProblem:
+    """A problem with its worked solution.
+
+    Attributes:
+        prompt: chat messages, or text.
+        question: the question's text.
+        worked: the worked solution, a line a step.
+        answer: the answer in figures.
+    """
+
+    prompt: Any
+    question: str
+    worked: str
+    answer: str
+
+
+def write_traces(problems: Sequence[WorkedProblem], seed: int = 0, style: TraceStyle | None = None) -> list[Trace]:
+    """Write one trace a problem."""
+    rng = Random(f"attnpo.coldstart/{seed}")
+    return [write_trace(p.question, p.worked, p.answer, Random(rng.getrandbits(64)), style) for p in problems]
+
+
+def open_think_part(tokenizer: Any, chat_template: str | None = None) -> None:
+    """Make a tokenizer's chat template end its generation prompt in `<think>`, as R1's does.
+
+    Args:
+        tokenizer: the tokenizer; changed in place.
+        chat_template: a template to use instead of its own.
+    """
+    template = chat_template or tokenizer.chat_template
+    tokenizer.chat_template = template
+    if not _prompt(tokenizer, [{"role": "user", "content": "?"}]).rstrip().endswith(THINK_OPEN):
+        tokenizer.chat_template = template + "{% if add_generation_prompt %}{{ '" + THINK_OPEN + "\\n' }}{% endif %}"
+
+
+def training_rows(
+    problems: Sequence[WorkedProblem], traces: Sequence[Trace], tokenizer: Any
+) -> list[dict[str, list[int]]]:
+    """Return rows as TRL's SFTTrainer takes them when they are tokenized already.
+
+    Returns:
+        One row a problem: `input_ids` (L,) of prompt, trace and end token; `completion_mask` (L,), 1 where a token is
+        learnt: those of the trace but the slips' wrong values.
+    """
+    rows = []
+    for problem, trace in zip(problems, traces, strict=True):
+        prompt = tokenizer(_prompt(tokenizer, problem.prompt), add_special_tokens=False)["input_ids"]
+        encoded = tokenizer(trace.text, add_special_tokens=False, return_offsets_mapping=True)
+        learnt = [
+            int(not any(start < stop and first < end for first, stop in trace.slips))
+            for start, end in encoded["offset_mapping"]
+        ]
+        rows.append(
+            {
+                "input_ids": [*prompt, *encoded["input_ids"], tokenizer.eos_token_id],
+                "completion_mask": [*([0] * len(prompt)), *learnt, 1],
+            }
+        )
+    return rows
+
+
+def _prompt(tokenizer: Any, prompt: Any) -> str:
+    if isinstance(prompt, str):
+        prompt = [{"role": "user", "content": prompt}]
+    return str(tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False))

@@ -1,0 +1,115 @@
+"""The truth about a response, from its text alone: which steps did the answer need.
+
+The equations are followed back from the boxed answer: a value is needed if it is the answer, or a number of an equation
+that a needed value comes of. The first step that states a needed value rightly, after a wrong one too, is essential. A
+step is redundant if it states nothing new, or only values that the answer does not use while the way back from the
+answer ends at numbers of the question. Wrong equations are undecided, and so is whatever else is new.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Literal
+
+from attnpo.gsmworld.equations import NUMBER, Equation, find_equations, find_numbers, to_number
+
+Label = Literal["essential", "redundant", "undecided"]
+
+_BOX = re.compile(rf"\\boxed\{{[^{{}}\d]*({NUMBER})[^{{}}]*\}}")
+_DENIED = re.compile(rf"\bnot ({NUMBER})")
+
+
+def label_steps(question: str, response: str, steps: Sequence[tuple[int, int]]) -> list[Label]:
+    """Label the steps of a response; never raises on text.
+
+    Args:
+        question: the question's text.
+        response: the response's text.
+        steps: half-open character spans of `response`, in order.
+    """
+    texts = [response[start:stop] for start, stop in steps]
+    final = response[steps[-1][1] :] if steps else response
+    given = set(find_numbers(question))
+    needed, is_traced = needed_values(given, texts, final)
+    reader = _Reader(given, needed, is_traced)
+    return [reader.read(text) for text in texts]
+
+
+def needed_values(given: set[Fraction], texts: Sequence[str], final: str) -> tuple[set[Fraction], bool]:
+    """Follow the equations back from the answer.
+
+    Args:
+        given: numbers of the question.
+        texts: texts of the steps.
+        final: what follows them; without a box, all values that it works out count as the answer.
+
+    Returns:
+        The answer and the values that it was worked out from, a number of the question only where an equation comes to
+        it; whether all of them were worked out from numbers of the question.
+    """
+    right = [equation for text in (*texts, final) for equation in find_equations(text) if equation.right]
+    source: dict[Fraction, Equation] = {}
+    for equation in right:
+        source.setdefault(equation.value, equation)
+    boxes = _BOX.findall(final)
+    open_values = [to_number(boxes[-1])] if boxes else [equation.value for equation in find_equations(final)]
+    needed: set[Fraction] = set()
+    is_traced = bool(open_values)
+    while open_values:
+        value = open_values.pop()
+        if value in needed:
+            continue
+        if value not in source:
+            if value not in given:
+                needed.add(value)
+                is_traced = False
+            continue
+        needed.add(value)
+        open_values += source[value].operands
+    return needed, is_traced
+
+
+@dataclass
+class _Reader:
+    """Reads steps in order; knows what was stated before."""
+
+    given: set[Fraction]
+    needed: set[Fraction]
+    is_traced: bool
+    stated: set[Fraction] = field(default_factory=set)
+    """Values that were worked out or claimed, no wrong ones."""
+    seen: set[tuple[Fraction, ...]] = field(default_factory=set)
+    """Numbers of the right equations so far: those of an inverse are the same."""
+
+    def read(self, text: str) -> Label:
+        equations = find_equations(text)
+        denied = {to_number(figure) for figure in _DENIED.findall(text)}
+        claimed = set(find_numbers(_outside(text, equations))) - self.given - denied
+        right = [equation for equation in equations if equation.right]
+        label = self._label(equations, claimed, bool(denied))
+        self.seen |= {equation.numbers for equation in right}
+        self.stated |= {equation.value for equation in right}
+        self.stated |= claimed - {equation.value for equation in equations if not equation.right}
+        return label
+
+    def _label(self, equations: Sequence[Equation], claimed: set[Fraction], denies: bool) -> Label:
+        if not all(equation.right for equation in equations):
+            return "undecided"
+        fresh = {equation.value for equation in equations if equation.numbers not in self.seen} | claimed
+        fresh -= self.stated
+        if fresh & self.needed:
+            return "essential"
+        if denies:
+            return "undecided"
+        return "redundant" if not fresh or (equations and self.is_traced) else "undecided"
+
+
+def _outside(text: str, equations: Sequence[Equation]) -> str:
+    """The text without its equations."""
+    for equation in reversed(equations):
+        start, stop = equation.span
+        text = f"{text[:start]};{text[stop:]}"
+    return text

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+from tests.support.byte_tokenizer import byte_tokenizer
+
+from attnpo.coldstart import ColdStartConfig, WorkedProblem, open_think_part, training_rows, write_traces
+from attnpo.errors import ConfigError
+from attnpo.gsmworld import TraceStyle
+
+CHAT = "{% for m in messages %}[{{ m['content'] }}]{% endfor %}{% if add_generation_prompt %}A:{% endif %}"
+PROBLEMS = [
+    WorkedProblem([{"role": "user", "content": "6 cups of 7?"}], "6 cups of 7?", "6*7=42 in all.", "42"),
+    WorkedProblem("10 less 3?", "10 less 3?", "10-3=7 are left.", "7"),
+]
+
+
+@pytest.fixture
+def tokenizer():
+    tokenizer = byte_tokenizer(adds_bos=False)
+    tokenizer.chat_template = CHAT
+    open_think_part(tokenizer)
+    return tokenizer
+
+
+def test_prompt_is_read_and_trace_is_learnt(tokenizer) -> None:
+    traces = write_traces(PROBLEMS, 1, TraceStyle(slip=0))
+    for row, problem, trace in zip(training_rows(PROBLEMS, traces, tokenizer), PROBLEMS, traces, strict=True):
+        assert len(row["input_ids"]) == len(row["completion_mask"])
+        learnt = [i for i, keep in zip(row["input_ids"], row["completion_mask"], strict=True) if keep]
+        read = [i for i, keep in zip(row["input_ids"], row["completion_mask"], strict=True) if not keep]
+        assert tokenizer.decode(read) == f"[{problem.question}]A:<think>\n"
+        assert learnt.pop() == tokenizer.eos_token_id
+        assert tokenizer.decode(learnt) == trace.text
+
+
+def test_wrong_values_are_read_but_not_learnt(tokenizer) -> None:
+    traces = write_traces(PROBLEMS, 0, TraceStyle(slip=0.99))
+    for row, problem, trace in zip(training_rows(PROBLEMS, traces, tokenizer), PROBLEMS, traces, strict=True):
+        (start, stop), *_ = trace.slips
+        ids, mask = row["input_ids"], row["completion_mask"]
+        response = len(tokenizer(f"[{problem.question}]A:<think>\n")["input_ids"])  # a byte a token up to </think>
+        assert tokenizer.decode(ids[response + start : response + stop]) == trace.text[start:stop]
+        assert mask[response + start : response + stop] == [0] * (stop - start)
+        assert sum(mask[response:]) == len(ids) - response - sum(b - a for a, b in trace.slips)
+
+
+def test_a_template_that_opens_the_think_part_stays_as_it_is(tokenizer) -> None:
+    opened = tokenizer.chat_template
+    open_think_part(tokenizer)
+    assert tokenizer.chat_template == opened
+
+
+def test_a_seed_gives_the_same_traces() -> None:
+    assert write_traces(PROBLEMS, 3) == write_traces(PROBLEMS, 3)
+    assert write_traces(PROBLEMS, 3) != write_traces(PROBLEMS, 4)
+
+
+@pytest.mark.parametrize(
+    ("style", "said"),
+    [
+        ('{"check": 0.8', "is not JSON"),
+        ('{"checks": 0.8}', "the names are slip, check"),
+        ('{"check": 1}', "style: check is 1; give a share"),
+        ('{"check": "often"}', "style: check is 'often'"),
+    ],
+)
+def test_a_style_that_is_none_is_refused(style: str, said: str, tmp_path) -> None:
+    with pytest.raises(ConfigError, match=said):
+        ColdStartConfig(output_dir=str(tmp_path), style=style)
+
+
+def test_style_differs_where_it_is_given(tmp_path) -> None:
+    style = ColdStartConfig(output_dir=str(tmp_path), style='{"check": 0.9}').trace_style()
+    assert (style.check, style.slip) == (0.9, TraceStyle().slip)

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attnpo.gsmworld import count_slips, label_steps
+
+QUESTION = "A baker has 12 trays of 8 rolls. She sells 30 rolls and gives 6 to friends. How many rolls are left?"
+FINAL = "</think>\n\nSo \\boxed{60}."
+
+
+def labels(*paragraphs: str, final: str = FINAL, question: str = QUESTION) -> str:
+    text, steps = "", []
+    for paragraph in paragraphs:
+        steps.append((len(text), len(text) + len(paragraph) + 2))
+        text += paragraph + "\n\n"
+    return "".join(label[0] for label in label_steps(question, text + final, steps))
+
+
+def test_a_clean_derivation_is_essential() -> None:
+    assert labels("12 trays * 8 rolls = 96 rolls.", "30 + 6 = 36 are gone.", "So 96 - 36 = 60 are left.") == "eee"
+
+
+def test_restatements_and_inverses_are_redundant() -> None:
+    assert (
+        labels(
+            "How many rolls are left?",
+            "She has 12 trays.",
+            "12*8=96.",
+            "Check: 12*8=96.",
+            "Going back: 96/8=12.",
+            "Hmm, let me think.",
+            "30+6=36",
+            "96-36=60",
+            "Everything once more: 12*8=96. 30+6=36. 96-36=60.",
+            "The answer should be 60.",
+        )
+        == "rrerrreerr"
+    )
+
+
+def test_a_wrong_equation_is_undecided_and_its_mending_essential() -> None:
+    assert labels("12*8=86.", "Check: 12*8=96, not 86. So it is 96.", "30+6=36.", "96-36=60.") == "ueee"
+    assert labels("12*8=86.", "Check: 12*8=86. Yes.", "30+6=36.", "86-36=50.", final="\\boxed{50}") == "uuee"
+
+
+def test_a_value_without_its_equation_is_essential_where_it_is_needed() -> None:
+    assert labels("There are 96 rolls at first.", "30+6=36.", "96-36=60.") == "eee"
+
+
+def test_a_value_that_the_answer_does_not_use_is_redundant() -> None:
+    assert labels("12*8=96.", "30-6=24 is the difference.", "30+6=36.", "96-36=60.") == "eree"
+
+
+def test_nothing_unused_is_called_redundant_where_the_answer_comes_from_nowhere() -> None:
+    assert labels("12*8=96.", "30-6=24.", final="\\boxed{61}") == "uu"
+
+
+def test_a_denial_that_mends_nothing_is_undecided() -> None:
+    assert labels("12*8=96, not 86.", "12*8=96, not 95.", "30+6=36.", "96-36=60.") == "euee"
+
+
+def test_two_values_in_one_step() -> None:
+    assert labels("12*8=96 and 30+6=36.", "30+6=36.", "96-36=60.") == "ere"
+
+
+def test_without_a_box_the_last_lines_equations_are_the_answer() -> None:
+    assert labels("12*8=96.", "30+6=36.", "96-36=60.", final="</think>\n\nSo 96-36=60 rolls.") == "eee"
+
+
+@given(st.text(max_size=60), st.text(max_size=60), st.text(max_size=60))
+def test_any_text_is_labelled(question: str, step: str, final: str) -> None:
+    assert len(label_steps(question, step + final, [(0, len(step))])) == 1
+
+
+def test_slips_are_counted_once_and_mended_by_the_last_word() -> None:
+    text = "12*8=86.\n\n12*8=96, not 86.\n\n30+6=35.\n\n30+6=35.\n\n96-35=61.</think>"
+    counts = count_slips(QUESTION, text, [(0, text.index("</think>"))])
+    assert counts == {"equations": 5, "slips": 2, "slips_mended": (1, 2), "think_closed": (1, 1)}
