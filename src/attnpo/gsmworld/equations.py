@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
-_PLAIN = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
+_PLAIN = r"(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)"
 NUMBER = rf"[$€£]?{_PLAIN}%?"
 """A figure, with its currency or percent sign."""
 _OPERATOR = r"(?:[-+*×÷–−]|/|\bx\b|(?<=\d)x(?=\d)|\\times|\\div|\\cdot)"
@@ -68,8 +68,12 @@ def find_equations(text: str) -> list[Equation]:
             tree = ast.parse(left, mode="eval").body
         except SyntaxError:  # brackets in the wrong order, numbers side by side
             continue
-        operands = tuple(Fraction(text) for text in re.findall(r"\d+(?:\.\d+)?", left))
-        found.append(Equation(left, operands, to_number(match["value"]), _evaluate(tree), match.span()))
+        operands = tuple(Fraction(text) for text in re.findall(r"\d*\.?\d+", left))
+        value, result = to_number(match["value"]), _evaluate(tree)
+        if value != result and "%" in match["left"]:  # a share of something, as in 40 * 25% = 10
+            shares = _clean(re.sub(r"%", "/100", match["left"]))
+            result = value if value == _evaluate(ast.parse(shares, mode="eval").body) else result
+        found.append(Equation(left, operands, value, result, match.span()))
     return found
 
 
