@@ -31,7 +31,8 @@ def test_most_solutions_become_traces_that_the_oracle_can_read() -> None:
             continue
         read += 1
         text = write_trace(row["question"], row["answer"], answer).text
-        assert "<<" not in text and "####" not in text
+        assert "<<" not in text
+        assert "####" not in text
         assert to_number(boxed_answer(text) or "0") == to_number(answer)
         labels.update(label_steps(row["question"], text, paragraph_steps(text)))
     assert read / len(rows) > 0.75
