@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
+from rich.progress import Progress
 from rich.table import Table
 
 from attnpo.cli.console import console, quiet_libraries
@@ -51,22 +52,28 @@ def run(argv: Sequence[str]) -> None:
     from attnpo.reporting.result_tables import suite_table
     from attnpo.workbench.evaluating import evaluate_model
 
+    arguments, model, data, steps, engine, settings = parsed.parts
     with console_progress(console) as progress:
-
-        def show(target: Target, result: EvaluationResult) -> None:
-            progress.stop()
-            for task in progress.task_ids:
-                progress.remove_task(task)
-            show_result(target, result)
-            progress.start()
-
-        arguments, model, data, steps, engine, settings = parsed.parts
+        show = showing(progress)
         results = evaluate_model(
             arguments, model, data, steps, settings, engine, parsed.given, show=show, progress=progress
         )
     if len(results) > 1:
         console.rule("all benchmarks")
         console.print(suite_table(results))
+
+
+def showing(progress: Progress) -> Callable[[Target, EvaluationResult], None]:
+    """Return what prints a result in the place of the bars that led to it."""
+
+    def show(target: Target, result: EvaluationResult) -> None:
+        progress.stop()
+        for task in progress.task_ids:
+            progress.remove_task(task)
+        show_result(target, result)
+        progress.start()
+
+    return show
 
 
 def show_result(target: Target, result: EvaluationResult) -> None:
