@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
 from attnpo.cli.console import console
 from attnpo.cli.parsing import parse
 from attnpo.cli.shown import Card, shown_method, shown_methods
+from attnpo.tables import Column, Table
 
 EXAMPLE = """  attnpo methods
   attnpo methods laser_d
@@ -60,36 +61,32 @@ def show_method(name: str, as_json: bool = False) -> None:
     console.print(Text(card["description"] + "\n"))
     console.print(Text(f"needs: {_list(card['needs'])}\nextra tokens: {card['extra_tokens']}"))
     console.print(Text(f"extra passes: {card['extra_passes']}\n"))
-    table = Table(title="settings", title_justify="left")
-    for heading in ("name", "default", "allowed", "meaning"):
-        table.add_column(heading, overflow="fold")
     changes = {} if preset is None else preset["settings"]
-    for setting in card["settings"]:
-        value = changes.get(setting["name"], setting["default"])
-        table.add_row(setting["name"], *(Text(str(said)) for said in (value, setting["allowed"], setting["help"])))
-    console.print(table)
+    rows = [(s["name"], changes.get(s["name"], s["default"]), s["allowed"], s["help"]) for s in card["settings"]]
+    console.print(words_table("settings", ("name", "default", "allowed", "meaning"), rows))
 
 
-def methods_table(cards: Sequence[Card]) -> Table:
+def methods_table(cards: Sequence[Card]) -> RichTable:
     """Return one row a method."""
-    table = Table(title="Methods (attnpo train --method NAME)", title_justify="left", show_lines=True)
-    for heading in ("name", "paper", "reward, advantage, factor", "needs", "extra cost"):
-        table.add_column(heading, overflow="fold")
+    rows = []
     for card in cards:
         paper = card["paper"] + ("" if card["arxiv"] is None else f"\n{card['arxiv']} ({card['source']})")
-        table.add_row(*map(Text, (card["name"], paper, card["formula"], _list(card["needs"]), extra_cost(card))))
-    return table
+        rows.append((card["name"], paper, card["formula"], _list(card["needs"]), extra_cost(card)))
+    headings = ("name", "paper", "reward, advantage, factor", "needs", "extra cost")
+    return words_table("Methods (attnpo train --method NAME)", headings, rows).terminal(show_lines=True)
 
 
 def presets_table(cards: Sequence[Card]) -> Table:
     """Return one row a preset."""
-    table = Table(title="Presets: a method with settings changed; your own flags go first", title_justify="left")
-    for heading in ("name", "method", "changes", "needs", "for"):
-        table.add_column(heading, overflow="fold")
-    for card in cards:
-        row = (card["name"], card["method"], _changes(card["settings"]), _list(card["needs"]), card["purpose"])
-        table.add_row(*map(Text, row))
-    return table
+    rows = [(c["name"], c["method"], _changes(c["settings"]), _list(c["needs"]), c["purpose"]) for c in cards]
+    title = "Presets: a method with settings changed; your own flags go first"
+    return words_table(title, ("name", "method", "changes", "needs", "for"), rows)
+
+
+def words_table(title: str, headings: Sequence[str], rows: Iterable[Iterable[object]]) -> Table:
+    """Return a table whose cells are words."""
+    columns = [Column(heading, words=True) for heading in headings]
+    return Table.of(title, columns, [map(str, row) for row in rows])
 
 
 def extra_cost(card: Card) -> str:

@@ -6,9 +6,8 @@ import json
 from collections.abc import Sequence
 
 from rich.table import Table
-from rich.text import Text
 
-from attnpo.cli.methods import extra_cost
+from attnpo.cli.methods import extra_cost, words_table
 from attnpo.cli.shown import Card, shown_method
 from attnpo.errors import ConfigError
 from attnpo.study.sizes import Sizes
@@ -38,12 +37,8 @@ def rows_table(rows: Sequence[Row], sizes: Sizes, seeds: int) -> Table:
         f"{len(rows)} rows x {seeds} seeds, {budget} each: about {minutes:.1f} minutes a cell, "
         f"{hours:.1f} core hours in all"
     )
-    table = Table(title=title, title_justify="left", show_lines=True)
-    for heading in ("row", "group", "paper", "settings, and what differs from the published ones", "extra cost"):
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, _cells(row)))
-    return table
+    headings = ("row", "group", "paper", "settings, and what differs from the published ones", "extra cost")
+    return words_table(title, headings, map(_cells, rows)).terminal(show_lines=True)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
