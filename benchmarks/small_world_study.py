@@ -26,13 +26,12 @@ from attnpo.credit import CREDIT_CELLS, CreditSettings, build_method, credit_acc
 from attnpo.discovery import DiscoveryResult, choose_wrong_head
 from attnpo.discovery.gates import probing_set
 from attnpo.evaluation.comparison import ComparisonRow, compare, load_arm
+from attnpo.models import find_model, load_model, load_tokenizer
 from attnpo.progress import console_progress
 from attnpo.rollouts import Rollout, read_rollouts
 from attnpo.statistics import Interval, ratio_intervals
 from attnpo.study.arms import DISCOVERY, EVALUATION, flags, training_arm
 from attnpo.study.running import run_arms
-from attnpo.workbench.arguments import ModelArguments
-from attnpo.workbench.loading import load_model, load_tokenizer, model_source
 
 ARMS: dict[str, dict[str, Any]] = {
     "rloo": {"method": "rloo"},
@@ -118,9 +117,8 @@ def main() -> None:
 
 def credit_table(folder: Path, heads: Path, wrong: Path, names: list[str]) -> dict[str, dict[str, Interval]]:
     """Credit accuracy of every arm that rescales credit, on the probing responses of the untrained model."""
-    arguments = ModelArguments(model="tinyworld", device="cpu")
-    source = model_source("tinyworld")
-    model, tokenizer = load_model(source, arguments), load_tokenizer(source, arguments)
+    source = find_model("tinyworld")
+    model, tokenizer = load_model(source, device="cpu"), load_tokenizer(source)
     rollouts, _ = probing_set(list(read_rollouts(folder / "probing_set.jsonl")), 0.0, 2)
     settings = CreditSettings()
     table = {}

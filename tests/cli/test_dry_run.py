@@ -118,7 +118,7 @@ def test_fewer_problems_than_a_batch(run):
 def test_a_model_and_data_that_are_not_there(run, tmp_path):
     lines = run(model=tmp_path / "nowhere", data=tmp_path / "nowhere.jsonl")["problems"]
     assert any("nowhere.jsonl" in line for line in lines)
-    assert any("no configuration" in line for line in lines)
+    assert any("no such file or folder" in line for line in lines)
 
 
 def test_settings_that_cannot_be_parsed_end_with_one_line(capsys):

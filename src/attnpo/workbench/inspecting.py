@@ -10,11 +10,12 @@ from rich.progress import Progress
 from attnpo.attention import resolve_heads
 from attnpo.errors import ConfigError, DataError
 from attnpo.evaluation.annotation import annotate
+from attnpo.models import load_tokenizer
 from attnpo.rollouts import Rollout, read_rollouts
 from attnpo.sampling import SamplingParams
 from attnpo.workbench.annotating import sample_groups
 from attnpo.workbench.arguments import DataArguments, InspectArguments, ModelArguments, StepArguments
-from attnpo.workbench.loading import load_model, load_tokenizer, model_source, open_session, open_verifier
+from attnpo.workbench.loading import model_source, open_model, open_session, open_verifier
 
 
 def scored_response(
@@ -69,10 +70,10 @@ def _score(group: list[Rollout], arguments: InspectArguments, model_arguments: M
         raise ConfigError(
             "--heads: these responses carry no step scores; name a head set (and --model) to compute them"
         )
-    source = model_source(model_arguments.model)
-    model = load_model(source, model_arguments)
+    source = model_source(model_arguments)
+    model = open_model(model_arguments, source)
     heads = resolve_heads(arguments.heads, model.config).heads
-    return annotate(model, load_tokenizer(source, model_arguments), group, heads)
+    return annotate(model, load_tokenizer(source), group, heads)
 
 
 def _sample(

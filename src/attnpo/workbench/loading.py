@@ -1,23 +1,30 @@
-"""From settings to loaded things: model, tokenizer, problems, segmenter. The small world's names end here."""
+"""From settings to loaded things: problems, and the session that samples, cuts and judges responses."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-
 from attnpo.collecting import model_fingerprint
 from attnpo.datasets import ProblemRow, load_problems
-from attnpo.errors import ConfigError, first_line, nearest
+from attnpo.errors import ConfigError
 from attnpo.files import UserFile
 from attnpo.labeling import Labeler, load_labeler
+from attnpo.models import (
+    TINYWORLD,
+    ModelSource,
+    check_dtype,
+    find_device,
+    find_model,
+    load_config,
+    load_model,
+    load_tokenizer,
+    plain_folder,
+)
 from attnpo.sampling.engines import EngineSettings, build_sampler
 from attnpo.sampling.prompts import render_prompt
 from attnpo.sampling.room import check_room, positions
@@ -27,23 +34,25 @@ from attnpo.workbench.arguments import DataArguments, ModelArguments, StepArgume
 
 logger = logging.getLogger(__name__)
 
-TINYWORLD = "tinyworld"
-DTYPES = ("auto", "float32", "bfloat16", "float16")
 
-
-def model_source(name: str | None) -> str:
-    """Return the path or Hub id that a `--model` value stands for.
+def model_source(arguments: ModelArguments, name: str | None = None) -> ModelSource:
+    """Return the model that the settings name, or another one that is loaded as they say.
 
     Raises:
-        ConfigError: no model was named.
+        ConfigError: no model was named, or there is none of that kind.
     """
-    if not name:
-        raise ConfigError("--model: name a path or Hub id of a causal language model")
-    if name == TINYWORLD and not Path(name).exists():
-        from attnpo.tinyworld import checkpoint_path
+    base = arguments.base_model if name is None else None
+    return find_model(name or arguments.model, base, arguments.revision, arguments.trust_remote_code)
 
-        return str(checkpoint_path())
-    return name
+
+def open_model(arguments: ModelArguments, source: ModelSource) -> Any:
+    """Load a model for inference as the settings say."""
+    return load_model(
+        source,
+        dtype=arguments.dtype,
+        device=arguments.device,
+        attn_implementation=arguments.attn_implementation,
+    )
 
 
 def data_source(name: str | None, split: str) -> str:
@@ -57,82 +66,6 @@ def data_source(name: str | None, split: str) -> str:
     if name == TINYWORLD and not Path(name).exists():
         return f"attnpo.tinyworld:{split}_dataset"
     return name
-
-
-def load_tokenizer(source: str, arguments: ModelArguments) -> Any:
-    """Load the tokenizer, padding token set.
-
-    Raises:
-        ConfigError: there is none at that path or id.
-    """
-    with _reading(f"--model {source}: no tokenizer can be loaded"):
-        tokenizer = AutoTokenizer.from_pretrained(
-            source, revision=arguments.revision, trust_remote_code=arguments.trust_remote_code
-        )
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
-def load_config(source: str, arguments: ModelArguments) -> Any:
-    """Load the model's configuration.
-
-    Raises:
-        ConfigError: there is none at that path or id.
-    """
-    with _reading(f"--model {source}: no configuration can be loaded"):
-        return AutoConfig.from_pretrained(
-            source, revision=arguments.revision, trust_remote_code=arguments.trust_remote_code
-        )
-
-
-def load_model(source: str, arguments: ModelArguments) -> Any:
-    """Load the model for inference.
-
-    Raises:
-        ConfigError: there is none at that path or id, or a setting does not fit it.
-    """
-    device = find_device(arguments.device)
-    check_dtype(arguments.dtype)
-    options = {} if arguments.attn_implementation is None else {"attn_implementation": arguments.attn_implementation}
-    setting = "".join(f" --{name} {value}" for name, value in options.items())
-    with _reading(f"--model {source}{setting}: cannot be loaded"):
-        model = AutoModelForCausalLM.from_pretrained(
-            source,
-            revision=arguments.revision,
-            dtype=arguments.dtype,
-            trust_remote_code=arguments.trust_remote_code,
-            **options,
-        )
-    return model.to(device).eval()
-
-
-def find_device(name: str) -> str:
-    """Return the device that a `--device` value stands for.
-
-    Raises:
-        ConfigError: this machine has none of that name.
-    """
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    counts = {"cpu": 1} | ({} if accelerator is None else {accelerator.type: torch.accelerator.device_count()})
-    if name == "auto":
-        return list(counts)[-1]
-    kind, colon, index = name.partition(":")
-    if kind not in counts or (colon and not (index.isdecimal() and int(index) < counts[kind])):
-        here = [f"{kind} ({kind}:0 to {kind}:{count - 1})" if count > 1 else kind for kind, count in counts.items()]
-        said = f"--device {name}: this machine has no such device; choose auto, {', '.join(here)}"
-        raise ConfigError(said + nearest(name, [*counts, "auto"]))
-    return name
-
-
-def check_dtype(name: str) -> None:
-    """Check a `--dtype` value.
-
-    Raises:
-        ConfigError: there is no such data type.
-    """
-    if name not in DTYPES:
-        raise ConfigError(f"--dtype {name}: choose one of {', '.join(DTYPES)}{nearest(name, DTYPES)}")
 
 
 def load_data(
@@ -198,18 +131,18 @@ class Session:
         strategy = build_strategy(
             step_arguments.segmentation, step_arguments.phrases_file, step_arguments.min_step_chars
         )
-        self.source = model_source(model_arguments.model)
-        self.tokenizer = load_tokenizer(self.source, model_arguments)
+        self.source = model_source(model_arguments)
+        self.tokenizer = load_tokenizer(self.source)
         self.segmenter = Segmenter(self.tokenizer, strategy)
         self.problems = problems
         self.engine = engine
-        self.model_name = model_arguments.model or self.source
+        self.model_name = self.source.name
         self.dataset_name = data_source(data_arguments.data, "heldout") if data_arguments.data else ""
 
     @functools.cached_property
     def model(self) -> Any:
         """The transformers model, loaded now if it was not before."""
-        return load_model(self.source, self._model_arguments)
+        return open_model(self._model_arguments, self.source)
 
     @functools.cached_property
     def sampler(self) -> Any:
@@ -219,7 +152,7 @@ class Session:
             self.engine,
             tokenizer=self.tokenizer,
             load_model=lambda: self.model,
-            model_name=self.source,
+            model_name=plain_folder(self.source) if self.engine.engine == "vllm" else str(self.source),
             revision=arguments.revision,
             dtype=arguments.dtype,
             trust_remote_code=arguments.trust_remote_code,
@@ -235,7 +168,7 @@ class Session:
         if self.engine.engine == "server":
             return
         limit = self.engine.max_model_len if self.engine.engine == "vllm" else None
-        limit = limit or positions(load_config(self.source, self._model_arguments))
+        limit = limit or positions(load_config(self.source))
         longest = max(len(render_prompt(self.tokenizer, problem.prompt, opening)) for problem in problems)
         check_room(limit, longest, max_new_tokens)
 
@@ -328,21 +261,3 @@ def _template_text(value: str | None) -> str | None:
 def _is_function(spec: str) -> bool:
     """Whether a `--labeler` value names a function of the user's (`module:function`), not another kind of labeler."""
     return ":" in spec and not spec.startswith("file:")
-
-
-@contextmanager
-def _reading(said: str) -> Iterator[None]:
-    """Make a user's mistake of whatever reading a model's files raises, `said` before the reason.
-
-    transformers, tokenizers and safetensors raise anything on a file that is cut off or of another version, a plain
-    `Exception` included.
-    """
-    try:
-        yield
-    except Exception as error:
-        raise ConfigError(f"{said} ({_reason(error)})") from error
-
-
-def _reason(error: Exception) -> str:
-    line = first_line(error)
-    return line if isinstance(error, (OSError, ValueError, ImportError)) else f"{type(error).__name__}: {line}"

@@ -9,15 +9,16 @@ from typing import Any
 from attnpo.attention import HeadSet, check_readable, resolve_heads
 from attnpo.datasets import ProblemRow
 from attnpo.errors import ConfigError, DataError
+from attnpo.models import ModelSource, find_model, load_config, load_tokenizer
 from attnpo.sampling.prompts import render_prompt
 from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.training import AttnPOConfig
 from attnpo.training.checks import Findings, RunParts, examine
-from attnpo.training.components import model_config, needed_heads, needed_labeler
+from attnpo.training.components import needed_heads, needed_labeler
 from attnpo.training.estimate import Layout, meta_model, with_lora
 from attnpo.verification import build_verifier
-from attnpo.workbench.arguments import DataArguments, ModelArguments, ProbeArguments, TrainArguments
-from attnpo.workbench.loading import load_data, load_tokenizer, model_source
+from attnpo.workbench.arguments import DataArguments, ProbeArguments, TrainArguments
+from attnpo.workbench.loading import load_data
 from attnpo.workbench.probing import Probe
 
 
@@ -27,7 +28,7 @@ class PlannedRun:
 
     Attributes:
         parts: what was checked.
-        source: path or Hub id of the model.
+        source: the model.
         problems: what is trained on.
         eval_problems: what evaluations while training ask.
         too_long: id, prompt and number of tokens of the problems left out by `max_prompt_tokens`.
@@ -37,7 +38,7 @@ class PlannedRun:
     """
 
     parts: RunParts
-    source: str | None = None
+    source: ModelSource | None = None
     problems: list[ProblemRow] = field(default_factory=list)
     eval_problems: list[ProblemRow] = field(default_factory=list)
     too_long: list[tuple[str, Any, int]] = field(default_factory=list)
@@ -94,10 +95,10 @@ def plan_run(
 def _read_model(run: PlannedRun, arguments: TrainArguments, findings: Findings) -> None:
     parts, args = run.parts, run.parts.args
     with findings.catching():
-        run.source = model_source(arguments.model)
-        parts.config = model_config(run.source, args)
-        options = ModelArguments(revision=parts.model_options.get("revision"), trust_remote_code=args.trust_remote_code)
-        parts.tokenizer = load_tokenizer(run.source, options)
+        revision = parts.model_options.get("revision")
+        run.source = find_model(arguments.model, arguments.base_model, revision, args.trust_remote_code)
+        parts.config = load_config(run.source)
+        parts.tokenizer = load_tokenizer(run.source)
         parts.tokenizer.padding_side = parts.tokenizer.truncation_side = "left"
     # Under ZeRO-3 every model that is built is dealt out over the GPUs at once: there it is checked once it is loaded.
     if parts.config is not None and args.zero_stage() != 3:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.progress import Progress
-from transformers import AutoConfig
 
 from attnpo.attention import HeadSet, readable_heads, score_steps
 from attnpo.discovery import DiscoverySettings, read_traces
@@ -17,12 +16,13 @@ from attnpo.discovery.gates import Gates
 from attnpo.discovery.intervention import InterventionSettings, intervene, usable_traces
 from attnpo.discovery.stability import Intervals, measure_stability
 from attnpo.discovery.transfer import GROUPINGS, transfer_groups, transfer_table
-from attnpo.errors import ConfigError, DataError, first_line, nearest
+from attnpo.errors import ConfigError, DataError, nearest
 from attnpo.files import UserFile
+from attnpo.models import load_config
 from attnpo.reporting import save_intervention, save_stability
 from attnpo.rollouts import Rollout
 from attnpo.workbench.arguments import DiscoverArguments, ModelArguments
-from attnpo.workbench.loading import Session, load_model, model_source
+from attnpo.workbench.loading import Session, model_source, open_model
 
 
 @dataclass
@@ -141,18 +141,7 @@ class Proving:
             HeadSetError: the heads do not fit one.
         """
         for name in self.checkpoints():
-            source = model_source(name)
-            if (Path(source) / "adapter_config.json").is_file():
-                continue  # an adapter: its configuration is its base model's
-            try:
-                config = AutoConfig.from_pretrained(
-                    source,
-                    revision=self.model_arguments.revision,
-                    trust_remote_code=self.model_arguments.trust_remote_code,
-                )
-            except (OSError, ValueError) as error:
-                raise ConfigError(f"--checkpoints {name}: no model can be loaded ({first_line(error)})") from error
-            head_set.validate_for(config, name)
+            head_set.validate_for(load_config(model_source(self.model_arguments, name)), name)
 
     def stability(
         self, rollouts: Sequence[Rollout], head_set: HeadSet, progress: Progress | None
@@ -165,7 +154,7 @@ class Proving:
         def models() -> Iterator[tuple[str, Any]]:
             yield self.session.model_name, self.session.model
             for name in names:  # one at a time in memory, beside the first
-                yield name, load_model(model_source(name), self.model_arguments)
+                yield name, open_model(self.model_arguments, model_source(self.model_arguments, name))
 
         result = measure_stability(
             models(),

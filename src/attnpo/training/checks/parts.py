@@ -46,5 +46,4 @@ class RunParts:
     @property
     def model_options(self) -> dict[str, Any]:
         """`model_init_kwargs` as values by name."""
-        options = self.args.model_init_kwargs
-        return dict(options) if isinstance(options, dict) else {}
+        return self.args.model_options()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from attnpo.errors import ConfigError
-from attnpo.workbench.loading import find_device
+from attnpo.models import find_device
 
 
 @pytest.fixture

@@ -1,0 +1,142 @@
+"""GGUF files: dequantised once, into a folder like any other model's."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from attnpo.errors import AttnPOError, ConfigError, first_line
+from attnpo.models.cache import content_key, made_once
+from attnpo.models.end_tokens import end_turns
+from attnpo.models.gguf_header import MAGIC, Header, read_header
+
+__all__ = ["MAGIC", "gguf_folder", "gguf_settings"]
+
+BYTES = torch.float32.itemsize
+"""Bytes of a number once dequantised: float32 holds what every type of GGUF means without rounding."""
+
+
+def gguf_folder(path: Path, said: str) -> Path:
+    """Return a folder with the model in float32, its tokenizer, chat template and generation config.
+
+    Args:
+        path: the file.
+        said: how messages name it.
+
+    Raises:
+        ConfigError: the file is cut off, transformers cannot dequantise it, or the package gguf is missing.
+        OutputError: the folder cannot be written.
+    """
+    header = _checked_header(path, said)
+    settings = gguf_settings(path, said)
+
+    def make(folder: Path) -> None:
+        with _reading(said):
+            model, found = AutoModelForCausalLM.from_pretrained(
+                str(path.parent), gguf_file=path.name, dtype=torch.float32, output_loading_info=True
+            )
+        lacking = sorted(found["missing_keys"])
+        if lacking:
+            raise ConfigError(f"{said}: holds no weights for {lacking[0]} ({len(lacking)} lacking); convert it anew")
+        _take_off_marks(model)
+        model.generation_config = transformers.GenerationConfig.from_pretrained(settings)
+        model.save_pretrained(folder)
+        for file in settings.iterdir():
+            if file.name != "config.json":  # the model's own says its type
+                shutil.copy(file, folder)
+
+    return made_once(f"{_key(path)}-float32", make, needed=header.elements * BYTES)
+
+
+def gguf_settings(path: Path, said: str) -> Path:
+    """Return a folder with configuration, tokenizer, chat template and generation config: the model without weights.
+
+    Args:
+        path: the file.
+        said: how messages name it.
+
+    Raises:
+        ConfigError: the file is cut off, transformers does not know the architecture, or the package gguf is missing.
+        OutputError: the folder cannot be written.
+    """
+    header = _checked_header(path, said)
+    if not header.fields.get("tokenizer.ggml.tokens"):
+        raise ConfigError(f"{said}: holds no tokenizer; convert the model with one")
+
+    def make(folder: Path) -> None:
+        with _reading(said):
+            config = AutoConfig.from_pretrained(str(path.parent), gguf_file=path.name)
+            tokenizer = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
+        if tokenizer.eos_token_id is None:
+            raise ConfigError(f"{said}: names no end token, so no response would end; convert the model with one")
+        config.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        generation = transformers.GenerationConfig.from_model_config(config)
+        end_turns(generation, tokenizer)
+        generation.save_pretrained(folder)
+        (folder / "source.json").write_text(json.dumps({"file": path.name, "key": _key(path)}) + "\n")
+
+    return made_once(f"{_key(path)}-settings", make)
+
+
+def _key(path: Path) -> str:
+    """Name what is made of a file: its content, and the transformers that reads it."""
+    return f"{path.stem}-{content_key(path)}-transformers-{transformers.__version__}"
+
+
+def _checked_header(path: Path, said: str) -> Header:
+    """Read the header and refuse what cannot be dequantised, before the long work.
+
+    Raises:
+        ConfigError: the file is cut off or one of several, or the package gguf is missing.
+    """
+    if importlib.util.find_spec("gguf") is None:
+        raise ConfigError(f"{said}: reading GGUF files needs the package gguf; pip install attnpo[gguf]")
+    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    header = read_header(path, said)
+    parts = header.fields.get("split.count", 1)
+    if parts > 1:
+        raise ConfigError(f"{said}: is one of {parts} parts; join them with llama.cpp's `llama-gguf-split --merge`")
+    if not header.fields.get("general.architecture"):
+        raise ConfigError(f"{said}: names no architecture (general.architecture), so it is no language model")
+    sizes = {kind.value: GGML_QUANT_SIZES[kind] for kind in GGMLQuantizationType}
+    ends = [header.data]
+    for tensor in header.tensors.values():
+        if tensor.kind not in sizes:
+            raise ConfigError(f"{said}: holds tensors of a type that gguf does not know; pip install --upgrade gguf")
+        numbers, bytes_ = sizes[tensor.kind]
+        ends.append(header.data + tensor.start + tensor.elements // numbers * bytes_)
+    size = path.stat().st_size
+    if max(ends) > size:
+        raise ConfigError(f"{said}: is cut off: {size:,} bytes of {max(ends):,}; copy it anew")
+    return header
+
+
+def _take_off_marks(model: Any) -> None:
+    """Make a dequantised model an ordinary one; else `save_pretrained` refuses it."""
+    for mark in ("hf_quantizer", "quantization_method", "is_quantized"):
+        if hasattr(model, mark):
+            delattr(model, mark)
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+
+
+@contextmanager
+def _reading(said: str) -> Iterator[None]:
+    """Make one line of whatever transformers and gguf raise on a file that they cannot read."""
+    try:
+        yield
+    except AttnPOError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{said}: transformers cannot dequantise it ({first_line(error).rstrip('.')})") from error

@@ -1,0 +1,133 @@
+"""What a `--model` value stands for: base weights, and the adapters above them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from transformers.utils.peft_utils import find_adapter_config_file
+
+from attnpo.errors import ConfigError, nearest
+from attnpo.models.adapters import AdapterFolder, hub_adapter
+from attnpo.models.gguf import MAGIC
+from attnpo.models.named import NAMED
+
+MOST_ADAPTERS = 8
+"""Adapters above each other; more are taken for a circle."""
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """One model.
+
+    Attributes:
+        name: as it was named.
+        weights: folder, Hub id or GGUF file of the base.
+        is_gguf: whether it is a GGUF file.
+        revision: of a Hub id.
+        trust_remote_code: whether a Hub model may run its own code.
+        adapters: folders of PEFT adapters above the base, the lowest first.
+    """
+
+    name: str
+    weights: str
+    is_gguf: bool = False
+    revision: str | None = None
+    trust_remote_code: bool = False
+    adapters: tuple[Path, ...] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether transformers loads `weights` as they are."""
+        return not self.is_gguf and not self.adapters
+
+    def name_as_base(self, model: Any) -> None:
+        """Let adapters that are trained on this model name it, not the folder that was made of it."""
+        if not self.is_plain:
+            name = str(Path(self.name).resolve()) if Path(self.name).exists() else self.name
+            for adapter in getattr(model, "peft_config", {}).values():
+                adapter.base_model_name_or_path = name
+
+    def __str__(self) -> str:
+        return self.weights if self.is_plain else self.name
+
+
+def find_model(
+    name: str | None,
+    base_model: str | None = None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> ModelSource:
+    """Return what a `--model` value stands for: a folder, a Hub id, a GGUF file, an adapter, or a name of `NAMED`.
+
+    Args:
+        name: the value.
+        base_model: the base of an adapter, in any of these forms; the one that its configuration names if absent.
+        revision: revision of a Hub id.
+        trust_remote_code: allow a Hub model to run its own code.
+
+    Raises:
+        ConfigError: no model was named, or there is none of that kind.
+    """
+    if not name:
+        raise ConfigError("--model: name a path or Hub id of a causal language model")
+    source = _find(name, f"--model {name}", base_model, revision)
+    if base_model and not source.adapters:
+        raise ConfigError(f"--base_model {base_model}: --model {name} is no adapter, so it has no base; leave it out")
+    return replace(source, name=name, trust_remote_code=trust_remote_code)
+
+
+def _find(name: str, said: str, base_model: str | None, revision: str | None, above: int = 0) -> ModelSource:
+    path = Path(NAMED[name]() if name in NAMED and not Path(name).exists() else name)
+    if path.is_file():
+        return ModelSource(name, str(_checked_file(path, said)), is_gguf=True)
+    if path.is_dir():
+        if (path / AdapterFolder.CONFIG).exists():
+            return _with_base(AdapterFolder(path, said), name, base_model, above)
+        file = _only_gguf(path, said)
+        return ModelSource(name, str(file or path), is_gguf=file is not None)
+    if name.endswith(".gguf"):
+        raise ConfigError(f"{said}: no such file{nearest(name, NAMED)}")
+    if _is_path(name):
+        hint = "; name its base with --base_model" if above and not said.startswith("--base_model") else ""
+        raise ConfigError(f"{said}: no such file or folder{hint}")
+    if find_adapter_config_file(name, revision=revision) is not None:
+        return _with_base(hub_adapter(name, revision, said), name, base_model, above)
+    return ModelSource(name, name, revision=revision)
+
+
+def _checked_file(path: Path, said: str) -> Path:
+    with path.open("rb") as file:
+        begins = file.read(len(MAGIC))
+    if begins != MAGIC:
+        what = "is empty" if not begins else f"begins with {begins!r}, not {MAGIC!r}"
+        raise ConfigError(f"{said}: is no GGUF file ({what}); name one, or the folder of a model")
+    return path
+
+
+def _only_gguf(folder: Path, said: str) -> Path | None:
+    """Return the GGUF file of a folder that holds nothing else to load."""
+    files = sorted(folder.glob("*.gguf"))
+    if not files or (folder / "config.json").exists():
+        return None
+    if len(files) > 1:
+        raise ConfigError(f"{said}: holds {len(files)} GGUF files; name one of them, such as {files[0]}")
+    return _checked_file(files[0], said)
+
+
+def _with_base(adapter: AdapterFolder, name: str, base_model: str | None, above: int) -> ModelSource:
+    if above >= MOST_ADAPTERS:
+        raise ConfigError(
+            f"{adapter.said}: its base is an adapter whose base leads back to it; name it with --base_model"
+        )
+    base, revision = (base_model, None) if base_model else adapter.base()
+    said = f"--base_model {base}" if base_model else f"{adapter.said}: its base {base}"
+    source = _find(base, said, None, revision, above + 1)
+    return replace(source, name=name, adapters=(*source.adapters, adapter.path))
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name that is nowhere on this machine can be nothing but a path."""
+    return os.path.isabs(name) or name.startswith((".", "~")) or name.count("/") > 1
