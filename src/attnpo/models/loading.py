@@ -37,7 +37,7 @@ def load_tokenizer(source: ModelSource) -> Any:
     """
     own = next((folder for folder in reversed(source.adapters) if (folder / TOKENIZER).is_file()), None)
     place, options = (str(own), {}) if own is not None else _settings_place(source)
-    with _reading(f"--model {source}: no tokenizer can be loaded"):
+    with _reading(f"{source.said}: no tokenizer can be loaded"):
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=source.trust_remote_code, **options)
     above = source.adapters[source.adapters.index(own) + 1 :] if own is not None else source.adapters
     template = next((folder / TEMPLATE for folder in reversed(above) if (folder / TEMPLATE).is_file()), None)
@@ -55,10 +55,10 @@ def load_config(source: ModelSource) -> Any:
         ConfigError: there is none at that path or id, or an adapter does not fit.
     """
     place, options = _settings_place(source)
-    with _reading(f"--model {source}: no configuration can be loaded"):
+    with _reading(f"{source.said}: no configuration can be loaded"):
         config = AutoConfig.from_pretrained(place, trust_remote_code=source.trust_remote_code, **options)
     for folder in source.adapters:
-        AdapterFolder(folder, f"--model {source}").check(config, _base_name(source, folder), source.trust_remote_code)
+        AdapterFolder(folder, source.said).check(config, _base_name(source, folder), source.trust_remote_code)
     return config
 
 
@@ -84,7 +84,7 @@ def load_model(
     type_ = model_dtype(source, dtype, place, config)
     model = _load_base(source, type_, attn_implementation)
     if source.adapters:
-        adapters = [AdapterFolder(folder, f"--model {source}") for folder in source.adapters]
+        adapters = [AdapterFolder(folder, source.said) for folder in source.adapters]
         lay = merged if type_ == torch.float32 else laid_upon
         model = lay(model, adapters, _base_name(source, source.adapters[0]))
     if not source.is_plain:
@@ -119,7 +119,7 @@ def plain_folder(source: ModelSource) -> str:
     if source.is_plain:
         return source.weights
     if not source.adapters:
-        return str(gguf_folder(Path(source.weights), f"--model {source}"))
+        return str(gguf_folder(Path(source.weights), source.said))
     config = load_config(source)
 
     def make(folder: Path) -> None:
@@ -134,8 +134,8 @@ def _load_base(source: ModelSource, dtype: torch.dtype | None, attn_implementati
     setting = "".join(f" --{name} {value}" for name, value in options.items())
     place, revision = source.weights, source.revision
     if source.is_gguf:
-        place, revision = str(gguf_folder(Path(source.weights), f"--model {source}")), None
-    with _reading(f"--model {source}{setting}: cannot be loaded"):
+        place, revision = str(gguf_folder(Path(source.weights), source.said)), None
+    with _reading(f"{source.said}{setting}: cannot be loaded"):
         return AutoModelForCausalLM.from_pretrained(
             place,
             revision=revision,
@@ -148,7 +148,7 @@ def _load_base(source: ModelSource, dtype: torch.dtype | None, attn_implementati
 def _settings_place(source: ModelSource) -> tuple[str, dict[str, Any]]:
     """Return where the base's configuration and tokenizer lie."""
     if source.is_gguf:
-        return str(gguf_settings(Path(source.weights), f"--model {source}")), {}
+        return str(gguf_settings(Path(source.weights), source.said)), {}
     return source.weights, {"revision": source.revision}
 
 

@@ -29,6 +29,7 @@ class ModelSource:
         revision: of a Hub id.
         trust_remote_code: whether a Hub model may run its own code.
         adapters: folders of PEFT adapters above the base, the lowest first.
+        setting: what named it, for messages.
     """
 
     name: str
@@ -37,11 +38,17 @@ class ModelSource:
     revision: str | None = None
     trust_remote_code: bool = False
     adapters: tuple[Path, ...] = ()
+    setting: str = "--model"
 
     @property
     def is_plain(self) -> bool:
         """Whether transformers loads `weights` as they are."""
         return not self.is_gguf and not self.adapters
+
+    @property
+    def said(self) -> str:
+        """The setting with its value, as messages begin."""
+        return f"{self.setting} {self}"
 
     def name_as_base(self, model: Any) -> None:
         """Let adapters that are trained on this model name it, not the folder that was made of it."""
@@ -59,6 +66,7 @@ def find_model(
     base_model: str | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    setting: str = "--model",
 ) -> ModelSource:
     """Return what a `--model` value stands for: a folder, a Hub id, a GGUF file, an adapter, or a name of `NAMED`.
 
@@ -67,16 +75,17 @@ def find_model(
         base_model: the base of an adapter, in any of these forms; the one that its configuration names if absent.
         revision: revision of a Hub id.
         trust_remote_code: allow a Hub model to run its own code.
+        setting: what names it, for messages.
 
     Raises:
         ConfigError: no model was named, or there is none of that kind.
     """
     if not name:
         raise ConfigError("--model: name a path or Hub id of a causal language model")
-    source = _find(name, f"--model {name}", base_model, revision)
+    source = _find(name, f"{setting} {name}", base_model, revision)
     if base_model and not source.adapters:
-        raise ConfigError(f"--base_model {base_model}: --model {name} is no adapter, so it has no base; leave it out")
-    return replace(source, name=name, trust_remote_code=trust_remote_code)
+        raise ConfigError(f"--base_model {base_model}: {setting} {name} is no adapter, so it has no base; leave it out")
+    return replace(source, name=name, trust_remote_code=trust_remote_code, setting=setting)
 
 
 def _find(name: str, said: str, base_model: str | None, revision: str | None, above: int = 0) -> ModelSource:

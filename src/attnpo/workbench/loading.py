@@ -35,14 +35,13 @@ from attnpo.workbench.arguments import DataArguments, ModelArguments, StepArgume
 logger = logging.getLogger(__name__)
 
 
-def model_source(arguments: ModelArguments, name: str | None = None) -> ModelSource:
-    """Return the model that the settings name, or another one that is loaded as they say.
+def model_source(arguments: ModelArguments) -> ModelSource:
+    """Return the model that the settings name.
 
     Raises:
         ConfigError: no model was named, or there is none of that kind.
     """
-    base = arguments.base_model if name is None else None
-    return find_model(name or arguments.model, base, arguments.revision, arguments.trust_remote_code)
+    return find_model(arguments.model, arguments.base_model, arguments.revision, arguments.trust_remote_code)
 
 
 def open_model(arguments: ModelArguments, source: ModelSource) -> Any:

@@ -18,11 +18,11 @@ from attnpo.discovery.stability import Intervals, measure_stability
 from attnpo.discovery.transfer import GROUPINGS, transfer_groups, transfer_table
 from attnpo.errors import ConfigError, DataError, nearest
 from attnpo.files import UserFile
-from attnpo.models import load_config
+from attnpo.models import ModelSource, find_model, load_config
 from attnpo.reporting import save_intervention, save_stability
 from attnpo.rollouts import Rollout
 from attnpo.workbench.arguments import DiscoverArguments, ModelArguments
-from attnpo.workbench.loading import Session, model_source, open_model
+from attnpo.workbench.loading import Session, open_model
 
 
 @dataclass
@@ -133,6 +133,10 @@ class Proving:
         """Return the checkpoints to compare with the model."""
         return [name.strip() for name in (self.arguments.checkpoints or "").split(",") if name.strip()]
 
+    def _checkpoint(self, name: str) -> ModelSource:
+        arguments = self.model_arguments
+        return find_model(name, None, arguments.revision, arguments.trust_remote_code, setting="--checkpoints")
+
     def check_checkpoints(self, head_set: HeadSet) -> None:
         """Look at their configurations before traces are paid for.
 
@@ -141,7 +145,7 @@ class Proving:
             HeadSetError: the heads do not fit one.
         """
         for name in self.checkpoints():
-            head_set.validate_for(load_config(model_source(self.model_arguments, name)), name)
+            head_set.validate_for(load_config(self._checkpoint(name)), name)
 
     def stability(
         self, rollouts: Sequence[Rollout], head_set: HeadSet, progress: Progress | None
@@ -154,7 +158,7 @@ class Proving:
         def models() -> Iterator[tuple[str, Any]]:
             yield self.session.model_name, self.session.model
             for name in names:  # one at a time in memory, beside the first
-                yield name, open_model(self.model_arguments, model_source(self.model_arguments, name))
+                yield name, open_model(self.model_arguments, self._checkpoint(name))
 
         result = measure_stability(
             models(),
