@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from tests.support.byte_tokenizer import byte_tokenizer
 
-from attnpo.coldstart import ColdStartConfig, WorkedProblem, open_think_part, training_rows, write_traces
+from attnpo.coldstart import ColdStartConfig, WorkedProblem, open_think_part, order_rows, training_rows, write_traces
 from attnpo.errors import ConfigError
 from attnpo.gsmworld import TraceStyle
 
@@ -53,6 +53,22 @@ def test_a_template_that_opens_the_think_part_stays_as_it_is(tokenizer) -> None:
 def test_a_seed_gives_the_same_traces() -> None:
     assert write_traces(PROBLEMS, 3) == write_traces(PROBLEMS, 3)
     assert write_traces(PROBLEMS, 3) != write_traces(PROBLEMS, 4)
+
+
+@pytest.mark.parametrize(("number", "batch"), [(400, 5), (403, 5), (3, 5), (5, 5)])
+def test_batches_hold_rows_of_like_length_and_every_row_once(number: int, batch: int) -> None:
+    rows = [{"input_ids": [i] * (37 * i % 101 + 1)} for i in range(number)]
+    ordered = order_rows(rows, batch)
+    assert sorted(row["input_ids"][0] for row in ordered) == list(range(number))
+    assert ordered == order_rows(rows, batch)
+
+    def padded(given: list[dict[str, list[int]]]) -> int:
+        batches = [given[i : i + batch] for i in range(0, number, batch)]
+        return sum(len(each) * max(len(row["input_ids"]) for row in each) for each in batches)
+
+    if number > batch:
+        assert ordered != order_rows(rows, batch, seed=1)
+        assert padded(ordered) < 0.75 * padded(rows)
 
 
 @pytest.mark.parametrize(

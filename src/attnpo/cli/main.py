@@ -12,6 +12,7 @@ from attnpo.errors import AttnPOError, nearest
 COMMANDS = {
     "quickstart": "discover, train, evaluate and report on the small world that ships with attnpo",
     "discover": "find the Key-Focus Heads of a model, prove them, or repeat a head set's evidence",
+    "coldstart": "teach a model to think aloud, from worked solutions",
     "train": "train with step credit (AttnPO) or a neighbouring method, on TRL",
     "methods": "list the methods and presets: what each does, needs and costs",
     "evaluate": "measure accuracy and response length, on benchmarks or any problems, from any engine",

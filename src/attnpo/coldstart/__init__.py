@@ -1,15 +1,17 @@
 """A model that reasons aloud, from worked solutions: traces that overthink, then supervised fine-tuning on them."""
 
 from attnpo.coldstart.config import ColdStartConfig
-from attnpo.coldstart.rows import WorkedProblem, open_think_part, training_rows, write_traces
+from attnpo.coldstart.rows import CHATML, WorkedProblem, open_think_part, order_rows, training_rows, write_traces
 from attnpo.coldstart.training import fine_tune, finish_adapter
 
 __all__ = [
+    "CHATML",
     "ColdStartConfig",
     "WorkedProblem",
     "fine_tune",
     "finish_adapter",
     "open_think_part",
+    "order_rows",
     "training_rows",
     "write_traces",
 ]

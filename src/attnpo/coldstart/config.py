@@ -47,7 +47,8 @@ class ColdStartConfig(SFTConfig):
     gradient_accumulation_steps: int = field(default=2, metadata={"help": "Passes a step."})
     gradient_checkpointing: bool = field(default=False, metadata={"help": "Save memory for time."})
     train_sampling_strategy: str = field(
-        default="group_by_length", metadata={"help": "Order of the traces: group_by_length pads least."}
+        default="sequential",
+        metadata={"help": "Order: sequential takes batches of like length in an order that a resumed run repeats."},
     )
     logging_steps: float = field(default=5, metadata={"help": "Steps between two lines of the log."})
     save_steps: float = field(default=20, metadata={"help": "Steps between two checkpoints."})

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Any
 
 from attnpo.gsmworld.traces import Trace, TraceStyle, write_trace
 from attnpo.think import THINK_OPEN
 
-THINK_OPENING = f"{THINK_OPEN}\n"
+CHATML = Path(__file__).with_name("chatml.jinja")
+"""ChatML without the system message that some models' templates put in front of every prompt."""
+WINDOW = 50
+"""Batches whose rows are sorted by length together."""
+
+Row = dict[str, list[int]]
 
 
 @dataclass(frozen=True)
@@ -49,9 +55,7 @@ def open_think_part(tokenizer: Any, chat_template: str | None = None) -> None:
         tokenizer.chat_template = template + "{% if add_generation_prompt %}{{ '" + THINK_OPEN + "\\n' }}{% endif %}"
 
 
-def training_rows(
-    problems: Sequence[WorkedProblem], traces: Sequence[Trace], tokenizer: Any
-) -> list[dict[str, list[int]]]:
+def training_rows(problems: Sequence[WorkedProblem], traces: Sequence[Trace], tokenizer: Any) -> list[Row]:
     """Return rows as TRL's SFTTrainer takes them when they are tokenized already.
 
     Returns:
@@ -73,6 +77,26 @@ def training_rows(
             }
         )
     return rows
+
+
+def order_rows(rows: Sequence[Row], batch: int, seed: int = 0) -> list[Row]:
+    """Return the rows in batches of like length, the batches in random order.
+
+    The order depends on nothing else, so that a run that was ended goes on with the rows that it had not seen.
+
+    Args:
+        rows: rows in random order.
+        batch: rows a batch.
+        seed: seed of the order.
+    """
+    window = batch * WINDOW
+    ordered: list[Row] = []
+    for first in range(0, len(rows), window):
+        ordered += sorted(rows[first : first + window], key=lambda row: len(row["input_ids"]))
+    batches = [ordered[first : first + batch] for first in range(0, len(ordered), batch)]
+    ends = [] if len(ordered) % batch == 0 else [batches.pop()]  # only the last batch may be short
+    Random(f"attnpo.coldstart/order/{seed}").shuffle(batches)
+    return [row for each in (*batches, *ends) for row in each]
 
 
 def _prompt(tokenizer: Any, prompt: Any) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from transformers import TrainingArguments
+
 from attnpo.errors import ConfigError
-from attnpo.training.config import AttnPOConfig
 from attnpo.training.saving import is_whole, newest_whole
 
 
-def last_checkpoint(args: AttnPOConfig) -> str | None:
+def last_checkpoint(args: TrainingArguments) -> str | None:
     """Return the checkpoint named by `args.resume_from_checkpoint`: a path, or true for the newest in `output_dir`
     that was written to its end.
 

@@ -54,7 +54,7 @@ class DataArguments:
         default=None,
         metadata={
             "help": "A .jsonl, .json, .parquet or .csv file; a Hub id (owner/name:config); module:function returning a "
-            "datasets.Dataset; 'tinyworld' is the small world's."
+            "datasets.Dataset; 'tinyworld' and 'gsmworld' are the problems of the small world and of real English."
         },
     )
     split: str | None = field(default=None, metadata={"help": "Split of a Hub data set."})
@@ -271,4 +271,45 @@ class ProbeArguments:
     )
     probe_reselect: bool = field(
         default=False, metadata={"help": "At a warning, choose heads anew on the probe set and train on with them."}
+    )
+
+
+@dataclass
+class ColdStartArguments:
+    """Which model learns to think aloud, from which worked solutions, and how it is measured before and after."""
+
+    model: str | None = field(default=None, metadata={"help": MODEL_HELP})
+    base_model: str | None = field(default=None, metadata={"help": BASE_HELP})
+    worked_column: str = field(
+        default="worked_solution",
+        metadata={"help": "Column of the worked solution, a line a step (GSM8K: answer, its <<...>> marks and all)."},
+    )
+    question_column: str | None = field(
+        default=None,
+        metadata={"help": "Column of the question that traces restate; the prompt's last message if absent."},
+    )
+    solution_column: str = field(default="solution", metadata={"help": "Column of the reference answer."})
+    chat_template: str | None = field(
+        default=None,
+        metadata={
+            "help": "Chat template: a file, or chatml (without a system message); the tokenizer's own if absent. "
+            "<think> is put behind its generation prompt."
+        },
+    )
+    full_fine_tuning: bool = field(default=False, metadata={"help": "Train all weights instead of LoRA adapters."})
+    lora_r: AtLeast1 = field(default=8, metadata={"help": "Rank of the adapters."})
+    lora_alpha: AtLeast1 = field(default=32, metadata={"help": "Scale of the adapters."})
+    lora_dropout: Share = field(default=0.0, metadata={"help": "Dropout of the adapters."})
+    lora_target_modules: str = field(
+        default="all-linear", metadata={"help": "Layers with adapters: all-linear, or names, separated by commas."}
+    )
+    eval_data: str | None = field(
+        default=None, metadata={"help": "Problems to measure on, in the forms of data; gsmworld's held-out ones."}
+    )
+    eval_problems: Count = field(
+        default=64, metadata={"help": "How many of them, before and after; 0 measures nothing."}
+    )
+    eval_max_new_tokens: AtLeast1 = field(default=512, metadata={"help": "Limit on a response, in tokens."})
+    labeler: str = field(
+        default="attnpo.gsmworld:label_steps", metadata={"help": "Labels the steps of the measured responses."}
     )

@@ -15,7 +15,6 @@ from attnpo.errors import ConfigError
 from attnpo.files import UserFile
 from attnpo.labeling import Labeler, load_labeler
 from attnpo.models import (
-    TINYWORLD,
     ModelSource,
     check_dtype,
     find_device,
@@ -33,6 +32,9 @@ from attnpo.verification import Verifier, build_verifier
 from attnpo.workbench.arguments import DataArguments, ModelArguments, StepArguments
 
 logger = logging.getLogger(__name__)
+
+WORLDS = ("tinyworld", "gsmworld")
+"""Rooms whose problems `--data` names."""
 
 
 def model_source(arguments: ModelArguments) -> ModelSource:
@@ -62,8 +64,8 @@ def data_source(name: str | None, split: str) -> str:
     """
     if not name:
         raise ConfigError("--data: name a data file, Hub id or module:function")
-    if name == TINYWORLD and not Path(name).exists():
-        return f"attnpo.tinyworld:{split}_dataset"
+    if name in WORLDS and not Path(name).exists():
+        return f"attnpo.{name}:{split}_dataset"
     return name
 
 

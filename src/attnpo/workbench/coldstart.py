@@ -1,0 +1,219 @@
+"""A cold start from settings to a saved model that thinks aloud, measured before and after."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from attnpo.coldstart import (
+    CHATML,
+    ColdStartConfig,
+    WorkedProblem,
+    fine_tune,
+    finish_adapter,
+    open_think_part,
+    order_rows,
+    training_rows,
+    write_traces,
+)
+from attnpo.datasets import ProblemRow
+from attnpo.errors import ConfigError, DataError
+from attnpo.evaluation import EvaluationResult, EvaluationSettings
+from attnpo.files import UserFile
+from attnpo.gsmworld.equations import to_number
+from attnpo.gsmworld.problems import INSTRUCTION, reads_true
+from attnpo.gsmworld.traces import plain_solution
+from attnpo.models import ModelSource, find_model, load_model, load_tokenizer
+from attnpo.output import prepare_output_dir, write_atomically
+from attnpo.rollouts import Prompt
+from attnpo.sampling import EngineSettings
+from attnpo.training.checkpoints import last_checkpoint
+from attnpo.workbench.arguments import (
+    ColdStartArguments,
+    DataArguments,
+    EvaluateArguments,
+    ModelArguments,
+    StepArguments,
+)
+from attnpo.workbench.evaluating import evaluate_model
+from attnpo.workbench.loading import load_data
+
+logger = logging.getLogger(__name__)
+
+TRACES = "traces.jsonl"
+
+
+@dataclass(frozen=True)
+class ColdStarted:
+    """A finished cold start.
+
+    Attributes:
+        folder: where the model is.
+        steps: optimizer steps.
+        tokens: tokens of the traces, prompts included.
+        seconds: how long training took in this process.
+        adapter_bytes: size of the adapter's weights; None where all weights were trained.
+        before: what the model did on the problems, None where nothing was measured.
+        after: what it does now.
+    """
+
+    folder: Path
+    steps: int
+    tokens: int
+    seconds: float
+    adapter_bytes: int | None
+    before: EvaluationResult | None = None
+    after: EvaluationResult | None = None
+
+
+def cold_start(
+    arguments: ColdStartArguments,
+    data_arguments: DataArguments,
+    config: ColdStartConfig,
+    note: Callable[[str], None] = logger.info,
+) -> ColdStarted:
+    """Teach a model to think aloud and to overthink: traces of worked solutions, supervised fine-tuning.
+
+    Args:
+        arguments: which model, what is measured.
+        data_arguments: problems with worked solutions.
+        config: settings of the training.
+        note: called with each remark before and between.
+
+    Raises:
+        AttnPOError: something is missing, malformed or contradicts itself.
+    """
+    folder = prepare_output_dir(Path(str(config.output_dir)))
+    source = find_model(arguments.model, arguments.base_model)
+    tokenizer = load_tokenizer(source)
+    open_think_part(tokenizer, _template(arguments.chat_template))
+    problems = worked_problems(load_data(data_arguments, arguments.solution_column, "train"), arguments, note)
+    traces = write_traces(problems, int(config.seed), config.trace_style())
+    rows = training_rows(problems, traces, tokenizer)
+    longest = max(len(row["input_ids"]) for row in rows)
+    if config.max_length is not None and longest > config.max_length:
+        raise ConfigError(f"max_length: the longest row has {longest} tokens, more than {config.max_length}; raise it")
+    lines = (json.dumps({"prompt": p.prompt, "response": t.text}) + "\n" for p, t in zip(problems, traces, strict=True))
+    write_atomically(folder / TRACES, "".join(lines))
+    tokens = sum(len(row["input_ids"]) for row in rows)
+    note(f"{len(rows):,} traces of {tokens / len(rows):.0f} tokens, prompts included; written to {folder / TRACES}")
+    before = _measure("before", str(arguments.model), arguments, folder, note)
+    start = time.perf_counter()
+    trainer = fine_tune(
+        load_model(source, dtype="float32", device="cpu"),
+        tokenizer,
+        order_rows(rows, config.per_device_train_batch_size, int(config.seed)),
+        config,
+        None if arguments.full_fine_tuning else lora(arguments),
+        last_checkpoint(config),
+    )
+    seconds = time.perf_counter() - start
+    size = None if arguments.full_fine_tuning else finish_adapter(folder, _base_name(source))
+    steps = trainer.state.global_step
+    note(f"{steps} steps in {seconds / 60:.1f} min; model written to {folder}")
+    after = _measure("after", str(folder), arguments, folder, note)
+    return ColdStarted(folder, steps, tokens, seconds, size, before, after)
+
+
+def worked_problems(
+    rows: Sequence[ProblemRow], arguments: ColdStartArguments, note: Callable[[str], None] = logger.info
+) -> list[WorkedProblem]:
+    """Return the problems whose worked solutions read as true equations that come to the answer.
+
+    Raises:
+        DataError: a column is missing, or no solution does.
+    """
+    problems = []
+    for row in rows:
+        worked = row.extra.get(arguments.worked_column)
+        if not isinstance(worked, str):
+            columns = ", ".join(sorted(row.extra)) or "none besides prompt and answer"
+            raise DataError(
+                f"problem {row.problem_id!r}: no text in column {arguments.worked_column!r}; name the "
+                f"worked solution's with --worked_column (columns: {columns})"
+            )
+        if not _is_number(row.solution) or not reads_true(plain_solution(worked), to_number(row.solution)):
+            continue
+        problems.append(WorkedProblem(row.prompt, _question(row, arguments), worked, row.solution))
+    if not problems:
+        raise DataError(
+            f"--worked_column {arguments.worked_column}: no solution reads as true equations that come to the answer, "
+            "as in '7*6=42'; traces are made of those"
+        )
+    if left := len(rows) - len(problems):
+        note(f"{left:,} of {len(rows):,} problems left out: their solution does not read as true equations")
+    return problems
+
+
+def lora(arguments: ColdStartArguments) -> Any:
+    """Return PEFT's configuration of the adapters.
+
+    Raises:
+        ConfigError: PEFT is not installed.
+    """
+    try:
+        from peft import LoraConfig
+    except ImportError as error:
+        raise ConfigError("coldstart: peft is not installed; pip install 'attnpo[peft]'") from error
+    modules = arguments.lora_target_modules
+    return LoraConfig(
+        r=arguments.lora_r,
+        lora_alpha=arguments.lora_alpha,
+        lora_dropout=arguments.lora_dropout,
+        target_modules=modules if modules == "all-linear" else [name.strip() for name in modules.split(",")],
+        task_type="CAUSAL_LM",
+    )
+
+
+def _template(name: str | None) -> str | None:
+    """The text of a chat template: a file, or the one that ships."""
+    if name is None:
+        return None
+    path = CHATML if name == "chatml" and not Path(name).exists() else Path(name)
+    return UserFile(path, "template file", ConfigError, f"--chat_template {name}", "name a file, or chatml").text()
+
+
+def _measure(
+    name: str, model: str, arguments: ColdStartArguments, folder: Path, note: Callable[[str], None]
+) -> EvaluationResult | None:
+    if not arguments.eval_problems:
+        return None
+    note(f"measuring {arguments.eval_problems} problems {name} …")
+    data = arguments.eval_data or "gsmworld"
+    settings = EvaluationSettings(samples_per_problem=1, max_new_tokens=arguments.eval_max_new_tokens)
+    return evaluate_model(
+        EvaluateArguments(output_dir=str(folder / name), name=name, counter="attnpo.gsmworld:count_slips"),
+        ModelArguments(model=model),
+        DataArguments(data=data, num_problems=arguments.eval_problems),
+        StepArguments(segmentation="paragraphs", labeler=arguments.labeler),
+        settings,
+        EngineSettings(),
+    )[""]
+
+
+def _question(row: ProblemRow, arguments: ColdStartArguments) -> str:
+    if arguments.question_column is not None:
+        question = row.extra.get(arguments.question_column)
+        if not isinstance(question, str) or not question.strip():
+            raise DataError(f"problem {row.problem_id!r}: no text in column {arguments.question_column!r}")
+        return question
+    return _last_text(row.prompt).removesuffix(INSTRUCTION)
+
+
+def _base_name(source: ModelSource) -> str:
+    """What the adapter's configuration calls its base: found again from anywhere."""
+    return str(Path(source.name).resolve()) if Path(source.name).exists() else source.name
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"\$?\d[\d,]*(\.\d+)?", text) is not None
+
+
+def _last_text(prompt: Prompt) -> str:
+    return prompt if isinstance(prompt, str) else prompt[-1]["content"]

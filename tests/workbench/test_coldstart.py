@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+pytest.importorskip("reasoning_gym", reason="the problems are reasoning-gym's")
+pytest.importorskip("peft", reason="adapters are peft's")
+
+from tests.support.byte_tokenizer import byte_tokenizer
+
+from attnpo.coldstart import ColdStartConfig
+from attnpo.errors import AttnPOError
+from attnpo.models import find_model, load_model, load_tokenizer
+from attnpo.workbench.arguments import ColdStartArguments, DataArguments
+from attnpo.workbench.coldstart import TRACES, ColdStarted, cold_start
+
+WHOLE_EPOCHS = {"num_train_epochs": 2.0, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 1}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base")
+    tokenizer = byte_tokenizer(adds_bos=False)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=2048,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def start(
+    base: Path,
+    folder: Path,
+    data: DataArguments | None = None,
+    arguments: dict[str, Any] | None = None,
+    said: list[str] | None = None,
+    **settings: Any,
+) -> ColdStarted:
+    named: dict[str, Any] = {"eval_problems": 0, "lora_r": 2, **(arguments or {})}
+    config = ColdStartConfig(output_dir=str(folder), **{"max_length": 2048, "disable_tqdm": True, **settings})
+    return cold_start(
+        ColdStartArguments(model=str(base), **named),
+        data or DataArguments(data="gsmworld", num_problems=12),
+        config,
+        note=([] if said is None else said).append,
+    )
+
+
+def test_a_model_learns_traces_and_is_measured_before_and_after(base: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    measured = {"eval_problems": 2, "eval_max_new_tokens": 12}
+    done = start(base, tmp_path, arguments=measured, said=said, max_steps=2)
+    assert done.steps == 2
+    assert done.before is not None
+    assert done.after is not None
+    assert (done.before.name, done.after.name) == ("before", "after")
+    assert (done.before.model_fingerprint, "think_closed" in done.after.overall.counts) != (
+        done.after.model_fingerprint,
+        False,
+    )
+    assert {weights.dtype for weights in load_file(tmp_path / "adapter_model.safetensors").values()} == {torch.bfloat16}
+    source = find_model(str(tmp_path))
+    assert source.weights == str(base)
+    load_model(source, device="cpu")
+    asked = load_tokenizer(source).apply_chat_template(
+        [{"role": "user", "content": "?"}], add_generation_prompt=True, tokenize=False
+    )
+    assert asked.endswith("<think>\n")
+    traces = [json.loads(line) for line in (tmp_path / TRACES).read_text().splitlines()]
+    assert len(traces) == 12
+    assert all("</think>" in trace["response"] for trace in traces)
+    assert any(line.startswith("12 traces of") for line in said)
+
+
+def test_a_run_that_was_ended_goes_on_with_the_same_weights(base: Path, tmp_path: Path) -> None:
+    whole, ended = tmp_path / "whole", tmp_path / "ended"
+    assert start(base, whole, save_steps=2, **WHOLE_EPOCHS).steps == 6
+    ended.mkdir()
+    (whole / "checkpoint-4").rename(ended / "checkpoint-4")  # as a run that was ended after four steps left it
+    start(base, ended, save_steps=2, resume_from_checkpoint="true", **WHOLE_EPOCHS)
+    one, other = (load_file(folder / "adapter_model.safetensors") for folder in (whole, ended))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("row", "arguments", "settings", "said"),
+    [
+        ({"answer": "3*2=6"}, {}, {}, "no text in column 'worked_solution'; name the worked solution's with --worked_"),
+        ({"worked_solution": "3*2=7"}, {}, {}, "no solution reads as true equations that come to the answer"),
+        ({"worked_solution": "six"}, {}, {}, "no solution reads as true equations"),
+        ({"worked_solution": "3*2=6", "solution": "six"}, {}, {}, "no solution reads as true equations"),
+        ({"worked_solution": "3*2=6"}, {"question_column": "question"}, {}, "no text in column 'question'"),
+        ({"worked_solution": "3*2=6"}, {"chat_template": "no.jinja"}, {}, "no.jinja"),
+        ({"worked_solution": "3*2=6"}, {}, {"max_length": 8}, "max_length: the longest row has"),
+    ],
+)
+def test_what_cannot_be_learnt_from_is_refused_in_one_line(
+    base: Path, tmp_path: Path, row: dict[str, str], arguments: dict[str, Any], settings: dict[str, Any], said: str
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"prompt": "3 by 2?", "solution": "6", **row}) + "\n")
+    with pytest.raises(AttnPOError) as raised:
+        start(base, tmp_path / "run", DataArguments(data=str(file)), arguments, **settings)
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
