@@ -53,7 +53,6 @@ class ColdStartConfig(SFTConfig):
     logging_steps: float = field(default=5, metadata={"help": "Steps between two lines of the log."})
     save_steps: float = field(default=20, metadata={"help": "Steps between two checkpoints."})
     save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints that are kept."})
-    report_to: str | list[str] = field(default="none", metadata={"help": "Where the log goes, too."})
 
     def __post_init__(self) -> None:
         """Validate what can be validated before a model is loaded.
