@@ -6,11 +6,11 @@ import pytest
 
 from attnpo.cli.parsing import parse
 from attnpo.errors import ConfigError
-from attnpo.training import AttnPOConfig
+from attnpo.training import AdapterSettings, AttnPOConfig
 from attnpo.workbench.arguments import DataArguments, ProbeArguments, TrainArguments
 from attnpo.workbench.idle import idle_settings
 
-TYPES = (TrainArguments, DataArguments, ProbeArguments, AttnPOConfig)
+TYPES = (TrainArguments, DataArguments, ProbeArguments, AdapterSettings, AttnPOConfig)
 CPU = ["--use_cpu", "true", "--bf16", "false", "--output_dir", "out"]
 
 

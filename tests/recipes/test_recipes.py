@@ -14,6 +14,7 @@ from model_folders import QWEN_1_5B, QWEN_7B, model_folder, problems_file
 from attnpo.attention import config_fingerprint
 from attnpo.cli.main import main
 from attnpo.cli.parsing import parse
+from attnpo.training import AdapterSettings
 from attnpo.training.estimate import read_layout
 from attnpo.workbench.arguments import DataArguments, ModelArguments, ProbeArguments, StepArguments, TrainArguments
 from attnpo.workbench.dry_run import planned_config
@@ -40,7 +41,7 @@ def parsed(path: Path, *types):
 @pytest.mark.parametrize("path", TRAINING, ids=name)
 def test_a_training_recipe_is_valid(path):
     layout = 8 if path.stem.endswith(("1.5b", "7b", "server")) else 1
-    *_, args = parsed(path, TrainArguments, DataArguments, ProbeArguments, planned_config(layout))
+    *_, args = parsed(path, TrainArguments, DataArguments, ProbeArguments, AdapterSettings, planned_config(layout))
     assert args.method == "attnpo"
 
 

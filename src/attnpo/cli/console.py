@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 from typing import Any
 
@@ -59,7 +60,7 @@ console = Terminal()
 
 
 def quiet_libraries() -> None:
-    """Keep progress readable: libraries speak from warning level up, and no progress bars of their own at load."""
+    """Keep progress readable: libraries warn, attnpo says what it chose; no progress bars of theirs at load."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     warnings.filterwarnings("ignore", category=FutureWarning)
@@ -67,3 +68,14 @@ def quiet_libraries() -> None:
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
+    ours = logging.getLogger("attnpo")
+    ours.setLevel(logging.INFO)
+    if not ours.handlers:
+        ours.addHandler(_Lines())
+
+
+class _Lines(logging.Handler):
+    """Writes what is logged to stderr, as it stands."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)

@@ -40,10 +40,10 @@ def dry_run(argv: Sequence[str], settings_types: Sequence[Any], description: str
         parsed = parse("train", types, argv, description, example)
         for line in idle_settings(parsed.given, parsed.flags, parsed.values):
             found.refuse(line)
-        arguments, data, probe, args = parsed.parts
+        arguments, data, probe, adapters, args = parsed.parts
         memory, as_json = arguments.device_memory, arguments.json
         found.here = layout is None and memory is None
-        estimate(arguments, data, probe, args, layout, found)
+        estimate(arguments, data, probe, adapters, args, layout, found)
     if as_json:
         print(json.dumps(found.as_json(), indent=2))
     else:

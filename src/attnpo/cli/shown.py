@@ -22,6 +22,7 @@ SETTINGS = (
     "attnpo.labeling.causal:CausalSettings",
     "attnpo.labeling.judge:JudgeSettings",
     "attnpo.sampling:EngineSettings",
+    "attnpo.training:AdapterSettings",
     "attnpo.training:AttnPOConfig",
 )
 """Dataclasses whose modules take seconds to import, as `module:name`."""

@@ -41,7 +41,8 @@ def run(argv: Sequence[str]) -> None:
     Raises:
         ConfigError: a setting is unknown, not allowed, contradicts another one or would do nothing.
     """
-    types: tuple[Any, ...] = (TrainArguments, DataArguments, ProbeArguments, "attnpo.training:AttnPOConfig")
+    own = (TrainArguments, DataArguments, ProbeArguments)
+    types: tuple[Any, ...] = (*own, "attnpo.training:AdapterSettings", "attnpo.training:AttnPOConfig")
     if {"-h", "--help"} & set(argv):
         print_help("train", types, DESCRIPTION, EXAMPLE)
     quiet_libraries()
@@ -57,8 +58,8 @@ def run(argv: Sequence[str]) -> None:
     findings = Findings()
     for line in idle_settings(parsed.given, parsed.flags, parsed.values):
         findings.refuse(line)
-    arguments, data, probe, args = parsed.parts
-    trained = train_model(arguments, data, probe, args, findings, note=console.print)
+    arguments, data, probe, adapters, args = parsed.parts
+    trained = train_model(arguments, data, probe, adapters, args, findings, note=console.print)
     if trained is not None:
         minutes, steps = trained.seconds / 60, trained.steps
         console.print(f"{steps} steps in {minutes:.1f} min; model written to {trained.folder}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +16,11 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from attnpo.errors import AttnPOError, ConfigError, first_line
-from attnpo.models.cache import content_key, made_once
+from attnpo.models.cache import cache_root, content_key, made_once
 from attnpo.models.end_tokens import end_turns
 from attnpo.models.gguf_header import MAGIC, Header, read_header
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["MAGIC", "gguf_folder", "gguf_settings"]
 
@@ -40,6 +43,7 @@ def gguf_folder(path: Path, said: str) -> Path:
     settings = gguf_settings(path, said)
 
     def make(folder: Path) -> None:
+        logger.info("%s: dequantised once, into %s", said, cache_root())
         with _reading(said):
             model, found = AutoModelForCausalLM.from_pretrained(
                 str(path.parent), gguf_file=path.name, dtype=torch.float32, output_loading_info=True

@@ -104,7 +104,14 @@ def model_dtype(source: ModelSource, dtype: str, device: str, config: Any) -> to
         config: its configuration.
     """
     saved = torch.bfloat16 if source.is_gguf else getattr(config, "dtype", None)
-    return chosen_dtype(dtype, saved, device)
+    chosen = chosen_dtype(dtype, saved, device)
+    if chosen is not None and saved is not None and dtype == "auto" and chosen != saved:
+        logger.info("%s: computed in float32; this processor has no arithmetic for %s", source.said, _name(saved))
+    return chosen
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def plain_folder(source: ModelSource) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from transformers.utils.peft_utils import find_adapter_config_file
 
@@ -13,6 +13,7 @@ from attnpo.errors import ConfigError, nearest
 from attnpo.models.adapters import AdapterFolder, hub_adapter
 from attnpo.models.gguf import MAGIC
 from attnpo.models.named import NAMED
+from attnpo.output import write_atomically
 
 MOST_ADAPTERS = 8
 """Adapters above each other; more are taken for a circle."""
@@ -50,12 +51,13 @@ class ModelSource:
         """The setting with its value, as messages begin."""
         return f"{self.setting} {self}"
 
-    def name_as_base(self, model: Any) -> None:
-        """Let adapters that are trained on this model name it, not the folder that was made of it."""
-        if not self.is_plain:
+    def name_as_base(self, adapter: Path) -> None:
+        """Let a saved adapter that was trained on this model name it as its base, not a folder that was made of it."""
+        file = adapter / AdapterFolder.CONFIG
+        if not self.is_plain and file.is_file():
             name = str(Path(self.name).resolve()) if Path(self.name).exists() else self.name
-            for adapter in getattr(model, "peft_config", {}).values():
-                adapter.base_model_name_or_path = name
+            config = {**json.loads(file.read_text(encoding="utf-8")), "base_model_name_or_path": name}
+            write_atomically(file, json.dumps(config, indent=2) + "\n")
 
     def __str__(self) -> str:
         return self.weights if self.is_plain else self.name

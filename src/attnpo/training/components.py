@@ -10,7 +10,7 @@ from attnpo.attention import HeadSet, check_parallelism, resolve_heads
 from attnpo.credit import Method
 from attnpo.errors import ConfigError
 from attnpo.labeling import Labeler, load_labeler
-from attnpo.models import ModelSource, find_model, load_config
+from attnpo.models import ModelSource, find_model, load_config, model_dtype
 from attnpo.segmentation import PhraseFamilies
 from attnpo.training.checks import RunParts, examine
 from attnpo.training.config import AttnPOConfig
@@ -66,6 +66,8 @@ def find_components(
     if method.overrides("ask"):  # a prompt of the wrong kind is refused before the model is loaded
         method.ask(next(iter(train_dataset))["prompt"], group_id=0, sample=0, progress_step=0)
     config = load_config(model) if isinstance(model, ModelSource) else model.config
+    if isinstance(model, ModelSource):
+        settle_dtype(args, model, config)
     head_set = needed_heads(method, args.method, heads if heads is not None else args.heads, config)
     labeler = needed_labeler(method, args, labeler)
     examine(
@@ -94,6 +96,15 @@ def source_of(model: Any, args: AttnPOConfig) -> ModelSource | None:
     if isinstance(model, str):
         return find_model(model, None, args.model_options().get("revision"), args.trust_remote_code)
     return model if isinstance(model, ModelSource) else None
+
+
+def settle_dtype(args: AttnPOConfig, source: ModelSource, config: Any) -> None:
+    """Put the type that `auto` stands for into `model_init_kwargs` (TRL's own default is float32)."""
+    options = args.model_options()
+    if options.get("dtype") == "auto":
+        chosen = model_dtype(source, "auto", "cpu" if args.runs_on_cpu() else "accelerator", config)
+        if chosen is not None:
+            args.model_init_kwargs = {**options, "dtype": str(chosen).removeprefix("torch.")}
 
 
 def needed_heads(

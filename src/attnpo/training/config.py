@@ -19,7 +19,7 @@ from attnpo.ranges import AtLeast1, Count, Range, Seconds, Share, SummedTokens, 
 from attnpo.sampling import opening_text
 from attnpo.sampling.honoured import check_kwargs, check_own, training_engine
 from attnpo.training.inherited_ranges import INHERITED_RANGES
-from attnpo.training.precision import precision_problem
+from attnpo.training.precision import precision_problem, settle_precision
 
 _KNOWN = {entry.name: entry for entry in fields(CreditSettings)}
 CREDIT_FLAGS = {"difficulty_schedule" if name == "schedule" else name: name for name in _KNOWN if name != "num_heads"}
@@ -185,6 +185,8 @@ class AttnPOConfig(GRPOConfig):
         self.method_settings = _named_values(self.method_settings)
         self.opening = opening_text(self.opening)
         check_parallelism(parallelism=self.parallelism_config)
+        if self.runs_on_cpu():
+            settle_precision(self)
         bf16 = not self.fp16 if self.bf16 is None else self.bf16
         problem = precision_problem(bf16, self.fp16, self.runs_on_cpu(), self.use_cpu)
         if problem is not None:

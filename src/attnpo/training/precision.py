@@ -2,6 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Any
+
+from attnpo.models.devices import cpu_computes_in_bfloat16
+
+logger = logging.getLogger(__name__)
+
+
+def settle_precision(args: Any) -> None:
+    """Compute in float32 on a CPU that was asked for and has no bfloat16 arithmetic, where `bf16` is not given.
+
+    TRL's default is mixed precision in bfloat16 everywhere; such a processor emulates it, several times slower.
+
+    Args:
+        args: training settings, before transformers has read them.
+    """
+    if args.bf16 is None and args.use_cpu and not cpu_computes_in_bfloat16():
+        logger.info("bf16: false, since this processor has no arithmetic for bfloat16")
+        args.bf16 = False
+
 
 def precision_problem(bf16: bool, fp16: bool, on_cpu: bool, use_cpu: bool) -> str | None:
     """Return why mixed precision cannot be had, None where it can.

@@ -93,6 +93,7 @@ class AttnPOTrainer(GRPOTrainer):
         credit_heads: heads to read; empty when the method reads none.
         token_count: tokens that the run sampled so far, over all processes.
         drawn_tokens: those of this process that are not in it yet.
+        source: where the model comes from; None where it was given loaded.
         about: what the configuration does not know of the run: `model` and `data` as the user named them.
         card_writer: writes the card from the folder (`attnpo.reporting.card.write_model_card`); TRL's card if absent.
     """
@@ -123,7 +124,7 @@ class AttnPOTrainer(GRPOTrainer):
         **kwargs: Any,
     ) -> None:
         args = args if args is not None else AttnPOConfig("attnpo-output")
-        source = source_of(model, args)
+        self.source = source = source_of(model, args)
         found = find_components(
             args,
             model if source is None else source,
@@ -162,8 +163,6 @@ class AttnPOTrainer(GRPOTrainer):
         check_layout(self.accelerator, self.model, args.group_sampler, args.ds3_gather_for_generation)
         if self.credit_heads:
             check_readable(self.model, self.credit_heads)
-        if source is not None:
-            source.name_as_base(self.model)
         budget = args.max_sampled_tokens
         self.add_callback(TokenCountCallback(self.token_count, budget))
         self.add_callback(BeginCallback(self._begin_epoch, self._begin_step))
@@ -538,7 +537,14 @@ class AttnPOTrainer(GRPOTrainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the model (`LongRun.save`) and, where it is the run's result, its card."""
-        self.long_run.save(lambda: super(AttnPOTrainer, self).save_model(output_dir, _internal_call))
+        folder = Path(output_dir or str(self.args.output_dir))
+
+        def save() -> None:
+            super(AttnPOTrainer, self).save_model(output_dir, _internal_call)
+            if self.source is not None and self.is_world_process_zero():
+                self.source.name_as_base(folder)
+
+        self.long_run.save(save)
         ours = output_dir is None or Path(output_dir) == Path(self.args.output_dir)
         if ours and not _internal_call and not self.args.push_to_hub:  # an upload writes the card itself
             self.create_model_card()

@@ -211,9 +211,6 @@ class TrainArguments:
 
     model: str | None = field(default=None, metadata={"help": MODEL_HELP})
     base_model: str | None = field(default=None, metadata={"help": BASE_HELP})
-    use_peft: bool = field(default=False, metadata={"help": "Train LoRA adapters (needs attnpo[peft])."})
-    lora_r: AtLeast1 = field(default=16, metadata={"help": "Rank of the adapters."})
-    lora_alpha: AtLeast1 = field(default=32, metadata={"help": "Scale of the adapters."})
     max_prompt_tokens: AtLeast1 | None = field(
         default=None,
         metadata={"help": "Leave out problems whose prompt is longer than this many tokens, and say how many."},

@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-from attnpo.training import AttnPOConfig
+from attnpo.training import AdapterSettings, AttnPOConfig
 from attnpo.training.checks import Findings
 from attnpo.training.checks.data import longest_prompt, planned
 from attnpo.training.estimate import DeviceMemory, Layout, RunPlan, launched_layout, model_shape
+from attnpo.training.precision import settle_precision
 from attnpo.workbench.arguments import DataArguments, ProbeArguments, TrainArguments
 from attnpo.workbench.memory import device_memories
 from attnpo.workbench.planning import plan_run
@@ -63,6 +64,7 @@ def planned_config(processes: int) -> type[AttnPOConfig]:
         def __post_init__(self) -> None:
             """Validate; what needs an accelerator is checked with everything else, for the machine that is planned."""
             on_cpu: bool = self.use_cpu
+            settle_precision(self)
             if not torch.accelerator.is_available():
                 self.use_cpu = True
             super().__post_init__()
@@ -84,6 +86,7 @@ def estimate(
     arguments: TrainArguments,
     data: DataArguments,
     probe: ProbeArguments,
+    adapters: AdapterSettings,
     args: AttnPOConfig,
     layout: Layout | None,
     found: DryRun,
@@ -94,12 +97,13 @@ def estimate(
         arguments: which model.
         data: which problems.
         probe: what the heads are probed with.
+        adapters: which adapters are trained.
         args: the training settings.
         layout: how the run is spread over devices; as on this machine if absent.
         found: what was found before; it is added to.
     """
     layout = layout or launched_layout(args.world_size, args.zero_stage())
-    run = plan_run(arguments, data, probe, args, layout, found.here, found)
+    run = plan_run(arguments, data, probe, adapters, args, layout, found.here, found)
     parts = run.parts
     with found.catching():
         found.plan = planned(parts)
@@ -111,6 +115,15 @@ def estimate(
         found.facts["model"] = said_model(str(arguments.model), parts.config, shape)
         length = longest + int(args.max_completion_length or 0)
         found.memory = device_memories(
-            parts.model, shape, args, layout, run.heads, longest, length, arguments.device_memory, found
+            parts.model,
+            shape,
+            args,
+            layout,
+            run.heads,
+            longest,
+            length,
+            arguments.device_memory,
+            adapters.quantised,
+            found,
         )
         found.written = written_files(args, shape, probe)

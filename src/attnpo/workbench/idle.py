@@ -34,7 +34,8 @@ class Owner:
 
 
 OWNERS = (
-    Owner("use_peft", "use_peft: true", ("lora_r", "lora_alpha")),
+    Owner("use_peft", "use_peft: true", ("lora_*", "use_rslora", "use_dora")),
+    Owner("load_in_4bit", "load_in_4bit: true", ("bnb_4bit_*", "use_bnb_nested_quant")),
     Owner("probe", "probe: FILE", ("probe_*",)),
     Owner("dry_run", "--dry_run", ("json", "layout", "device_memory")),
     Owner("use_vllm", "use_vllm: true", ("vllm_*",)),

@@ -11,6 +11,7 @@ from attnpo.attention import HeadSet
 from attnpo.training import AttnPOConfig
 from attnpo.training.checks import Findings
 from attnpo.training.estimate import (
+    MATRIX_BYTES,
     DeviceMemory,
     Kind,
     Layout,
@@ -45,6 +46,7 @@ def device_memories(
     prompt: int,
     length: int,
     device_gib: float | None,
+    quantised: str | None,
     findings: Findings,
 ) -> list[DeviceMemory]:
     """Estimate the run's own layout, and beside it the others for the same number of processes."""
@@ -55,7 +57,7 @@ def device_memories(
     passes: dict[Precision, PassMemory] = {}
     estimates = []
     for each in layouts:
-        types = _types(args, each, lora=shape.frozen > 0)
+        types = replace(_types(args, each, lora=shape.frozen > 0), matrix_bytes=MATRIX_BYTES.get(quantised or ""))
         # FSDP2 hands the layers weights and inputs in the compute type.
         held = replace(types, trained=types.compute or types.trained) if each.kind == "fsdp2" else types
         if held not in passes:

@@ -8,13 +8,13 @@ from typing import Any
 
 from attnpo.attention import HeadSet, check_readable, resolve_heads
 from attnpo.datasets import ProblemRow
-from attnpo.errors import ConfigError, DataError
+from attnpo.errors import DataError
 from attnpo.models import ModelSource, find_model, load_config, load_tokenizer
 from attnpo.sampling.prompts import render_prompt
 from attnpo.segmentation import Segmenter, build_strategy
-from attnpo.training import AttnPOConfig
+from attnpo.training import AdapterSettings, AttnPOConfig
 from attnpo.training.checks import Findings, RunParts, examine
-from attnpo.training.components import needed_heads, needed_labeler
+from attnpo.training.components import needed_heads, needed_labeler, settle_dtype
 from attnpo.training.estimate import Layout, meta_model, with_lora
 from attnpo.verification import build_verifier
 from attnpo.workbench.arguments import DataArguments, ProbeArguments, TrainArguments
@@ -51,6 +51,7 @@ def plan_run(
     arguments: TrainArguments,
     data: DataArguments,
     probe: ProbeArguments,
+    adapters: AdapterSettings,
     args: AttnPOConfig,
     layout: Layout,
     here: bool,
@@ -62,13 +63,16 @@ def plan_run(
         arguments: which model.
         data: which problems.
         probe: what the heads are probed with.
+        adapters: which adapters are trained.
         args: the training settings.
         layout: how the run is spread over devices.
         here: whether it takes place on this machine.
         findings: what was found before; it is added to.
     """
-    run = PlannedRun(RunParts(args, layout, here, uses_lora=arguments.use_peft))
+    run = PlannedRun(RunParts(args, layout, here, uses_lora=adapters.use_peft))
     parts = run.parts
+    with findings.catching():
+        args.model_init_kwargs = adapters.model_options(args.model_options()) or None
     with findings.catching():
         if probe.probe:
             run.probe = Probe.read(probe, args)
@@ -85,10 +89,9 @@ def plan_run(
     _build_parts(run, findings)
     examine(parts, findings)
     with findings.catching():
-        if arguments.use_peft:
-            run.lora = lora_config(arguments)
-            if parts.model is not None:
-                parts.model = with_lora(parts.model, run.lora)
+        run.lora = adapters.lora()
+        if run.lora is not None and parts.model is not None:
+            parts.model = with_lora(parts.model, run.lora)
     return run
 
 
@@ -98,6 +101,7 @@ def _read_model(run: PlannedRun, arguments: TrainArguments, findings: Findings) 
         revision = parts.model_options.get("revision")
         run.source = find_model(arguments.model, arguments.base_model, revision, args.trust_remote_code)
         parts.config = load_config(run.source)
+        settle_dtype(args, run.source, parts.config)
         parts.tokenizer = load_tokenizer(run.source)
         parts.tokenizer.padding_side = parts.tokenizer.truncation_side = "left"
     # Under ZeRO-3 every model that is built is dealt out over the GPUs at once: there it is checked once it is loaded.
@@ -178,18 +182,3 @@ def _said_heads(run: PlannedRun, args: AttnPOConfig) -> str:
     said = ", ".join(map(str, run.heads.heads))
     origin = "" if run.heads.found_by == "given" else f", found on {run.heads.model_id}"
     return f"{args.heads}: {said} (layer.head){origin}"
-
-
-def lora_config(arguments: TrainArguments) -> Any:
-    """Return PEFT's configuration of the adapters.
-
-    Raises:
-        ConfigError: PEFT is not installed.
-    """
-    try:
-        from peft import LoraConfig
-    except ImportError as error:
-        raise ConfigError("--use_peft: peft is not installed; pip install attnpo[peft]") from error
-    return LoraConfig(
-        r=arguments.lora_r, lora_alpha=arguments.lora_alpha, task_type="CAUSAL_LM", target_modules="all-linear"
-    )

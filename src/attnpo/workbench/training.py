@@ -12,7 +12,7 @@ from datasets import Dataset
 from attnpo.datasets import ProblemRow
 from attnpo.output import prepare_output_dir
 from attnpo.reporting.card import write_model_card
-from attnpo.training import AttnPOConfig, AttnPOTrainer, LogFileCallback, last_checkpoint
+from attnpo.training import AdapterSettings, AttnPOConfig, AttnPOTrainer, LogFileCallback, last_checkpoint
 from attnpo.training.checks import Findings
 from attnpo.training.dropped import DroppedLog
 from attnpo.training.estimate import launched_layout
@@ -39,6 +39,7 @@ def train_model(
     arguments: TrainArguments,
     data_arguments: DataArguments,
     probe_arguments: ProbeArguments,
+    adapters: AdapterSettings,
     args: AttnPOConfig,
     findings: Findings | None = None,
     note: Callable[[str], None] | None = None,
@@ -49,6 +50,7 @@ def train_model(
         arguments: which model.
         data_arguments: which problems.
         probe_arguments: what the heads are probed with.
+        adapters: which adapters are trained.
         args: the training settings.
         findings: what was found before.
         note: called with each remark on the run before it starts.
@@ -61,7 +63,7 @@ def train_model(
     """
     findings = Findings() if findings is None else findings
     layout = launched_layout(args.world_size, args.zero_stage())
-    planned = plan_run(arguments, data_arguments, probe_arguments, args, layout, True, findings)
+    planned = plan_run(arguments, data_arguments, probe_arguments, adapters, args, layout, True, findings)
     findings.raise_errors()
     is_first = args.process_index == 0
     if is_first and note is not None:
@@ -79,6 +81,7 @@ def train_model(
         processing_class=planned.parts.tokenizer,
         callbacks=[LogFileCallback(output_dir / "log.jsonl")],
         peft_config=planned.lora,
+        quantization_config=adapters.quantization("bfloat16" if args.bf16 else "float32"),
     )
     trainer.about.update(model=arguments.model, data=data_arguments.data)
     trainer.card_writer = write_model_card

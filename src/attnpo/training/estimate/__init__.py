@@ -6,11 +6,12 @@ from attnpo.training.estimate.layouts import Kind, Layout, launched_layout, read
 from attnpo.training.estimate.memory import DeviceMemory, Term, Workload, device_memory
 from attnpo.training.estimate.passes import PassMemory, decoder_pass
 from attnpo.training.estimate.plan import RunPlan, run_plan
-from attnpo.training.estimate.precision import Precision, knows_optimizer, precision
+from attnpo.training.estimate.precision import MATRIX_BYTES, Precision, knows_optimizer, precision
 from attnpo.training.estimate.sampling import cache_bytes, vllm_bytes, vllm_sequences
 from attnpo.training.estimate.shapes import ModelShape, meta_model, model_shape, with_lora
 
 __all__ = [
+    "MATRIX_BYTES",
     "DeviceMemory",
     "HeadMemory",
     "Kind",

@@ -96,7 +96,10 @@ def device_memory(shape: ModelShape, layout: Layout, types: Precision, work: Wor
         work: what is computed.
     """
     parts = layout.processes
-    weights = shape.frozen * types.frozen.itemsize + shape.trainable * types.trained.itemsize
+    packed = shape.matrices if types.matrix_bytes is not None else 0
+    weights = (shape.frozen - packed) * types.frozen.itemsize + shape.trainable * types.trained.itemsize
+    weights += int(packed * (types.matrix_bytes or 0))
+    unpacked = shape.largest_matrix * (types.compute or types.frozen).itemsize if packed else 0
     gradients = shape.trainable * types.gradient.itemsize
     states = int(shape.trainable * (types.state_bytes + (4 if types.master else 0)))
     held_weights = weights // parts if layout.shards_weights else weights
@@ -120,6 +123,8 @@ def device_memory(shape: ModelShape, layout: Layout, types: Precision, work: Wor
         Term("activations kept for the backward pass", work.decoder.saved, "pass"),
         Term(working, max(0, activations - work.decoder.saved - work.reading), "pass"),
         Term("reading of heads", work.reading, "pass"),
+        Term("a quantised matrix unpacked", unpacked, "sampling"),
+        Term("a quantised matrix unpacked", unpacked, "pass"),
     ]
     return DeviceMemory(layout, tuple(term for term in terms if term.bytes))
 

@@ -10,6 +10,8 @@ from torch import nn
 from attnpo.training.estimate.layouts import Layout
 
 ADAM_STATES = 2
+MATRIX_BYTES = {"load_in_8bit": 1.0, "load_in_4bit": 0.5 + 4 / 64}
+"""Bytes a weight in bitsandbytes' matrices: 4 bits and a float32 scale for every 64 of them; without nested scales."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Precision:
         compute: what layers compute in, None where it is the weights' own type without autocast.
         master: a float32 copy of the trained weights lies with the optimizer (DeepSpeed).
         state_bytes: bytes of optimizer states a trained weight, the master copy not counted.
+        matrix_bytes: bytes of a weight in quantised matrices, None where none are.
     """
 
     frozen: torch.dtype
@@ -31,6 +34,7 @@ class Precision:
     compute: torch.dtype | None
     master: bool
     state_bytes: float
+    matrix_bytes: float | None = None
 
     def of(self, parameter: nn.Parameter) -> torch.dtype:
         """Type that a parameter is held in."""

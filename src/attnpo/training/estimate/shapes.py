@@ -31,6 +31,8 @@ class ModelShape:
         num_heads: query heads a layer.
         head_dim: width of a head.
         cache_widths: keys and values a token takes in each layer (numbers), and the most tokens held there (None: all).
+        matrices: frozen weights of linear layers other than the head, which quantised loading packs.
+        largest_matrix: most of them in one layer.
     """
 
     parameters: int
@@ -43,6 +45,8 @@ class ModelShape:
     num_heads: int
     head_dim: int
     cache_widths: tuple[tuple[int, int | None], ...]
+    matrices: int = 0
+    largest_matrix: int = 0
 
     @property
     def frozen(self) -> int:
@@ -99,6 +103,7 @@ def model_shape(model: Any) -> ModelShape:
     layers = tuple(_count(layer) for layer in _decoder_layers(base))
     head = base.get_output_embeddings()
     parameters = _count(model)
+    matrices = [module.weight.numel() for module in _frozen_linears(base) if module is not head]
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     kv_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     return ModelShape(
@@ -112,6 +117,8 @@ def model_shape(model: Any) -> ModelShape:
         num_heads=config.num_attention_heads,
         head_dim=head_dim,
         cache_widths=tuple((2 * kv_heads * head_dim, window) for window in _windows(config)),
+        matrices=sum(matrices),
+        largest_matrix=max(matrices, default=0),
     )
 
 
@@ -119,6 +126,11 @@ def _decoder_layers(base: Any) -> list[nn.Module]:
     """The decoder's layers: its longest list of modules."""
     lists = [module for module in base.get_decoder().modules() if isinstance(module, nn.ModuleList)]
     return max((list(modules) for modules in lists), key=len, default=[])
+
+
+def _frozen_linears(base: Any) -> list[nn.Linear]:
+    linears = [module for module in base.modules() if isinstance(module, nn.Linear)]
+    return [module for module in linears if not module.weight.requires_grad]
 
 
 def _windows(config: Any) -> list[int | None]:
