@@ -36,7 +36,7 @@ def dry_run(argv: Sequence[str], settings_types: Sequence[Any], description: str
     memory, as_json = None, is_switched_on(argv, "json")
     with found.catching():
         layout = asked_layout(argv)
-        types = [*settings_types[:-1], planned_config((layout or Layout()).processes)]
+        types = [*settings_types[:-1], planned_config((layout or Layout()).processes, here=layout is None)]
         parsed = parse("train", types, argv, description, example)
         for line in idle_settings(parsed.given, parsed.flags, parsed.values):
             found.refuse(line)

@@ -54,8 +54,13 @@ class DryRun(Findings):
         }
 
 
-def planned_config(processes: int) -> type[AttnPOConfig]:
-    """Return the training configuration as one of `processes` processes on the machine to come would see it."""
+def planned_config(processes: int, here: bool = False) -> type[AttnPOConfig]:
+    """Return the training configuration as one of `processes` processes on the machine to come would see it.
+
+    Args:
+        processes: processes of the run.
+        here: whether that machine is this one, so that its processor is known.
+    """
 
     @dataclass
     class PlannedConfig(AttnPOConfig):
@@ -64,7 +69,8 @@ def planned_config(processes: int) -> type[AttnPOConfig]:
         def __post_init__(self) -> None:
             """Validate; what needs an accelerator is checked with everything else, for the machine that is planned."""
             on_cpu: bool = self.use_cpu
-            settle_precision(self)
+            if here:
+                settle_precision(self)
             if not torch.accelerator.is_available():
                 self.use_cpu = True
             super().__post_init__()
