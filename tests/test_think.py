@@ -15,7 +15,7 @@ from attnpo.evaluation.tally import Tally
 from attnpo.rollouts import Rollout
 from attnpo.sampling import SampledResponse, SamplingParams, render_prompt
 from attnpo.segmentation import Segmenter, build_strategy, segment_text
-from attnpo.think import ThinkOpening, final_answer, full_text, has_think_part
+from attnpo.think import ThinkOpening, final_answer, full_text, has_think_part, other_marks
 from attnpo.verification import build_verifier
 
 MARKS = ["<|im_start|>", "<|im_end|>", "<|end|>"]
@@ -193,6 +193,31 @@ def test_what_is_said_of_a_run(caplog, responses, said):
     caplog.set_level(logging.WARNING)
     _, lines = watched(caplog, *responses)
     assert [line[: len(said)] for line in lines] == ([said] if said else [])
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("<|channel|>analysis<|message|>3 + 4<|end|><|channel|>final<|message|>7", "channels (harmony)"),
+        ("analysis3 + 4 is 7.assistantfinal7", "channels (harmony)"),  # special tokens left out
+        ("[THINK]3 + 4[/THINK]7", "[THINK]"),
+        ("\n<thinking>3 + 4</thinking>7", "<thinking>"),
+    ],
+)
+def test_thinking_between_other_marks_is_told_of(caplog, text, name):
+    _, (line,) = watched(caplog, (text, True, False))
+    assert line.startswith("none of the first 8 responses has a think part: the model marks its thinking with " + name)
+    assert "--engine server --api chat" in line
+
+
+@pytest.mark.parametrize("text", ["analysis of 3 + 4: 7", "The answer: <thinking> is a tag.", "7", ""])
+def test_a_response_that_speaks_of_marks_does_not_begin_with_one(text):
+    assert other_marks(text) is None
+
+
+def test_the_share_is_said_of_a_model_that_thinks(caplog):
+    caplog.set_level(logging.INFO, "attnpo")
+    assert watched(caplog, ("a</think>7", True, True))[1] == ["all 8 responses have a think part"]
 
 
 def test_it_is_said_at_once_and_of_few_responses_at_the_end(caplog):

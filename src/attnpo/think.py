@@ -10,6 +10,18 @@ THINK_OPEN = "<think>"
 THINK_CLOSE = "</think>"
 THINK_TAGS = (THINK_OPEN, THINK_CLOSE)
 
+OTHER_MARKS = {
+    "[THINK]": "[THINK]",
+    "<thinking>": "<thinking>",
+    "<thought>": "<thought>",
+    "<reasoning>": "<reasoning>",
+    "<seed:think>": "<seed:think>",
+    "<|begin_of_thought|>": "<|begin_of_thought|>",
+    "◁think▷": "◁think▷",
+    "<|channel|>analysis": "channels (harmony)",
+}
+"""What begins a think part in models that do not write `<think>`, and what to call it; not read."""
+
 _REMEMBERED = 4096
 
 
@@ -66,6 +78,19 @@ def has_think_part(response: str, in_think: bool) -> bool:
         in_think: whether its prompt left a think part open.
     """
     return in_think or THINK_OPEN in response or THINK_CLOSE in response
+
+
+def other_marks(response: str) -> str | None:
+    """Return what a response opens its thinking with in place of `<think>`, None where nothing known.
+
+    Args:
+        response: decoded response, special tokens left out.
+    """
+    start = response.lstrip()[:40]
+    for mark, name in OTHER_MARKS.items():
+        if start.startswith(mark):
+            return name
+    return "channels (harmony)" if start.startswith("analysis") and "assistantfinal" in response else None
 
 
 def final_answer(response: str) -> str | None:

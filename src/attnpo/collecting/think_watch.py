@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 
 from attnpo.rollouts import Rollout
-from attnpo.think import THINK_CLOSE, THINK_OPEN, final_answer
+from attnpo.think import THINK_CLOSE, THINK_OPEN, final_answer, other_marks
 
 ENOUGH = 8
 """Finished responses after which a run that has been all of one kind is told so."""
@@ -26,12 +26,14 @@ class ThinkWatch:
         self.responses = self.thinking = 0
         self._finished = self._finished_thinking = self._closed = 0
         self._said = False
+        self._marks: str | None = None
 
     def add(self, rollouts: Iterable[Rollout]) -> None:
         """Count segmented responses; warn where enough of them are of one kind."""
         for rollout in rollouts:
             self.responses += 1
             self.thinking += rollout.has_think_part
+            self._marks = self._marks or other_marks(rollout.response)
             if rollout.finished:
                 self._finished += 1
                 self._finished_thinking += rollout.has_think_part
@@ -40,9 +42,11 @@ class ThinkWatch:
             self._warn()
 
     def end(self) -> None:
-        """Warn of what too few responses were seen to warn of before, and of responses that did not think."""
+        """Say how many responses thought; warn of what too few were seen to warn of before."""
         self._warn()
-        if not self._said and self.thinking < self.responses:
+        if not self._said and self.responses and self.thinking == self.responses:
+            logger.info("all %d responses have a think part", self.responses)
+        elif not self._said and self.thinking < self.responses:
             logger.warning(
                 "%d of %d responses have a think part; the others count as answers from their first character on, "
                 "without steps",
@@ -53,13 +57,23 @@ class ThinkWatch:
     def _warn(self) -> None:
         if self._said or not self._finished:
             return
-        if not self.thinking:
+        if not self.thinking and self._marks is not None:
+            self._said = True
+            logger.warning(
+                "none of the first %d responses has a think part: the model marks its thinking with %s, and only %s "
+                "is read, so each counts as an answer from its first character on. A server that parts thinking from "
+                "answer (reasoning_content) is understood: --engine server --api chat",
+                self.responses,
+                self._marks,
+                THINK_OPEN,
+            )
+        elif not self.thinking:
             self._said = True
             logger.warning(
                 "none of the first %d responses has a think part: neither the prompt nor the model opens one with %s, "
                 "so each counts as an answer from its first character on, and there are no steps to score or credit. "
                 "If it is a reasoning model, let the prompt open the think part: --opening '%s\\n', or the chat "
-                "template that it was trained with",
+                "template that it was trained with; if it is none, `attnpo coldstart` makes one of it",
                 self.responses,
                 THINK_OPEN,
                 THINK_OPEN,

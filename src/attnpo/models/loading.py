@@ -92,10 +92,16 @@ def load_model(
     return model.to(place).eval()
 
 
-def model_dtype(source: ModelSource, dtype: str, device: str, config: Any) -> torch.dtype | None:
-    """Return the type that a model is computed in.
+def saved_dtype(source: ModelSource, config: Any) -> torch.dtype | None:
+    """Return the type that a model is meant for, None where its configuration does not say.
 
-    What was dequantised lies in float32 so that nothing is lost; an accelerator computes with it in bfloat16.
+    What was dequantised is meant for bfloat16; it lies in float32 so that nothing is lost.
+    """
+    return torch.bfloat16 if source.is_gguf else getattr(config, "dtype", None)
+
+
+def model_dtype(source: ModelSource, dtype: str, device: str, config: Any) -> torch.dtype | None:
+    """Return the type that a model is computed in, and say where `auto` is not the one that it is meant for.
 
     Args:
         source: which model.
@@ -103,7 +109,7 @@ def model_dtype(source: ModelSource, dtype: str, device: str, config: Any) -> to
         device: what it computes on.
         config: its configuration.
     """
-    saved = torch.bfloat16 if source.is_gguf else getattr(config, "dtype", None)
+    saved = saved_dtype(source, config)
     chosen = chosen_dtype(dtype, saved, device)
     if chosen is not None and saved is not None and dtype == "auto" and chosen != saved:
         logger.info("%s: computed in float32; this processor has no arithmetic for %s", source.said, _name(saved))

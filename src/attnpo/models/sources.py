@@ -104,9 +104,16 @@ def _find(name: str, said: str, base_model: str | None, revision: str | None, ab
     if _is_path(name):
         hint = "; name its base with --base_model" if above and not said.startswith("--base_model") else ""
         raise ConfigError(f"{said}: no such file or folder{hint}")
-    if find_adapter_config_file(name, revision=revision) is not None:
+    if _is_hub_adapter(name, revision):
         return _with_base(hub_adapter(name, revision, said), name, base_model, above)
     return ModelSource(name, name, revision=revision)
+
+
+def _is_hub_adapter(name: str, revision: str | None) -> bool:
+    try:
+        return find_adapter_config_file(name, revision=revision) is not None
+    except (OSError, ValueError):  # no such repository, or no way there: loading it says so
+        return False
 
 
 def _checked_file(path: Path, said: str) -> Path:

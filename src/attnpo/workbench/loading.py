@@ -23,6 +23,7 @@ from attnpo.models import (
     load_model,
     load_tokenizer,
     plain_folder,
+    saved_dtype,
 )
 from attnpo.sampling.engines import EngineSettings, build_sampler
 from attnpo.sampling.prompts import render_prompt
@@ -141,6 +142,11 @@ class Session:
         self.dataset_name = data_source(data_arguments.data, "heldout") if data_arguments.data else ""
 
     @functools.cached_property
+    def config(self) -> Any:
+        """The model's configuration."""
+        return load_config(self.source)
+
+    @functools.cached_property
     def model(self) -> Any:
         """The transformers model, loaded now if it was not before."""
         return open_model(self._model_arguments, self.source)
@@ -169,7 +175,7 @@ class Session:
         if self.engine.engine == "server":
             return
         limit = self.engine.max_model_len if self.engine.engine == "vllm" else None
-        limit = limit or positions(load_config(self.source))
+        limit = limit or positions(self.config)
         longest = max(len(render_prompt(self.tokenizer, problem.prompt, opening)) for problem in problems)
         check_room(limit, longest, max_new_tokens)
 
@@ -209,6 +215,8 @@ class Session:
             found["verifier_timeout"] = steps.verifier_timeout
         if self.engine.engine != "server" and model.dtype != ModelArguments.dtype:
             found["dtype"] = model.dtype
+        elif self.loads_model and self.model.dtype != (saved_dtype(self.source, self.config) or self.model.dtype):
+            found["dtype"] = str(self.model.dtype).removeprefix("torch.")
         if self.loads_model and model.attn_implementation is not None:
             found["attn_implementation"] = model.attn_implementation
         if not self.loads_model and model.revision is not None:

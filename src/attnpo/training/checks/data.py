@@ -82,7 +82,8 @@ def check_prompts(parts: RunParts, findings: Findings) -> None:
         if not ThinkOpening(tokenizer)(first[0]):
             findings.note(
                 "prompts open no think part: a response that writes no <think> itself is an answer from its first "
-                "token and has no steps; opening: '<think>\\n' opens one"
+                "token and has no steps; opening: '<think>\\n' opens one, and "
+                "`attnpo coldstart` teaches a plain instruct model to think"
             )
         _check_context(parts, findings, longest)
 

