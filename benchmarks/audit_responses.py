@@ -19,7 +19,7 @@ from attnpo.labeling import label_steps
 from attnpo.output import prepare_output_dir
 from attnpo.rollouts import Rollout, prompt_text
 from attnpo.sampling import SamplingParams, TransformersSampler, render_prompt
-from attnpo.study.arms import STEPS
+from attnpo.study.worlds import TINYWORLD
 from attnpo.tinyworld import check_usefulness
 from attnpo.training.budget import TokenCount
 from attnpo.training.policy import PolicyDraws, build_policy
@@ -173,7 +173,7 @@ class World:
 
 def open_world(folder: Path, problems: int, size: int, max_length: int, seed: int, progress: Progress | None) -> World:
     """Load the shipped model and sample the base responses, or read them off disk."""
-    steps = StepArguments(labeler=LABELER, **STEPS)
+    steps = StepArguments(labeler=LABELER, **TINYWORLD.steps)
     data = DataArguments(data="attnpo.tinyworld:train_dataset", num_problems=problems, problems_seed=PROBLEMS_SEED)
     session: Any = open_session(ModelArguments(model="tinyworld", device="cpu"), data, steps)
     params = SamplingParams(max_new_tokens=max_length, seed=seed)

@@ -60,12 +60,12 @@ from attnpo.rollouts import Rollout
 from attnpo.sampling import SamplingParams, TransformersSampler
 from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.statistics import Interval, bootstrap_interval, mean_interval
-from attnpo.study.arms import DISCOVERY
+from attnpo.study.worlds import TINYWORLD
 from attnpo.tinyworld import checkpoint_path
 from attnpo.verification import build_verifier
 
 Floats = NDArray[np.float64]
-CHOICE_SEED = DISCOVERY["problems_seed"]
+CHOICE_SEED = TINYWORLD.discovery["problems_seed"]
 CHOICE_PROBLEMS = 400
 """The default way was chosen on these problems; other runs leave them out."""
 
@@ -137,25 +137,25 @@ def sampled(
     model: Any, tokenizer: Any, arguments: argparse.Namespace, folder: Path, progress: Progress
 ) -> list[Rollout]:
     """Return correct responses with the oracle's labels, gated as in discovery; none to a problem chosen on."""
-    spec = DISCOVERY["data"]
+    spec = TINYWORLD.discovery["data"]
     problems = load_problems(spec, limit=arguments.num_problems, seed=arguments.problems_seed)
     if arguments.problems_seed != CHOICE_SEED:
         seen = {problem.problem_id for problem in load_problems(spec, limit=CHOICE_PROBLEMS, seed=CHOICE_SEED)}
         problems = [problem for problem in problems if problem.problem_id not in seen]
-    with build_verifier(DISCOVERY["verifier"]) as verifier:
+    with build_verifier(TINYWORLD.discovery["verifier"]) as verifier:
         collected = collect_rollouts(
             folder / "rollouts.jsonl",
             problems,
             tokenizer=tokenizer,
             sampler=TransformersSampler(model, tokenizer),
-            segmenter=Segmenter(tokenizer, build_strategy(DISCOVERY["segmentation"])),
+            segmenter=Segmenter(tokenizer, build_strategy(TINYWORLD.discovery["segmentation"])),
             verifier=verifier,
             samples=arguments.samples,
-            params=SamplingParams(DISCOVERY["max_new_tokens"]),
+            params=SamplingParams(TINYWORLD.discovery["max_new_tokens"]),
             settings={},
             progress=progress,
         )
-    oracle = load_labeler(DISCOVERY["labeler"])
+    oracle = load_labeler(TINYWORLD.discovery["labeler"])
     kept, gates = probing_set((label_steps(oracle, row) for row in read_groups(collected.path, problems)), 0.5, 2)
     console.print(gates.sentence())
     return kept
@@ -238,7 +238,7 @@ def causal_labels(
     progress: Progress,
 ) -> tuple[list[Rollout], dict[str, Any]]:
     """Label by `CausalLabeler` with its defaults; return the labelled responses and its report."""
-    with build_verifier(DISCOVERY["verifier"]) as verifier:
+    with build_verifier(TINYWORLD.discovery["verifier"]) as verifier:
         settings = CausalSettings(causal_resample=arguments.resample, causal_resample_tokens=64)
         labeler = CausalLabeler(
             model,

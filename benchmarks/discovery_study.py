@@ -156,10 +156,11 @@ def train(folder: Path, seed: int, steps: int) -> StabilityResult:
     """Train with AttnPO and follow the heads through it."""
     out = folder / "training"
     first = folder / f"seed{seed}" / "oracle"
-    from attnpo.study.arms import TRAINING
+    from attnpo.study.worlds import TINYWORLD
 
     settings = {
-        **TRAINING,
+        "model": TINYWORLD.model,
+        **TINYWORLD.training,
         "method": "attnpo",
         "heads": first / "heads.json",
         "probe": first / "probing_set.jsonl",

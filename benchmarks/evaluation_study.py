@@ -25,7 +25,7 @@ from typing import Any
 from commands import attnpo
 
 from attnpo.evaluation import EvaluationResult
-from attnpo.study.arms import EVALUATION, TRAINING
+from attnpo.study.worlds import TINYWORLD
 from attnpo.tinyworld import checkpoint_path
 
 SETS = {
@@ -107,7 +107,8 @@ def small_world(arguments: argparse.Namespace) -> dict[str, Any]:
     folder = arguments.output_dir / "world"
     trained = folder / "model"
     training = {
-        **TRAINING,
+        "model": TINYWORLD.model,
+        **TINYWORLD.training,
         "method": "attnpo",
         "heads": arguments.heads,
         "max_steps": arguments.train_steps,
@@ -120,7 +121,7 @@ def small_world(arguments: argparse.Namespace) -> dict[str, Any]:
     attnpo("train", trained / "trainer_state.json", training)
     results = {}
     for name, model in {"base": "tinyworld", "attnpo": trained}.items():
-        settings = {**EVALUATION, "model": model, "name": name, "num_problems": arguments.problems}
+        settings = {**TINYWORLD.evaluation, "model": model, "name": name, "num_problems": arguments.problems}
         out = folder / name
         attnpo("evaluate", out / "evaluation.json", {**settings, "samples_per_problem": 16, "output_dir": out})
         results[name] = row("transformers", "tinyworld", out)

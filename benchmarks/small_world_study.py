@@ -30,8 +30,9 @@ from attnpo.models import find_model, load_model, load_tokenizer
 from attnpo.progress import console_progress
 from attnpo.rollouts import Rollout, read_rollouts
 from attnpo.statistics import Interval, ratio_intervals
-from attnpo.study.arms import DISCOVERY, EVALUATION, flags, training_arm
+from attnpo.study.arms import flags, training_arm
 from attnpo.study.running import run_arms
+from attnpo.study.worlds import TINYWORLD
 
 ARMS: dict[str, dict[str, Any]] = {
     "rloo": {"method": "rloo"},
@@ -61,18 +62,17 @@ def main() -> None:
     folder: Path = arguments.output_dir
     heads = folder / "heads.json"
     if not (folder / "discovery.json").exists():
-        discover_command.run(flags({**DISCOVERY, "num_problems": arguments.num_probe, "output_dir": folder}))
+        discover = {"model": TINYWORLD.model, **TINYWORLD.discovery, "num_problems": arguments.num_probe}
+        discover_command.run(flags({**discover, "output_dir": folder}))
     wrong = folder / "wrong_head.json"
     choose_wrong_head(DiscoveryResult.load(folder / "discovery.json"), HeadSet.load(heads)).save(wrong)
     if not (folder / "base" / "evaluation.json").exists():
-        evaluate_command.run(
-            flags(
-                {**EVALUATION, "model": "tinyworld", "num_problems": arguments.num_eval, "output_dir": folder / "base"}
-            )
-        )
+        measure = {**TINYWORLD.evaluation, "model": TINYWORLD.model, "num_problems": arguments.num_eval}
+        evaluate_command.run(flags({**measure, "output_dir": folder / "base"}))
     extra = dict(pair.split("=", 1) for pair in arguments.set)
     arms = [
         training_arm(
+            TINYWORLD,
             name,
             folder / f"seed-{seed}" / name,
             max_steps=arguments.max_steps,

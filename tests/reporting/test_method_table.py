@@ -50,7 +50,7 @@ def base(tmp_path):
 
 @pytest.fixture
 def table(base, rows):
-    return method_table(base, rows, ("tlmre", "attnpo", "absent"), ["attnpo/2"])
+    return method_table(base, rows, ("tlmre", "attnpo", "absent"), ["attnpo/2"], budget=80_000)
 
 
 def mean(folder, column):

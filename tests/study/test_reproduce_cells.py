@@ -163,7 +163,7 @@ def test_a_cell_that_is_only_begun_is_not_done(experiment):
     cell = Cell(SUITE["rloo"], 1)
     folder = write_cell(experiment, cell)
     (folder / "evaluation.json").unlink()
-    assert not cell.done(experiment.output_dir)
+    assert not experiment.done(cell)
     assert cells_on_disk(SUITE.rows, experiment.output_dir) == []
     experiment.check([cell])
 

@@ -10,13 +10,14 @@ from attnpo.credit.methods import find_preset
 from attnpo.errors import ConfigError
 from attnpo.study.sizes import Sizes
 from attnpo.study.suite import REFERENCES, SUITES, load_suite
+from attnpo.study.worlds import TINYWORLD
 
 SUITE = load_suite()
 
 
 @pytest.mark.parametrize("row", SUITE.rows, ids=lambda row: row.name)
 def test_every_row_can_be_trained_under_the_limit_of_the_small_world(row):
-    method = row.build(Sizes().limit)
+    method = row.build(TINYWORLD.limit(Sizes()))
     for name, value in row.settings.items():
         stored = getattr(method.settings, name)
         assert (list(stored) if isinstance(stored, tuple) else stored) == value

@@ -13,6 +13,7 @@ import pytest
 from attnpo.errors import AttnPOError
 from attnpo.study.arms import ArmRun, Command, flags, training_arm
 from attnpo.study.running import last_log_line, run_arms
+from attnpo.study.worlds import TINYWORLD
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def test_settings_as_flags():
 
 
 def test_an_arm_of_quickstart(tmp_path):
-    made = training_arm("tlmre", tmp_path / "run" / "tlmre", max_steps=32, seed=7, num_eval=50, heads=None)
+    made = training_arm(TINYWORLD, "tlmre", tmp_path / "run" / "tlmre", max_steps=32, seed=7, num_eval=50, heads=None)
     train, evaluate = made.commands
     assert made.label == "run/tlmre"
     assert (train.settings["schedule_steps"], train.settings["seed"], train.settings["problems_seed"]) == (8, 7, 7)

@@ -17,7 +17,7 @@ COMMANDS = {
     "methods": "list the methods and presets: what each does, needs and costs",
     "evaluate": "measure accuracy and response length, on benchmarks or any problems, from any engine",
     "compare": "set evaluations side by side: paired differences, tables, frontier",
-    "reproduce": "train every method on the small world with one budget, and write the comparison table",
+    "reproduce": "train every method with one budget, and write the comparison table",
     "card": "write the model card of a trained model, and upload both",
     "report": "write one HTML page that shows what a run did",
     "inspect": "show one response with its steps shaded by score",

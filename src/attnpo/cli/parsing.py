@@ -107,6 +107,21 @@ def parse(
     return Parsed(parts, flags, file)
 
 
+def given_value(argv: Sequence[str], name: str) -> str | None:
+    """Return the value of a setting that decides which others there are, from flags or the YAML file; None if absent.
+
+    Raises:
+        ConfigError: the YAML file is missing or malformed.
+    """
+    path, arguments = config_path(argv)
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        flag, is_joined, value = argument.partition("=")
+        if flag.replace("-", "_") == f"__{name}":
+            return value if is_joined else following
+    found = None if path is None else read_settings(path).get(name)
+    return None if found is None else str(found)
+
+
 def print_help(command: str, settings_types: Sequence[Settings], description: str, example: str) -> NoReturn:
     """Print a command's help and exit."""
     shown = [shown_flags(each) if isinstance(each, str) else dataclass_flags(each) for each in settings_types]

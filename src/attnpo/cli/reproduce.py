@@ -1,4 +1,4 @@
-"""`attnpo reproduce`: the comparison table, every method on the small world with the same budget of sampled tokens."""
+"""`attnpo reproduce`: the comparison table, every method from the same model with the same budget."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from attnpo.cli.console import console, quiet_libraries
-from attnpo.cli.parsing import parse
+from attnpo.cli.parsing import given_value, parse
 from attnpo.cli.row_list import rows_table
-from attnpo.ranges import Count, Seed
-from attnpo.study.sizes import Sizes
+from attnpo.ranges import Count, Positive, Seed
 from attnpo.study.suite import load_suite
+from attnpo.study.worlds import TINYWORLD, find_world
 
 EXAMPLE = """  attnpo reproduce                                            # the whole table: every method, three seeds
   attnpo reproduce --suite ablations --seeds 1 2 3
@@ -20,14 +20,17 @@ EXAMPLE = """  attnpo reproduce                                            # the
   attnpo reproduce --list                                     # rows with paper, settings, estimated cost
   attnpo reproduce --max_sampled_tokens 4000 --num_eval 20 --num_probe 40 --rows rloo tlmre --seeds 1   # a smoke test
 
+  attnpo reproduce --world gsm --minutes 150                  # real English: what can be done in 150 minutes
+  attnpo reproduce --world gsm --help                         # its own defaults
+
   A cell is a row with a seed: OUTPUT_DIR/ROW/seed-SEED. Split the cells over machines, copy the folders together,
   and write the table:
     machine 1:  attnpo reproduce --only seed=1 --output_dir runs/table
     machine 2:  attnpo reproduce --only seed=2 attnpo/3 tlmre/3 --output_dir runs/table
     after:      attnpo reproduce --table --output_dir runs/table
 
-  Interrupted? The same command goes on where it stopped. A cell that fails is named with its log at the end (exit code
-  1); the others go on, and the same command tries it again."""
+  Interrupted, or out of --minutes? The same command goes on where it stopped. A cell that fails is named with its log
+  at the end (exit code 1); the others go on, and the same command tries it again."""
 
 Names = list[str]
 Numbers = list[Seed]
@@ -37,10 +40,23 @@ Numbers = list[Seed]
 class ReproduceArguments:
     """Which cells, and where results go."""
 
-    output_dir: str = field(default="runs/reproduce", metadata={"help": "Folder of all cells and of the table."})
-    suite: str = field(
-        default="main",
-        metadata={"help": "Rows: main (published methods), ablations (of AttnPO, with controls and bounds) or all."},
+    world: str = field(
+        default=TINYWORLD.name,
+        metadata={"help": "tinyworld (the small world that ships) or gsm (grade-school problems in real English)."},
+    )
+    model: str | None = field(
+        default=None, metadata={"help": "Model that every cell starts from; the world's own if absent."}
+    )
+    output_dir: str | None = field(
+        default=None,
+        metadata={"help": "Folder of all cells and of the table; runs/reproduce, or runs/reproduce-WORLD, if absent."},
+    )
+    suite: str | None = field(
+        default=None,
+        metadata={
+            "help": "Rows: main (published methods), ablations (of AttnPO, with controls and bounds) or all; main if "
+            "absent, all in gsm."
+        },
     )
     rows: Names = field(default_factory=list, metadata={"help": "Rows by name, instead of a suite."})
     seeds: Numbers = field(default_factory=lambda: [1, 2, 3], metadata={"help": "Training seeds of every row."})
@@ -49,24 +65,33 @@ class ReproduceArguments:
         metadata={"help": "Run these cells alone: ROW, ROW/SEED or seed=SEED. The table still is that of all rows."},
     )
     table: bool = field(default=False, metadata={"help": "Run nothing: write the table from what is there."})
-    jobs: Count = field(default=0, metadata={"help": "Cells side by side, one CPU thread each; 0: one a core."})
+    jobs: Count = field(
+        default=0,
+        metadata={"help": "Cells side by side; 0: one a core. Each has one CPU thread, in gsm its share of the cores."},
+    )
+    minutes: Positive | None = field(
+        default=None,
+        metadata={"help": "End the call after so many minutes: what is finished counts, the same command goes on."},
+    )
     suite_file: str | None = field(default=None, metadata={"help": "YAML file of rows that replaces the one shipped."})
     list: bool = field(default=False, metadata={"help": "Show the rows with paper, settings and estimated cost; stop."})
 
 
 def run(argv: Sequence[str]) -> None:
     """Run the command; exits with 1 when a cell failed."""
+    world = find_world(given_value(argv, "world") or TINYWORLD.name)
     arguments, sizes = parse(
         "reproduce",
-        (ReproduceArguments, Sizes),
+        (ReproduceArguments, type(world.sizes)),
         argv,
-        "Train every method on the small world with the same number of sampled tokens, and write the comparison table.",
+        "Train every method from the same model with the same budget, and write the comparison table.",
         EXAMPLE,
     ).parts
-    suite = load_suite(Path(arguments.suite_file) if arguments.suite_file else None)
-    rows = suite.choose(arguments.suite, arguments.rows)
+    world = world.starting_from(arguments.model)
+    suite = load_suite(Path(arguments.suite_file) if arguments.suite_file else None, world)
+    rows = suite.choose(arguments.suite or world.suite, arguments.rows)
     if arguments.list:
-        console.print(rows_table(rows, sizes, len(arguments.seeds)))
+        console.print(rows_table(rows, sizes, len(arguments.seeds), world))
         return
     quiet_libraries()
     from attnpo.progress import console_progress
@@ -78,16 +103,20 @@ def run(argv: Sequence[str]) -> None:
             rows,
             arguments.seeds,
             sizes,
-            Path(arguments.output_dir),
+            Path(arguments.output_dir or world.folder("reproduce")),
             only=[name for part in arguments.only for name in part.split(",") if name],
             jobs=arguments.jobs,
+            minutes=arguments.minutes,
+            world=world,
             run=not arguments.table,
             argv=argv,
             progress=progress,
             note=console.print,
         )
-    if done.missing and done.files:
+    if done.missing and (done.files or done.out_of_time):
         console.print(f"{len(done.missing)} of {done.cells} cells are not there yet: {', '.join(done.missing)}")
+    if done.out_of_time:
+        console.print(f"{arguments.minutes:g} minutes are over; the same command goes on where this one stopped")
     for file in done.files:
         console.print(f"written to {file}")
     for failure in done.failures:

@@ -12,25 +12,23 @@ from attnpo.cli.shown import Card, shown_method
 from attnpo.errors import ConfigError
 from attnpo.study.sizes import Sizes
 from attnpo.study.suite import Row
+from attnpo.study.worlds import TINYWORLD, World
 
-TOKENS_A_SECOND = 1_800
-"""Sampled tokens a second of a training run on one core, updates included: what a small CPU machine was seen to do."""
-MEASURED_A_SECOND = 10
-"""Held-out problems a second."""
 STARTING_SECONDS = 25.0
 """Starting the two processes of a cell."""
 
 
-def cell_minutes(sizes: Sizes) -> float:
+def cell_minutes(sizes: Sizes, world: World = TINYWORLD) -> float:
     """Return how long a cell takes on one core, roughly."""
-    # Without a budget, responses of about 120 tokens.
-    tokens = sizes.max_sampled_tokens or sizes.max_steps * sizes.responses * 120
-    return (tokens / TOKENS_A_SECOND + sizes.num_eval / MEASURED_A_SECOND + STARTING_SECONDS) / 60
+    pace = world.pace
+    tokens = sizes.max_sampled_tokens or sizes.max_steps * sizes.responses * pace.response_tokens
+    measured = (sizes.num_eval + sizes.num_unseen) / pace.measured_a_second
+    return (tokens / pace.tokens_a_second + measured + STARTING_SECONDS) / 60
 
 
-def rows_table(rows: Sequence[Row], sizes: Sizes, seeds: int) -> Table:
+def rows_table(rows: Sequence[Row], sizes: Sizes, seeds: int, world: World = TINYWORLD) -> Table:
     """Return one line a row: paper, settings, extra cost."""
-    minutes = cell_minutes(sizes)
+    minutes = cell_minutes(sizes, world)
     hours = minutes * seeds * len(rows) / 60
     budget = f"{sizes.max_sampled_tokens:,} sampled tokens" if sizes.max_sampled_tokens else f"{sizes.max_steps} steps"
     title = (

@@ -1,4 +1,4 @@
-"""Arms of an experiment on the small world: the same model and budget, one way of assigning credit each.
+"""Arms of an experiment: the same world, model and budget, one way of assigning credit each.
 
 Each arm is trained and then evaluated by commands of its own, which `attnpo.study.running` runs side by side.
 """
@@ -12,62 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-STEPS = {"segmentation": "paragraphs", "verifier": "exact"}
-"""How the small world's responses are cut and judged: one paragraph a step, exact answers."""
-
-TRAINING: dict[str, Any] = {
-    "model": "tinyworld",
-    "data": "tinyworld",
-    "num_problems": 4096,
-    "num_generations": 8,
-    "per_device_train_batch_size": 32,
-    "gradient_accumulation_steps": 4,
-    "max_completion_length": 256,
-    "learning_rate": 5e-4,
-    "lr_scheduler_type": "linear",
-    "warmup_steps": 2,
-    "adam_beta2": 0.95,
-    "max_grad_norm": 1.0,
-    "temperature": 1.0,
-    "group_sampler": True,
-    "gradient_checkpointing": False,
-    "bf16": False,
-    "use_cpu": True,
-    "logging_steps": 1,
-    "save_strategy": "steps",
-    "save_steps": 20,
-    "save_total_limit": 1,
-    "report_to": "none",
-    "disable_tqdm": True,
-    "step_labeler": "attnpo.tinyworld:label_steps",
-    **STEPS,
-}
-"""One training run on the small world: 16 problems x 8 responses a step, on one CPU thread."""
-
-EVALUATION: dict[str, Any] = {
-    "data": "tinyworld",
-    "samples_per_problem": 1,
-    "max_new_tokens": 320,
-    "temperature": 1.0,
-    "top_p": 1.0,
-    "device": "cpu",
-    "labeler": "attnpo.tinyworld:label_steps",
-    "counter": "attnpo.tinyworld:count_checks",
-    **STEPS,
-}
-"""How every model of the small world is measured: one response to each held-out problem at temperature 1."""
-
-
-DISCOVERY: dict[str, Any] = {
-    "model": "tinyworld",
-    "data": "attnpo.tinyworld:train_dataset",
-    "problems_seed": 1_000_003,
-    "max_new_tokens": 320,
-    "device": "cpu",
-    "labeler": "attnpo.tinyworld:label_steps",
-    **STEPS,
-}
-"""How the heads of the small world's model are found: never on the problems that models are measured on."""
+from attnpo.study.worlds import UNSEEN, World
 
 
 def flags(settings: Mapping[str, Any]) -> list[str]:
@@ -126,7 +71,52 @@ class ArmRun:
         return all(command.done.exists() for command in self.commands)
 
 
+def measuring(
+    world: World,
+    model: str | Path,
+    name: str,
+    folder: Path,
+    *,
+    num_eval: int,
+    num_unseen: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    annotated: Mapping[str, Any] | None = None,
+) -> tuple[Command, ...]:
+    """Return the commands that measure a model on held-out problems, then on templates never seen.
+
+    Args:
+        world: the world.
+        model: the model.
+        name: its name in tables.
+        folder: where results go; those on templates never seen into `UNSEEN` in it.
+        num_eval: held-out problems.
+        num_unseen: problems of templates never seen, where the world has such.
+        settings: further settings.
+        annotated: settings of the first measurement alone.
+    """
+    asked: list[tuple[Path, Mapping[str, Any], int]] = [(folder, annotated or {}, num_eval)]
+    if world.unseen and num_unseen:
+        asked.append((folder / UNSEEN, world.unseen, num_unseen))
+    return tuple(
+        Command(
+            "evaluate",
+            {
+                **world.evaluation,
+                "model": model,
+                "name": name,
+                "num_problems": number,
+                "output_dir": where,
+                **own,
+                **(settings or {}),
+            },
+            where / "evaluation.json",
+        )
+        for where, own, number in asked
+    )
+
+
 def training_arm(
+    world: World,
     name: str,
     folder: Path,
     *,
@@ -134,6 +124,7 @@ def training_arm(
     seed: int,
     num_eval: int,
     heads: Path | None,
+    num_unseen: int = 0,
     annotate: int = 0,
     settings: Mapping[str, Any] | None = None,
     evaluation: Mapping[str, Any] | None = None,
@@ -141,15 +132,17 @@ def training_arm(
     label: str = "",
     claim: Callable[[], None] | None = None,
 ) -> ArmRun:
-    """Return an arm that trains the small world's model and measures it on held-out problems.
+    """Return an arm that trains a world's model and measures it on held-out problems.
 
     Args:
+        world: the world.
         name: the arm's name; the method unless `settings` names another.
         folder: where its files go.
         max_steps: optimizer steps; a quarter of them is T of the schedule (Eq. 8).
         seed: seed of the training run.
         num_eval: held-out problems to measure on.
         heads: head set to train with and to annotate traces with.
+        num_unseen: problems of templates never seen to measure on.
         annotate: how many problems to annotate traces of.
         settings: further training settings.
         evaluation: further settings of the evaluation.
@@ -158,7 +151,8 @@ def training_arm(
         claim: called before anything is run.
     """
     train = {
-        **TRAINING,
+        "model": world.model,
+        **world.training,
         "method": name,
         "output_dir": folder,
         "max_steps": max_steps,
@@ -169,18 +163,16 @@ def training_arm(
         **({} if heads is None else {"heads": heads}),
         **(settings or {}),
     }
-    evaluate = {
-        **EVALUATION,
-        "model": folder,
-        "name": name,
-        "num_problems": num_eval,
-        "output_dir": folder,
-        **({"heads": heads, "annotate_problems": annotate} if heads is not None and annotate else {}),
-        **(evaluation or {}),
-    }
-    commands = (
-        Command("train", train, folder / "trainer_state.json"),
-        Command("evaluate", evaluate, folder / "evaluation.json"),
+    measure = measuring(
+        world,
+        folder,
+        name,
+        folder,
+        num_eval=num_eval,
+        num_unseen=num_unseen,
+        settings=evaluation,
+        annotated={"heads": heads, "annotate_problems": annotate} if heads is not None and annotate else None,
     )
+    commands = (Command("train", train, folder / "trainer_state.json"), *measure)
     label = label or f"{folder.parent.name}/{name}"
     return ArmRun(name, folder, commands, max_steps, max_tokens, label, claim)

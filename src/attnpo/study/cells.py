@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from attnpo.attention import HeadSet
 from attnpo.discovery import DiscoveryResult, best_heads, choose_wrong_head
 from attnpo.errors import ConfigError, DataError
 from attnpo.output import claim_settings
-from attnpo.study.arms import DISCOVERY, EVALUATION, ArmRun, Command, training_arm
+from attnpo.study.arms import ArmRun, Command, measuring, training_arm
 from attnpo.study.sizes import Sizes
 from attnpo.study.suite import Row
+from attnpo.study.worlds import TINYWORLD, World
 
 SHARED_FILE = "reproduce.settings.json"
 CELL_FILE = "cell.settings.json"
@@ -52,10 +53,6 @@ class Cell:
         """Return its folder."""
         return output_dir / self.row.name / f"seed-{self.seed}"
 
-    def done(self, output_dir: Path) -> bool:
-        """Whether it is trained and measured."""
-        return (self.folder(output_dir) / "evaluation.json").is_file()
-
 
 @dataclass(frozen=True)
 class Experiment:
@@ -63,6 +60,7 @@ class Experiment:
 
     output_dir: Path
     sizes: Sizes
+    world: World = TINYWORLD
 
     def head_file(self, row: Row) -> Path | None:
         """Return the head set that a row trains with; None where it reads no attention."""
@@ -79,12 +77,14 @@ class Experiment:
         """
         row, sizes, folder = cell.row, self.sizes, cell.folder(self.output_dir)
         return training_arm(
+            self.world,
             row.name,
             folder,
             max_steps=sizes.max_steps,
             seed=cell.seed,
             num_eval=sizes.num_eval,
             heads=self.head_file(row),
+            num_unseen=sizes.num_unseen,
             settings={
                 **sizes.train_flags,
                 "method": row.method,
@@ -100,15 +100,10 @@ class Experiment:
     def shared_arms(self, cells: Iterable[Cell]) -> list[ArmRun]:
         """Return what has to be there before the cells: the base evaluation and, where attention is read, the heads."""
         base, heads = self.output_dir / "base", self.output_dir / "heads"
-        measure = {
-            **EVALUATION,
-            "model": "tinyworld",
-            "name": "base",
-            "num_problems": self.sizes.num_eval,
-            "output_dir": base,
-        }
-        discover = {**DISCOVERY, "num_problems": self.sizes.num_probe, "output_dir": heads}
-        arms = [ArmRun("base", base, (Command("evaluate", measure, base / "evaluation.json"),), label="base")]
+        world, sizes = self.world, self.sizes
+        measure = measuring(world, world.model, "base", base, num_eval=sizes.num_eval, num_unseen=sizes.num_unseen)
+        discover = {"model": world.model, **world.discovery, "num_problems": sizes.num_probe, "output_dir": heads}
+        arms = [ArmRun("base", base, measure, label="base")]
         if any(cell.row.needs_heads for cell in cells):
             arms.append(
                 ArmRun("heads", heads, (Command("discover", discover, heads / "discovery.json"),), label="heads")
@@ -137,11 +132,18 @@ class Experiment:
         Raises:
             OutputError: it holds results of other ones.
         """
+        world, sizes = self.world, self.sizes
         settings = {
-            "evaluation": {**EVALUATION, "num_problems": self.sizes.num_eval},
-            "discovery": {**DISCOVERY, "num_problems": self.sizes.num_probe},
+            "evaluation": {**world.evaluation, "num_problems": sizes.num_eval},
+            "discovery": {"model": world.model, **world.discovery, "num_problems": sizes.num_probe},
+            **({"unseen": {"num_problems": sizes.num_unseen}} if sizes.num_unseen else {}),
         }
         claim_settings(self.output_dir / SHARED_FILE, settings)
+
+    def done(self, cell: Cell) -> bool:
+        """Whether a cell is trained and measured; a copy of it needs neither its model nor its checkpoints."""
+        _, *measure = self.arm(cell).commands
+        return all(command.done.is_file() for command in measure)
 
     def claim(self, cell: Cell) -> None:
         """Claim a cell's folder for its settings.
@@ -166,18 +168,17 @@ class Experiment:
             file = cell.folder(self.output_dir) / CELL_FILE
             if file.is_file():
                 self.claim(cell)
-            elif cell.done(self.output_dir):
+            elif self.done(cell):
                 raise DataError(f"{file}: not there, so it is not known how {cell.name} was made; copy it too")
 
     def settings(self, cell: Cell) -> dict[str, Any]:
         """Return everything that a cell's results depend on, as JSON values."""
-        train, evaluate = (command.settings for command in self.arm(cell).commands)
+        train, evaluate, *unseen = (command.settings for command in self.arm(cell).commands)
         return {
             "train": {name: value for name, value in train.items() if name not in NO_RESULT},
             "heads": self._heads(cell),
-            "evaluate": {
-                name: value for name, value in evaluate.items() if name not in ("model", "name", "output_dir")
-            },
+            "evaluate": _measured_with(evaluate),
+            **({"unseen": _measured_with(unseen[0])} if unseen else {}),
         }
 
     def _heads(self, cell: Cell) -> list[list[int]] | None:
@@ -191,13 +192,17 @@ class Experiment:
         return json.loads(claimed.read_text(encoding="utf-8")).get("heads") if claimed.is_file() else None
 
 
+def _measured_with(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in ("model", "name", "output_dir")}
+
+
 def cells_of(rows: Sequence[Row], seeds: Sequence[int]) -> list[Cell]:
     """Return the cells in the order in which they are run: every row with the first seed, then the next seed."""
     return [Cell(row, seed) for seed in seeds for row in rows]
 
 
 def cells_on_disk(rows: Iterable[Row], output_dir: Path) -> list[Cell]:
-    """Return the finished cells of these rows, whatever their seed."""
+    """Return the measured cells of these rows, whatever their seed."""
     return [
         Cell(row, int(path.parent.name.removeprefix("seed-")))
         for row in rows

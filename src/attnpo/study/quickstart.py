@@ -18,9 +18,10 @@ from attnpo.labeling.judge import JudgeSettings
 from attnpo.output import prepare_output_dir
 from attnpo.reporting import write_report
 from attnpo.sampling import EngineSettings
-from attnpo.study.arms import DISCOVERY, EVALUATION, TRAINING, flags, training_arm
+from attnpo.study.arms import flags, training_arm
 from attnpo.study.running import run_arms
 from attnpo.study.sizes import QuickstartSizes
+from attnpo.study.worlds import TINYWORLD, World
 from attnpo.workbench.arguments import (
     DataArguments,
     DiscoverArguments,
@@ -45,13 +46,19 @@ class Quickstart:
     """
 
     sizes: QuickstartSizes
+    world: World = TINYWORLD
 
     def __post_init__(self) -> None:
         prepare_output_dir(self.folder)
         torch.set_num_threads(max(1, self.sizes.jobs))
-        asked, defaults = asdict(self.sizes), asdict(QuickstartSizes())
+        asked, defaults = asdict(self.sizes), asdict(self.world.quickstart)
         changed = {name: value for name, value in asked.items() if value != defaults[name]}
-        settings = {"quickstart": asked, "training": TRAINING, "evaluation": EVALUATION}
+        model = {"model": self.world.model}
+        settings = {
+            "quickstart": asked,
+            "training": {**model, **self.world.training},
+            "evaluation": dict(self.world.evaluation),
+        }
         write_about(self.folder, "quickstart", flags(changed), settings)
 
     @property
@@ -69,7 +76,8 @@ class Quickstart:
         if (self.folder / "discovery.json").exists():
             return None
         values = {
-            **DISCOVERY,
+            "model": self.world.model,
+            **self.world.discovery,
             "num_problems": self.sizes.num_probe,
             "output_dir": str(self.folder),
             "seed": self.sizes.seed,
@@ -84,8 +92,8 @@ class Quickstart:
         if (self.folder / "base" / "evaluation.json").exists():
             return
         values = {
-            **EVALUATION,
-            "model": "tinyworld",
+            **self.world.evaluation,
+            "model": self.world.model,
             "name": "base",
             "num_problems": self.sizes.num_eval,
             "output_dir": str(self.folder / "base"),
@@ -105,6 +113,7 @@ class Quickstart:
         sizes = self.sizes
         arms = [
             training_arm(
+                self.world,
                 name,
                 self.folder / name,
                 max_steps=sizes.max_steps,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from attnpo.study.cells import Cell, Experiment, cells_of, cells_on_disk, choose
 from attnpo.study.running import Failure, run_arms
 from attnpo.study.sizes import Sizes
 from attnpo.study.suite import Row, Suite
+from attnpo.study.worlds import TINYWORLD, World
 from attnpo.study.writing import write_table
 
 
@@ -28,12 +30,14 @@ class Reproduced:
         cells: how many cells were asked for.
         missing: names of those that are not there yet.
         failures: what failed.
+        out_of_time: whether the deadline ended the call before all was done.
     """
 
     files: list[Path]
     cells: int
     missing: list[str]
     failures: list[Failure]
+    out_of_time: bool = False
 
 
 def reproduce(
@@ -45,6 +49,8 @@ def reproduce(
     *,
     only: Sequence[str] = (),
     jobs: int = 0,
+    minutes: float | None = None,
+    world: World = TINYWORLD,
     run: bool = True,
     argv: Sequence[str] = (),
     progress: Progress | None = None,
@@ -60,6 +66,8 @@ def reproduce(
         output_dir: folder of all cells and of the table; cells that are there are left alone.
         only: cells to run, as `choose_cells` takes them; empty for all.
         jobs: cells side by side; 0 for one a core.
+        minutes: when to end what runs, to be gone on with by the same call; None to run to the end.
+        world: on which world.
         run: False writes the table of what is there.
         argv: the arguments of `attnpo reproduce` that say the same, written beside results.
         progress: display, or None.
@@ -69,22 +77,26 @@ def reproduce(
         AttnPOError: a setting is wrong, the folder holds results of other settings, what all cells share failed, or
             nothing is run and no cell is finished.
     """
+    deadline = None if minutes is None else time.monotonic() + 60 * minutes
+    world.check(sizes)
     if not seeds:
         raise ConfigError("--seeds: give at least one")
     asked = cells_of(rows, list(dict.fromkeys(seeds)))
     chosen = choose_cells(asked, only)
-    experiment = Experiment(prepare_output_dir(output_dir), sizes)
     if run:
+        world.check_ready()
         for row in dict.fromkeys(cell.row.name for cell in chosen):
-            suite[row].build(sizes.limit)
+            suite[row].build(world.limit(sizes))
+    experiment = Experiment(prepare_output_dir(output_dir), sizes, world)
     experiment.claim_shared()
     experiment.check([*asked, *cells_on_disk(suite.rows, output_dir)])
-    failures = run_cells(experiment, chosen, jobs or cores(), argv, progress, note) if run else []
-    missing = [cell.name for cell in asked if not cell.done(output_dir)]
+    failures = run_cells(experiment, chosen, jobs or cores(), argv, progress, note, deadline) if run else []
+    missing = [cell.name for cell in asked if not experiment.done(cell)]
     nothing = run and not cells_on_disk(suite.rows, output_dir)
     command = shlex.join(["attnpo", "reproduce", *argv])
     files = [] if nothing else write_table(experiment, suite, asked, command)
-    return Reproduced(files, len(asked), missing, failures)
+    left = run and not all(map(experiment.done, chosen))
+    return Reproduced(files, len(asked), missing, failures, left and is_over(deadline))
 
 
 def run_cells(
@@ -94,6 +106,7 @@ def run_cells(
     argv: Sequence[str] = (),
     progress: Progress | None = None,
     note: Callable[[str], None] | None = None,
+    deadline: float | None = None,
 ) -> list[Failure]:
     """Run what all cells share, then the cells; return the failures of cells.
 
@@ -104,17 +117,27 @@ def run_cells(
         argv: the arguments of the command, written beside results.
         progress: display, or None.
         note: called with a line before the cells are run.
+        deadline: when to end, in seconds of `time.monotonic`; None to run to the end.
 
     Raises:
         AttnPOError: what all cells share failed, or a cell is there with other settings.
     """
-    run_arms(experiment.shared_arms(cells), jobs, progress)
+    threads = experiment.world.threads(jobs, cores())
+    run_arms(experiment.shared_arms(cells), jobs, progress, threads=threads, deadline=deadline)
+    if is_over(deadline):
+        return []
     experiment.write_control_heads(cells)
     experiment.check(cells)
-    waiting = [cell for cell in cells if not cell.done(experiment.output_dir)]
+    waiting = [cell for cell in cells if not experiment.done(cell)]
     if note is not None:
         note(f"{len(cells)} cells, {len(cells) - len(waiting)} of them finished before; {jobs} side by side")
-    return run_arms([experiment.arm(cell, argv) for cell in waiting], jobs, progress, keep_going=True)
+    arms = [experiment.arm(cell, argv) for cell in waiting]
+    return run_arms(arms, jobs, progress, keep_going=True, threads=threads, deadline=deadline)
+
+
+def is_over(deadline: float | None) -> bool:
+    """Whether a deadline, in seconds of `time.monotonic`, has passed."""
+    return deadline is not None and time.monotonic() >= deadline
 
 
 def cores() -> int:

@@ -1,4 +1,4 @@
-"""Run the arms of an experiment side by side, each command in a process of its own, one thread each."""
+"""Run the arms of an experiment side by side, each command in a process of its own."""
 
 from __future__ import annotations
 
@@ -55,8 +55,12 @@ def run_arms(
     poll_seconds: float = 0.5,
     *,
     keep_going: bool = False,
+    threads: int = 1,
+    deadline: float | None = None,
 ) -> list[Failure]:
     """Run all arms, `jobs` at a time; arms already on disk are skipped, interrupted ones go on.
+
+    At a deadline nothing new is begun and what runs is ended, to go on at the next call.
 
     Args:
         arms: the arms, in the order in which they are started.
@@ -64,6 +68,8 @@ def run_arms(
         progress: display, or None.
         poll_seconds: how often to look after the processes.
         keep_going: let the others go on when one fails.
+        threads: CPU threads of each process.
+        deadline: when to end, in seconds of `time.monotonic`; None to run to the end.
 
     Returns:
         The failures; empty unless `keep_going`.
@@ -72,12 +78,12 @@ def run_arms(
         AttnPOError: an arm failed (the message names its log file) and the others are not to go on; or an arm's folder
             holds results of other settings.
     """
-    waiting = [_Runner(arm) for arm in arms]
+    waiting = [_Runner(arm, threads) for arm in arms]
     running: list[_Runner] = []
     failures: list[Failure] = []
     display = _Display(progress, keep_bars=len(arms) <= MOST_BARS)
     with _ended_on_exit(running):
-        while waiting or running:
+        while (waiting or running) and (deadline is None or time.monotonic() < deadline):
             while waiting and len(running) < jobs:
                 running.append(waiting.pop(0))
                 display.start(running[-1])
@@ -98,8 +104,8 @@ def run_arms(
 class _Runner:
     """Takes one arm through its commands."""
 
-    def __init__(self, arm: ArmRun) -> None:
-        self.arm = arm
+    def __init__(self, arm: ArmRun, threads: int) -> None:
+        self.arm, self.threads = arm, str(threads)
         self.queue = list(arm.commands)
         self.process: subprocess.Popen | None = None
         self.claimed = False
@@ -131,14 +137,14 @@ class _Runner:
             self.process.wait()
 
     def _start(self, command: Command) -> None:
-        self.arm.folder.mkdir(parents=True, exist_ok=True)
+        command.done.parent.mkdir(parents=True, exist_ok=True)
         if self.arm.claim is not None and not self.claimed:
             self.arm.claim()
             self.claimed = True
         line = shlex.join(["attnpo", *command.argv()[3:]])
-        write_atomically(self.arm.folder / f"{command.name}.command.txt", line + "\n")
-        # One thread a process: small matrices gain nothing from more, and processes would fight over the cores.
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        write_atomically(command.done.with_name(f"{command.name}.command.txt"), line + "\n")
+        # No more threads than cores: processes would fight over them.
+        environment = {**os.environ, "OMP_NUM_THREADS": self.threads, "MKL_NUM_THREADS": self.threads}
         with self._log(command).open("w", encoding="utf-8") as log:
             self.process = subprocess.Popen(
                 command.argv(), stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment
@@ -150,7 +156,7 @@ class _Runner:
         return Failure(self.arm, command.name, code, log, last[0])
 
     def _log(self, command: Command) -> Path:
-        return self.arm.folder / f"{command.name}.out"
+        return command.done.with_name(f"{command.name}.out")
 
 
 class _Display:
@@ -181,7 +187,7 @@ class _Display:
                 note = f"{line['attnpo/accuracy']:.0%} correct, {line['attnpo/response_length']:.0f} tokens"
                 spent = line["step"] if arm.max_tokens is None else line.get("attnpo/sampled_tokens", 0)
                 self.progress.update(task, completed=min(spent, _total(arm)), note=note)
-        elif len(arm.commands) > 1:
+        elif arm.max_steps:
             self.progress.update(task, completed=_total(arm), note="measuring on held-out problems")
 
     def _close(self, task: TaskID, note: str, line: str) -> None:

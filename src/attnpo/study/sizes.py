@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from attnpo.errors import ConfigError
 from attnpo.ranges import AtLeast0, AtLeast1, Count, Seed, SummedTokensOrNone, check_settings
-from attnpo.study.arms import TRAINING
 
 Pairs = list[str]
+
+
+def _said(sizes: Any, name: str) -> Any:
+    """Return what help says of a parent's field, for one with another default."""
+    return sizes.__dataclass_fields__[name].metadata
 
 
 @dataclass
@@ -27,6 +31,16 @@ class QuickstartSizes:
     seed: Seed = field(default=0, metadata={"help": "Seed of sampling and training."})
 
 
+@dataclass
+class GsmQuickstartSizes(QuickstartSizes):
+    """The same for real English, where a training run is left out unless it is asked for."""
+
+    output_dir: str = field(default="runs/quickstart-gsm", metadata=_said(QuickstartSizes, "output_dir"))
+    max_steps: Count = field(default=0, metadata=_said(QuickstartSizes, "max_steps"))
+    num_probe: AtLeast1 = field(default=48, metadata=_said(QuickstartSizes, "num_probe"))
+    num_eval: AtLeast1 = field(default=40, metadata=_said(QuickstartSizes, "num_eval"))
+
+
 @dataclass(frozen=True)
 class Sizes:
     """How much of everything, alike for every cell of the comparison table.
@@ -34,6 +48,9 @@ class Sizes:
     Raises:
         ConfigError: a number is out of range, `responses` fill no whole micro-batches, or a pair has another form.
     """
+
+    micro_batch: ClassVar[int] = 32
+    """Responses a forward and backward pass."""
 
     max_sampled_tokens: SummedTokensOrNone = field(
         default=160_000,
@@ -44,6 +61,9 @@ class Sizes:
     schedule_steps: Count = field(default=5, metadata={"help": "T of AttnPO's schedule (Eq. 8), in optimizer steps."})
     learning_rate: AtLeast0 = field(default=5e-4, metadata={"help": "Initial learning rate, falling with the tokens."})
     num_eval: AtLeast1 = field(default=500, metadata={"help": "Held-out problems that every model is measured on."})
+    num_unseen: Count = field(
+        default=0, metadata={"help": "Problems of templates never trained on that every model is measured on, too."}
+    )
     num_probe: AtLeast1 = field(
         default=400, metadata={"help": "Problems that heads are looked for on, 8 responses each."}
     )
@@ -53,7 +73,7 @@ class Sizes:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        rows = TRAINING["per_device_train_batch_size"]
+        rows = self.micro_batch
         if self.responses < rows or self.responses % rows:
             raise ConfigError(f"--responses {self.responses}: give a multiple of {rows}, the rows of a micro-batch")
         for pair in self.training:
@@ -67,19 +87,28 @@ class Sizes:
         return {name: value for name, _, value in (pair.partition("=") for pair in self.training)}
 
     @property
-    def limit(self) -> int:
-        """Most tokens that a response may have while training."""
-        return int({**TRAINING, **self.further}["max_completion_length"])
-
-    @property
     def train_flags(self) -> dict[str, Any]:
         """Training flags that differ from those of the quickstart."""
         budget = {"max_sampled_tokens": self.max_sampled_tokens} if self.max_sampled_tokens else {}
-        steps = self.responses // TRAINING["per_device_train_batch_size"]
         return {
-            "gradient_accumulation_steps": steps,
+            "gradient_accumulation_steps": self.responses // self.micro_batch,
             "schedule_steps": self.schedule_steps,
             "learning_rate": self.learning_rate,
             **budget,
             **self.further,
         }
+
+
+@dataclass(frozen=True)
+class GsmSizes(Sizes):
+    """The same for real English on two CPU cores: three quarters of an hour a cell."""
+
+    micro_batch: ClassVar[int] = 8
+    max_sampled_tokens: SummedTokensOrNone = field(default=0, metadata=_said(Sizes, "max_sampled_tokens"))
+    max_steps: AtLeast1 = field(default=40, metadata=_said(Sizes, "max_steps"))
+    responses: AtLeast1 = field(default=32, metadata=_said(Sizes, "responses"))
+    schedule_steps: Count = field(default=10, metadata=_said(Sizes, "schedule_steps"))
+    learning_rate: AtLeast0 = field(default=1e-4, metadata=_said(Sizes, "learning_rate"))
+    num_eval: AtLeast1 = field(default=200, metadata=_said(Sizes, "num_eval"))
+    num_unseen: Count = field(default=100, metadata=_said(Sizes, "num_unseen"))
+    num_probe: AtLeast1 = field(default=96, metadata=_said(Sizes, "num_probe"))

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from attnpo.errors import ConfigError, nearest
 from attnpo.files import UserFile
+from attnpo.study.worlds import TINYWORLD, UNSEEN, World
 
 if TYPE_CHECKING:
     from attnpo.credit import Method
@@ -21,11 +22,10 @@ SUITES: Mapping[str, tuple[Group, ...]] = {
     "all": ("main", "attnpo", "ablation", "control", "bound", "options"),
 }
 """Suite → groups of its rows."""
-SHIPPED = Path(__file__).with_name("suite.yaml")
 REFERENCES = ("tlmre", "attnpo")
 """Rows that the others are held against, problem by problem; part of every suite."""
-SHARED = ("base", "heads")
-"""Folders of what all cells share; no row may have such a name."""
+SHARED = ("base", "heads", UNSEEN)
+"""Folders of what all cells share, and of their tables; no row may have such a name."""
 
 
 class Row(BaseModel):
@@ -126,17 +126,18 @@ class Suite(BaseModel):
         return [row for row in self.rows if row.group in SUITES[suite] or row.name in REFERENCES]
 
 
-def load_suite(path: Path | None = None) -> Suite:
+def load_suite(path: Path | None = None, world: World = TINYWORLD) -> Suite:
     """Read rows from a YAML file.
 
     Args:
-        path: the file; the one that ships if None.
+        path: the file; the one that ships for the world if None.
+        world: the world.
 
     Raises:
         ConfigError: the file is missing or malformed; the message names the row and the field.
     """
-    name = SHIPPED.name if path is None else f"--suite_file {path}"
-    content = UserFile(path or SHIPPED, "suite file", ConfigError, name).yaml()
+    name = world.suite_file.name if path is None else f"--suite_file {path}"
+    content = UserFile(path or world.suite_file, "suite file", ConfigError, name).yaml()
     if not isinstance(content, dict):
         raise ConfigError(f"{name}: must hold rows, as the suite that ships does")
     try:

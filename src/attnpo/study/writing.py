@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,20 +11,23 @@ from attnpo.about import commit, machine, today
 from attnpo.credit import METHODS
 from attnpo.credit.methods import find_preset
 from attnpo.errors import DataError
-from attnpo.output import write_atomically
+from attnpo.output import prepare_output_dir, write_atomically
 from attnpo.reporting.run_folder import read_json
 from attnpo.study.cells import Cell, Experiment, cells_on_disk
 from attnpo.study.suite import REFERENCES, Row, Suite
+from attnpo.study.worlds import UNSEEN
 
 if TYPE_CHECKING:
     from attnpo.reporting.reproduction import MethodTable, TrainedRow
 
-FILES = ("table.md", "table.csv", "table.json", "frontier.png", "report.html", "results.md")
+TABLE_FILES = ("table.md", "table.csv", "table.json", "frontier.png", "report.html")
+FILES = (*TABLE_FILES, "results.md")
 TITLE = "Methods for shorter reasoning, the same budget each"
+UNSEEN_TITLE = "Templates that no training problem is of"
 
 
 def write_table(experiment: Experiment, suite: Suite, asked: Sequence[Cell], command: str) -> list[Path]:
-    """Write the table from all finished cells of the folder.
+    """Write the table from all measured cells of the folder; that of templates never seen into a folder in it.
 
     Args:
         experiment: where the cells are.
@@ -35,8 +39,36 @@ def write_table(experiment: Experiment, suite: Suite, asked: Sequence[Cell], com
         The files written.
 
     Raises:
-        DataError: there is no finished cell, the starting model is not measured, or a file is malformed.
+        DataError: there is no measured cell, the starting model is not measured, or a file is malformed.
     """
+    folder = experiment.output_dir
+    if not (folder / "base" / "evaluation.json").is_file():
+        raise DataError(f"{folder}: the starting model is not measured yet; leave --table out once, or copy base too")
+    cells = cells_on_disk(suite.rows, folder)
+    missing = [cell.name for cell in asked if not experiment.done(cell)]
+    main, files = _write_part(experiment, trained_rows(experiment, suite, cells), missing, command)
+    text = results_markdown(experiment, main, [file.name for file in files if file.suffix == ".png"])
+    unseen = trained_rows(experiment, suite, cells, UNSEEN)
+    if unseen and (folder / "base" / UNSEEN / "evaluation.json").is_file():
+        part, more = _write_part(experiment, unseen, missing, command, UNSEEN)
+        files += more
+        text += f"\n## {UNSEEN_TITLE}\n\n{part.markdown}"
+    write_atomically(folder / "results.md", text)
+    return [*files, folder / "results.md"]
+
+
+@dataclass(frozen=True)
+class WrittenTable:
+    """A table as it was written: how it was made, and the table in Markdown."""
+
+    about: dict[str, Any]
+    markdown: str
+
+
+def _write_part(
+    experiment: Experiment, rows: Sequence[TrainedRow], missing: Sequence[str], command: str, part: str = ""
+) -> tuple[WrittenTable, list[Path]]:
+    """Write one measurement's table, `part` the measurement's folder in each cell's."""
     from attnpo.reporting.reproduction import (
         method_table,
         save_method_frontiers,
@@ -46,27 +78,28 @@ def write_table(experiment: Experiment, suite: Suite, asked: Sequence[Cell], com
         write_method_page,
     )
 
-    folder = experiment.output_dir
-    if not (folder / "base" / "evaluation.json").is_file():
-        raise DataError(f"{folder}: the starting model is not measured yet; leave --table out once, or copy base too")
-    rows = trained_rows(experiment, suite, cells_on_disk(suite.rows, folder))
-    missing = [cell.name for cell in asked if not cell.done(folder)]
+    folder = prepare_output_dir(experiment.output_dir / part)
     budget = experiment.sizes.max_sampled_tokens or None
-    table = method_table(folder / "base", rows, REFERENCES, missing, budget=budget)
+    table = method_table(experiment.output_dir / "base" / part, rows, REFERENCES, missing, budget=budget)
     about = table_about(experiment, table, command)
-    paths = [folder / name for name in FILES]
+    paths = [folder / name for name in TABLE_FILES]
     markdown = table_markdown(table)
     write_atomically(paths[0], markdown)
     write_atomically(paths[1], table_csv(table))
     write_atomically(paths[2], table_json(table, about))
     pictures = save_method_frontiers(table, paths[3])
-    write_method_page(table, paths[4], TITLE, told(about))
-    write_atomically(paths[5], results_markdown(about, markdown, [picture.name for picture in pictures]))
-    return [*paths, *pictures[1:]]
+    write_method_page(table, paths[4], UNSEEN_TITLE if part else TITLE, told(about))
+    return WrittenTable(about, markdown), [*paths, *pictures[1:]]
 
 
-def trained_rows(experiment: Experiment, suite: Suite, cells: Iterable[Cell]) -> list[TrainedRow]:
-    """Return the rows with their finished cells, in the order of the suite, seeds ascending.
+def trained_rows(experiment: Experiment, suite: Suite, cells: Iterable[Cell], part: str = "") -> list[TrainedRow]:
+    """Return the rows with their measured cells, in the order of the suite, seeds ascending.
+
+    Args:
+        experiment: where the cells are.
+        suite: all rows.
+        cells: cells that are measured.
+        part: folder of the measurement in each cell's; cells that lack it are left out.
 
     Raises:
         DataError: a cell's log is missing or malformed.
@@ -75,12 +108,14 @@ def trained_rows(experiment: Experiment, suite: Suite, cells: Iterable[Cell]) ->
 
     by_row: dict[str, list[Cell]] = {}
     for cell in sorted(cells, key=lambda cell: cell.seed):
-        by_row.setdefault(cell.row.name, []).append(cell)
+        if (cell.folder(experiment.output_dir) / part / "evaluation.json").is_file():
+            by_row.setdefault(cell.row.name, []).append(cell)
     found = []
     for row in suite.rows:
-        folders = {cell.seed: cell.folder(experiment.output_dir) for cell in by_row.get(row.name, [])}
-        if folders:
-            costs = {seed: read_cost(folder, experiment.sizes.responses) for seed, folder in folders.items()}
+        trained = {cell.seed: cell.folder(experiment.output_dir) for cell in by_row.get(row.name, [])}
+        if trained:
+            costs = {seed: read_cost(folder, experiment.sizes.responses) for seed, folder in trained.items()}
+            folders = {seed: folder / part for seed, folder in trained.items()}
             # Another opening makes other prompts: the method needs it, so both may differ from the base's.
             allow = tuple(row.evaluation) + (("prompts",) if row.evaluation else ())
             found.append(TrainedRow(row.name, row.group, folders, costs, about_row(row), allow))
@@ -126,6 +161,7 @@ def table_about(experiment: Experiment, table: MethodTable, command: str) -> dic
             "responses a step": sizes.responses,
             "T of the schedule": sizes.schedule_steps,
             "held-out problems": sizes.num_eval,
+            **({"problems of templates never seen": sizes.num_unseen} if sizes.num_unseen else {}),
             "problems that heads were found on": sizes.num_probe,
             **sizes.further,
         },
@@ -137,15 +173,16 @@ def told(about: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in about.items() if name != "sizes"} | about["sizes"]
 
 
-def results_markdown(about: dict[str, Any], table: str, figures: Sequence[str]) -> str:
+def results_markdown(experiment: Experiment, table: WrittenTable, figures: Sequence[str]) -> str:
     """Return date, commit, command, machine, sizes, table and figures."""
+    about = table.about
     pictures = "\n".join(f"![Accuracy against tokens]({figure})" for figure in figures)
     sizes = ", ".join(f"{name} {value}" for name, value in about["sizes"].items())
     return (
         f"# {TITLE}\n\n"
         f"{about['date']}, commit `{about['commit']}`, {about['machine']}.\n\n"
         f"    {about['command']}\n\n"
-        f"Small world; {sizes}.\n\n"
+        f"{experiment.world.title}; {sizes}.\n\n"
         f"{pictures}\n\n"
-        f"{table}"
+        f"{table.markdown}"
     )

@@ -27,7 +27,7 @@ GROUPS: Mapping[str, str] = {
     "attnpo": "AttnPO",
     "ablation": "ablations",
     "control": "controls",
-    "bound": "bounds, which only the small world can give",
+    "bound": "bounds, which take the truth",
     "options": "options",
 }
 

@@ -101,8 +101,9 @@ def _headline(table: MethodTable) -> str:
     """Return what AttnPO does beside TLMRE, or what is there where one of them is not."""
     beside = {row.name: row for row in table.against.get("tlmre", ())}
     trained = plural(len(table.trained), "method")
+    alike = "sampled tokens" if table.budget else "optimizer steps"
     if "attnpo" not in beside:
-        return f"{trained} trained from the same model with the same number of sampled tokens."
+        return f"{trained} trained from the same model with the same number of {alike}."
     said, unknown = [], []
     for metric, unit in (
         ("accuracy", "points of accuracy"),
@@ -115,7 +116,7 @@ def _headline(table: MethodTable) -> str:
         elif difference.interval is not None:
             unknown.append(unit.removeprefix("points of "))
     said += [f"no measurable difference in {' or '.join(unknown)}"] if unknown else []
-    return f"AttnPO against TLMRE, at the same number of sampled tokens: {', '.join(said)}."
+    return f"AttnPO against TLMRE, at the same number of {alike}: {', '.join(said)}."
 
 
 def _chips(table: MethodTable) -> list[tuple[ArmMark, str]]:

@@ -91,6 +91,7 @@ class MethodTable:
         missing: cells that are asked for and not finished, as ROW/SEED.
         caveats: what differs between the evaluations and was allowed to.
         level: coverage of the intervals.
+        budget: tokens that each run was to sample; None where steps ended it.
     """
 
     rows: tuple[TableRow, ...]
@@ -98,6 +99,7 @@ class MethodTable:
     missing: tuple[str, ...]
     caveats: tuple[str, ...]
     level: float
+    budget: int | None = None
 
     @property
     def trained(self) -> tuple[TableRow, ...]:
@@ -174,7 +176,8 @@ def method_table(
         )
     trained = {arm.name: arm for arm in arms[1:]}
     against = {name: _against(trained[name], arms[1:], bootstrap) for name in references if name in trained}
-    return MethodTable(tuple(made), against, tuple(missing), tuple(dict.fromkeys(caveats)), bootstrap.level)
+    said = tuple(dict.fromkeys(caveats))
+    return MethodTable(tuple(made), against, tuple(missing), said, bootstrap.level, budget)
 
 
 def _off_budget(row: TrainedRow, budget: int | None) -> list[str]:

