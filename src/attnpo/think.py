@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-THINK_OPEN = "<think>"
-THINK_CLOSE = "</think>"
+from attnpo.markers import THINK_CLOSE, THINK_OPEN, markers_of
+
 THINK_TAGS = (THINK_OPEN, THINK_CLOSE)
 
 OTHER_MARKS = {
@@ -41,7 +41,9 @@ class ThinkOpening:
         """
         self._tokenizer = tokenizer
         added = {int(token_id): token.content for token_id, token in tokenizer.added_tokens_decoder.items()}
-        self._borders = frozenset(token_id for token_id, content in added.items() if content not in THINK_TAGS)
+        self._markers = markers_of(tokenizer)
+        marks = self._markers.opening_tokens(added.values())
+        self._borders = frozenset(token_id for token_id, content in added.items() if content not in marks)
         self._opens = lru_cache(maxsize=_REMEMBERED)(self._look)
 
     def __call__(self, prompt_ids: Sequence[int]) -> bool:
@@ -51,6 +53,7 @@ class ThinkOpening:
     def _look(self, prompt_ids: tuple[int, ...]) -> bool:
         last = next((i for i in reversed(range(len(prompt_ids))) if prompt_ids[i] in self._borders), -1)
         text = self._tokenizer.decode(list(prompt_ids[last + 1 :]), skip_special_tokens=False)
+        text = self._markers.read(text)
         return bool(text.rfind(THINK_OPEN) > text.rfind(THINK_CLOSE))
 
 

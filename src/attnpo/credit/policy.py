@@ -10,6 +10,7 @@ from typing import Protocol
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from attnpo.markers import markers_of
 from attnpo.rollouts import Rollout, SegmentedResponse
 from attnpo.sampling import SampledResponse
 from attnpo.think import ThinkOpening
@@ -73,8 +74,8 @@ class Policy:
         return self.segment(response_ids, self.opens_think(prompt_ids))
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a piece of a response; names of special tokens in it become those tokens."""
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        """Return the ids of a piece of a response; special tokens and think tags that it names become the model's."""
+        ids: list[int] = self.tokenizer(markers_of(self.tokenizer).write(text), add_special_tokens=False)["input_ids"]
         return ids
 
 

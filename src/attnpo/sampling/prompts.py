@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from attnpo.errors import DataError, one_line
+from attnpo.markers import markers_of
 from attnpo.rollouts import Prompt
 
 
@@ -78,7 +79,9 @@ def end_token_ids(model: Any, tokenizer: Any) -> list[int]:
 
 
 def _with_opening(tokenizer: Any, ids: list[int], opening: str) -> list[int]:
-    return [*ids, *tokenizer(opening, add_special_tokens=False)["input_ids"]] if opening else ids
+    if not opening:
+        return ids
+    return [*ids, *tokenizer(markers_of(tokenizer).write(opening), add_special_tokens=False)["input_ids"]]
 
 
 def _rendered(tokenizer: Any, prompt: Prompt, **options: Any) -> Any:

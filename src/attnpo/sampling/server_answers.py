@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from attnpo.markers import markers_of
 from attnpo.sampling.base import SampledResponse
 from attnpo.sampling.server_requests import Api
 from attnpo.serving import message_text
@@ -64,7 +65,7 @@ def read_response(answer: Mapping[str, Any], api: Api, tokenizer: Any, opened: b
     ids = _token_ids(choice)
     exact = ids is not None
     if ids is None:
-        text = _text(choice, api, opened) or ""
+        text = markers_of(tokenizer).write(_text(choice, api, opened) or "")
         ids = [int(token) for token in tokenizer(text, add_special_tokens=False)["input_ids"]]
         while ids and ids[-1] in (tokenizer.eos_token_id, tokenizer.pad_token_id):
             ids.pop()  # a server that shows special tokens shows the end token too

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from attnpo.errors import ConfigError
+from attnpo.markers import markers_of
 from attnpo.rollouts import Prompt
 from attnpo.sampling.base import SampleRequest, SamplingParams
 from attnpo.sampling.draws import request_seed
 from attnpo.sampling.honoured import PLAIN, check_own
 from attnpo.sampling.prompts import continues, rendered_text
-from attnpo.think import THINK_TAGS
 
 Api = Literal["completions", "chat"]
 PATHS: dict[Api, str] = {"completions": "completions", "chat": "chat/completions"}
@@ -138,7 +138,7 @@ def prompt_as_text(tokenizer: Any, prompt: Prompt, prompt_ids: Sequence[int]) ->
 
 def _think_tags_are_special(tokenizer: Any) -> bool:
     added = getattr(tokenizer, "added_tokens_decoder", {}).values()
-    return any(token.special and token.content in THINK_TAGS for token in added)
+    return bool(markers_of(tokenizer).tokens(token.content for token in added if token.special))
 
 
 def _generation_config(params: SamplingParams) -> dict[str, Any]:

@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from attnpo.markers import markers_of
 from attnpo.rollouts import Span
 from attnpo.segmentation.decode_bytes import decode_bytes, token_bytes
 from attnpo.segmentation.decode_pieces import decode_fallback, decode_metaspace, join
 from attnpo.segmentation.decode_windows import decode_windows
-from attnpo.think import THINK_TAGS
 
 TokenDecoder = Callable[[Sequence[str]], tuple[str, list[Span]]]
 
@@ -19,7 +19,7 @@ class OffsetDecoder:
     """Decodes ids of one tokenizer with offsets; see `decode_with_offsets`.
 
     Attributes:
-        skipped_ids: ids of the special tokens, which leave no text (`<think>` and `</think>` always do).
+        skipped_ids: ids of the special tokens, which leave no text (those that markers are made of do).
     """
 
     def __init__(self, tokenizer: Any):
@@ -32,9 +32,14 @@ class OffsetDecoder:
         self.skipped_ids = _skipped_ids(tokenizer)
         self._decode_tokens = _token_decoder(tokenizer)
         self._token_of: dict[int, str | None] = {}
+        self._markers = markers_of(tokenizer)
 
     def __call__(self, ids: Sequence[int]) -> tuple[str, list[Span]]:
         """Return the text of `ids` and the span of characters of each id."""
+        return self._markers.read_spans(*self._written(ids))
+
+    def _written(self, ids: Sequence[int]) -> tuple[str, list[Span]]:
+        """The text as the model wrote it, its own markers in it."""
         visible = [token_id for each in ids if (token_id := int(each)) not in self.skipped_ids]
         text, spans = self._decode_visible(visible)
         if len(visible) == len(ids):
@@ -73,7 +78,8 @@ def decode_with_offsets(tokenizer: Any, ids: Sequence[int]) -> tuple[str, list[S
     """Decode sampled ids into text and the half-open span of characters each id stands for.
 
     The text equals `tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)`, except that
-    `<think>` and `</think>` stay visible where a tokenizer counts them as special. Nothing is tokenized again: the
+    `<think>` and `</think>` stay visible where a tokenizer counts them as special, and stand for other markers of the
+    model (`attnpo.markers`). Nothing is tokenized again: the
     spans are of exactly these ids. Starts never decrease. Ids that share a character (its bytes spread over several
     tokens) all have it in their span; special tokens have an empty span where the text goes on after them.
 
@@ -90,7 +96,9 @@ def decode_with_offsets(tokenizer: Any, ids: Sequence[int]) -> tuple[str, list[S
 def _skipped_ids(tokenizer: Any) -> frozenset[int]:
     added = tokenizer.added_tokens_decoder
     special = {int(token_id) for token_id, token in added.items() if token.special} | set(tokenizer.all_special_ids)
-    return frozenset(i for i in special if tokenizer.convert_ids_to_tokens(i) not in THINK_TAGS)
+    token_of = {i: tokenizer.convert_ids_to_tokens(i) for i in special}
+    marks = markers_of(tokenizer).tokens(token_of.values())
+    return frozenset(i for i, token in token_of.items() if token not in marks)
 
 
 def _token_decoder(tokenizer: Any) -> TokenDecoder | None:
