@@ -8,7 +8,7 @@ from typing import Any
 
 from attnpo.markers import THINK_CLOSE, THINK_OPEN, markers_of
 
-THINK_TAGS = (THINK_OPEN, THINK_CLOSE)
+__all__ = ["THINK_CLOSE", "THINK_OPEN", "ThinkOpening", "final_answer", "full_text", "has_think_part"]
 
 OTHER_MARKS = {
     "[THINK]": "[THINK]",

