@@ -122,6 +122,26 @@ def test_a_base_lies_beside_it(folders, copy):
     assert torch.equal(logits(load(copy)), logits(load(folders["adapter"])))
 
 
+def test_one_on_the_hub(folders, monkeypatch):
+    """Its files are fetched, and are a folder from then on; its base may be anywhere."""
+    fetched = []
+
+    def fetch(name, revision=None, allow_patterns=None):
+        fetched.append((name, revision))
+        if name == "owner/gone":
+            raise OSError("no such repository")
+        return str(folders["adapter"])
+
+    monkeypatch.setattr("attnpo.models.sources.find_adapter_config_file", lambda name, revision: "adapter_config.json")
+    monkeypatch.setattr("attnpo.models.adapters.snapshot_download", fetch)
+    source = find_model("owner/lora", revision="abc")
+    assert (source.name, source.weights, source.adapters) == ("owner/lora", str(folders["base"]), (folders["adapter"],))
+    assert fetched == [("owner/lora", "abc")]
+    assert torch.equal(logits(load_model(source, device="cpu")), logits(load(folders["adapter"])))
+    with pytest.raises(ConfigError, match=r"--model owner/gone: the adapter cannot be fetched \(no such repository\)"):
+        find_model("owner/gone")
+
+
 def test_its_own_tokenizer_and_template_go_first(folders, copy):
     assert (
         load_tokenizer(find_model(str(copy))).chat_template
