@@ -154,6 +154,13 @@ def test_an_adapter_says_what_it_needs(tmp_path):
     assert "- PEFT 0.19.0" in text
 
 
+def test_an_adapter_on_what_attnpo_alone_finds_says_so(tmp_path):
+    _, text = written(run_folder(tmp_path, adapter=True, own_base=True, model="smollm2"))
+    assert "(`smollm2`); needs `attnpo[peft,gguf]`" in text
+    assert "from attnpo.models import find_model" in text
+    assert "AutoModelForCausalLM" not in text
+
+
 def test_a_method_without_attention(tmp_path):
     _, text = written(run_folder(tmp_path, method="tlmre", head_set=None))
     assert "The method reads no attention." in text

@@ -38,6 +38,12 @@ def test_the_defaults():
     assert AdapterSettings().quantization("float32") is None
 
 
+def test_what_differs_from_the_defaults():
+    assert AdapterSettings().changed() == {}
+    settings = AdapterSettings(use_peft=True, lora_r=8, lora_target_modules=["q_proj"])
+    assert settings.changed() == {"use_peft": True, "lora_r": 8, "lora_target_modules": ["q_proj"]}
+
+
 def test_trls_settings_arrive():
     settings = AdapterSettings(
         use_peft=True,

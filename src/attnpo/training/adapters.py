@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 from trl import ModelConfig, get_peft_config, get_quantization_config
@@ -74,6 +74,13 @@ class AdapterSettings(ModelConfig):
     def quantised(self) -> str | None:
         """The setting under which the model's matrices are held quantised, None where they are not."""
         return next((name for name in ("load_in_4bit", "load_in_8bit") if getattr(self, name)), None)
+
+    def changed(self) -> dict[str, Any]:
+        """Return the settings that differ from the defaults, as a settings file takes them."""
+        usual, own = AdapterSettings(), [entry.name for entry in fields(self) if entry.init]
+        found = {name: getattr(self, name) for name in own if getattr(self, name) != getattr(usual, name)}
+        targets = found.get("lora_target_modules")
+        return {**found, "lora_target_modules": [targets]} if isinstance(targets, str) else found
 
     def lora(self) -> Any:
         """Return PEFT's configuration of the adapters, None without.

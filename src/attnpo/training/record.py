@@ -42,6 +42,7 @@ class TrainingRecord(Document):
         settings: settings of the run that differ from `AttnPOConfig`'s defaults.
         head_set: the heads at the start with their evidence; None for a method that reads no attention.
         adapter: whether the folder holds an adapter in place of a whole model.
+        own_base: whether that adapter's base is one that attnpo alone finds: a GGUF file, an adapter, a name.
         processes: processes that trained.
         responses_a_step: responses sampled for an optimizer step, over all processes.
         versions: package → version.
@@ -62,6 +63,7 @@ class TrainingRecord(Document):
     settings: dict[str, Any]
     head_set: HeadSet | None = None
     adapter: bool = False
+    own_base: bool = False
     processes: int = 1
     responses_a_step: int | None = None
     versions: dict[str, str] = Field(default_factory=dict)
@@ -89,6 +91,7 @@ def training_record(
     name: str,
     processes: int,
     adapter: bool = False,
+    own_base: bool = False,
     hub_model_id: str | None = None,
     about: Mapping[str, Any] | None = None,
     tags: tuple[str, ...] = (),
@@ -102,8 +105,9 @@ def training_record(
         name: what to call the model.
         processes: processes that train.
         adapter: whether an adapter is trained.
+        own_base: whether on a base that attnpo alone finds.
         hub_model_id: where the model is uploaded.
-        about: what the configuration does not know: `model`, `data`.
+        about: what the configuration does not know: `model`, `data`, `adapters` (settings of theirs).
         tags: further tags of the model.
     """
     about = about or {}
@@ -115,9 +119,10 @@ def training_record(
         data=about.get("data"),
         method=args.method,
         method_settings=asdict(method.settings),
-        settings=changed_settings(args),
+        settings={**changed_settings(args), **about.get("adapters", {})},
         head_set=head_set,
         adapter=adapter,
+        own_base=own_base,
         processes=processes,
         responses_a_step=args.per_device_train_batch_size * args.gradient_accumulation_steps * processes,
         versions=_versions(),

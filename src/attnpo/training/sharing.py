@@ -19,20 +19,22 @@ def save_record(trainer: Any, model_name: str | None, about: Mapping[str, Any], 
     Args:
         trainer: the `AttnPOTrainer`.
         model_name: what to call the model; the folder's or repository's name if absent.
-        about: what the configuration does not know: `model`, `data`.
+        about: what the configuration does not know: `model`, `data`, `adapters`.
         tags: tags of the model.
     """
     args: AttnPOConfig = trainer.args
     folder = Path(args.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     repository = trainer.hub_model_id or args.hub_model_id
+    adapter = bool(is_peft_model(trainer.accelerator.unwrap_model(trainer.model)))  # None where peft is missing
     training_record(
         args,
         trainer.credit,
         trainer.first_head_set,
         name=model_name or (repository.rpartition("/")[2] if repository else folder.resolve().name),
         processes=trainer.accelerator.num_processes,
-        adapter=bool(is_peft_model(trainer.accelerator.unwrap_model(trainer.model))),  # None where peft is missing
+        adapter=adapter,
+        own_base=adapter and trainer.source is not None and not trainer.source.is_plain,
         hub_model_id=repository,
         about=about,
         tags=tags,

@@ -94,7 +94,7 @@ class AttnPOTrainer(GRPOTrainer):
         token_count: tokens that the run sampled so far, over all processes.
         drawn_tokens: those of this process that are not in it yet.
         source: where the model comes from; None where it was given loaded.
-        about: what the configuration does not know of the run: `model` and `data` as the user named them.
+        about: what the configuration does not know of the run: `model` and `data` as the user named them, `adapters`.
         card_writer: writes the card from the folder (`attnpo.reporting.card.write_model_card`); TRL's card if absent.
     """
 

@@ -83,7 +83,7 @@ def train_model(
         peft_config=planned.lora,
         quantization_config=adapters.quantization("bfloat16" if args.bf16 else "float32"),
     )
-    trainer.about.update(model=arguments.model, data=data_arguments.data)
+    trainer.about.update(model=arguments.model, data=data_arguments.data, adapters=adapters.changed())
     trainer.card_writer = write_model_card
     if planned.probe is not None:
         planned.probe.attach(trainer, args, str(planned.source), output_dir)

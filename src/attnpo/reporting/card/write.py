@@ -97,6 +97,15 @@ def _linked(name: str, kind: str = "") -> str:
 
 def _use(record: TrainingRecord) -> str:
     source = record.hub_model_id or "THIS_FOLDER"
+    if record.own_base:
+        return f"""Its base is named as `attnpo` finds it ({_linked(str(record.model))}); needs `attnpo[peft,gguf]`.
+
+```python
+from attnpo.models import find_model, load_model, load_tokenizer
+
+source = find_model("{source}")
+model, tokenizer = load_model(source), load_tokenizer(source)
+```"""
     needs = "transformers and peft; the base model is loaded with it" if record.adapter else "transformers alone"
     return f"""Needs {needs}.
 
