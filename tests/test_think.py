@@ -12,10 +12,11 @@ from attnpo.collecting import ThinkWatch, collect_rollouts, read_groups
 from attnpo.collecting.think_watch import ENOUGH
 from attnpo.datasets import ProblemRow
 from attnpo.evaluation.tally import Tally
+from attnpo.markers import FAMILIES, family_of
 from attnpo.rollouts import Rollout
 from attnpo.sampling import SampledResponse, SamplingParams, render_prompt
 from attnpo.segmentation import Segmenter, build_strategy, segment_text
-from attnpo.think import ThinkOpening, final_answer, full_text, has_think_part, other_marks
+from attnpo.think import ThinkOpening, final_answer, full_text, has_think_part
 from attnpo.verification import build_verifier
 
 MARKS = ["<|im_start|>", "<|im_end|>", "<|end|>"]
@@ -198,21 +199,23 @@ def test_what_is_said_of_a_run(caplog, responses, said):
 @pytest.mark.parametrize(
     ("text", "name"),
     [
-        ("<|channel|>analysis<|message|>3 + 4<|end|><|channel|>final<|message|>7", "channels (harmony)"),
-        ("analysis3 + 4 is 7.assistantfinal7", "channels (harmony)"),  # special tokens left out
-        ("[THINK]3 + 4[/THINK]7", "[THINK]"),
-        ("\n<thinking>3 + 4</thinking>7", "<thinking>"),
+        ("<|channel|>analysis<|message|>3 + 4<|end|><|channel|>final<|message|>7", "harmony"),
+        ("analysis3 + 4 is 7.assistantfinal7", "harmony"),  # special tokens left out
+        ("[THINK]3 + 4[/THINK]7", "magistral"),
+        ("\n<thinking>3 + 4</thinking>7", "thinking"),
     ],
 )
 def test_thinking_between_other_marks_is_told_of(caplog, text, name):
     _, (line,) = watched(caplog, (text, True, False))
-    assert line.startswith("none of the first 8 responses has a think part: the model marks its thinking with " + name)
+    opens = FAMILIES[name].opens
+    assert line.startswith(f"none of the first 8 responses has a think part: the model opens its thinking with {opens}")
+    assert f"--markers {name}" in line
     assert "--engine server --api chat" in line
 
 
 @pytest.mark.parametrize("text", ["analysis of 3 + 4: 7", "The answer: <thinking> is a tag.", "7", ""])
 def test_a_response_that_speaks_of_marks_does_not_begin_with_one(text):
-    assert other_marks(text) is None
+    assert family_of(text) is None
 
 
 def test_the_share_is_said_of_a_model_that_thinks(caplog):

@@ -105,9 +105,13 @@ FAMILIES: Final[Mapping[str, Markers]] = {
     "think": Markers(),
     "thought": Markers("<|begin_of_thought|>", "<|end_of_thought|>", ("<|begin_of_solution|>", "<|end_of_solution|>")),
     "magistral": Markers("[THINK]", "[/THINK]"),
+    "seed": Markers("<seed:think>", "</seed:think>"),
+    "kimi": Markers("◁think▷", "◁/think▷"),
+    "thinking": Markers("<thinking>", "</thinking>"),
+    "reasoning": Markers("<reasoning>", "</reasoning>"),
     "harmony": Markers("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
 }
-"""Family → markers: DeepSeek-R1, Qwen3 and most others; OpenThinker and Sky-T1; Magistral; gpt-oss."""
+"""Family → markers: DeepSeek-R1, Qwen3 and most others; OpenThinker, Sky-T1; Magistral; Seed-OSS; Kimi; …; gpt-oss."""
 
 
 def markers_of(tokenizer: Any) -> Markers:
@@ -123,7 +127,7 @@ def markers_of(tokenizer: Any) -> Markers:
     added = {token.content for token in getattr(tokenizer, "added_tokens_decoder", {}).values()}
     others = [markers for markers in FAMILIES.values() if not markers.is_plain]
     for markers in others:
-        tokens = set(re.findall(r"<\|\w+\|>|\[\w+\]", markers.opens))
+        tokens = set(re.findall(r"<\|\w+\|>|\[\w+\]", markers.opens)) or {markers.opens}
         if tokens <= added:
             return markers
     if THINK_OPEN not in template:
@@ -131,6 +135,19 @@ def markers_of(tokenizer: Any) -> Markers:
             if markers.opens in template:
                 return markers
     return FAMILIES["think"]
+
+
+def family_of(response: str) -> str | None:
+    """Return the family in whose manner a response opens its thinking, None where it does so in none.
+
+    Args:
+        response: decoded response; special tokens may be left out.
+    """
+    start = response.lstrip()[:40]
+    if start.startswith("analysis") and "assistantfinal" in response:  # gpt-oss without its special tokens
+        return "harmony"
+    begins = {name: markers.opens.removesuffix("<|message|>") for name, markers in FAMILIES.items()}
+    return next((name for name, text in begins.items() if name != "think" and start.startswith(text)), None)
 
 
 def give_markers(tokenizer: Any, value: str | None) -> None:

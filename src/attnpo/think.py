@@ -10,18 +10,6 @@ from attnpo.markers import THINK_CLOSE, THINK_OPEN, markers_of
 
 __all__ = ["THINK_CLOSE", "THINK_OPEN", "ThinkOpening", "final_answer", "full_text", "has_think_part"]
 
-OTHER_MARKS = {
-    "[THINK]": "[THINK]",
-    "<thinking>": "<thinking>",
-    "<thought>": "<thought>",
-    "<reasoning>": "<reasoning>",
-    "<seed:think>": "<seed:think>",
-    "<|begin_of_thought|>": "<|begin_of_thought|>",
-    "◁think▷": "◁think▷",
-    "<|channel|>analysis": "channels (harmony)",
-}
-"""What begins a think part in models that do not write `<think>`, and what to call it; not read."""
-
 _REMEMBERED = 4096
 
 
@@ -81,19 +69,6 @@ def has_think_part(response: str, in_think: bool) -> bool:
         in_think: whether its prompt left a think part open.
     """
     return in_think or THINK_OPEN in response or THINK_CLOSE in response
-
-
-def other_marks(response: str) -> str | None:
-    """Return what a response opens its thinking with in place of `<think>`, None where nothing known.
-
-    Args:
-        response: decoded response, special tokens left out.
-    """
-    start = response.lstrip()[:40]
-    for mark, name in OTHER_MARKS.items():
-        if start.startswith(mark):
-            return name
-    return "channels (harmony)" if start.startswith("analysis") and "assistantfinal" in response else None
 
 
 def final_answer(response: str) -> str | None:

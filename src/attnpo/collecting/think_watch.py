@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
+from attnpo.markers import FAMILIES, family_of
 from attnpo.rollouts import Rollout
-from attnpo.think import THINK_CLOSE, THINK_OPEN, final_answer, other_marks
+from attnpo.think import THINK_CLOSE, THINK_OPEN, final_answer
 
 ENOUGH = 8
 """Finished responses after which a run that has been all of one kind is told so."""
@@ -26,14 +27,14 @@ class ThinkWatch:
         self.responses = self.thinking = 0
         self._finished = self._finished_thinking = self._closed = 0
         self._said = False
-        self._marks: str | None = None
+        self._family: str | None = None
 
     def add(self, rollouts: Iterable[Rollout]) -> None:
         """Count segmented responses; warn where enough of them are of one kind."""
         for rollout in rollouts:
             self.responses += 1
             self.thinking += rollout.has_think_part
-            self._marks = self._marks or other_marks(rollout.response)
+            self._family = self._family or family_of(rollout.response)
             if rollout.finished:
                 self._finished += 1
                 self._finished_thinking += rollout.has_think_part
@@ -57,15 +58,15 @@ class ThinkWatch:
     def _warn(self) -> None:
         if self._said or not self._finished:
             return
-        if not self.thinking and self._marks is not None:
+        if not self.thinking and self._family is not None:
             self._said = True
             logger.warning(
-                "none of the first %d responses has a think part: the model marks its thinking with %s, and only %s "
-                "is read, so each counts as an answer from its first character on. A server that parts thinking from "
-                "answer (reasoning_content) is understood: --engine server --api chat",
+                "none of the first %d responses has a think part: the model opens its thinking with %s, so each counts "
+                "as an answer from its first character on; --markers %s reads it. A server that parts thinking from "
+                "answer (reasoning_content) is understood too: --engine server --api chat",
                 self.responses,
-                self._marks,
-                THINK_OPEN,
+                FAMILIES[self._family].opens,
+                self._family,
             )
         elif not self.thinking:
             self._said = True

