@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from attnpo.discovery.result import DiscoveryResult
 from attnpo.evaluation.comparison import Difference
 from attnpo.reporting.benchmarks import mean_point, shared_names
 from attnpo.reporting.run_folder import Arm, RunFolder
@@ -42,10 +43,12 @@ def headline(run: RunFolder) -> Headline:
     evaluated = run.evaluated
     if not evaluated:
         return Headline(_without_evaluation(run), (), None, None)
-    base = next((arm for arm in evaluated if arm.method == "base"), None)
-    trained = [arm for arm in evaluated if arm is not base]
+    base = next((arm for arm in evaluated if arm.starts), None)
+    trained = [arm for arm in evaluated if not arm.starts]
     if not trained:
-        return Headline(f"{_alone(evaluated[0])} Nothing has been trained yet.", (), evaluated[0], None)
+        runs = any(arm.log or arm.trained is not None for arm in run.arms)
+        rest = "What was trained has not been evaluated." if runs else "Nothing has been trained yet."
+        return Headline(f"{_alone(evaluated[0])} {rest}", (), evaluated[0], None)
     subject = next((arm for arm in trained if arm.method == "attnpo"), trained[-1])
     if base is None:
         sentence = f"{_alone(subject)} The model it started from was not measured."
@@ -68,7 +71,7 @@ def problems(arm: Arm) -> str:
 def _alone(arm: Arm) -> str:
     assert arm.evaluation is not None
     summary = arm.evaluation.overall
-    name = "The starting model" if arm.method == "base" else arm_title(arm.name)
+    name = "The starting model" if arm.starts else arm_title(arm.name)
     tokens = f"{summary.response_tokens.value:,.0f}"
     return f"{name} answers {percent(summary.accuracy.value)} of {problems(arm)} right with {tokens} tokens a response."
 
@@ -160,29 +163,33 @@ def _without_evaluation(run: RunFolder) -> str:
     several = [arm for arm in run.arms if arm.benchmarks]
     if several:
         return _over_data_sets(several)
-    if run.discovery is None and run.verification is not None:
-        return run.verification.verdict
-    if run.discovery is None:
+    if not run.discoveries:
+        verified = next((heads.verification for heads in run.heads if heads.verification is not None), None)
+        if verified is not None:
+            return verified.verdict
         return "No arm has been evaluated yet." if run.arms else "What the heads of this folder were put to."
-    found = run.discovery
+    sentence = " ".join(_found(found) for found in run.discoveries)
+    return f"{sentence} No arm has been evaluated." if run.arms else sentence
+
+
+def _found(found: DiscoveryResult) -> str:
     proof = (
         ", clearly more than any trivial rule on pairs of like length"
         if found.proven
         else "; that they do more than trivial rules is not proven"
     )
-    sentence = (
+    return (
         f"{plural(len(found.chosen), 'head')} of {Path(found.model).name} "
         f"{'ranks' if len(found.chosen) == 1 else 'rank'} {percent(found.chosen_sra.value)} of pairs of an essential "
         f"and a redundant step right{proof}."
     )
-    return f"{sentence} No arm has been evaluated." if run.arms else sentence
 
 
 def _over_data_sets(arms: list[Arm]) -> str:
     """Return the mean over the data sets that all arms share, of the subject and of the starting model."""
     names = shared_names(arms)
-    base = next((arm for arm in arms if arm.method == "base"), None)
-    trained = [arm for arm in arms if arm is not base]
+    base = next((arm for arm in arms if arm.starts), None)
+    trained = [arm for arm in arms if not arm.starts]
     subject = next((arm for arm in trained if arm.method == "attnpo"), trained[-1] if trained else arms[0])
     now = mean_point(subject, names)
     if not names or now is None:

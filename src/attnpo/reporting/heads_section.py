@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from attnpo.discovery.result import DiscoveryResult
 from attnpo.metrics import SRA
-from attnpo.reporting import heads, heat, labels
+from attnpo.reporting import heat, labels
+from attnpo.reporting.heads import credit_table, ensemble_panel, gate_table, head_names, rule_table
 from attnpo.reporting.intervention import intervention_view
-from attnpo.reporting.run_folder import RunFolder
+from attnpo.reporting.run_folder import Arm, Heads, RunFolder, same_model
 from attnpo.reporting.stability import stability_view
 from attnpo.reporting.transfer import transfer_matrix, transfer_table
 from attnpo.reporting.verification import figure_table
@@ -17,8 +18,73 @@ from attnpo.reporting.wording import arm_title
 from attnpo.statistics import Interval
 from attnpo.tables import NOTHING, Number, Table
 
+PROOFS = ("verification", "intervention", "stability", "transfer")
 TABLE_HEADS = 10
 """Rows of the table of best heads."""
+
+
+def head_views(run: RunFolder) -> list[dict[str, Any]]:
+    """Return what the template needs for the sections on heads, folder by folder; one view where there are no heads.
+
+    A head set's stability through an arm's training stands with these heads, else with the first.
+    """
+    every = run.heads or (Heads(),)
+    several = len(every) > 1
+    told: dict[int, list[Arm]] = {}
+    for arm in run.arms:
+        if (found := arm.stability) is not None:
+            fits = (same_model(h.model, found.model) and h.numbers == frozenset(found.heads) for h in every)
+            told.setdefault(next((i for i, fit in enumerate(fits) if fit), 0), []).append(arm)
+    views = []
+    for i, heads in enumerate(every):
+        relation, apart = belonging(heads, run.arms)
+        view = heads_context(heads.discovery) | proof_context(heads, told.get(i, ()))
+        view |= {"folder": (heads.folder or "this folder") if several else "", "suffix": f"-{i + 1}" if i else ""}
+        view |= {"relation": relation, "apart": apart}
+        views.append(view)
+    return views
+
+
+def belonging(heads: Heads, arms: Sequence[Arm]) -> tuple[str, bool]:
+    """Return what the heads have to do with the arms of the page, and whether that is nothing.
+
+    Models are compared by what the files call them. The sentence is empty where no arm says what it was trained from.
+    """
+    runs = [arm for arm in arms if arm.trained is not None and arm.trained.model]
+    start = next((arm for arm in arms if arm.starts and arm.models), None)
+    if not heads.model or not (runs or start):
+        return "", False
+    read = f"Read in {heads.model}"
+    measured = [arm for arm in arms if not arm.starts and any(same_model(heads.model, m) for m in arm.models)]
+    if measured:
+        return f"{read}, the model of {_titles(measured)}.", False
+    if not runs and start is not None:
+        if any(same_model(heads.model, model) for model in start.models):
+            return f"{read}, the starting model that was measured here.", False
+        return f"{read}; the starting model that was measured here is {', '.join(sorted(start.models))}.", True
+    origins = {arm.name: arm.trained.model for arm in runs if arm.trained is not None}
+    alike = [arm for arm in runs if same_model(heads.model, origins[arm.name])]
+    if not alike:
+        others = ", ".join(dict.fromkeys(origins.values()))
+        return f"{read}; {_titles(runs)} started from {others}: these heads are not of that model.", True
+    words = [f"{read}, the model that {_titles(alike)} started from."]
+    used = {arm.name: arm.trained.heads for arm in alike if arm.trained is not None and arm.trained.heads}
+    if heads.numbers:
+        if same := [arm for arm in alike if used.get(arm.name) == heads.numbers]:
+            words.append(f"{_titles(same)} was trained with these heads.")
+        for arm in alike:
+            if used.get(arm.name, heads.numbers) != heads.numbers:
+                words.append(f"{arm_title(arm.name)} was trained with others: {head_list(used[arm.name])}.")
+    return " ".join(words), False
+
+
+def head_list(numbers: Iterable[tuple[int, int]]) -> str:
+    """Return heads as `2.0, 3.1`, sorted."""
+    return ", ".join(f"{layer}.{head}" for layer, head in sorted(numbers))
+
+
+def _titles(arms: Sequence[Arm]) -> str:
+    return ", ".join(arm_title(arm.name) for arm in arms)
 
 
 def heads_context(result: DiscoveryResult | None) -> dict[str, Any]:
@@ -40,14 +106,14 @@ def heads_context(result: DiscoveryResult | None) -> dict[str, Any]:
                 profile=True,
             ),
             "legend": heat.heat_legend(),
-            "chosen": heads.head_names(result.chosen),
+            "chosen": head_names(result.chosen),
             "blank": blank,
         },
-        "rules": heads.rule_table(result),
-        "credit": heads.credit_table(result.credit_accuracy) if result.credit_accuracy else None,
-        "ensemble": heads.ensemble_panel(result),
+        "rules": rule_table(result),
+        "credit": credit_table(result.credit_accuracy) if result.credit_accuracy else None,
+        "ensemble": ensemble_panel(result),
         "ranked_heads": ranked_heads(result),
-        "gates": heads.gate_table(result),
+        "gates": gate_table(result),
         "labeling": labels.labeling_view(result.labeling),
     }
 
@@ -71,22 +137,27 @@ def ranked_heads(result: DiscoveryResult) -> Table:
     return Table.of("", ("head", "SRA, select half", "SRA, held-out half"), rows)
 
 
-def proof_context(run: RunFolder) -> dict[str, Any]:
-    """Return what the template needs for the section on verification, intervention, stability and transfer."""
-    stability = [stability_view("", run.stability)] if run.stability is not None else []
-    stability += [stability_view(arm_title(arm.name), arm.stability) for arm in run.arms if arm.stability is not None]
+def proof_context(heads: Heads, arms: Sequence[Arm] = ()) -> dict[str, Any]:
+    """Return what the template needs for the section on verification, intervention, stability and transfer.
+
+    Args:
+        heads: the heads and their proofs.
+        arms: those through whose training the same heads were followed.
+    """
+    stability = [stability_view("", heads.stability)] if heads.stability is not None else []
+    stability += [stability_view(arm_title(arm.name), arm.stability) for arm in arms if arm.stability is not None]
     return {
-        "intervention": run.intervention,
-        "intervention_view": None if run.intervention is None else intervention_view(run.intervention),
+        "intervention": heads.intervention,
+        "intervention_view": None if heads.intervention is None else intervention_view(heads.intervention),
         "stability": stability,
-        "transfer": run.transfer,
-        "verification": run.verification,
-        "figures": None if run.verification is None else figure_table(run.verification),
-        "transfer_matrix": None if run.transfer is None else transfer_matrix(run.transfer),
-        "transfer_table": None if run.transfer is None else transfer_table(run.transfer),
+        "transfer": heads.transfer,
+        "verification": heads.verification,
+        "figures": None if heads.verification is None else figure_table(heads.verification),
+        "transfer_matrix": None if heads.transfer is None else transfer_matrix(heads.transfer),
+        "transfer_table": None if heads.transfer is None else transfer_table(heads.transfer),
     }
 
 
-def has_proof(context: Mapping[str, Any]) -> bool:
+def has_proof(view: Mapping[str, Any]) -> bool:
     """Whether any proof was made."""
-    return any(context[name] for name in ("verification", "intervention", "stability", "transfer"))
+    return any(view[name] for name in PROOFS)

@@ -8,7 +8,7 @@ from typing import Any
 
 from attnpo.reporting.curves import training_panels
 from attnpo.reporting.headline import Headline, headline
-from attnpo.reporting.heads_section import has_proof, heads_context, proof_context
+from attnpo.reporting.heads_section import has_proof, head_views
 from attnpo.reporting.marks import arm_marks
 from attnpo.reporting.result_section import chips, result_context, tiles
 from attnpo.reporting.run_folder import Arm, RunFolder, load_run_folder
@@ -48,7 +48,7 @@ def render_report(run: RunFolder, title: str) -> str:
     marks, top = arm_marks(run.arms), headline(run)
     cases, left_out = trace_cases({arm.name: arm.traces for arm in run.arms if arm.traces})
     panels = training_panels(run.arms, marks)
-    untrained = [arm for arm in run.arms if arm.method != "base" and not arm.log]
+    untrained = [arm for arm in run.arms if not arm.starts and not arm.log]
     context = {
         "title": title,
         "eyebrow": _eyebrow(run, top),
@@ -60,11 +60,10 @@ def render_report(run: RunFolder, title: str) -> str:
         "training": panels[:PANELS_SHOWN],
         "training_more": panels[PANELS_SHOWN:],
         "untrained": _untrained(untrained),
-        **heads_context(run.discovery),
-        **proof_context(run),
+        "head_sets": head_views(run),
         "cases": cases,
         "cases_left_out": left_out,
-        "command": run.about.get("command"),
+        "commands": {folder: about["command"] for folder, about in run.about.items() if about.get("command")},
         "settings": settings_groups(run),
     }
     context["nav"] = sections(run, context)
@@ -79,18 +78,25 @@ def sections(run: RunFolder, context: Mapping[str, Any]) -> list[tuple[str, str]
     have (several data sets, several samples, subjects, proofs) appears where it is there.
     """
     arms, evaluated = bool(run.arms), bool(run.evaluated or not context["benchmarks"])
-    wanted = (
+    wanted = [
         ("frontier", "Result", arms and evaluated),
         ("benchmarks", "Data sets", bool(context["benchmarks"])),
         ("measures", "Samples", bool(context["measures"] or context["subjects"].rows)),
         ("difficulty", "Difficulty", bool(run.evaluated)),
         ("training", "Training", arms and bool(evaluated or context["training"])),
-        ("heads", "Heads", run.discovery is not None or (arms and evaluated)),
-        ("labels", "Labels", run.discovery is not None),
-        ("proof", "Proof", has_proof(context) or (run.discovery is not None and not arms)),
+    ]
+    for view in context["head_sets"]:
+        found, suffix = view["discovery"] is not None, view["suffix"]
+        place = f" in {view['folder']}" if view["folder"] else ""
+        wanted += [
+            (f"heads{suffix}", f"Heads{place}", found or (arms and evaluated and not place)),
+            (f"labels{suffix}", "Labels", found),
+            (f"proof{suffix}", "Proof" if found else f"Proof{place}", has_proof(view) or (found and not arms)),
+        ]
+    wanted += [
         ("traces", "Traces", arms and bool(evaluated or context["cases"])),
         ("how", "Settings", True),
-    )
+    ]
     return [(name, title) for name, title, there in wanted if there]
 
 
@@ -111,8 +117,7 @@ def _eyebrow(run: RunFolder, top: Headline) -> str:
     if top.subject is not None and top.subject.evaluation is not None:
         start = top.reference.evaluation if top.reference is not None else None
         return Path((start or top.subject.evaluation).model).name
-    found = run.discovery or run.verification or run.intervention or run.stability or run.transfer
-    return "" if found is None else Path(found.model).name
+    return ", ".join(dict.fromkeys(Path(heads.model).name for heads in run.heads if heads.model))
 
 
 def _untrained(arms: Sequence[Arm]) -> str:

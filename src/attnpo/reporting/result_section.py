@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from attnpo.discovery.evidence import InterventionResult
 from attnpo.discovery.result import DiscoveryResult
 from attnpo.metrics import METRICS
 from attnpo.reporting.benchmarks import benchmark_panels, benchmark_table
@@ -67,8 +68,9 @@ def chips(marks: Mapping[str, ArmMark]) -> list[Chip]:
 def tiles(run: RunFolder, top: Headline) -> list[Tile]:
     """Return the numbers on top: of the trained arm where there is one, else of discovery."""
     found = arm_tiles(top)
-    if not found and top.subject is None and run.discovery is not None:
-        return discovery_tiles(run, run.discovery)
+    if not found and top.subject is None and len(run.discoveries) == 1:
+        heads = next(heads for heads in run.heads if heads.discovery is not None)
+        return discovery_tiles(run.discoveries[0], heads.intervention)
     return found
 
 
@@ -110,7 +112,7 @@ def _kind(way: int) -> str:
     return {1: "better", -1: "worse", 0: "unclear"}[way]
 
 
-def discovery_tiles(run: RunFolder, found: DiscoveryResult) -> list[Tile]:
+def discovery_tiles(found: DiscoveryResult, intervention: InterventionResult | None) -> list[Tile]:
     """Return the numbers that a head set stands on."""
     sra, matched = found.chosen_sra, found.chosen_sra_length_matched
     made = [Tile("pairs of steps ranked right", percent(sra.value), bounds(sra, True), "half is chance", "unclear")]
@@ -127,8 +129,8 @@ def discovery_tiles(run: RunFolder, found: DiscoveryResult) -> list[Tile]:
         made.append(
             Tile("redundant tokens attenuated", percent(hit.value), "", change, _kind(int(hit.low > miss.high)))
         )
-    if run.intervention is not None and (start := untouched(run.intervention)) is not None:
-        harmed = [c for c in run.intervention.conditions if c.name == "highest"]
+    if intervention is not None and (start := untouched(intervention)) is not None:
+        harmed = [c for c in intervention.conditions if c.name == "highest"]
         if harmed:
             last = harmed[-1]
             way = 0 if last.difference is None else direction(last.difference)

@@ -12,7 +12,7 @@ from attnpo.credit import METHODS
 from attnpo.credit.methods import find_preset
 from attnpo.errors import DataError
 from attnpo.output import prepare_output_dir, write_atomically
-from attnpo.reporting.run_folder import read_json
+from attnpo.reporting.run_files import read_json
 from attnpo.study.cells import Cell, Experiment, cells_on_disk
 from attnpo.study.suite import REFERENCES, Row, Suite
 from attnpo.study.worlds import UNSEEN

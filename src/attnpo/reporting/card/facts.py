@@ -10,9 +10,8 @@ from attnpo.discovery.evidence import StabilityResult
 from attnpo.errors import DataError
 from attnpo.evaluation import ComparisonRow, EvaluationResult, compare_folders
 from attnpo.evaluation.comparison import result_file
-from attnpo.files import UserFile, parse_json
 from attnpo.reporting.benchmarks import benchmark_title
-from attnpo.reporting.run_folder import read_json
+from attnpo.reporting.run_files import read_log
 from attnpo.training.record import TrainingRecord
 
 BASE = "base"
@@ -68,7 +67,7 @@ def read_facts(folder: Path, base: Path | None = None) -> CardFacts:
         folder=folder,
         record=record,
         measured=tuple(_measured(path, before) for name, path in sorted(_evaluations(folder).items()) if name != BASE),
-        log=tuple(_log(folder)),
+        log=read_log(folder),
         stability=StabilityResult.load(stability) if stability.is_file() else None,
     )
 
@@ -110,28 +109,3 @@ def _same_problems(a: EvaluationResult, b: EvaluationResult) -> bool:
 def _benchmark(result: EvaluationResult) -> object:
     about = result.benchmark or {}
     return about.get("name") or about.get("benchmark")
-
-
-def _log(folder: Path) -> list[dict[str, Any]]:
-    """Return the log: the trainer's state of the end, else the file that grows, else the newest checkpoint's state."""
-    state, lines = folder / "trainer_state.json", folder / "log.jsonl"
-    if not state.is_file() and lines.is_file():
-        return _rows(lines)
-    if not state.is_file():
-        found = sorted(folder.glob("checkpoint-*/trainer_state.json"), key=lambda path: path.stat().st_mtime)
-        if not found:
-            return []
-        state = found[-1]
-    return list(read_json(state).get("log_history") or [])
-
-
-def _rows(log: Path) -> list[dict[str, Any]]:
-    """Return the rows of a log that may be growing: its last line counts once it has its end."""
-    rows = []
-    for where, line in UserFile(log, "training log").lines():
-        if line.endswith("\n"):
-            try:
-                rows.append(parse_json(line))
-            except ValueError as error:
-                raise DataError(f"{where}: not valid JSON ({error}); remove the row") from error
-    return rows
