@@ -12,9 +12,10 @@ from attnpo.cli.parsing import parse
 EXAMPLE = """  attnpo report runs/quickstart
   attnpo report --run_dir runs/mine --output mine.html --title "AttnPO on our 7B"
 
-  The folder of `attnpo discover` will do: discovery.json and, where made, intervention.json, transfer.json,
-  stability.json and verification.json. So will one with a folder a run: evaluation.json (or a folder a benchmark), and
-  optionally trainer_state.json, stability.json and annotated.jsonl."""
+  Looks in the folder and one level below for discovery.json, intervention.json, transfer.json, stability.json and
+  verification.json; for evaluation.json (or a folder a benchmark), trainer_state.json or log.jsonl, training.json and
+  annotated.jsonl. So runs/mine/heads, runs/mine/train and runs/mine/eval make one page of runs/mine, which says
+  whether heads, training and evaluation are of one model."""
 
 
 @dataclass

@@ -49,7 +49,11 @@ def headline(run: RunFolder) -> Headline:
         runs = any(arm.log or arm.trained is not None for arm in run.arms)
         rest = "What was trained has not been evaluated." if runs else "Nothing has been trained yet."
         return Headline(f"{_alone(evaluated[0])} {rest}", (), evaluated[0], None)
-    subject = next((arm for arm in trained if arm.method == "attnpo"), trained[-1])
+    told = [arm for arm in trained if arm.told]
+    subject = next((arm for arm in trained if arm.method == "attnpo"), (told or trained)[-1])
+    if not subject.told and (base is None or base.start):
+        sentence = f"{_alone(subject)} No file here says what it was trained from."
+        return Headline(sentence, (), subject, None)
     if base is None:
         sentence = f"{_alone(subject)} The model it started from was not measured."
         return Headline(sentence, _against_others(subject, trained), subject, None)

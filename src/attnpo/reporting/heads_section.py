@@ -55,7 +55,8 @@ def belonging(heads: Heads, arms: Sequence[Arm]) -> tuple[str, bool]:
     if not heads.model or not (runs or start):
         return "", False
     read = f"Read in {heads.model}"
-    measured = [arm for arm in arms if not arm.starts and any(same_model(heads.model, m) for m in arm.models)]
+    others = runs or [arm for arm in arms if not arm.starts]
+    measured = [arm for arm in others if any(same_model(heads.model, model) for model in arm.models)]
     if measured:
         return f"{read}, the model of {_titles(measured)}.", False
     if not runs and start is not None:
@@ -65,13 +66,13 @@ def belonging(heads: Heads, arms: Sequence[Arm]) -> tuple[str, bool]:
     origins = {arm.name: arm.trained.model for arm in runs if arm.trained is not None}
     alike = [arm for arm in runs if same_model(heads.model, origins[arm.name])]
     if not alike:
-        others = ", ".join(dict.fromkeys(origins.values()))
-        return f"{read}; {_titles(runs)} started from {others}: these heads are not of that model.", True
+        known = ", ".join(dict.fromkeys(origins.values()))
+        return f"{read}; {_titles(runs)} started from {known}: these heads are not of that model.", True
     words = [f"{read}, the model that {_titles(alike)} started from."]
     used = {arm.name: arm.trained.heads for arm in alike if arm.trained is not None and arm.trained.heads}
     if heads.numbers:
         if same := [arm for arm in alike if used.get(arm.name) == heads.numbers]:
-            words.append(f"{_titles(same)} was trained with these heads.")
+            words.append(f"{_titles(same)} {'was' if len(same) == 1 else 'were'} trained with these heads.")
         for arm in alike:
             if used.get(arm.name, heads.numbers) != heads.numbers:
                 words.append(f"{arm_title(arm.name)} was trained with others: {head_list(used[arm.name])}.")

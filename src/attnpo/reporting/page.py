@@ -87,7 +87,7 @@ def sections(run: RunFolder, context: Mapping[str, Any]) -> list[tuple[str, str]
     ]
     for view in context["head_sets"]:
         found, suffix = view["discovery"] is not None, view["suffix"]
-        place = f" in {view['folder']}" if view["folder"] else ""
+        place = f": {view['folder']}" if view["folder"] else ""
         wanted += [
             (f"heads{suffix}", f"Heads{place}", found or (arms and evaluated and not place)),
             (f"labels{suffix}", "Labels", found),

@@ -51,7 +51,7 @@ class Arm:
         benchmarks: folder below the arm's → evaluation, for arms measured on several data sets.
         folder: its folder, empty for the run folder itself.
         trained: what it was trained from and how, where its `training.json` says so.
-        start: whether training runs, or heads without any run, name its model as theirs.
+        start: whether its name does not say so, but training runs, or heads without any run, name its model as theirs.
     """
 
     name: str
@@ -73,6 +73,11 @@ class Arm:
     def method(self) -> str:
         """The name without a seed suffix."""
         return method_of(self.name)
+
+    @property
+    def told(self) -> bool:
+        """Whether its name or its files say what it is."""
+        return self.starts or self.method in ARM_TITLES or self.trained is not None or bool(self.log)
 
     @property
     def models(self) -> frozenset[str]:
@@ -189,7 +194,7 @@ def starting(arms: Sequence[Arm], heads: Sequence[Heads]) -> list[Arm]:
     """
     runs = [arm for arm in arms if arm.trained is not None or arm.log]
     origins = {arm.trained.model for arm in runs if arm.trained is not None} if runs else {h.model for h in heads}
-    return [replace(arm, start=arm not in runs and _any_same(arm.models, origins)) for arm in arms]
+    return [replace(arm, start=not (arm.starts or arm in runs) and _any_same(arm.models, origins)) for arm in arms]
 
 
 def named(arms: Sequence[Arm]) -> list[Arm]:
