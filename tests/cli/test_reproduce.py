@@ -104,6 +104,10 @@ def test_a_folder_of_other_settings_is_refused_before_anything_runs(folder, caps
         (["--training", "learning_rate"], "--training learning_rate: give NAME=VALUE"),
         (["--responses", "10"], "--responses 10: give a multiple of 32"),
         (["--suite", "none"], "--suite none: there is none"),
+        (["--world", "gms"], "--world gms: there is none; there are tinyworld, gsm"),
+        (["--world", "gsm", "--responses", "10"], "--responses 10: give a multiple of 8"),
+        (["--world", "gsm", "--rows", "laser"], "row 'laser': there is none; there are rloo, tlmre-0.1"),
+        (["--minutes", "0"], "minutes"),
     ],
 )
 def test_mistakes_in_the_arguments(tmp_path, capsys, arguments, message):
@@ -189,6 +193,19 @@ def test_only_runs_its_cells(folder, capsys, copied_commands):
     reproduce(folder, *ROWS, "--only", "attnpo,rloo/1", "--jobs", 1)
     assert set(started) == {"attnpo/seed-2"}
     assert json.loads((folder / "table.json").read_text())["missing"] == ["rloo/2"]
+
+
+def test_out_of_minutes(folder, capsys, copied_commands):
+    _, started = copied_commands
+    reproduce(folder, *ROWS, "--minutes", "0.0001")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "0.0001 minutes are over; the same command goes on where this one stopped" in said
+    assert "2 of 6 cells are not there yet: rloo/2, attnpo/2" in said
+    assert started == []
+    assert json.loads((folder / "table.json").read_text())["missing"] == ["rloo/2", "attnpo/2"]
+    reproduce(folder, *ROWS, "--minutes", "60", "--jobs", "2")
+    assert set(started) == {"rloo/seed-2", "attnpo/seed-2"}
+    assert "minutes are over" not in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from attnpo.errors import AttnPOError
 from attnpo.study.arms import ArmRun, Command, flags, training_arm
 from attnpo.study.running import last_log_line, run_arms
-from attnpo.study.worlds import TINYWORLD
+from attnpo.study.worlds import GSM, TINYWORLD
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,15 @@ def test_commands_run_in_order_and_only_where_they_are_not_done(tmp_path):
     assert claimed == []
 
 
-def test_one_thread_a_process(tmp_path):
+def test_threads_of_a_process(tmp_path):
     said = "import os; print(os.environ['OMP_NUM_THREADS'], os.environ['MKL_NUM_THREADS'])"
-    run([arm(tmp_path / "a", f"{writes(tmp_path / 'a' / '0')}; {said}")])
+    for name, settings in (("a", {}), ("b", {"threads": 3})):
+        run([arm(tmp_path / name, f"{writes(tmp_path / name / '0')}; {said}")], **settings)
     assert (tmp_path / "a" / "part0.out").read_text() == "1 1\n"
+    assert (tmp_path / "b" / "part0.out").read_text() == "3 3\n"
+    # Many small matrices gain nothing from more threads; a larger model shares the cores with what runs beside it.
+    assert [TINYWORLD.threads(jobs, 8) for jobs in (1, 2, 8)] == [1, 1, 1]
+    assert [GSM.threads(jobs, 8) for jobs in (1, 2, 3, 8, 16)] == [8, 4, 2, 1, 1]
 
 
 def test_a_failure_is_named_and_the_others_go_on(tmp_path):
@@ -88,6 +94,33 @@ def test_without_keep_going_the_first_failure_ends_the_others(tmp_path):
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
     assert not (tmp_path / "later").exists()
+
+
+def test_a_deadline_ends_what_runs_and_the_next_call_goes_on(tmp_path):
+    first, second, third = (tmp_path / name for name in "abc")
+    first.mkdir()
+    (first / "0").write_text("before")
+    # Waits without end at its first start; told by the mark that it left, it comes to its end at the second.
+    waits = (
+        "import os, pathlib, time; mark = pathlib.Path({mark!r})\n"
+        "if mark.exists(): pathlib.Path({done!r}).write_text('gone on with')\n"
+        "else: pathlib.Path({pid!r}).write_text(str(os.getpid())); mark.touch(); time.sleep(600)"
+    ).format(mark=str(tmp_path / "mark"), pid=str(tmp_path / "pid"), done=str(second / "0"))
+    arms = [arm(first, ""), arm(second, waits), arm(third, "")]
+    while not (tmp_path / "mark").exists():  # a slow machine takes more than one call to start it
+        assert run(arms, jobs=1, deadline=time.monotonic() + 0.5) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+    assert (first / "0").read_text() == "before"
+    assert not third.exists()
+    assert run(arms, jobs=1, deadline=time.monotonic() + 600) == []
+    assert (second / "0").read_text() == "gone on with"
+    assert arms[2].done
+
+
+def test_after_a_deadline_nothing_is_begun(tmp_path):
+    assert run([arm(tmp_path / "a", "")], deadline=time.monotonic() - 1) == []
+    assert not (tmp_path / "a").exists()
 
 
 def test_no_more_side_by_side_than_asked_for(tmp_path):

@@ -189,7 +189,7 @@ GSM = World(
     model="gsmworld",
     training={
         "data": "gsmworld",
-        "num_problems": 4096,
+        "num_problems": 1024,
         "num_generations": 8,
         "per_device_train_batch_size": GsmSizes.micro_batch,
         "gradient_accumulation_steps": 4,
