@@ -168,4 +168,4 @@ def test_cells_copied_without_large_files_make_one_table_with_its_seeds(experime
     assert "Grade-school problems in English; " in text
     assert "## Templates that no training problem is of" in text
     lines = [line.split("|") for line in text.splitlines() if line.startswith("| attnpo |")]
-    assert [line[2].strip() for line in lines][0] == "2"
+    assert next(line[2].strip() for line in lines) == "2"

@@ -1,4 +1,4 @@
-"""A stand-in for the model of real English: a random Llama of bytes, and a verdict that such text gets right at times."""
+"""A stand-in for the model of real English: a random Llama of bytes, and a verdict that finds some such text right."""
 
 from __future__ import annotations
 
