@@ -46,7 +46,11 @@ def gguf_folder(path: Path, said: str) -> Path:
         logger.info("%s: dequantised once, into %s", said, cache_root())
         with _reading(said):
             model, found = AutoModelForCausalLM.from_pretrained(
-                str(path.parent), gguf_file=path.name, dtype=torch.float32, output_loading_info=True
+                str(path.parent),
+                config=AutoConfig.from_pretrained(settings),  # else the file's header is read once more, for seconds
+                gguf_file=path.name,
+                dtype=torch.float32,
+                output_loading_info=True,
             )
         lacking = sorted(found["missing_keys"])
         if lacking:
