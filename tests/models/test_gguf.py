@@ -145,6 +145,7 @@ def test_no_room(tmp_path, monkeypatch):
     load_config(source)  # takes next to nothing
     with pytest.raises(OutputError, match=r"are free; make room, or set XDG_CACHE_HOME"):
         plain_folder(source)
+    assert not list(cache_file.cache_root().glob("*-float32"))
 
 
 def test_no_gguf_file(tmp_path):

@@ -22,7 +22,7 @@ def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "attnpo" / "models"
 
 
-def made_once(name: str, make: Callable[[Path], None], needed: int = 0) -> Path:
+def made_once(name: str, make: Callable[[Path], None]) -> Path:
     """Return the folder of that name, made by `make` where it is not there yet.
 
     Of two processes that want it at once one makes it, the other waits. One that is killed leaves nothing of that name.
@@ -30,10 +30,9 @@ def made_once(name: str, make: Callable[[Path], None], needed: int = 0) -> Path:
     Args:
         name: the folder's name, which says what it is made of.
         make: fills the folder that it is given.
-        needed: bytes that it will take.
 
     Raises:
-        OutputError: it cannot be written, or the disk has no room.
+        OutputError: it cannot be written.
     """
     root = cache_root()
     folder = root / name
@@ -44,12 +43,6 @@ def made_once(name: str, make: Callable[[Path], None], needed: int = 0) -> Path:
         with FileLock(root / f"{name}.lock"):
             if folder.is_dir():
                 return folder
-            free = shutil.disk_usage(root).free
-            if needed > free:
-                raise OutputError(
-                    f"{root}: the model takes {needed / 2**30:.1f} GiB there, and {free / 2**30:.1f} GiB are free; "
-                    "make room, or set XDG_CACHE_HOME to another disk"
-                )
             with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=root) as place:
                 make(Path(place) / name)
                 os.replace(Path(place) / name, folder)
@@ -58,6 +51,24 @@ def made_once(name: str, make: Callable[[Path], None], needed: int = 0) -> Path:
             f"{root}: cannot be written ({error.strerror or error}); set XDG_CACHE_HOME to a folder that can"
         ) from error
     return folder
+
+
+def check_room(needed: int) -> None:
+    """Check before long work that the disk has room for a folder.
+
+    Args:
+        needed: bytes that it will take.
+
+    Raises:
+        OutputError: it has not.
+    """
+    root = cache_root()
+    free = shutil.disk_usage(next(place for place in (root, *root.parents) if place.is_dir())).free
+    if needed > free:
+        raise OutputError(
+            f"{root}: the model takes {needed / 2**30:.1f} GiB there, and {free / 2**30:.1f} GiB are free; make room, "
+            "or set XDG_CACHE_HOME to another disk"
+        )
 
 
 def content_key(path: Path) -> str:

@@ -16,7 +16,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from attnpo.errors import AttnPOError, ConfigError, first_line
-from attnpo.models.cache import cache_root, content_key, made_once
+from attnpo.models.cache import cache_root, check_room, content_key, made_once
 from attnpo.models.end_tokens import end_turns
 from attnpo.models.gguf_header import MAGIC, Header, read_header
 
@@ -43,6 +43,7 @@ def gguf_folder(path: Path, said: str) -> Path:
     settings = gguf_settings(path, said)
 
     def make(folder: Path) -> None:
+        check_room(header.elements * BYTES)
         logger.info("%s: dequantised once, into %s", said, cache_root())
         with _reading(said):
             model, found = AutoModelForCausalLM.from_pretrained(
@@ -62,7 +63,7 @@ def gguf_folder(path: Path, said: str) -> Path:
             if file.name != "config.json":  # the model's own says its type
                 shutil.copy(file, folder)
 
-    return made_once(f"{_key(path)}-float32", make, needed=header.elements * BYTES)
+    return made_once(f"{_key(path)}-float32", make)
 
 
 def gguf_settings(path: Path, said: str) -> Path:

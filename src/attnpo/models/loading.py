@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from attnpo.errors import AttnPOError, ConfigError, first_line
 from attnpo.markers import give_markers
 from attnpo.models.adapters import AdapterFolder, laid_upon, merged
-from attnpo.models.cache import content_key, made_once
+from attnpo.models.cache import cache_root, check_room, content_key, made_once
 from attnpo.models.devices import chosen_dtype, find_device
 from attnpo.models.end_tokens import end_turns
 from attnpo.models.gguf import gguf_folder, gguf_settings
@@ -142,7 +142,10 @@ def plain_folder(source: ModelSource) -> str:
     config = load_config(source)
 
     def make(folder: Path) -> None:
-        load_model(source, dtype="float32", device="cpu").save_pretrained(folder)
+        model = load_model(source, dtype="float32", device="cpu")
+        check_room(sum(parameter.numel() for parameter in model.parameters()) * torch.float32.itemsize)
+        logger.info("%s: adapters added to their base once, into %s", source.said, cache_root())
+        model.save_pretrained(folder)
         load_tokenizer(source).save_pretrained(folder)
 
     return str(made_once(f"merged-{_merged_key(source, config)}", make))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,7 +92,7 @@ def with_lora(model: Any, lora: Any) -> Any:
 
     try:
         with torch.device("meta"):
-            return get_peft_model(model, lora)
+            return get_peft_model(model, deepcopy(lora))  # PEFT writes the base's name into it
     except ValueError as error:
         raise ConfigError(f"--use_peft: {one_line(error)}") from error
 
