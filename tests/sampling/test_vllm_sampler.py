@@ -119,6 +119,7 @@ class LLM:
 
 @pytest.fixture
 def vllm(monkeypatch):
+    monkeypatch.setattr("attnpo.sampling.vllm_sampler.saved_generation_config", lambda model, revision: None)
     module, params = ModuleType("vllm"), ModuleType("vllm.sampling_params")
     module.__version__ = "0.11.0"
     module.LLM, module.SamplingParams, module.TokensPrompt = LLM, VLLMParams, TokensPrompt
@@ -198,7 +199,7 @@ def test_what_vllm_refuses_is_one_line(vllm):
         list(sampler.sample([SampleRequest("", (1,) * 21, 0, 0)], PARAMS))
     assert "\n" not in str(error.value)
     with pytest.raises(ConfigError, match=r"cannot load broken: Model architectures \['Broken'\] are"):
-        VLLMSampler("broken", TOKENIZER)
+        list(VLLMSampler("broken", TOKENIZER).sample(asked([1]), PARAMS))
 
 
 def test_settings_reach_the_engine(vllm):

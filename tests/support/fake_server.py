@@ -115,6 +115,8 @@ class FakeServer:
         self._timer: threading.Timer | None = None
         self._now = 0
         self._port = 0
+        self.pages: dict[str, Any] = {}
+        """What lies at an address (`/v1/models`), JSON values; anything else is a 404."""
         self.requests: list[Request] = []
         self.times: list[float] = []
         self.most_at_once = 0
@@ -227,6 +229,15 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(data[: len(data) // 2] if reply.ending == "cut" else data)
             if reply.ending == "cut":
                 self.close_connection = True
+
+        def do_GET(self) -> None:
+            page = fake.pages.get(self.path.partition("?")[0])
+            data = json.dumps(page).encode()
+            self.send_response(404 if page is None else 200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
 
         def log_message(self, *args: object) -> None:
             pass

@@ -1,21 +1,22 @@
-"""A server that goes away and returns: HTTP is real, client and channel for weights stand in for TRL's."""
+"""A server that goes away and returns: HTTP and TRL's client are real, the channel for weights is stood in for."""
 
 from __future__ import annotations
 
 import inspect
 import json
 import threading
-import time
-import urllib.error
-import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from trl.generation import vllm_client
 from trl.generation.vllm_client import VLLMClient
 from trl.generation.vllm_generation import VLLMGeneration
 
 from attnpo.errors import TrainingError
 from attnpo.training.patient_client import PatientClient
+
+RETRY_SECONDS = 0.1
+"""What the breaks between the tries of TRL's client are made of: 0, 2, 4, 8 and 16 of them."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -32,11 +33,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def do_GET(self):
-        self.answer({"vllm_config": {"instance_id": self.instance}} if "server_info" in self.path else {})
+        info = {"vllm_config": {"instance_id": self.instance}}
+        self.answer(info if "server_info" in self.path else {"data": [{"id": "m"}]})
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
-        self.answer({"choices": [{"token_ids": [7]}]})
+        self.answer({"choices": [{"token_ids": [7], "prompt_token_ids": [1], "logprobs": None}]})
 
 
 def serve(port: int = 0, instance: str = "a") -> ThreadingHTTPServer:
@@ -52,37 +54,17 @@ def end(server: ThreadingHTTPServer) -> int:
     return port
 
 
-class Client:
-    """What TRL's client does, with its errors, over urllib (TRL's needs vLLM and a GPU)."""
+class Client(VLLMClient):
+    """TRL's client and its retries, with shorter breaks; what needs a GPU, the channel for weights, is stood in for."""
 
     def __init__(self, port: int):
-        self.base_url = f"http://127.0.0.1:{port}"
+        super().__init__(base_url=f"http://127.0.0.1:{port}")
+        for adapter in self.session.adapters.values():
+            adapter.max_retries = adapter.max_retries.new(backoff_factor=RETRY_SECONDS)
         self.events: list[str] = []
 
-    def _ask(self, path: str, body: dict | None = None):
-        data = None if body is None else json.dumps(body).encode()
-        try:
-            with urllib.request.urlopen(urllib.request.Request(self.base_url + path, data)) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            raise Exception(f"Request failed: {error.code}, {error.reason}") from error
-
-    def check_server(self, total_timeout: float = 0.0):
-        start = time.monotonic()
-        while True:
-            try:
-                self._ask("/health")
-                return
-            except OSError as error:
-                if time.monotonic() - start >= total_timeout:
-                    raise ConnectionError("can't be reached") from error
-            time.sleep(0.05)
-
-    def get_server_info(self):
-        return self._ask("/server_info")["vllm_config"]
-
     def generate(self, prompts):
-        return self._ask("/v1/completions", {"prompt": prompts})["choices"]
+        return super().generate(prompts)["completion_ids"]
 
     def init_communicator(self, device=0):
         self.events.append(f"open {device}")
@@ -92,6 +74,11 @@ class Client:
 
     def update_named_params(self, metadata, params):
         self.events.append("send")
+
+
+@pytest.fixture(autouse=True)
+def no_vllm_needed(monkeypatch):
+    monkeypatch.setattr(vllm_client, "is_vllm_available", lambda: True)
 
 
 @pytest.fixture
@@ -113,17 +100,26 @@ def patient(port: int, patience: float = 20.0, sharded: bool = False) -> Patient
     )
 
 
-def test_a_server_that_comes_back_gets_the_weights_before_it_samples():
+@pytest.mark.parametrize("away", [RETRY_SECONDS, 8 * RETRY_SECONDS])
+def test_a_server_that_comes_back_gets_the_weights_before_it_samples(away):
+    """Within the retries of TRL's client, which then reports no error, and after them."""
     first = serve()
     made = patient(first.server_address[1])
-    assert made.generate(["a"]) == [{"token_ids": [7]}]
+    assert made.generate(["a"]) == [[7]]
     port = end(first)
     later: list[ThreadingHTTPServer] = []
-    threading.Timer(0.5, lambda: later.append(serve(port, "b"))).start()
-    assert made.generate(["a"]) == [{"token_ids": [7]}]
+    threading.Timer(away, lambda: later.append(serve(port, "b"))).start()
+    assert made.generate(["a"]) == [[7]]
     assert made.client.events == ["close", "open cpu", "resend"]
     assert made.outages == 1
     end(later[0])
+
+
+def test_sharded_weights_cannot_be_renewed_after_a_start_that_nobody_noticed(server):
+    made = patient(server.server_address[1], sharded=True)
+    server.RequestHandlerClass.instance = "b"
+    with pytest.raises(TrainingError, match="sharded"):
+        made.generate(["a"])
 
 
 def test_a_server_started_anew_between_two_steps_gets_its_channel_opened(server):
@@ -149,7 +145,7 @@ def test_sharded_weights_cannot_be_renewed_halfway():
     made = patient(first.server_address[1], sharded=True)
     port = end(first)
     later: list[ThreadingHTTPServer] = []
-    threading.Timer(0.3, lambda: later.append(serve(port))).start()
+    threading.Timer(0.3, lambda: later.append(serve(port, "b"))).start()
     with pytest.raises(TrainingError, match="sharded"):
         made.generate(["a"])
     end(later[0])
@@ -157,7 +153,7 @@ def test_sharded_weights_cannot_be_renewed_halfway():
 
 def test_a_server_that_answers_with_errors_for_a_while_is_waited_for(server):
     made = patient(server.server_address[1])
-    answers = [Exception("Request failed: 503, starting"), ConnectionResetError("reset"), [{"token_ids": [7]}]]
+    answers = [Exception("Request failed: 503, starting"), ConnectionResetError("reset"), [[7]]]
 
     def generate(prompts):
         answer = answers.pop(0)
@@ -166,7 +162,7 @@ def test_a_server_that_answers_with_errors_for_a_while_is_waited_for(server):
         return answer
 
     made.client.generate = generate
-    assert made.generate(["a"]) == [{"token_ids": [7]}]
+    assert made.generate(["a"]) == [[7]]
     assert made.outages == 2
 
 

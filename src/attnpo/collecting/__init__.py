@@ -4,6 +4,7 @@ from attnpo.collecting.fingerprints import model_fingerprint, problem_key, probl
 from attnpo.collecting.groups import Segments, Verifies, read_groups
 from attnpo.collecting.run import Collected, collect_rollouts
 from attnpo.collecting.think_watch import ThinkWatch
+from attnpo.collecting.weight_files import files_fingerprint
 
 __all__ = [
     "Collected",
@@ -11,6 +12,7 @@ __all__ = [
     "ThinkWatch",
     "Verifies",
     "collect_rollouts",
+    "files_fingerprint",
     "model_fingerprint",
     "problem_key",
     "problems_fingerprint",

@@ -1,6 +1,7 @@
 """Where models come from: a folder, the Hub, a GGUF file, an adapter or a name, made one thing that can be loaded."""
 
-from attnpo.models.devices import DTYPES, check_dtype, find_device
+from attnpo.models.cache import remembered
+from attnpo.models.devices import DTYPES, check_dtype, chosen_dtype, find_device
 from attnpo.models.loading import load_config, load_model, load_tokenizer, model_dtype, plain_folder, saved_dtype
 from attnpo.models.named import NAMED, TINYWORLD
 from attnpo.models.sources import ModelSource, find_model
@@ -11,6 +12,7 @@ __all__ = [
     "TINYWORLD",
     "ModelSource",
     "check_dtype",
+    "chosen_dtype",
     "find_device",
     "find_model",
     "load_config",
@@ -18,5 +20,6 @@ __all__ = [
     "load_tokenizer",
     "model_dtype",
     "plain_folder",
+    "remembered",
     "saved_dtype",
 ]

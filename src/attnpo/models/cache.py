@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
@@ -13,6 +14,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from attnpo.errors import OutputError
+from attnpo.output import write_atomically
+
+logger = logging.getLogger(__name__)
 
 CHUNK = 1 << 22
 
@@ -69,6 +73,25 @@ def check_room(needed: int) -> None:
             f"{root}: the model takes {needed / 2**30:.1f} GiB there, and {free / 2**30:.1f} GiB are free; make room, "
             "or set XDG_CACHE_HOME to another disk"
         )
+
+
+def remembered(key: str, find: Callable[[], str]) -> str:
+    """Return what was found for a key before, or find and remember it; where nothing can be written it is found anew.
+
+    Args:
+        key: says all that the finding depends on.
+        find: finds a line of text.
+    """
+    file = cache_root().with_name("found") / hashlib.sha256(key.encode()).hexdigest()[:32]
+    if file.is_file() and (known := file.read_text(encoding="utf-8").strip()):
+        return known
+    found = find()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, found)
+    except OSError as error:
+        logger.debug("%s: cannot be written (%s)", file, error)
+    return found
 
 
 def content_key(path: Path) -> str:

@@ -22,6 +22,16 @@ PAGEABLE = ("sdpa", "eager", "paged|eager")
 POLL_SECONDS = 1.0
 
 
+def describe() -> dict[str, Any]:
+    """Return what responses depend on besides model, prompts and sampling settings; JSON values."""
+    return {
+        "engine": "transformers-cb",
+        "transformers": transformers.__version__,
+        "torch": torch.__version__,
+        "seed": "one for all: a response depends on what is drawn beside it",
+    }
+
+
 class ContinuousBatchingSampler:
     """Samples through `ContinuousBatchingManager` of transformers.
 
@@ -65,12 +75,7 @@ class ContinuousBatchingSampler:
     @property
     def description(self) -> dict[str, Any]:
         """What the responses depend on besides model, prompts and sampling settings; JSON values."""
-        return {
-            "engine": "transformers-cb",
-            "transformers": transformers.__version__,
-            "torch": torch.__version__,
-            "seed": "one for all: a response depends on what is drawn beside it",
-        }
+        return describe()
 
     def sample(
         self, requests: Sequence[SampleRequest], params: SamplingParams

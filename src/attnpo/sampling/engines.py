@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol, cast
 
 from attnpo.errors import ConfigError
 from attnpo.ranges import AtLeast1, Patience, PositiveShare, Seconds, Words, check_settings
-from attnpo.sampling.base import Sampler
+from attnpo.sampling import continuous_sampler, transformers_sampler
+from attnpo.sampling.base import SampledResponse, Sampler, SampleRequest, SamplingParams
 from attnpo.sampling.continuous_sampler import ContinuousBatchingSampler
 from attnpo.sampling.server_requests import Api
 from attnpo.sampling.server_sampler import ServerSampler
@@ -66,6 +68,10 @@ class EngineSettings:
             raise ConfigError(f"base_url: set, but the engine is {self.engine!r}; set engine to 'server'")
 
 
+DESCRIPTIONS = {"transformers": transformers_sampler.describe, "transformers-cb": continuous_sampler.describe}
+"""What each engine that needs a loaded model says of itself before it has one."""
+
+
 class DescribedSampler(Sampler, Protocol):
     """A sampler that says what its responses depend on."""
 
@@ -73,6 +79,30 @@ class DescribedSampler(Sampler, Protocol):
     def description(self) -> dict[str, Any]:
         """What results have to record of the engine: its name, versions, and what its seed promises; JSON values."""
         ...
+
+
+class LateSampler:
+    """An engine that is built when it is first asked for a response."""
+
+    def __init__(self, description: dict[str, Any], build: Callable[[], Sampler]) -> None:
+        """Keep what is needed.
+
+        Args:
+            description: what the engine says of itself, see `DESCRIPTIONS`.
+            build: makes the engine.
+        """
+        self.description = description
+        self._build = build
+
+    @functools.cached_property
+    def _sampler(self) -> Sampler:
+        return self._build()
+
+    def sample(
+        self, requests: Sequence[SampleRequest], params: SamplingParams
+    ) -> Iterator[tuple[int, SampledResponse]]:
+        """Yield `(index of the request, its response)`; see `Sampler.sample`."""
+        return self._sampler.sample(requests, params)
 
 
 def build_sampler(

@@ -20,6 +20,16 @@ HEADROOM = 512
 """Positions kept free a row when rows join, so that they are not sent away again soon."""
 
 
+def describe() -> dict[str, Any]:
+    """Return what responses depend on besides model, prompts and sampling settings; JSON values."""
+    return {
+        "engine": "transformers",
+        "transformers": transformers.__version__,
+        "torch": torch.__version__,
+        "seed": "a response depends on the seed, its prompt and its number only",
+    }
+
+
 @dataclass
 class TransformersSampler:
     """Samples from a loaded causal language model.
@@ -52,12 +62,7 @@ class TransformersSampler:
     @property
     def description(self) -> dict[str, Any]:
         """What the responses depend on besides model, prompts and sampling settings; JSON values."""
-        return {
-            "engine": "transformers",
-            "transformers": transformers.__version__,
-            "torch": torch.__version__,
-            "seed": "a response depends on the seed, its prompt and its number only",
-        }
+        return describe()
 
     def sample(
         self, requests: Sequence[SampleRequest], params: SamplingParams

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -22,9 +23,10 @@ class VLLMSampler:
     of its own, made from (seed, key, sample): the same request draws the same numbers whatever runs beside it; logits
     may still differ in their last bits between batches, and a token with them.
 
-    Written against vLLM's public interface (`LLM`, `SamplingParams`, `TokensPrompt`, and the `add_request` and `step`
-    of its `LLM.llm_engine`, version 0.11 and later); where this was written vLLM could not be installed, so it was
-    tested against a stand-in with that interface, not against vLLM itself.
+    The engine starts when it is first asked for a response.
+
+    Written against the interface of vLLM 0.22 to 0.31 (`LLM`, `SamplingParams`, `TokensPrompt`, and the `add_request`
+    and `step` of its `LLM.llm_engine`).
     """
 
     def __init__(
@@ -40,7 +42,7 @@ class VLLMSampler:
         gpu_memory_utilization: float = 0.9,
         max_model_len: int | None = None,
     ):
-        """Load the model into vLLM.
+        """Check what can be checked before the engine starts.
 
         Args:
             model: path or Hub id.
@@ -54,7 +56,7 @@ class VLLMSampler:
             max_model_len: longest prompt and response together; the model's own if absent.
 
         Raises:
-            ConfigError: vLLM is missing, or cannot load the model with these settings.
+            ConfigError: vLLM is missing, or does not honour what the checkpoint asks for.
         """
         try:
             import vllm
@@ -67,20 +69,24 @@ class VLLMSampler:
         self._queued = QUEUED * rows
         self._names = itertools.count()
         check_checkpoint(VLLM, saved_generation_config(model, revision))
+        self._model = model
+        self._options: dict[str, Any] = {
+            "revision": revision,
+            "tokenizer_revision": revision,
+            "dtype": dtype,
+            "trust_remote_code": trust_remote_code,
+            "tensor_parallel_size": tensor_parallel_size,
+            "gpu_memory_utilization": gpu_memory_utilization,
+            "max_model_len": max_model_len,
+            "max_num_seqs": rows,
+        }
+
+    @functools.cached_property
+    def _llm(self) -> Any:
         try:
-            self._llm = vllm.LLM(
-                model=model,
-                revision=revision,
-                tokenizer_revision=revision,
-                dtype=dtype,
-                trust_remote_code=trust_remote_code,
-                tensor_parallel_size=tensor_parallel_size,
-                gpu_memory_utilization=gpu_memory_utilization,
-                max_model_len=max_model_len,
-                max_num_seqs=rows,
-            )
+            return self._vllm.LLM(model=self._model, **self._options)
         except ValueError as error:  # vLLM's word for settings that do not fit model or machine
-            raise ConfigError(f"engine: vllm cannot load {model}: {one_line(error)}") from error
+            raise ConfigError(f"engine: vllm cannot load {self._model}: {one_line(error)}") from error
 
     @property
     def description(self) -> dict[str, Any]:
@@ -97,7 +103,8 @@ class VLLMSampler:
         """Yield `(index of the request, its response)` as the engine finishes them; see `Sampler.sample`.
 
         Raises:
-            ConfigError: vLLM does not take a request (a prompt longer than `max_model_len`, say).
+            ConfigError: vLLM cannot load the model with these settings, or does not take a request (a prompt longer
+                than `max_model_len`, say).
             EngineError: the engine dropped a request.
         """
         engine = self._llm.llm_engine

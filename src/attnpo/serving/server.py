@@ -17,10 +17,12 @@ from typing import Any
 
 from attnpo.errors import AttnPOError, ConfigError, EngineError
 from attnpo.serving.endpoint import Endpoint
-from attnpo.serving.faults import Fault, RefusedError, masked_line, status_fault
+from attnpo.serving.faults import PASSING_STATUSES, Fault, RefusedError, masked_line, status_fault
 from attnpo.serving.patience import Patience
 
 CONNECT_SECONDS = 30.0
+AWAY = frozenset({502, 503, 504})
+"""Statuses of a server that is not there yet, or of what stands before it."""
 MOST_REFUSED = 8
 """Refusals in a row, before any answer, that are no matter of single requests any more."""
 
@@ -203,6 +205,52 @@ class Server:
             error = refused[0][1]
         if error is not None:
             raise error
+
+    def look_up(self, address: str, wait: bool = True) -> Any:
+        """Return the JSON value that lies at an address of the server's, None where there is none.
+
+        Args:
+            address: relative to `base_url`, or whole.
+            wait: a server that is away is waited for, as in `post`; else it is asked once, and None stands for it too.
+
+        Raises:
+            EngineError: the server was gone for longer than `patience`.
+        """
+        future = self._submit(self._look_up(address, wait))
+        try:
+            return future.result()
+        finally:
+            future.cancel()
+
+    async def _look_up(self, address: str, wait: bool) -> Any:
+        patience = Patience(self.endpoint.patience, self._first_wait)
+        while True:
+            found = await self._look_once(address)
+            if not isinstance(found, Fault):
+                self._report_life()
+                return found
+            if not wait:
+                return None
+            seconds = patience.next_wait(found, time.monotonic(), self._last_success)
+            if seconds is None:
+                raise self._given_up(found, patience)
+            self._report_outage(found)
+            await asyncio.sleep(seconds)
+
+    async def _look_once(self, address: str) -> Any:
+        openai, timeout = self._openai, min(self.endpoint.timeout, CONNECT_SECONDS)
+        try:
+            answer: object = await asyncio.wait_for(self._client.get(address, cast_to=object), timeout)
+            return json.loads(answer) if isinstance(answer, str) else answer
+        except (asyncio.TimeoutError, openai.APITimeoutError):
+            return Fault(f"no answer within {timeout:g} s")
+        except openai.APIStatusError as error:
+            away = error.status_code in PASSING_STATUSES | AWAY
+            return Fault(f"status {error.status_code}") if away else None
+        except openai.APIConnectionError as error:
+            return Fault(masked_line(str(error.__cause__ or error), self._key) or type(error.__cause__).__name__)
+        except ValueError:
+            return None
 
     async def _ask(
         self, path: str, body: Mapping[str, Any], check: Check | None, give_up: asyncio.Event

@@ -17,7 +17,8 @@ class PatientClient:
 
     A request that fails because the server is away waits until it is back. A server that was started anew holds the
     weights that it was started with: the channel for weights is opened again and the policy's weights are sent before
-    anything is sampled.
+    anything is sampled. TRL's client tries again by itself and may not notice such a start, so what was sampled counts
+    only where the server is still the one that got the weights.
 
     Args:
         client: TRL's client.
@@ -57,19 +58,27 @@ class PatientClient:
         """
         start = time.monotonic()
         while True:
+            failed: Exception | None = None
             try:
-                return self.client.generate(*args, **kwargs)
+                answer = self.client.generate(*args, **kwargs)
+                if self._server_instance() == self._instance:
+                    return answer
             except Exception as error:  # TRL raises a bare Exception for an answer of status 5xx
                 if not _is_outage(error):
                     raise
-                self._wait_for(error, start)
-                if self.resend is None:
-                    raise self._given_up(
-                        "it came back, but the weights are sharded over processes and cannot be sent to it in the "
-                        "middle of a step"
-                    ) from error
-                self._open_channel()
-                self.resend()
+                failed = error
+            if failed is None:
+                self.outages += 1
+                log.warning("vLLM server %s was started anew meanwhile; sampling again", self._address)
+            else:
+                self._wait_for(failed, start)
+            if self.resend is None:
+                raise self._given_up(
+                    "it came back, but the weights are sharded over processes and cannot be sent to it in the middle "
+                    "of a step"
+                ) from failed
+            self._open_channel()
+            self.resend()
 
     def update_named_params(self, *args: Any, **kwargs: Any) -> Any:
         """Send weights, to a server that is there and whose channel is open.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +17,8 @@ from attnpo.errors import ConfigError, EngineError
 from attnpo.evaluation import EvaluationResult, EvaluationSettings, evaluate
 from attnpo.evaluation.benchmarks import load_benchmark
 from attnpo.evaluation.counting import Counter, load_counter
+from attnpo.files import UserFile
+from attnpo.ledger import settings_path
 from attnpo.output import prepare_output_dir
 from attnpo.sampling.engines import EngineSettings
 from attnpo.sampling.honoured import check_own
@@ -22,6 +26,8 @@ from attnpo.segmentation import PhraseFamilies
 from attnpo.workbench.annotating import annotate_problems
 from attnpo.workbench.arguments import DataArguments, EvaluateArguments, ModelArguments, StepArguments
 from attnpo.workbench.loading import Session, open_session, open_verifier
+
+logger = logging.getLogger(__name__)
 
 COLUMN_FLAGS = {
     "prompt_column": "question",
@@ -108,7 +114,7 @@ def evaluate_model(
         raise ConfigError(f"--labeler {step_arguments.labeler}: an evaluation takes module:function; give one")
     for target in targets:
         session.check_room(target.problems, target.settings.max_new_tokens, target.settings.opening)
-    head_set = resolve_heads(arguments.heads, session.model.config) if arguments.heads else None
+    head_set = resolve_heads(arguments.heads, session.config) if arguments.heads else None
     name = arguments.name or output_dir.resolve().name
     results: dict[str, EvaluationResult] = {}
     try:
@@ -251,8 +257,26 @@ def _measure(
 
 
 def _context(target: Target, session: Session) -> Mapping[str, Any]:
+    if session.engine.engine == "server" and session.served_facts is None and _is_complete(target.file):
+        session.served_facts = session.served(wait=False)
+        if session.served_facts is None:
+            logger.warning(
+                "%s: is away; the finished results in %s are taken to be of the weights it served",
+                session.engine.base_url,
+                target.folder,
+            )
+            stored = UserFile(settings_path(target.folder / "rollouts.jsonl")).json()
+            session.served_facts = stored.get("served", {})
     context = {**session.context, "verifier": target.steps.verifier}
     return context if target.benchmark is None else {**context, "benchmark": target.benchmark}
+
+
+def _is_complete(file: Path) -> bool:
+    """Whether an evaluation of all its problems lies there."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8")).get("complete") is True
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def _check_engine(arguments: EvaluateArguments, settings: EvaluationSettings, engine: EngineSettings | None) -> None:

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from attnpo.collecting import model_fingerprint
+import transformers
+
+from attnpo.collecting import files_fingerprint, model_fingerprint
 from attnpo.datasets import ProblemRow, load_problems
 from attnpo.errors import ConfigError
 from attnpo.files import UserFile
@@ -17,17 +19,20 @@ from attnpo.labeling import Labeler, load_labeler
 from attnpo.models import (
     ModelSource,
     check_dtype,
+    chosen_dtype,
     find_device,
     find_model,
     load_config,
     load_model,
     load_tokenizer,
     plain_folder,
+    remembered,
     saved_dtype,
 )
-from attnpo.sampling.engines import EngineSettings, build_sampler
+from attnpo.sampling.engines import DESCRIPTIONS, EngineSettings, LateSampler, build_sampler
 from attnpo.sampling.prompts import render_prompt
 from attnpo.sampling.room import check_room, positions
+from attnpo.sampling.served import served_facts
 from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.verification import Verifier, build_verifier
 from attnpo.workbench.arguments import DataArguments, ModelArguments, StepArguments
@@ -109,6 +114,7 @@ class Session:
         model_name: the model as results should name it.
         dataset_name: the data set as results should name it.
         engine: how responses are sampled.
+        served_facts: what the server says of its weights; asked for where results are first bound to them.
     """
 
     def __init__(
@@ -138,6 +144,7 @@ class Session:
         self.segmenter = Segmenter(self.tokenizer, strategy)
         self.problems = problems
         self.engine = engine
+        self.served_facts: dict[str, Any] | None = None
         self.model_name = self.source.name
         self.dataset_name = data_source(data_arguments.data, "heldout") if data_arguments.data else ""
 
@@ -153,7 +160,11 @@ class Session:
 
     @functools.cached_property
     def sampler(self) -> Any:
-        """The engine; a server's or vLLM's does not load the transformers model."""
+        """The engine; it loads its model when it is first asked for a response."""
+        name = self.engine.engine
+        return LateSampler(DESCRIPTIONS[name](), self._build_sampler) if name in DESCRIPTIONS else self._build_sampler()
+
+    def _build_sampler(self) -> Any:
         arguments = self._model_arguments
         return build_sampler(
             self.engine,
@@ -196,13 +207,57 @@ class Session:
         arguments = self._step_arguments
         return {
             "engine": self.sampler.description,
-            **({"model_fingerprint": model_fingerprint(self.model)} if self.loads_model else {}),
+            **self._weights,
             "verifier": arguments.verifier,
             "segmentation": arguments.segmentation,
             "min_step_chars": arguments.min_step_chars,
             "labeler": arguments.labeler,
             **self._unusual,
         }
+
+    def served(self, wait: bool = True) -> dict[str, Any] | None:
+        """Return what a server says of its weights, with what tells their files from others where they lie here.
+
+        Args:
+            wait: wait for one that is away; else None stands for it.
+
+        Raises:
+            EngineError: it stayed away.
+        """
+        facts = served_facts(self.sampler.server, wait)
+        if facts is not None and self.sampler.server.endpoint.is_local:
+            places = [Path(str(facts[name])) for name in ("root", "model", "id") if facts.get(name)]
+            found = next(filter(None, (files_fingerprint(place) for place in places if place.exists())), None)
+            facts |= {"weights": found} if found else {}
+        return facts
+
+    @property
+    def _weights(self) -> dict[str, Any]:
+        """What tells the weights from others under the same name."""
+        if self.loads_model:
+            return {"model_fingerprint": self._fingerprint()}
+        if self.engine.engine == "server":
+            if self.served_facts is None:
+                self.served_facts = self.served()
+            return {"served": self.served_facts} if self.served_facts else {}
+        place = Path(plain_folder(self.source))
+        found = files_fingerprint(place) if place.exists() else getattr(self.config, "_commit_hash", None)
+        return {"weights": found} if found else {}
+
+    def _fingerprint(self) -> str:
+        """Return the fingerprint of the transformers model, without loading it where files of this content were."""
+        places = [Path(self.source.weights), *self.source.adapters]
+        found = [files_fingerprint(place) for place in places if place.exists()]
+        if len(found) < len(places) or None in found:
+            return model_fingerprint(self.model)
+        kind = [*found, str(self._dtype), str(find_device(self._model_arguments.device)), transformers.__version__]
+        return remembered("-".join(map(str, kind)), lambda: model_fingerprint(self.model))
+
+    @property
+    def _dtype(self) -> Any:
+        """The type that the model is computed in, None where its configuration does not say."""
+        device = find_device(self._model_arguments.device)
+        return chosen_dtype(self._model_arguments.dtype, saved_dtype(self.source, self.config), device)
 
     @property
     def _unusual(self) -> dict[str, Any]:
@@ -215,8 +270,8 @@ class Session:
             found["verifier_timeout"] = steps.verifier_timeout
         if self.engine.engine != "server" and model.dtype != ModelArguments.dtype:
             found["dtype"] = model.dtype
-        elif self.loads_model and self.model.dtype != (saved_dtype(self.source, self.config) or self.model.dtype):
-            found["dtype"] = str(self.model.dtype).removeprefix("torch.")
+        elif self.loads_model and self._dtype != (saved_dtype(self.source, self.config) or self._dtype):
+            found["dtype"] = str(self._dtype).removeprefix("torch.")
         if self.loads_model and model.attn_implementation is not None:
             found["attn_implementation"] = model.attn_implementation
         if model.markers is not None:

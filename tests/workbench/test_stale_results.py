@@ -1,0 +1,155 @@
+"""Results on disk are those of the weights that made them, whatever engine sampled them."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from types import ModuleType
+
+import pytest
+from fake_server import FakeServer, completion
+from safetensors.torch import load_file, save_file
+
+from attnpo.cli import evaluate as evaluate_command
+from attnpo.collecting import files_fingerprint
+from attnpo.errors import OutputError
+from attnpo.evaluation import EvaluationResult
+from attnpo.sampling import SampledResponse, VLLMSampler
+from attnpo.tinyworld import checkpoint_path
+from attnpo.workbench import loading
+
+SMALL = {
+    "data": "tinyworld",
+    "device": "cpu",
+    "num_problems": 1,
+    "samples_per_problem": 2,
+    "max_new_tokens": 8,
+    "verifier": "exact",
+    "segmentation": "paragraphs",
+    "resamples": 50,
+}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def model(tmp_path):
+    shutil.copytree(checkpoint_path(), tmp_path / "model")
+    return tmp_path / "model"
+
+
+def retrain(model) -> None:
+    """Add a little to one tensor."""
+    file = model / "model.safetensors"
+    tensors = load_file(file)
+    tensors[max(tensors)] += 0.01
+    save_file(tensors, file, metadata={"format": "pt"})
+
+
+def evaluate(tmp_path, model, **settings) -> None:
+    given = {**SMALL, "model": model, "output_dir": tmp_path / "out", **settings}
+    evaluate_command.run([part for name, value in given.items() for part in (f"--{name}", str(value))])
+
+
+@pytest.fixture
+def vllm(monkeypatch):
+    """A vLLM that draws and never loads anything."""
+    module, params = ModuleType("vllm"), ModuleType("vllm.sampling_params")
+    module.__version__, params.RequestOutputKind = "0.31.0", type("Kind", (), {"FINAL_ONLY": 2})
+    monkeypatch.setitem(sys.modules, "vllm", module)
+    monkeypatch.setitem(sys.modules, "vllm.sampling_params", params)
+    drawn = []
+
+    def sample(self, requests, params):
+        for index, _ in enumerate(requests):
+            drawn.append(index)
+            yield index, SampledResponse([5, 1], True)
+
+    monkeypatch.setattr(VLLMSampler, "sample", sample)
+    return drawn
+
+
+def test_vllm_results_are_not_those_of_weights_that_took_their_place(vllm, tmp_path, model):
+    evaluate(tmp_path, model, engine="vllm")
+    evaluate(tmp_path, model, engine="vllm")
+    assert vllm == [0, 1]
+    retrain(model)
+    with pytest.raises(OutputError, match=r"holds results of other settings: weights \(there '\w+', asked '\w+'\);"):
+        evaluate(tmp_path, model, engine="vllm")
+
+
+def served(server, model):
+    server.pages |= {
+        "/v1/models": {"data": [{"id": "m", "root": str(model), "created": len(server.pages), "max_model_len": 9}]},
+        "/version": {"version": "0.31.0"},
+        "/server_info": {
+            "vllm_config": {"instance_id": "x", "model_config": {"model": str(model), "dtype": "float32"}}
+        },
+    }
+
+
+def test_a_servers_results_are_those_of_the_weights_it_says_it_serves(tmp_path, model, caplog):
+    with FakeServer(lambda request: completion("four", prompt_tokens=len(request.body["prompt"]))) as server:
+        settings = {"engine": "server", "base_url": server.base_url, "served_model": "m", "model": "tinyworld"}
+        served(server, model)
+        evaluate(tmp_path, **settings)
+        facts = EvaluationResult.load(tmp_path / "out" / "evaluation.json").settings["served"]
+        assert facts["weights"] == files_fingerprint(model)
+        assert (facts["version"], facts["dtype"], "created" in facts) == ("0.31.0", "float32", False)
+        asked = len(server.requests)
+        served(server, model)
+        evaluate(tmp_path, **settings)
+        assert len(server.requests) == asked
+        retrain(model)
+        with pytest.raises(OutputError, match=r"of other settings: served\.weights \(there"):
+            evaluate(tmp_path, **settings)
+        served(server, tmp_path / "elsewhere")
+        with pytest.raises(OutputError, match=r"of other settings: served\.model \(there"):
+            evaluate(tmp_path, **settings)
+        server.die()
+        evaluate(tmp_path, **settings)
+        assert "is away; the finished results in" in caplog.text
+        server.come_back()
+
+
+def table(capsys) -> list[str]:
+    """What is printed but bars and times."""
+    return [line for line in capsys.readouterr().out.splitlines() if "━" not in line and "minutes" not in line]
+
+
+def test_a_finished_evaluation_is_shown_and_a_refusal_made_without_the_model(tmp_path, model, monkeypatch, capsys):
+    evaluate(tmp_path, model)
+    shown = table(capsys)
+
+    def load_model(*_, **__):
+        raise AssertionError("the model is not wanted")
+
+    monkeypatch.setattr(loading, "load_model", load_model)
+    evaluate(tmp_path, model)
+    assert table(capsys) == shown
+    with pytest.raises(OutputError, match="temperature"):
+        evaluate(tmp_path, model, temperature=0.5)
+    retrain(model)
+    with pytest.raises(AssertionError):  # of these weights nothing is known
+        evaluate(tmp_path, model)
+
+
+def test_what_tells_checkpoints_apart(tmp_path, model):
+    first = files_fingerprint(model)
+    (model / "README.md").write_text("another text")
+    shutil.copytree(model, tmp_path / "copy")
+    assert files_fingerprint(tmp_path / "copy") == first
+    config = model / "config.json"
+    config.write_text(config.read_text().replace('"transformers_version": "', '"transformers_version": "9'))
+    assert files_fingerprint(model) == first
+    seen = {first}
+    for name in sorted(load_file(model / "model.safetensors"))[:3]:
+        tensors = load_file(model / "model.safetensors")
+        tensors[name] *= 1.01
+        save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
+        seen.add(files_fingerprint(model))
+    assert len(seen) == 4
+    assert files_fingerprint(tmp_path / "cache" / "..") is None
