@@ -5,6 +5,7 @@ python benchmarks/run_all.py
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -25,6 +26,7 @@ SCRIPTS = (
 
 def main() -> None:
     """Run the scripts; stop at the first that fails."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     folder = Path(__file__).parent
     output = Path("runs/bench")
     output.mkdir(parents=True, exist_ok=True)
