@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+from byte_tokenizer import byte_tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.byte_tokenizer import byte_tokenizer
 from tokenizers import AddedToken
 
 from attnpo.credit.policy import Policy

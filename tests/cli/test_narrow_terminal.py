@@ -86,6 +86,15 @@ def test_discover(root, printed):
     assert f" {other} " in text  # in the table
 
 
+def test_coldstart(root, printed):
+    rows = root / "rows of mine.jsonl"
+    rows.write_text('{"prompt": "How many coins?", "solution": "7", "worked_solution": "Ann has 4+3=7."}\n')
+    flags = ("--data", rows, "--max_steps", "1", "--eval_problems", "0", "--disable_tqdm", "true")
+    text = printed("coldstart", "--model", "tinyworld", *flags, "--output_dir", root / "cold")
+    assert f"written to {root / 'cold' / 'traces.jsonl'}\n" in text
+    assert f"model written to {root / 'cold'}\n" in text
+
+
 def test_train(root, printed):
     settings = {
         "model": "tinyworld",

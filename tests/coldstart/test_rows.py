@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.byte_tokenizer import byte_tokenizer
+from byte_tokenizer import byte_tokenizer
 
 from attnpo.coldstart import ColdStartConfig, WorkedProblem, open_think_part, order_rows, training_rows, write_traces
 from attnpo.errors import ConfigError

@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 pytest.importorskip("reasoning_gym", reason="the problems are reasoning-gym's")
 pytest.importorskip("peft", reason="adapters are peft's")
 
-from tests.support.byte_tokenizer import byte_tokenizer
+from byte_tokenizer import byte_tokenizer
 
 from attnpo.coldstart import ColdStartConfig
 from attnpo.errors import AttnPOError
