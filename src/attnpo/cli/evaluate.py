@@ -27,6 +27,7 @@ EXAMPLE = """  attnpo evaluate --list
       --labeler attnpo.tinyworld:label_steps --counter attnpo.tinyworld:count_checks --output_dir runs/base
   attnpo evaluate --model deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B --data openai/gsm8k:main --split test \\
       --prompt_column question --solution_column answer --solution_after '####' --output_dir runs/gsm8k
+      (a question of plain text is asked as the user's message; --prompt_template puts words of yours around it)
 
   Interrupted? The same command goes on where it stopped."""
 

@@ -37,6 +37,11 @@ def run(argv: Sequence[str]) -> None:
     with console_progress(console) as progress:
         rollout = scored_response(arguments, model_arguments, data_arguments, step_arguments, progress)
     render_trace_terminal(rollout, console)
+    if not arguments.rollouts and arguments.samples_per_problem == 1 and arguments.sample == 0:
+        console.print(
+            "one response has no group: its pass rate is 0 or 1, and gamma is that of it; --samples_per_problem 8 "
+            "samples a group"
+        )
     if html is not None:
         write_atomically(html, render_trace_html(rollout))
         console.print(f"written to {html}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +49,7 @@ class TransformersSampler:
             and `eager` trains faster.
         cache_tokens: positions of keys and values held at most (rows times their length); by the free memory if
             absent. Where long responses would exceed it, the shortest ones wait and go on later.
+        on_tokens: called with the number of tokens drawn in each step.
     """
 
     model: Any
@@ -58,6 +59,7 @@ class TransformersSampler:
     refill_below: float | None = None
     attn_implementation: str | None = None
     cache_tokens: int | None = None
+    on_tokens: Callable[[int], None] | None = None
 
     @property
     def description(self) -> dict[str, Any]:
@@ -118,7 +120,10 @@ class TransformersSampler:
         return [responses[row.index] for row in rows]
 
     def _draw(self, batch: DecodingBatch) -> list[tuple[Row, SampledResponse]]:
+        running = batch.running
         finished = batch.draw()
+        if self.on_tokens is not None:
+            self.on_tokens(running)
         if batch.running < self.compact_below * batch.slots:
             batch.drop_finished()
         return finished

@@ -80,6 +80,13 @@ class DataArguments:
     problems_seed: Seed | None = field(
         default=None, metadata={"help": "With num_problems: draw them with this seed; the first ones if absent."}
     )
+    raw_prompts: bool = field(
+        default=False,
+        metadata={
+            "help": "Read prompts of plain text as they stand; without it a model with a chat template is asked them "
+            "as the user's message."
+        },
+    )
     skip_bad_rows: bool = field(
         default=False,
         metadata={
@@ -203,7 +210,10 @@ class InspectArguments:
     )
     problem: str | None = field(default=None, metadata={"help": "Problem id (or its beginning); the first if absent."})
     sample: Count = field(default=0, metadata={"help": "Which of the problem's responses."})
-    samples_per_problem: AtLeast1 = field(default=8, metadata={"help": "When sampling: responses in the group."})
+    samples_per_problem: AtLeast1 = field(
+        default=1,
+        metadata={"help": "When sampling: responses in the group, whose pass rate decides gamma; 1 has no group."},
+    )
     max_new_tokens: AtLeast1 = field(default=4096, metadata={"help": "When sampling: limit on a response, in tokens."})
     temperature: Temperature = field(default=1.0, metadata={"help": "When sampling: temperature."})
     seed: Seed = field(default=0, metadata={"help": "When sampling: seed."})

@@ -107,6 +107,7 @@ def evaluate_model(
         session = open_session(
             model_arguments, data_arguments, step_arguments, engine=engine, problems=list(targets[0].problems)
         )
+        targets = [replace(target, problems=session.asked(target.problems)) for target in targets]
     else:
         session = open_session(model_arguments, data_arguments, step_arguments, engine=engine)
         targets = [Target("", session.problems, output_dir, step_arguments, settings)]

@@ -11,6 +11,7 @@ from attnpo.attention import resolve_heads
 from attnpo.errors import ConfigError, DataError
 from attnpo.evaluation.annotation import annotate
 from attnpo.models import load_tokenizer
+from attnpo.progress import bar
 from attnpo.rollouts import Rollout, read_rollouts
 from attnpo.sampling import SamplingParams
 from attnpo.workbench.annotating import sample_groups
@@ -90,17 +91,19 @@ def _sample(
         if not wanted:
             raise DataError(f"--problem {arguments.problem}: not among the {len(session.problems)} problems of --data")
         session.problems = wanted
+    samples = max(arguments.samples_per_problem, arguments.sample + 1)
     session.check_room(session.problems[:1], arguments.max_new_tokens)
     with (
         tempfile.TemporaryDirectory() as folder,
         open_verifier(step_arguments) as verifier,
+        bar(progress, "sampling, in tokens", samples * arguments.max_new_tokens) as advance,
     ):
+        session.on_tokens = advance
         return sample_groups(
             Path(folder) / "rollouts.jsonl",
             session,
             verifier,
             problems=1,
-            samples=arguments.samples_per_problem,
+            samples=samples,
             params=SamplingParams(arguments.max_new_tokens, arguments.temperature, seed=arguments.seed),
-            progress=progress,
         )

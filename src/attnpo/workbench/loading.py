@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from attnpo.sampling.engines import DESCRIPTIONS, EngineSettings, LateSampler, b
 from attnpo.sampling.prompts import render_prompt
 from attnpo.sampling.room import check_room, positions
 from attnpo.sampling.served import served_facts
+from attnpo.sampling.transformers_sampler import TransformersSampler
 from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.verification import Verifier, build_verifier
 from attnpo.workbench.arguments import DataArguments, ModelArguments, StepArguments
@@ -103,6 +105,29 @@ def load_data(
     return problems
 
 
+def asked_problems(problems: Sequence[ProblemRow], tokenizer: Any, raw: bool) -> tuple[list[ProblemRow], str | None]:
+    """Return problems as a model is asked them, and what is to be said of that; None where no prompt is plain text.
+
+    Args:
+        problems: the problems.
+        tokenizer: the model's; with a chat template it makes a chat model.
+        raw: give it plain text as it stands.
+    """
+    if not any(isinstance(problem.prompt, str) for problem in problems):
+        return list(problems), None
+    if not tokenizer.chat_template:
+        return list(problems), "prompts are read as plain text; the tokenizer has no chat template"
+    if raw:
+        return list(problems), "prompts are read as plain text, past the chat template (raw_prompts)"
+    asked = [
+        replace(problem, prompt=[{"role": "user", "content": problem.prompt}])
+        if isinstance(problem.prompt, str)
+        else problem
+        for problem in problems
+    ]
+    return asked, "prompts of plain text are asked as the user's message (raw_prompts true: as they stand)"
+
+
 class Session:
     """What sampling, judging and labelling a model's responses takes.
 
@@ -115,6 +140,8 @@ class Session:
         dataset_name: the data set as results should name it.
         engine: how responses are sampled.
         served_facts: what the server says of its weights; asked for where results are first bound to them.
+        on_tokens: called with the number of tokens that the transformers engine drew at once, where a bar is to move
+            by them.
     """
 
     def __init__(
@@ -142,9 +169,11 @@ class Session:
         self.source = model_source(model_arguments)
         self.tokenizer = load_tokenizer(self.source, model_arguments.markers)
         self.segmenter = Segmenter(self.tokenizer, strategy)
-        self.problems = problems
+        self._raw = data_arguments.raw_prompts
+        self.problems = self.asked(problems)
         self.engine = engine
         self.served_facts: dict[str, Any] | None = None
+        self.on_tokens: Callable[[int], None] | None = None
         self.model_name = self.source.name
         self.dataset_name = data_source(data_arguments.data, "heldout") if data_arguments.data else ""
 
@@ -166,7 +195,7 @@ class Session:
 
     def _build_sampler(self) -> Any:
         arguments = self._model_arguments
-        return build_sampler(
+        sampler = build_sampler(
             self.engine,
             tokenizer=self.tokenizer,
             load_model=lambda: self.model,
@@ -175,6 +204,16 @@ class Session:
             dtype=arguments.dtype,
             trust_remote_code=arguments.trust_remote_code,
         )
+        if isinstance(sampler, TransformersSampler):
+            sampler.on_tokens = self.on_tokens
+        return sampler
+
+    def asked(self, problems: Sequence[ProblemRow]) -> list[ProblemRow]:
+        """Return problems as the model is asked them, and say it where their prompts are plain text."""
+        asked, said = asked_problems(problems, self.tokenizer, self._raw)
+        if said is not None:
+            logger.info("%s", said)
+        return asked
 
     def check_room(self, problems: Sequence[ProblemRow], max_new_tokens: int, opening: str = "") -> None:
         """Check that the prompts can be rendered, and that they and the responses fit the model, where it is read here.

@@ -18,7 +18,7 @@ from attnpo.training.components import needed_heads, needed_labeler, settle_dtyp
 from attnpo.training.estimate import Layout, meta_model, with_lora
 from attnpo.verification import build_verifier
 from attnpo.workbench.arguments import DataArguments, ProbeArguments, TrainArguments
-from attnpo.workbench.loading import load_data
+from attnpo.workbench.loading import asked_problems, load_data
 from attnpo.workbench.probing import Probe
 
 
@@ -132,6 +132,11 @@ def _read_problems(run: PlannedRun, arguments: TrainArguments, data: DataArgumen
             parts.has_eval_data = True
             run.eval_problems = load_data(options, column, "heldout")
             findings.facts["eval data"] = f"{arguments.eval_data}: {len(run.eval_problems):,} problems"
+    if tokenizer is not None:
+        run.problems, said = asked_problems(run.problems, tokenizer, data.raw_prompts)
+        run.eval_problems, of_eval = asked_problems(run.eval_problems, tokenizer, data.raw_prompts)
+        for line in filter(None, (said, of_eval)):
+            findings.note(line)
     if limit is not None and tokenizer is not None:
         with findings.catching():
             run.problems, run.too_long = within_limit(run.problems, tokenizer, limit, findings)

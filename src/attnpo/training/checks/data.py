@@ -64,11 +64,6 @@ def check_prompts(parts: RunParts, findings: Findings) -> None:
             "data: the prompts are chat messages, and the tokenizer has no chat template; give prompts as text"
         )
         return
-    if isinstance(prompts[0], str) and tokenizer.chat_template is not None:
-        findings.note(
-            "prompts are plain text although the tokenizer has a chat template; prompt_template makes chat messages of "
-            "them"
-        )
     with findings.catching():
         first = _rendered(parts, prompts[:FIRST_ROWS])
         longest = longest_prompt(parts, [len(ids) for ids in first])
