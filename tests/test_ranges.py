@@ -52,7 +52,8 @@ def test_the_settings_are_found():
     assert {
         "AttnPOConfig", "EngineSettings", "SamplingParams", "EvaluationSettings", "DiscoverySettings", "ProbeSettings",
         "JudgeSettings", "CausalSettings", "InterventionSettings", "ReproduceArguments", "TrainArguments", "L1Settings",
-        "EvaluateArguments", "DataArguments", "QuickstartArguments", "InspectArguments", "Endpoint", "Sizes",
+        "EvaluateArguments", "DataArguments", "QuickstartSizes", "ColdStartConfig", "InspectArguments", "Endpoint",
+        "Sizes",
     } <= names  # fmt: skip
     assert len(FIELDS) > 200
 
@@ -94,7 +95,9 @@ CHECKED = [each for each in TYPES if not each.__name__.endswith("Arguments")]
 def test_settings_check_themselves_when_made(settings_type, name):
     needed = {"max_new_tokens": 8} if settings_type.__name__ == "SamplingParams" else {}
     needed |= (
-        {"output_dir": "unused", "use_cpu": True, "bf16": False} if settings_type.__name__ == "AttnPOConfig" else {}
+        {"output_dir": "unused", "use_cpu": True, "bf16": False}
+        if settings_type.__name__ in ("AttnPOConfig", "ColdStartConfig")
+        else {}
     )
     with pytest.raises(ConfigError) as caught:
         settings_type(**{**needed, name: math.nan})

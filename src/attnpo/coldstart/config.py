@@ -12,7 +12,7 @@ from trl import SFTConfig
 
 from attnpo.errors import ConfigError
 from attnpo.gsmworld.traces import TraceStyle
-from attnpo.ranges import Range, check_settings
+from attnpo.ranges import AT_LEAST_1, Range, check_settings
 from attnpo.training.inherited_ranges import INHERITED_RANGES
 
 
@@ -21,9 +21,9 @@ class ColdStartConfig(SFTConfig):
     """TRL's `SFTConfig`; differs from it in its defaults, and in what the traces are like."""
 
     INHERITED_RANGES: ClassVar[Mapping[str, Range]] = {
-        name: allowed
-        for name, allowed in INHERITED_RANGES.items()
-        if name in {entry.name for entry in fields(SFTConfig)}
+        **{entry.name: INHERITED_RANGES[entry.name] for entry in fields(SFTConfig) if entry.name in INHERITED_RANGES},
+        "dataset_num_proc": AT_LEAST_1,
+        "max_length": AT_LEAST_1,
     }
 
     style: dict[str, float] | str | None = field(

@@ -30,6 +30,9 @@ class QuickstartSizes:
     jobs: AtLeast1 = field(default=2, metadata={"help": "Training runs side by side, one CPU thread each."})
     seed: Seed = field(default=0, metadata={"help": "Seed of sampling and training."})
 
+    def __post_init__(self) -> None:
+        check_settings(self)
+
 
 @dataclass
 class GsmQuickstartSizes(QuickstartSizes):
