@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from attnpo.errors import AttnPOError, DataError, one_line
+from attnpo.errors import AttnPOError, ConfigError, DataError, one_line
 
 # Spreadsheets and some editors put a byte-order mark before the first character.
 ENCODING = "utf-8-sig"
@@ -128,6 +128,21 @@ def parse_json(text: str) -> Any:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def json_object(value: Mapping[str, Any] | str, setting: str) -> dict[str, Any]:
+    """Return settings by name that may be given as JSON text.
+
+    Raises:
+        ConfigError: they are none.
+    """
+    try:
+        found = parse_json(value) if isinstance(value, str) else dict(value)
+    except ValueError as error:
+        raise ConfigError(f'{setting}: {value!r} is not JSON ({error}); write {{"name": value}}') from error
+    if not isinstance(found, dict):
+        raise ConfigError(f'{setting}: {value!r} holds no settings by name; write {{"name": value}}')
+    return found
 
 
 class _Loader(yaml.SafeLoader):

@@ -88,6 +88,10 @@ def test_each_engine_says_what_it_is():
         ({"tensor_parallel_size": 0}, "tensor_parallel_size"),
         ({"gpu_memory_utilization": 1.5}, "gpu_memory_utilization"),
         ({"max_model_len": 0}, "max_model_len"),
+        ({"engine": "vllm", "engine_args": "seed=5"}, "engine_args: .* is not JSON"),
+        ({"engine": "vllm", "engine_args": "[5]"}, "engine_args: .* no settings by name"),
+        ({"engine": "vllm", "engine_args": {"dtype": "half"}}, "engine_args: dtype follows from other settings"),
+        ({"engine_args": "{}"}, "engine_args: vLLM's"),
     ],
 )
 def test_settings_that_do_not_fit(settings, named):

@@ -202,6 +202,76 @@ def test_what_vllm_refuses_is_one_line(vllm):
         list(VLLMSampler("broken", TOKENIZER).sample(asked([1]), PARAMS))
 
 
+class VLLMValidationError(Exception):
+    """vLLM's own, which is no ValueError."""
+
+    __module__ = "vllm.exceptions"
+
+
+class EngineDeadError(Exception):
+    __module__ = "vllm.v1.engine.exceptions"
+
+
+class OutOfMemoryError(RuntimeError):
+    """torch's."""
+
+
+def fails_with(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
+def test_a_request_that_vllm_validates_away_is_one_line(vllm):
+    sampler = VLLMSampler("m", TOKENIZER)
+    sampler._llm.llm_engine.add_request = fails_with(VLLMValidationError("a prompt of 30 tokens\nexceeds 20"))
+    with pytest.raises(ConfigError, match=r"^engine: vllm refuses a request: a prompt of 30 tokens exceeds 20$"):
+        list(sampler.sample(asked([1]), PARAMS))
+
+
+@pytest.mark.parametrize("error", [EngineDeadError("EngineCore encountered\nan issue"), OutOfMemoryError("CUDA")])
+def test_an_engine_that_dies_ends_it_in_one_line(vllm, error):
+    sampler = VLLMSampler("m", TOKENIZER)
+    engine = sampler._llm.llm_engine
+    engine.step = fails_with(error)
+    engine.abort_request = fails_with(error)
+    with pytest.raises(EngineError, match=r"^vllm: the engine is gone \(.*\); what was finished is on disk") as found:
+        list(sampler.sample(asked([1, 2]), PARAMS))
+    assert "\n" not in str(found.value)
+    assert ("--gpu_memory_utilization" in str(found.value)) == isinstance(error, OutOfMemoryError)
+
+
+def test_a_mistake_of_ours_keeps_its_traceback(vllm):
+    sampler = VLLMSampler("m", TOKENIZER)
+    sampler._llm.llm_engine.step = fails_with(KeyError("ours"))
+    with pytest.raises(KeyError):
+        list(sampler.sample(asked([1]), PARAMS))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("Engine core initialization failed.\nSee root cause above."), "its log above says more"),
+        (ValueError("Free memory on device (1/79 GiB) is less than desired"), "lower --gpu_memory_utilization"),
+        (TypeError("EngineArgs.__init__() got an unexpected keyword argument 'rowz'"), "'rowz'"),
+    ],
+)
+def test_an_engine_that_does_not_start_is_one_line(vllm, error, said):
+    vllm.LLM = fails_with(error)
+    with pytest.raises(ConfigError, match=r"^engine: vllm cannot load m: ") as found:
+        list(VLLMSampler("m", TOKENIZER).sample(asked([1]), PARAMS))
+    assert said in str(found.value)
+    assert "\n" not in str(found.value)
+
+
+def test_further_arguments_reach_the_engine_and_are_recorded(vllm):
+    sampler = VLLMSampler("m", TOKENIZER, engine_args={"seed": 5})
+    assert sampler._llm.seed == 5
+    assert sampler.description["engine_args"] == {"seed": 5}
+    assert "engine_args" not in VLLMSampler("m", TOKENIZER).description
+
+
 def test_settings_reach_the_engine(vllm):
     sampler = VLLMSampler(
         "m", TOKENIZER, rows=7, revision="r", dtype="bfloat16", tensor_parallel_size=2, max_model_len=99

@@ -7,11 +7,15 @@ import logging
 import shutil
 
 import pytest
+from transformers import AutoTokenizer
 
 from attnpo.cli import evaluate as evaluate_command
 from attnpo.cli import inspect as inspect_command
+from attnpo.errors import ConfigError, OutputError
 from attnpo.rollouts import read_rollouts
-from attnpo.sampling import TransformersSampler
+from attnpo.sampling import SampleRequest, SamplingParams, TransformersSampler
+from attnpo.sampling.prompts import give_template_settings, render_prompt
+from attnpo.sampling.server_requests import DIALECTS, request_body
 from attnpo.tinyworld import checkpoint_path
 from attnpo.training import AdapterSettings, AttnPOConfig
 from attnpo.training.checks import Findings
@@ -89,3 +93,65 @@ def test_inspect_samples_one_response_and_its_bar_moves_by_tokens(data, monkeypa
     drawn.clear()
     command(inspect_command.run, data=data, heads="0.1", sample=2)
     assert len(drawn) == 3
+
+
+THINKING = "{% if enable_thinking is defined and enable_thinking is false %}no thinking {% endif %}"
+
+
+@pytest.fixture
+def switched(tmp_path):
+    """A model whose chat template knows Qwen3's switch."""
+    shutil.copytree(checkpoint_path(), tmp_path / "switched")
+    template = tmp_path / "switched" / "chat_template.jinja"
+    template.write_text(THINKING + template.read_text())
+    return tmp_path / "switched"
+
+
+def test_what_the_chat_template_is_given_reaches_it_and_is_bound_to_the_results(data, tmp_path, switched, monkeypatch):
+    asked = []
+    whole = TransformersSampler.sample
+
+    def sample(self, requests, params):
+        asked.append(self.tokenizer.decode(requests[0].prompt_ids))
+        return whole(self, requests, params)
+
+    monkeypatch.setattr(TransformersSampler, "sample", sample)
+    settings = {"data": data, "model": switched, "samples_per_problem": 1, "resamples": 10}
+    off = {"chat_template_kwargs": '{"enable_thinking": false}'}
+    command(evaluate_command.run, **settings, output_dir=tmp_path / "on")
+    command(evaluate_command.run, **settings, output_dir=tmp_path / "off", **off)
+    command(inspect_command.run, data=data, model=switched, heads="0.1", **off)
+    assert asked[1] == asked[2] != asked[0]
+    with pytest.raises(OutputError, match=r"chat_template_kwargs \(there None, asked \{'enable_thinking': False\}\)"):
+        command(evaluate_command.run, **settings, output_dir=tmp_path / "on", **off)
+    with pytest.raises(ConfigError, match="chat_template_kwargs: 'off' is not JSON"):
+        command(evaluate_command.run, **settings, output_dir=tmp_path / "x", chat_template_kwargs="off")
+
+
+def test_training_gives_its_chat_template_the_same(data, tmp_path, switched):
+    off = '{"enable_thinking": false}'
+    lengths = []
+    for given in (None, off):
+        args = AttnPOConfig(
+            str(tmp_path / "out"),
+            heads="0.1",
+            use_cpu=True,
+            bf16=False,
+            report_to="none",
+            chat_template_kwargs=given,
+        )
+        arguments, train = DataArguments(data=str(data), prompt_column="question"), TrainArguments(model=str(switched))
+        run = plan_run(train, arguments, ProbeArguments(), AdapterSettings(), args, Layout(), True, Findings())
+        lengths.append(len(render_prompt(run.parts.tokenizer, run.problems[0].prompt)))
+    assert lengths[1] > lengths[0]
+
+
+def test_a_chat_server_is_given_it_too():
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint_path())
+    give_template_settings(tokenizer, {"enable_thinking": False})
+    request, params = SampleRequest(MESSAGES, (1, 2), 0, 0), SamplingParams(4)
+    extended, plain = DIALECTS["chat"][0], DIALECTS["chat"][2]
+    body = request_body(extended, "chat", tokenizer, request, params)
+    assert body["chat_template_kwargs"] == {"enable_thinking": False}
+    with pytest.raises(ConfigError, match="chat_template_kwargs: this server"):
+        request_body(plain, "chat", tokenizer, request, params)

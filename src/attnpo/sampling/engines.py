@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol, cast
 
 from attnpo.errors import ConfigError
+from attnpo.files import json_object
 from attnpo.ranges import AtLeast1, Patience, PositiveShare, Seconds, Words, check_settings
 from attnpo.sampling import continuous_sampler, transformers_sampler
 from attnpo.sampling.base import SampledResponse, Sampler, SampleRequest, SamplingParams
@@ -15,7 +16,7 @@ from attnpo.sampling.continuous_sampler import ContinuousBatchingSampler
 from attnpo.sampling.server_requests import Api
 from attnpo.sampling.server_sampler import ServerSampler
 from attnpo.sampling.transformers_sampler import TransformersSampler
-from attnpo.sampling.vllm_sampler import VLLMSampler
+from attnpo.sampling.vllm_sampler import NAMED_ELSEWHERE, VLLMSampler
 from attnpo.serving import Endpoint, Server
 
 ENGINES = ("transformers", "transformers-cb", "vllm", "server")
@@ -59,9 +60,22 @@ class EngineSettings:
     max_model_len: AtLeast1 | None = field(
         default=None, metadata={"help": "Longest prompt and response together (vllm); the model's own if absent."}
     )
+    engine_args: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={
+            "help": "Further arguments of vLLM's engine, as JSON: '{\"max_num_batched_tokens\": 8192}'; recorded with "
+            "the results."
+        },
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if self.engine_args is not None:
+            self.engine_args = json_object(self.engine_args, "engine_args")
+            if self.engine != "vllm":
+                raise ConfigError(f"engine_args: vLLM's, but the engine is {self.engine!r}; leave it out")
+            if named := sorted(NAMED_ELSEWHERE & self.engine_args.keys()):
+                raise ConfigError(f"engine_args: {named[0]} follows from other settings; take it out")
         if self.engine == "server" and not self.base_url:
             raise ConfigError("engine: 'server' needs base_url, for example http://127.0.0.1:8000/v1")
         if self.engine != "server" and self.base_url:
@@ -152,6 +166,7 @@ def build_sampler(
             tensor_parallel_size=settings.tensor_parallel_size,
             gpu_memory_utilization=settings.gpu_memory_utilization,
             max_model_len=settings.max_model_len,
+            engine_args=cast(dict[str, Any] | None, settings.engine_args),
         )
     if settings.engine == "transformers-cb":
         return ContinuousBatchingSampler(load_model(), tokenizer, rows=settings.rows)

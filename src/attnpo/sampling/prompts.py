@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import TemplateError
 
 from attnpo.errors import DataError, one_line
+from attnpo.files import json_object
 from attnpo.markers import markers_of
 from attnpo.rollouts import Prompt
+
+TEMPLATE_SETTINGS = "attnpo_template_settings"
+"""Attribute of a tokenizer that holds what its chat template is given beside the messages."""
+
+
+def give_template_settings(tokenizer: Any, settings: Mapping[str, Any] | str | None) -> None:
+    """Set what a tokenizer's chat template is given beside the messages ({"enable_thinking": false}).
+
+    Args:
+        tokenizer: the tokenizer; changed in place.
+        settings: name → value, also as JSON text; None leaves it as it is.
+
+    Raises:
+        ConfigError: these are no settings by name.
+    """
+    if settings is not None:
+        setattr(tokenizer, TEMPLATE_SETTINGS, json_object(settings, "chat_template_kwargs"))
+
+
+def template_settings(tokenizer: Any) -> dict[str, Any]:
+    """Return what a tokenizer's chat template is given beside the messages."""
+    return dict(getattr(tokenizer, TEMPLATE_SETTINGS, {}))
 
 
 def render_prompt(tokenizer: Any, prompt: Prompt, opening: str = "") -> list[int]:
@@ -89,7 +112,7 @@ def _rendered(tokenizer: Any, prompt: Prompt, **options: Any) -> Any:
         raise DataError("prompt: there is no message; give at least the user's")
     how = {"continue_final_message": True} if continues(prompt) else {"add_generation_prompt": True}
     try:
-        return tokenizer.apply_chat_template(prompt, **how, **options)
+        return tokenizer.apply_chat_template(prompt, **how, **{**template_settings(tokenizer), **options})
     except (TemplateError, TypeError, ValueError) as error:
         reason = one_line(error)
         raise DataError(f"prompt: the tokenizer's chat template cannot render the messages ({reason})") from error

@@ -13,7 +13,7 @@ from attnpo.rollouts import Prompt
 from attnpo.sampling.base import SampleRequest, SamplingParams
 from attnpo.sampling.draws import request_seed
 from attnpo.sampling.honoured import PLAIN, check_own
-from attnpo.sampling.prompts import continues, rendered_text
+from attnpo.sampling.prompts import continues, rendered_text, template_settings
 
 Api = Literal["completions", "chat"]
 PATHS: dict[Api, str] = {"completions": "completions", "chat": "chat/completions"}
@@ -81,6 +81,12 @@ def request_body(
     }
     if api == "chat":
         body["messages"] = chat_messages(request.prompt)
+        if template_settings(tokenizer):
+            if not dialect.extended:
+                raise ConfigError(
+                    "chat_template_kwargs: this server knows no such field; use api 'completions', or leave it out"
+                )
+            body["chat_template_kwargs"] = template_settings(tokenizer)
     elif dialect.prompt_ids:
         body["prompt"] = list(request.prompt_ids)
     else:

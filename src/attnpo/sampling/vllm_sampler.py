@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from attnpo.errors import ConfigError, EngineError, one_line
@@ -14,6 +14,27 @@ from attnpo.sampling.honoured import VLLM, check_checkpoint, saved_generation_co
 
 QUEUED = 4
 """Requests handed to the engine at once, in multiples of those that run side by side."""
+
+
+NAMED_ELSEWHERE = frozenset(
+    {
+        "model",
+        "tokenizer",
+        "revision",
+        "tokenizer_revision",
+        "dtype",
+        "trust_remote_code",
+        "tensor_parallel_size",
+        "gpu_memory_utilization",
+        "max_model_len",
+        "max_num_seqs",
+    }
+)
+"""Arguments of vLLM's engine that follow from settings of other names."""
+LONGEST_LINE = 300
+"""Characters of what vLLM says that a message repeats."""
+MEMORY = "OutOfMemory"
+"""In the name of torch's and vLLM's errors for want of memory."""
 
 
 class VLLMSampler:
@@ -41,6 +62,7 @@ class VLLMSampler:
         tensor_parallel_size: int = 1,
         gpu_memory_utilization: float = 0.9,
         max_model_len: int | None = None,
+        engine_args: Mapping[str, Any] | None = None,
     ):
         """Check what can be checked before the engine starts.
 
@@ -54,6 +76,7 @@ class VLLMSampler:
             tensor_parallel_size: GPUs that share the model.
             gpu_memory_utilization: share of their memory for model and cache.
             max_model_len: longest prompt and response together; the model's own if absent.
+            engine_args: further arguments of vLLM's engine; none of `NAMED_ELSEWHERE`.
 
         Raises:
             ConfigError: vLLM is missing, or does not honour what the checkpoint asks for.
@@ -68,6 +91,7 @@ class VLLMSampler:
         self._tokenizer = tokenizer
         self._queued = QUEUED * rows
         self._names = itertools.count()
+        self._died = False
         check_checkpoint(VLLM, saved_generation_config(model, revision))
         self._model = model
         self._options: dict[str, Any] = {
@@ -79,14 +103,18 @@ class VLLMSampler:
             "gpu_memory_utilization": gpu_memory_utilization,
             "max_model_len": max_model_len,
             "max_num_seqs": rows,
+            **(engine_args or {}),
         }
+        self._engine_args = dict(engine_args or {})
 
     @functools.cached_property
     def _llm(self) -> Any:
         try:
             return self._vllm.LLM(model=self._model, **self._options)
-        except ValueError as error:  # vLLM's word for settings that do not fit model or machine
-            raise ConfigError(f"engine: vllm cannot load {self._model}: {one_line(error)}") from error
+        except Exception as error:
+            if not (_of_vllm(error) or isinstance(error, (ValueError, RuntimeError, TypeError, OSError))):
+                raise
+            raise ConfigError(f"engine: vllm cannot load {self._model}: {_said(error)}") from error
 
     @property
     def description(self) -> dict[str, Any]:
@@ -94,6 +122,7 @@ class VLLMSampler:
         return {
             "engine": "vllm",
             "vllm": self._vllm.__version__,
+            **({"engine_args": self._engine_args} if self._engine_args else {}),
             "seed": "a response's draws depend on the seed, its prompt and its number; logits a little on the batch",
         }
 
@@ -118,13 +147,24 @@ class VLLMSampler:
                     under_way[name] = index
                 if not under_way:
                     return
-                for output in engine.step():
+                for output in self._step(engine):
                     if output.finished:
                         index = under_way.pop(output.request_id)
                         yield index, self._response(output.outputs[0])
         finally:
-            if under_way:
+            if under_way and not self._died:
                 engine.abort_request(list(under_way))
+
+    def _step(self, engine: Any) -> list[Any]:
+        try:
+            return list(engine.step())
+        except Exception as error:
+            if not (_of_vllm(error) or MEMORY in type(error).__name__):
+                raise
+            self._died = True
+            raise EngineError(
+                f"vllm: the engine is gone ({_said(error)}); what was finished is on disk, and the same command goes on"
+            ) from error
 
     def _add(self, engine: Any, name: str, request: SampleRequest, params: SamplingParams) -> None:
         sampling = self._vllm.SamplingParams(
@@ -142,7 +182,9 @@ class VLLMSampler:
         prompt = self._vllm.TokensPrompt(prompt_token_ids=list(request.prompt_ids))
         try:
             engine.add_request(name, prompt, sampling)
-        except ValueError as error:
+        except Exception as error:
+            if not (_of_vllm(error) or isinstance(error, ValueError)):
+                raise
             raise ConfigError(f"engine: vllm refuses a request: {one_line(error)}") from error
 
     def _response(self, output: Any) -> SampledResponse:
@@ -154,3 +196,17 @@ class VLLMSampler:
         if finished and end is not None and not (ids and ids[-1] in (end, *special)):
             ids.append(int(end))
         return SampledResponse(ids=ids, finished=finished)
+
+
+def _of_vllm(error: BaseException) -> bool:
+    """Whether an error is one of vLLM's own, whatever it derives from."""
+    return any(kind.__module__.partition(".")[0] == "vllm" for kind in type(error).__mro__)
+
+
+def _said(error: BaseException) -> str:
+    """Return what an error says in one line, and what to do about the usual causes."""
+    line = one_line(error) or type(error).__name__
+    line = line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…"
+    if MEMORY in type(error).__name__ or "memory" in line.lower():
+        return f"{line}; lower --gpu_memory_utilization, --rows or --max_model_len"
+    return f"{line}; its log above says more" if isinstance(error, RuntimeError) else line

@@ -32,7 +32,7 @@ from attnpo.errors import ConfigError
 from attnpo.labeling import Labeler
 from attnpo.models import load_tokenizer, plain_folder
 from attnpo.sampling import TransformersSampler
-from attnpo.sampling.prompts import opened
+from attnpo.sampling.prompts import give_template_settings, opened
 from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.training.budget import TokenCount, TokenCountCallback, token_schedule
 from attnpo.training.callbacks import BeginCallback, MethodStateCallback, PreparationCallback, RolloutsFileCallback
@@ -160,6 +160,7 @@ class AttnPOTrainer(GRPOTrainer):
             processing_class=processing_class,
             **kwargs,
         )
+        give_template_settings(self._tokenizer, args.chat_template_kwargs)
         check_layout(self.accelerator, self.model, args.group_sampler, args.ds3_gather_for_generation)
         if self.credit_heads:
             check_readable(self.model, self.credit_heads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from attnpo.ranges import (
     AtLeast1,
@@ -49,6 +50,12 @@ class ModelArguments:
     )
     trust_remote_code: bool = field(default=False, metadata={"help": "Allow a Hub model to run its own code."})
     markers: str | None = field(default=None, metadata={"help": MARKERS_HELP})
+    chat_template_kwargs: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={
+            "help": "What the chat template is given beside the messages, as JSON: '{\"enable_thinking\": false}'."
+        },
+    )
 
 
 @dataclass

@@ -14,6 +14,7 @@ from attnpo.models import load_tokenizer
 from attnpo.progress import bar
 from attnpo.rollouts import Rollout, read_rollouts
 from attnpo.sampling import SamplingParams
+from attnpo.sampling.prompts import give_template_settings
 from attnpo.workbench.annotating import sample_groups
 from attnpo.workbench.arguments import DataArguments, InspectArguments, ModelArguments, StepArguments
 from attnpo.workbench.loading import model_source, open_model, open_session, open_verifier
@@ -74,7 +75,9 @@ def _score(group: list[Rollout], arguments: InspectArguments, model_arguments: M
     source = model_source(model_arguments)
     model = open_model(model_arguments, source)
     heads = resolve_heads(arguments.heads, model.config).heads
-    return annotate(model, load_tokenizer(source, model_arguments.markers), group, heads)
+    tokenizer = load_tokenizer(source, model_arguments.markers)
+    give_template_settings(tokenizer, model_arguments.chat_template_kwargs)
+    return annotate(model, tokenizer, group, heads)
 
 
 def _sample(

@@ -31,7 +31,7 @@ from attnpo.models import (
     saved_dtype,
 )
 from attnpo.sampling.engines import DESCRIPTIONS, EngineSettings, LateSampler, build_sampler
-from attnpo.sampling.prompts import render_prompt
+from attnpo.sampling.prompts import give_template_settings, render_prompt, template_settings
 from attnpo.sampling.room import check_room, positions
 from attnpo.sampling.served import served_facts
 from attnpo.sampling.transformers_sampler import TransformersSampler
@@ -168,6 +168,7 @@ class Session:
         )
         self.source = model_source(model_arguments)
         self.tokenizer = load_tokenizer(self.source, model_arguments.markers)
+        give_template_settings(self.tokenizer, model_arguments.chat_template_kwargs)
         self.segmenter = Segmenter(self.tokenizer, strategy)
         self._raw = data_arguments.raw_prompts
         self.problems = self.asked(problems)
@@ -313,6 +314,8 @@ class Session:
             found["dtype"] = str(self._dtype).removeprefix("torch.")
         if self.loads_model and model.attn_implementation is not None:
             found["attn_implementation"] = model.attn_implementation
+        if template_settings(self.tokenizer):
+            found["chat_template_kwargs"] = template_settings(self.tokenizer)
         if model.markers is not None:
             found["markers"] = model.markers
         if not self.loads_model and model.revision is not None:

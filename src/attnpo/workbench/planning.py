@@ -10,7 +10,7 @@ from attnpo.attention import HeadSet, check_readable, resolve_heads
 from attnpo.datasets import ProblemRow
 from attnpo.errors import DataError
 from attnpo.models import ModelSource, find_model, load_config, load_tokenizer
-from attnpo.sampling.prompts import render_prompt
+from attnpo.sampling.prompts import give_template_settings, render_prompt
 from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.training import AdapterSettings, AttnPOConfig
 from attnpo.training.checks import Findings, RunParts, examine
@@ -103,6 +103,7 @@ def _read_model(run: PlannedRun, arguments: TrainArguments, findings: Findings) 
         parts.config = load_config(run.source)
         settle_dtype(args, run.source, parts.config)
         parts.tokenizer = load_tokenizer(run.source, arguments.markers)
+        give_template_settings(parts.tokenizer, args.chat_template_kwargs)
         parts.tokenizer.padding_side = parts.tokenizer.truncation_side = "left"
     # Under ZeRO-3 every model that is built is dealt out over the GPUs at once: there it is checked once it is loaded.
     if parts.config is not None and args.zero_stage() != 3:

@@ -10,10 +10,12 @@ from pathlib import Path
 from datasets import Dataset
 
 from attnpo.datasets import ProblemRow
+from attnpo.errors import ConfigError
 from attnpo.output import prepare_output_dir
 from attnpo.reporting.card import write_model_card
 from attnpo.training import AdapterSettings, AttnPOConfig, AttnPOTrainer, LogFileCallback, last_checkpoint
 from attnpo.training.checks import Findings
+from attnpo.training.checks.vllm import no_server
 from attnpo.training.dropped import DroppedLog
 from attnpo.training.estimate import launched_layout
 from attnpo.workbench.arguments import DataArguments, ProbeArguments, TrainArguments
@@ -73,16 +75,21 @@ def train_model(
     if arguments.max_prompt_tokens is not None and is_first:
         DroppedLog(output_dir / "dropped.jsonl").before_training(planned.too_long)
     args.solution_column = "solution"
-    trainer = AttnPOTrainer(
-        model=planned.source,
-        args=args,
-        train_dataset=_dataset(planned.problems),
-        eval_dataset=_dataset(planned.eval_problems) if planned.eval_problems else None,
-        processing_class=planned.parts.tokenizer,
-        callbacks=[LogFileCallback(output_dir / "log.jsonl")],
-        peft_config=planned.lora,
-        quantization_config=adapters.quantization("bfloat16" if args.bf16 else "float32"),
-    )
+    try:
+        trainer = AttnPOTrainer(
+            model=planned.source,
+            args=args,
+            train_dataset=_dataset(planned.problems),
+            eval_dataset=_dataset(planned.eval_problems) if planned.eval_problems else None,
+            processing_class=planned.parts.tokenizer,
+            callbacks=[LogFileCallback(output_dir / "log.jsonl")],
+            peft_config=planned.lora,
+            quantization_config=adapters.quantization("bfloat16" if args.bf16 else "float32"),
+        )
+    except (OSError, RuntimeError) as error:
+        if line := no_server(args, error):
+            raise ConfigError(line) from error
+        raise
     trainer.about.update(model=arguments.model, data=data_arguments.data, adapters=adapters.changed())
     trainer.card_writer = write_model_card
     if planned.probe is not None:

@@ -26,6 +26,7 @@ from attnpo.training.checks.settings import (
     check_sampling,
     check_schedule,
 )
+from attnpo.training.checks.vllm import check_vllm
 
 CHECKS: Final[tuple[Callable[[RunParts, Findings], None], ...]] = (
     check_choices,
@@ -37,6 +38,7 @@ CHECKS: Final[tuple[Callable[[RunParts, Findings], None], ...]] = (
     check_layout,
     check_devices,
     check_packages,
+    check_vllm,
     check_reporters,
     check_upload,
     check_output,
