@@ -15,10 +15,18 @@ import pytest
 import torch
 from rich.console import Console
 
-from attnpo.collecting import collect_rollouts, model_fingerprint, problem_key, problems_fingerprint, read_groups
+from attnpo.collecting import (
+    collect_rollouts,
+    counted_tokens,
+    model_fingerprint,
+    problem_key,
+    problems_fingerprint,
+    read_groups,
+)
 from attnpo.datasets import ProblemRow
 from attnpo.errors import DataError, EngineError, OutputError
 from attnpo.progress import console_progress
+from attnpo.rollouts import read_rollouts
 from attnpo.sampling import SamplingParams
 from attnpo.verification.code.tests import CodeTest, CodeTests
 
@@ -178,6 +186,7 @@ from pathlib import Path
 spec = importlib.util.spec_from_file_location("toyworld", Path(sys.argv[1]) / "conftest.py")
 toy = importlib.util.module_from_spec(spec); sys.modules["toyworld"] = toy; spec.loader.exec_module(toy)
 from attnpo.collecting import collect_rollouts
+from attnpo.rollouts import read_rollouts
 from attnpo.sampling import SamplingParams
 
 class Slow(toy.ToySampler):
@@ -203,6 +212,22 @@ def test_a_kill_does_not_forget_that_ids_were_made_from_text(toy, tmp_path):
         collect(toy, path, toy.problems(4), TextSampler(interrupt_after=5))
     path.with_name("r.clock.json").unlink()  # a kill leaves none, or an older one
     assert not collect(toy, path, toy.problems(4), toy.Sampler()).exact_ids
+
+
+def test_what_the_server_counts_outlives_a_kill(toy, tmp_path):
+    problems = toy.problems(2)
+
+    class Counted(toy.Sampler):
+        def sample(self, requests, params):
+            for index, response in super().sample(requests, params):
+                yield index, replace(response, exact_ids=False, tokens=1000 + len(response.ids))
+
+    with pytest.raises(toy.Interrupted):
+        collect(toy, tmp_path / "r.jsonl", problems, Counted(interrupt_after=4))
+    collected = collect(toy, tmp_path / "r.jsonl", problems, Counted())
+    rows = list(read_rollouts(collected.path))
+    assert [counted_tokens(row) for row in rows] == [1000 + row.n_tokens for row in rows]
+    assert collected.sampled_tokens == sum(map(counted_tokens, rows))
 
 
 def test_the_last_note_is_the_accuracy_of_all(toy, tmp_path):

@@ -92,6 +92,32 @@ def test_token_ids_go_out_and_come_back(tokenizer):
         assert "skip_special_tokens" not in body
 
 
+def test_llama_cpp_tells_ids_beside_log_probabilities(tokenizer):
+    """A text whose ids would be others than the sampled ones: they are the server's."""
+    ids = [*tokenizer("Add")["input_ids"], *tokenizer(" 2")["input_ids"]]
+
+    def reply(request: fake.Request) -> fake.Reply:
+        answer = counting(tokenizer, "Add 2", "length", **told(request))(request)
+        return fake.Reply({**answer.body, "timings": {"predicted_n": 2}})
+
+    def told(request: fake.Request) -> dict:
+        content = [{"id": token, "token": "", "logprob": -0.1} for token in ids]
+        return {"logprobs": {"content": content}} if request.body.get("logprobs") else {}
+
+    found, bodies = draw(reply, tokenizer, asked(tokenizer))
+    assert found == {i: SampledResponse(ids, False, exact_ids=True) for i in range(3)}
+    assert [body.get("logprobs") for body in bodies] == [None, 1, 1, 1, 1]
+
+
+def test_tokens_are_counted_as_the_server_does_where_it_tells_no_ids(tokenizer):
+    def reply(request: fake.Request) -> fake.Reply:
+        return fake.completion(TEXT, "length", tokens=64, prompt_tokens=len(request.body["prompt"]))
+
+    found, _ = draw(reply, tokenizer, asked(tokenizer))
+    assert {(response.n_tokens, response.exact_ids) for response in found.values()} == {(64, False)}
+    assert all(len(response.ids) != 64 for response in found.values())
+
+
 def test_seeds_differ_by_prompt_and_sample_and_stay_the_same(tokenizer):
     requests = asked(tokenizer, n=3, samples=4)
     replies = counting(tokenizer, TEXT)

@@ -17,6 +17,8 @@ LONGEST_SOLUTION = 10_000
 
 FAILURE = "failure"
 """Key of a row's `extra` that says why the server gave no response of use."""
+COUNTED = "server_tokens"
+"""Key of a row's `extra` that says how many tokens the server counts, where the row's ids were made from text."""
 
 
 class Segments(Protocol):
@@ -84,11 +86,22 @@ def verified_group(
             subject=problem.subject,
             answer=answers[sample],
             pass_rate=rate,
-            extra=problem.extra if response.failure is None else {**problem.extra, FAILURE: response.failure},
+            extra={**problem.extra, **_said(response)},
             opening=opening,
         )
         rows.append(rollout.with_segmentation(cut))
     return rows
+
+
+def counted_tokens(rollout: Rollout) -> int:
+    """Return how many tokens of a response were sampled: as its server counts them, else those of its ids."""
+    counted = rollout.extra.get(COUNTED)
+    return counted if isinstance(counted, int) else rollout.n_tokens
+
+
+def _said(response: SampledResponse) -> dict[str, object]:
+    said = {FAILURE: response.failure, COUNTED: response.tokens}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def stored_solution(solution: str) -> str:

@@ -21,6 +21,10 @@ Sample = tuple[str, int, SampledResponse]
 """Problem id, number within the group, response."""
 
 
+RARE = ("in_think", "failure", "tokens")
+"""Fields of a response that stand in its row where they are known."""
+
+
 class SampleJournal(Ledger[Sample]):
     """Responses that are sampled and not yet part of a verified group."""
 
@@ -41,7 +45,7 @@ class SampleJournal(Ledger[Sample]):
         found: dict[str, dict[int, SampledResponse]] = {}
         for _, (problem, sample, response) in self.rows():
             self.inexact += not response.exact_ids
-            self.tokens += len(response.ids)
+            self.tokens += response.n_tokens
             if problem not in leave_out:
                 found.setdefault(problem, {})[sample] = response
         return found
@@ -54,13 +58,18 @@ class SampleJournal(Ledger[Sample]):
             "ids": list(response.ids),
             "finished": response.finished,
             "exact_ids": response.exact_ids,
-            **{name: value for name in ("in_think", "failure") if (value := getattr(response, name)) is not None},
+            **{
+                name: value
+                for name in ("in_think", "failure", "tokens")
+                if (value := getattr(response, name)) is not None
+            },
         }
         self.append(json.dumps(row))
 
 
 def _sample(row: Any) -> Sample:
-    response = SampledResponse(row["ids"], row["finished"], row["exact_ids"], row.get("in_think"), row.get("failure"))
+    rest = (row.get(name) for name in RARE)
+    response = SampledResponse(row["ids"], row["finished"], row["exact_ids"], *rest)
     return row["problem_id"], int(row["sample"]), response
 
 

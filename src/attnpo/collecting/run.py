@@ -216,8 +216,8 @@ class _Run:
             yield item
 
     def sampled(self, response: SampledResponse) -> None:
-        self._tokens += len(response.ids)
-        self._clock.sampled_tokens += len(response.ids)
+        self._tokens += response.n_tokens
+        self._clock.sampled_tokens += response.n_tokens
         self._clock.inexact += not response.exact_ids
         self._advance(1, self._note())
 

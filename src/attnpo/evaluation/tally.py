@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from attnpo.collecting import counted_tokens
 from attnpo.errors import DataError
 from attnpo.evaluation.counting import Counter, count_columns
 from attnpo.evaluation.passk import PASS_K
@@ -99,7 +100,7 @@ class Tally:
         tokens = [step.tokens[1] - step.tokens[0] for step in rollout.steps]
         labels = [step.label for step in rollout.steps]
         phrases = self._count_phrases(rollout.response)
-        lengths = (rollout.n_tokens, sum(tokens), rollout.answer_tokens[1] - rollout.answer_tokens[0])
+        lengths = (counted_tokens(rollout), sum(tokens), rollout.answer_tokens[1] - rollout.answer_tokens[0])
         row = self._row(rollout)
         self._sums[row] += (
             1,

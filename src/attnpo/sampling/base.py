@@ -84,6 +84,7 @@ class SampledResponse:
             (a server that reports an answer without reasoning); None leaves it to the prompt.
         failure: why there is no response of use, where asking again would change nothing (a content filter); it counts
             as wrong.
+        tokens: how many tokens the engine counts, where the ids were made from text; None leaves it to them.
     """
 
     ids: list[int]
@@ -91,6 +92,12 @@ class SampledResponse:
     exact_ids: bool = True
     in_think: bool | None = None
     failure: str | None = None
+    tokens: int | None = field(default=None, compare=False)
+
+    @property
+    def n_tokens(self) -> int:
+        """Number of sampled tokens, as far as it is known."""
+        return len(self.ids) if self.tokens is None else self.tokens
 
 
 class Sampler(Protocol):

@@ -72,7 +72,9 @@ def read_response(answer: Mapping[str, Any], api: Api, tokenizer: Any, opened: b
     if (finished or not ids) and tokenizer.eos_token_id is not None and not (ids and _is_end(tokenizer, ids[-1])):
         ids = [*ids, int(tokenizer.eos_token_id)]
     answers_only = api == "chat" and finished and opened and not exact and _answers_only(choice["message"])
-    return SampledResponse(ids, finished, exact, False if answers_only else None, failure(answer, api))
+    failed = failure(answer, api)
+    counted = None if exact or failed is not None else _counted(answer)
+    return SampledResponse(ids, finished, exact, False if answers_only else None, failed, counted)
 
 
 def _is_end(tokenizer: Any, token: int) -> bool:
@@ -83,8 +85,34 @@ def _is_end(tokenizer: Any, token: int) -> bool:
 
 
 def _token_ids(choice: Mapping[str, Any]) -> list[int] | None:
+    """Return the sampled ids: `token_ids` (vLLM, SGLang), or those of `logprobs` (llama.cpp)."""
     ids = choice.get("token_ids")
-    return [int(token) for token in ids] if isinstance(ids, list) else None
+    if isinstance(ids, list):
+        return [int(token) for token in ids]
+    said = choice.get("logprobs")
+    entries = said.get("content") if isinstance(said, Mapping) else None
+    entries = entries if isinstance(entries, list) else []
+    told = [entry.get("id") if isinstance(entry, Mapping) else None for entry in entries]
+    found = [token for token in told if isinstance(token, int)]
+    return found if found and len(found) == len(told) else None
+
+
+def reports_ids(answer: Mapping[str, Any]) -> bool:
+    """Whether an answer tells the ids of its tokens."""
+    choices = answer.get("choices")
+    return isinstance(choices, list) and bool(choices) and _token_ids(choices[0]) is not None
+
+
+def is_of_llama_cpp(answer: Mapping[str, Any]) -> bool:
+    """Whether llama.cpp's server gave an answer: it alone puts its timings there."""
+    return isinstance(answer.get("timings"), Mapping)
+
+
+def _counted(answer: Mapping[str, Any]) -> int | None:
+    """Return how many tokens a server says it sampled, None where it does not."""
+    usage = answer.get("usage")
+    found = usage.get("completion_tokens") if isinstance(usage, Mapping) else None
+    return found if isinstance(found, int) and found > 0 else None
 
 
 def _text(choice: Mapping[str, Any], api: Api, opened: bool) -> str | None:

@@ -29,6 +29,7 @@ class Dialect:
         extended: it takes the wider sampling settings and may report token ids (vLLM, SGLang, llama.cpp).
         generation_config: it takes transformers' generation settings as a JSON text (`transformers serve`).
         limit: name of the field that bounds the response.
+        logprobs: it tells the ids of sampled tokens beside their log-probabilities (llama.cpp).
     """
 
     name: str
@@ -36,6 +37,7 @@ class Dialect:
     extended: bool = False
     generation_config: bool = False
     limit: str = "max_tokens"
+    logprobs: bool = False
 
 
 DIALECTS: dict[Api, tuple[Dialect, ...]] = {
@@ -99,6 +101,8 @@ def request_body(
             "repetition_penalty": params.repetition_penalty,
             "return_token_ids": True,
         }
+        if dialect.logprobs:
+            body |= {"logprobs": True, "top_logprobs": 1} if api == "chat" else {"logprobs": 1}
         if _think_tags_are_special(tokenizer):
             body["skip_special_tokens"] = False
     elif dialect.generation_config:

@@ -11,7 +11,7 @@ from typing import Any
 
 from attnpo.errors import ConfigError
 from attnpo.sampling.base import SampledResponse, SampleRequest, SamplingParams
-from attnpo.sampling.server_answers import complaint, read_response
+from attnpo.sampling.server_answers import complaint, is_of_llama_cpp, read_response, reports_ids
 from attnpo.sampling.server_requests import DIALECTS, PATHS, Api, Dialect, request_body
 from attnpo.serving import RefusedError, Server
 from attnpo.think import ThinkOpening
@@ -126,9 +126,22 @@ class ServerSampler:
                 refusal = error
                 continue
             self._compare_prompt(answer, len(request.prompt_ids))
+            if dialect.extended and is_of_llama_cpp(answer) and not reports_ids(answer):
+                return self._with_ids(dialect, request, probe)
             return dialect
         assert refusal is not None
         raise refusal
+
+    def _with_ids(self, dialect: Dialect, request: SampleRequest, probe: SamplingParams) -> Dialect:
+        """Return the dialect in which llama.cpp tells the ids of sampled tokens, the one given if it tells none."""
+        telling = replace(dialect, logprobs=True)
+        body = request_body(telling, self.api, self.tokenizer, request, probe)
+        try:
+            return telling if reports_ids(self.server.post(PATHS[self.api], body)) else dialect
+        except RefusedError as error:
+            if error.status not in MISUNDERSTOOD:
+                raise
+            return dialect
 
     def _compare_prompt(self, answer: Mapping[str, Any], expected: int) -> None:
         usage = answer.get("usage")
