@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 
 from attnpo.cli import evaluate as evaluate_command
 from attnpo.cli import inspect as inspect_command
-from attnpo.errors import ConfigError, OutputError
+from attnpo.errors import ConfigError, HeadSetError, OutputError
 from attnpo.rollouts import read_rollouts
 from attnpo.sampling import SampleRequest, SamplingParams, TransformersSampler
 from attnpo.sampling.prompts import give_template_settings, render_prompt
@@ -93,6 +93,11 @@ def test_inspect_samples_one_response_and_its_bar_moves_by_tokens(data, monkeypa
     drawn.clear()
     command(inspect_command.run, data=data, heads="0.1", sample=2)
     assert len(drawn) == 3
+    drawn.clear()
+    for refused, error in (({}, ConfigError), ({"heads": "9.0"}, HeadSetError)):
+        with pytest.raises(error, match="head"):
+            command(inspect_command.run, data=data, **refused)
+    assert drawn == []
 
 
 THINKING = "{% if enable_thinking is defined and enable_thinking is false %}no thinking {% endif %}"

@@ -64,6 +64,7 @@ def vllm(monkeypatch):
     drawn = []
 
     def sample(self, requests, params):
+        assert self._options["dtype"] == "float32"  # vLLM's own choice would be a half type
         for index, _ in enumerate(requests):
             drawn.append(index)
             yield index, SampledResponse([5, 1], True)
@@ -76,6 +77,7 @@ def test_vllm_results_are_not_those_of_weights_that_took_their_place(vllm, tmp_p
     evaluate(tmp_path, model, engine="vllm")
     evaluate(tmp_path, model, engine="vllm")
     assert vllm == [0, 1]
+    assert EvaluationResult.load(tmp_path / "out" / "evaluation.json").settings["dtype"] == "float32"
     retrain(model)
     with pytest.raises(OutputError, match=r"holds results of other settings: weights \(there '\w+', asked '\w+'\);"):
         evaluate(tmp_path, model, engine="vllm")

@@ -42,10 +42,10 @@ def scored_response(
     """
     if arguments.rollouts:
         group = _choose(list(read_rollouts(Path(arguments.rollouts))), arguments)
+        if any(step.score is None for rollout in group for step in rollout.steps):
+            group = _score(group, arguments, model_arguments)
     else:
         group = _sample(arguments, model_arguments, data_arguments, step_arguments, progress)
-    if any(step.score is None for rollout in group for step in rollout.steps):
-        group = _score(group, arguments, model_arguments)
     return _pick(group, arguments)
 
 
@@ -68,16 +68,21 @@ def _pick(group: list[Rollout], arguments: InspectArguments) -> Rollout:
 
 
 def _score(group: list[Rollout], arguments: InspectArguments, model_arguments: ModelArguments) -> list[Rollout]:
+    heads = _named_heads(arguments)
+    source = model_source(model_arguments)
+    model = open_model(model_arguments, source)
+    chosen = resolve_heads(heads, model.config).heads
+    tokenizer = load_tokenizer(source, model_arguments.markers)
+    give_template_settings(tokenizer, model_arguments.chat_template_kwargs)
+    return annotate(model, tokenizer, group, chosen)
+
+
+def _named_heads(arguments: InspectArguments) -> str:
     if not arguments.heads:
         raise ConfigError(
             "--heads: these responses carry no step scores; name a head set (and --model) to compute them"
         )
-    source = model_source(model_arguments)
-    model = open_model(model_arguments, source)
-    heads = resolve_heads(arguments.heads, model.config).heads
-    tokenizer = load_tokenizer(source, model_arguments.markers)
-    give_template_settings(tokenizer, model_arguments.chat_template_kwargs)
-    return annotate(model, tokenizer, group, heads)
+    return arguments.heads
 
 
 def _sample(
@@ -87,7 +92,7 @@ def _sample(
     step_arguments: StepArguments,
     progress: Progress | None,
 ) -> list[Rollout]:
-
+    heads = _named_heads(arguments)
     session = open_session(model_arguments, data_arguments, step_arguments, default_limit=1)
     if arguments.problem is not None:
         wanted = [p for p in session.problems if p.problem_id.startswith(arguments.problem)]
@@ -96,13 +101,14 @@ def _sample(
         session.problems = wanted
     samples = max(arguments.samples_per_problem, arguments.sample + 1)
     session.check_room(session.problems[:1], arguments.max_new_tokens)
+    chosen = resolve_heads(heads, session.config).heads
     with (
         tempfile.TemporaryDirectory() as folder,
         open_verifier(step_arguments) as verifier,
         bar(progress, "sampling, in tokens", samples * arguments.max_new_tokens) as advance,
     ):
         session.on_tokens = advance
-        return sample_groups(
+        group = sample_groups(
             Path(folder) / "rollouts.jsonl",
             session,
             verifier,
@@ -110,3 +116,4 @@ def _sample(
             samples=samples,
             params=SamplingParams(arguments.max_new_tokens, arguments.temperature, seed=arguments.seed),
         )
+    return annotate(session.model, session.tokenizer, group, chosen)

@@ -202,7 +202,7 @@ class Session:
             load_model=lambda: self.model,
             model_name=plain_folder(self.source) if self.engine.engine == "vllm" else str(self.source),
             revision=arguments.revision,
-            dtype=arguments.dtype,
+            dtype=self._vllm_dtype,
             trust_remote_code=arguments.trust_remote_code,
         )
         if isinstance(sampler, TransformersSampler):
@@ -300,6 +300,13 @@ class Session:
         return chosen_dtype(self._model_arguments.dtype, saved_dtype(self.source, self.config), device)
 
     @property
+    def _vllm_dtype(self) -> str:
+        """The type that vLLM is told: its own `auto` would compute what is saved in float32 in a half type."""
+        saved = saved_dtype(self.source, self.config) if self.engine.engine == "vllm" else None
+        asked = self._model_arguments.dtype
+        return asked if asked != "auto" or saved is None else str(saved).removeprefix("torch.")
+
+    @property
     def _unusual(self) -> dict[str, Any]:
         """Settings that shape responses, steps or verdicts, where they are not the usual ones."""
         model, steps = self._model_arguments, self._step_arguments
@@ -308,7 +315,9 @@ class Session:
             found["phrases"] = hashlib.sha256(Path(steps.phrases_file).read_bytes()).hexdigest()[:16]
         if steps.verifier_timeout != StepArguments.verifier_timeout:
             found["verifier_timeout"] = steps.verifier_timeout
-        if self.engine.engine != "server" and model.dtype != ModelArguments.dtype:
+        if self.engine.engine == "vllm":
+            found["dtype"] = self._vllm_dtype
+        elif self.engine.engine != "server" and model.dtype != ModelArguments.dtype:
             found["dtype"] = model.dtype
         elif self.loads_model and self._dtype != (saved_dtype(self.source, self.config) or self._dtype):
             found["dtype"] = str(self._dtype).removeprefix("torch.")
