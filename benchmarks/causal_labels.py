@@ -21,7 +21,7 @@ import argparse
 import json
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,11 +55,12 @@ from attnpo.labeling.causal import (
     logprobs_without,
     open_trace,
 )
+from attnpo.labeling.truth import decided, effects_auc, over_problems, weighted_auc
 from attnpo.progress import bar, console_progress
 from attnpo.rollouts import Rollout
 from attnpo.sampling import SamplingParams, TransformersSampler
 from attnpo.segmentation import Segmenter, build_strategy
-from attnpo.statistics import Interval, bootstrap_interval, mean_interval
+from attnpo.statistics import Interval, mean_interval
 from attnpo.study.worlds import TINYWORLD
 from attnpo.tinyworld import checkpoint_path
 from attnpo.verification import build_verifier
@@ -315,47 +316,13 @@ def heads_of(
     return {**found, "pairs_reported": len(truth)}
 
 
-def decided(rollouts: Sequence[Rollout], values: Sequence[Sequence[Any]]) -> tuple[list[Any], Floats, list[str]]:
-    """Return values, truth (1 essential, 0 redundant) and problem of the steps that the oracle decides."""
-    chosen = [
-        (value, float(step.label == "essential"), rollout.problem_id)
-        for rollout, row in zip(rollouts, values, strict=True)
-        for value, step in zip(row, rollout.steps, strict=True)
-        if step.label in ("essential", "redundant") and step.tokens[1] > step.tokens[0]
-    ]
-    return [c[0] for c in chosen], np.array([c[1] for c in chosen]), [c[2] for c in chosen]
-
-
-def weighted_auc(values: Floats, truth: Floats) -> Callable[[Floats], Floats]:
-    """Return a function from (R, N) multiplicities of steps to (R,) ROC AUC, ties counted half."""
-    levels, place = np.unique(values, return_inverse=True)
-
-    def statistic(weights_RN: Floats) -> Floats:
-        out = np.empty(len(weights_RN))
-        for r, weights in enumerate(weights_RN):
-            essential = np.bincount(place, weights * truth, len(levels))
-            redundant = np.bincount(place, weights * (1 - truth), len(levels))
-            below = np.cumsum(redundant) - redundant
-            total = essential.sum() * redundant.sum()
-            out[r] = (essential * (below + redundant / 2)).sum() / total if total else np.nan
-        return out
-
-    return statistic
-
-
-def over_problems(problems: Sequence[str], statistic: Callable[[Floats], Floats]) -> Interval:
-    """Return the interval of a statistic of steps over problems."""
-    place = {name: index for index, name in enumerate(dict.fromkeys(problems))}
-    index_N = np.array([place[name] for name in problems])
-    return bootstrap_interval(lambda weights_RC: statistic(weights_RC[:, index_N]), len(place), n_resamples=500)
-
-
 def aucs(rollouts: Sequence[Rollout], ways: Ways) -> dict[str, Any]:
     """Return the ROC AUC of each way, with its interval."""
     found = {}
     for name, effects in ways.items():
-        values, truth, problems = decided(rollouts, effects)
-        found[name] = over_problems(problems, weighted_auc(np.array(values), truth)).model_dump()
+        auc = effects_auc(rollouts, effects)
+        assert auc is not None
+        found[name] = auc.model_dump()
     return found
 
 

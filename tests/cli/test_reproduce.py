@@ -14,8 +14,8 @@ from attnpo.cli.main import main
 from attnpo.errors import ConfigError
 from attnpo.study.arms import Command
 from attnpo.study.cells import Cell, Experiment
-from attnpo.study.reproducing import cores
 from attnpo.study.reproducing import reproduce as reproduce_table
+from attnpo.study.running import cores
 from attnpo.study.sizes import Sizes
 from attnpo.study.suite import load_suite
 from attnpo.study.writing import FILES

@@ -10,7 +10,7 @@ from attnpo import __version__
 from attnpo.errors import AttnPOError, nearest
 
 COMMANDS = {
-    "quickstart": "discover, train, evaluate and report on the small world that ships with attnpo",
+    "quickstart": "discover, train, evaluate and report, on the small world that ships or on real English",
     "discover": "find the Key-Focus Heads of a model, prove them, or repeat a head set's evidence",
     "coldstart": "teach a model to think aloud, from worked solutions",
     "train": "train with step credit (AttnPO) or a neighbouring method, on TRL",

@@ -1,29 +1,45 @@
-"""`attnpo quickstart`: the whole line on the small world that ships: discover, train, evaluate, report."""
+"""`attnpo quickstart`: the whole line on one world: discover, train, evaluate, report."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from attnpo.cli.console import console, quiet_libraries
 from attnpo.cli.discover import said_found
 from attnpo.cli.evaluate import showing
-from attnpo.cli.parsing import parse
-from attnpo.study.sizes import QuickstartSizes
+from attnpo.cli.parsing import given_value, parse
+from attnpo.cli.row_list import cell_minutes
+from attnpo.study.worlds import TINYWORLD, World, find_world
 
 EXAMPLE = """  attnpo quickstart
   attnpo quickstart --max_steps 30 --num_eval 300 --output_dir runs/quick
+  attnpo quickstart --world gsm                       # a pretrained model, problems in real English: no training
+  attnpo quickstart --world gsm --help                # its own defaults
 
   Interrupted? The same command goes on where it stopped."""
 
 
+@dataclass
+class QuickstartArguments:
+    """On what."""
+
+    world: str = field(
+        default=TINYWORLD.name,
+        metadata={"help": "tinyworld (the small world that ships) or gsm (grade-school problems in real English)."},
+    )
+    model: str | None = field(default=None, metadata={"help": "Model to start from; the world's own if absent."})
+
+
 def run(argv: Sequence[str]) -> None:
     """Run the command."""
-    (sizes,) = parse(
+    world = find_world(given_value(argv, "world") or TINYWORLD.name)
+    arguments, sizes = parse(
         "quickstart",
-        (QuickstartSizes,),
+        (QuickstartArguments, type(world.quickstart)),
         argv,
-        "Watch AttnPO find the Key-Focus Heads of a small reasoning model, train it, and measure it beside TLMRE.",
+        "Watch AttnPO find the Key-Focus Heads of a reasoning model, train it, and measure it beside TLMRE.",
         EXAMPLE,
     ).parts
     quiet_libraries()
@@ -32,20 +48,38 @@ def run(argv: Sequence[str]) -> None:
     from attnpo.study.quickstart import Quickstart
 
     start = time.perf_counter()
-    line = Quickstart(sizes)
-    console.rule("1/4  Which attention heads know which steps matter?")
+    line = Quickstart(sizes, world.starting_from(arguments.model))
+    if not line.arms:
+        console.print(said_training(world))
+    parts = 3 + bool(line.arms)
+    console.rule(f"1/{parts}  Which attention heads know which steps matter?")
     with console_progress(console) as progress:
         found = line.find_heads(progress)
+        causal = line.find_heads_causally(progress)
     for said in [] if found is None else [*said_found(found), f"written to {line.folder}"]:
         console.print(said)
-    console.rule("2/4  The model as it is")
+    if causal is not None:
+        console.print(causal.sentence())
+    console.rule(f"2/{parts}  The model as it is")
     with console_progress(console) as progress:
         line.measure_start(progress, showing(progress))
-    console.rule("3/4  Training: length penalty alone (TLMRE), and with step credit (AttnPO)")
-    with console_progress(console) as progress:
-        line.train(progress)
-    console.rule("4/4  What happened")
+    if line.arms:
+        console.rule(f"3/{parts}  Training: length penalty alone (TLMRE), and with step credit (AttnPO)")
+        with console_progress(console) as progress:
+            line.train(progress)
+    console.rule(f"{parts}/{parts}  What happened")
     console.print(*evaluation_tables(line.results()), sep="\n")
     report = line.report()
     minutes = (time.perf_counter() - start) / 60
     console.print(f"\n{minutes:.1f} minutes. Open {report} in a browser.")
+
+
+def said_training(world: World) -> str:
+    """Return what training would take, where a quickstart leaves it out."""
+    sizes = world.sizes
+    return (
+        f"Nothing is trained here. A run of {sizes.max_steps} steps of {sizes.responses} responses, and measuring it, "
+        f"takes about {cell_minutes(sizes, world):.0f} minutes of one CPU core, as seen on a small machine; "
+        f"{world.on_gpu}. --max_steps {sizes.max_steps} trains TLMRE and AttnPO; attnpo reproduce --world "
+        f"{world.name} makes the whole table."
+    )

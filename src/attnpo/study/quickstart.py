@@ -1,4 +1,4 @@
-"""The whole line on the small world that ships: discover, measure, train, report; what is there is not made again."""
+"""The whole line on one world: discover, measure, train, report; what is there is not made again."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ from rich.progress import Progress
 
 from attnpo.about import write_about
 from attnpo.discovery import DiscoverySettings
+from attnpo.discovery.run import PROBING_SET_FILE
 from attnpo.evaluation import EvaluationResult, EvaluationSettings
 from attnpo.labeling.causal import CausalSettings
 from attnpo.labeling.judge import JudgeSettings
-from attnpo.output import prepare_output_dir
+from attnpo.output import prepare_output_dir, write_atomically
 from attnpo.reporting import write_report
+from attnpo.rollouts import Rollout, read_rollouts, write_rollouts
 from attnpo.sampling import EngineSettings
+from attnpo.statistics import Interval
 from attnpo.study.arms import flags, training_arm
-from attnpo.study.running import run_arms
+from attnpo.study.causal_heads import CausalHeads, causal_heads, split
+from attnpo.study.running import cores, run_arms
 from attnpo.study.sizes import QuickstartSizes
 from attnpo.study.worlds import TINYWORLD, World
 from attnpo.workbench.arguments import (
@@ -35,6 +39,7 @@ from attnpo.workbench.evaluating import Target, evaluate_model
 ARMS = ("tlmre", "attnpo")
 """Length penalty alone, and with step credit."""
 COMMON = (ModelArguments, DataArguments, StepArguments)
+DISCOVERING = (DiscoverArguments, *COMMON, DiscoverySettings, EngineSettings, JudgeSettings, CausalSettings)
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class Quickstart:
     """The line in one folder, to be called method by method in their order.
 
     Raises:
+        ConfigError: the world's model, or what it takes, is missing.
         OutputError: nothing can be written into the folder.
     """
 
@@ -49,6 +55,7 @@ class Quickstart:
     world: World = TINYWORLD
 
     def __post_init__(self) -> None:
+        self.world.check_ready()
         prepare_output_dir(self.folder)
         torch.set_num_threads(max(1, self.sizes.jobs))
         asked, defaults = asdict(self.sizes), asdict(self.world.quickstart)
@@ -67,23 +74,67 @@ class Quickstart:
         return Path(self.sizes.output_dir)
 
     @property
+    def arms(self) -> tuple[str, ...]:
+        """What is trained."""
+        return ARMS if self.sizes.max_steps else ()
+
+    @property
     def heads(self) -> Path:
         """The head set that is found."""
         return self.folder / "heads.json"
+
+    @property
+    def causal(self) -> Path:
+        """Where what causal labels found is."""
+        return self.folder / "causal"
 
     def find_heads(self, progress: Progress | None = None) -> Found | None:
         """Find and prove the heads; None where they were found before."""
         if (self.folder / "discovery.json").exists():
             return None
+        asked = {"num_problems": self.sizes.num_probe, "random_model": True, **self.world.proofs}
+        return self._discovering(self.folder, **asked).discover(progress)
+
+    def find_heads_causally(self, progress: Progress | None = None) -> CausalHeads | None:
+        """Find heads by causal labels, and hold labels and heads against the truth; None where that is not asked for.
+
+        Labels come from some of the responses that the other heads were found on; the heads are measured on the rest.
+        """
+        if not self.sizes.num_causal:
+            return None
+        file = self.causal / "truth.json"
+        if not file.exists():
+            known = list(read_rollouts(self.folder / PROBING_SET_FILE))
+            taken, rest = split(known, self.sizes.num_causal)
+            if not (self.causal / "discovery.json").exists():
+                write_rollouts(self.causal / "traces.jsonl", taken)
+                self._discovering(self.causal, labeler="causal", traces=str(self.causal / "traces.jsonl")).discover(
+                    progress
+                )
+            sra = self._sra_of_causal_heads(rest, progress) if rest else None
+            made = causal_heads(taken, self.causal, sra)
+            write_atomically(file, made.model_dump_json(indent=2) + "\n")
+        return CausalHeads.model_validate_json(file.read_text(encoding="utf-8"))
+
+    def _sra_of_causal_heads(self, rollouts: Sequence[Rollout], progress: Progress | None) -> Interval | None:
+        """Return the SRA of the heads that causal labels found, by the true labels."""
+        folder = prepare_output_dir(self.folder / "causal-checked")
+        write_rollouts(folder / "traces.jsonl", rollouts)
+        verified = self._discovering(
+            folder, traces=str(folder / "traces.jsonl"), verify=str(self.causal / "heads.json")
+        ).verify(progress)
+        return next((figure.now for figure in verified.result.figures if figure.name == "sra"), None)
+
+    def _discovering(self, folder: Path, **further: Any) -> Discovering:
         values = {
             "model": self.world.model,
             **self.world.discovery,
-            "num_problems": self.sizes.num_probe,
-            "output_dir": str(self.folder),
+            "output_dir": str(folder),
             "seed": self.sizes.seed,
+            "random_model": False,
+            **further,
         }
-        types = (DiscoverArguments, *COMMON, DiscoverySettings, EngineSettings, JudgeSettings, CausalSettings)
-        return Discovering(*_made(types, values)).discover(progress)
+        return Discovering(*_made(DISCOVERING, values))
 
     def measure_start(
         self, progress: Progress | None = None, show: Callable[[Target, EvaluationResult], None] | None = None
@@ -105,7 +156,7 @@ class Quickstart:
         evaluate_model(arguments, model, data, steps, settings, engine, set(values), show=show, progress=progress)
 
     def train(self, progress: Progress | None = None) -> None:
-        """Train both arms side by side and measure them.
+        """Train both arms side by side and measure them, where steps are asked for.
 
         Raises:
             AttnPOError: a command failed; the message names its log.
@@ -122,13 +173,13 @@ class Quickstart:
                 heads=self.heads,
                 annotate=sizes.num_traces,
             )
-            for name in ARMS
+            for name in self.arms
         ]
-        run_arms(arms, sizes.jobs, progress)
+        run_arms(arms, sizes.jobs, progress, threads=self.world.threads(sizes.jobs, cores()))
 
     def results(self) -> list[EvaluationResult]:
-        """Return the evaluations of the untrained model and of both arms."""
-        return [EvaluationResult.load(self.folder / name / "evaluation.json") for name in ("base", *ARMS)]
+        """Return the evaluations of the untrained model and of the arms."""
+        return [EvaluationResult.load(self.folder / name / "evaluation.json") for name in ("base", *self.arms)]
 
     def report(self) -> Path:
         """Write the page and return its path."""

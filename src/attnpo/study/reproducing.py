@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from rich.progress import Progress
 from attnpo.errors import ConfigError
 from attnpo.output import prepare_output_dir
 from attnpo.study.cells import Cell, Experiment, cells_of, cells_on_disk, choose_cells
-from attnpo.study.running import Failure, run_arms
+from attnpo.study.running import Failure, cores, run_arms
 from attnpo.study.sizes import Sizes
 from attnpo.study.suite import Row, Suite
 from attnpo.study.worlds import TINYWORLD, World
@@ -138,8 +137,3 @@ def run_cells(
 def is_over(deadline: float | None) -> bool:
     """Whether a deadline, in seconds of `time.monotonic`, has passed."""
     return deadline is not None and time.monotonic() >= deadline
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

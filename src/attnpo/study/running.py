@@ -101,6 +101,11 @@ def run_arms(
     return failures
 
 
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class _Runner:
     """Takes one arm through its commands."""
 

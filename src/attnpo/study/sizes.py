@@ -21,11 +21,14 @@ class QuickstartSizes:
     """How much of everything a quickstart spends, and where results go."""
 
     output_dir: str = field(default="runs/quickstart", metadata={"help": "Folder of all results and report.html."})
-    max_steps: AtLeast1 = field(default=32, metadata={"help": "Training steps of each method."})
+    max_steps: Count = field(default=32, metadata={"help": "Training steps of each method; 0 trains none."})
     num_probe: AtLeast1 = field(
         default=160, metadata={"help": "Problems that heads are looked for on, 8 responses each."}
     )
     num_eval: AtLeast1 = field(default=500, metadata={"help": "Held-out problems that models are measured on."})
+    num_causal: Count = field(
+        default=0, metadata={"help": "Responses that heads are looked for on by causal labels as well."}
+    )
     num_traces: AtLeast1 = field(default=6, metadata={"help": "Problems whose traces the report shows."})
     jobs: AtLeast1 = field(default=2, metadata={"help": "Training runs side by side, one CPU thread each."})
     seed: Seed = field(default=0, metadata={"help": "Seed of sampling and training."})
@@ -41,6 +44,7 @@ class GsmQuickstartSizes(QuickstartSizes):
     output_dir: str = field(default="runs/quickstart-gsm", metadata=_said(QuickstartSizes, "output_dir"))
     max_steps: Count = field(default=0, metadata=_said(QuickstartSizes, "max_steps"))
     num_probe: AtLeast1 = field(default=48, metadata=_said(QuickstartSizes, "num_probe"))
+    num_causal: Count = field(default=80, metadata=_said(QuickstartSizes, "num_causal"))
     num_eval: AtLeast1 = field(default=40, metadata=_said(QuickstartSizes, "num_eval"))
 
 

