@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from markupsafe import Markup
 
@@ -12,8 +13,23 @@ from attnpo.reporting.svg import Scale, axis_number, axis_percent, element, labe
 from attnpo.reporting.wording import bounds, count, percent
 from attnpo.statistics import Interval
 
+Box = tuple[float, float, float, float]
+Anchor = Literal["start", "middle", "end"]
+
 CHARACTER = 7.6
 """Width of a label's character in drawing units, for placing labels without overlap."""
+NEAR: tuple[tuple[float, float, Anchor], ...] = (
+    (13, -9, "start"), (13, 18, "start"), (-13, -9, "end"), (-13, 18, "end"), (0, -20, "middle"),
+    (0, 30, "middle"), (18, -30, "start"), (18, 38, "start"), (-18, -30, "end"), (-18, 38, "end"),
+)  # fmt: skip
+"""Places of a label beside its point, best first."""
+FAR: tuple[tuple[float, float, Anchor], ...] = tuple(
+    (way * distance, rise * distance, "start" if way > 0 else "end")
+    for distance in (50, 75, 100, 130, 160)
+    for way in (0.9, -0.9, 0.5, -0.5)
+    for rise in (-0.3, 0.4, -0.8, 0.9)
+)
+"""Places that a line leads to, for labels that are in another's way beside their point."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +47,6 @@ class Point:
             f"{self.mark.title}\n{percent(self.accuracy.value)} right ({bounds(self.accuracy, True)})\n"
             f"{count(self.tokens.value)} tokens a response ({bounds(self.tokens)})"
         )
-
-
-Box = tuple[float, float, float, float]
 
 
 def frontier_svg(points: Sequence[Point], width: float = 640, height: float = 400, arrows: bool = True) -> Markup:
@@ -108,6 +121,8 @@ def _point(p: Point, text: str, x: Scale, y: Scale, boxes: list[Box], frame: Box
     ]
     if text:
         tx, ty, anchor = place_label(text, px, py, boxes, frame)
+        if abs(tx - px) + abs(ty - py) > 60:
+            parts.append(element("line", x1=px, y1=py, x2=tx, y2=ty - 4, class_="cross"))
         parts.append(label(text, tx, ty, anchor, class_="name"))
     parts.append(element("circle", cx=px, cy=py, r=16, class_="hit"))
     return element("g", *parts, class_=p.mark.css, data_arm=p.mark.method, data_tip=p.tip)
@@ -116,7 +131,7 @@ def _point(p: Point, text: str, x: Scale, y: Scale, boxes: list[Box], frame: Box
 def place_label(
     text: str, px: float, py: float, boxes: list[Box], frame: Box, character: float = CHARACTER
 ) -> tuple[float, float, str]:
-    """Return where a label overlaps the least of what is there already, and take the place.
+    """Return where a label overlaps the least of what is there already, near its point if it can, and take the place.
 
     Args:
         text: the label.
@@ -131,18 +146,14 @@ def place_label(
     """
     width, size = character * len(text), 13
     choices = []
-    for order, (dx, dy, anchor) in enumerate(
-        (
-            (13, -9, "start"), (13, 18, "start"), (-13, -9, "end"), (-13, 18, "end"), (0, -20, "middle"),
-            (0, 30, "middle"), (18, -30, "start"), (18, 38, "start"), (-18, -30, "end"), (-18, 38, "end"),
-        )
-    ):  # fmt: skip
+    for order, (dx, dy, anchor) in enumerate((*NEAR, *FAR)):
         tx, ty = px + dx, py + dy
         start = tx - {"start": 0, "middle": width / 2, "end": width}[anchor]
         box = (start, ty - size + 2, start + width, ty + 3)
         outside = max(0, frame[0] - box[0]) + max(0, box[2] - frame[2]) + max(0, frame[1] - 14 - box[1])
         outside += max(0, box[3] - frame[3])
         cost = sum(_overlap(box, other) for other in boxes) + 40 * outside
+        cost += 0 if order < len(NEAR) else abs(dx) + abs(dy)
         choices.append((cost, order, tx, ty, anchor, box))
     _, _, tx, ty, anchor, box = min(choices)
     boxes.append(box)
