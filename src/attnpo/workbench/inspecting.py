@@ -92,7 +92,6 @@ def _sample(
     step_arguments: StepArguments,
     progress: Progress | None,
 ) -> list[Rollout]:
-    heads = _named_heads(arguments)
     session = open_session(model_arguments, data_arguments, step_arguments, default_limit=1)
     if arguments.problem is not None:
         wanted = [p for p in session.problems if p.problem_id.startswith(arguments.problem)]
@@ -101,7 +100,7 @@ def _sample(
         session.problems = wanted
     samples = max(arguments.samples_per_problem, arguments.sample + 1)
     session.check_room(session.problems[:1], arguments.max_new_tokens)
-    chosen = resolve_heads(heads, session.config).heads
+    chosen = resolve_heads(_named_heads(arguments), session.config).heads
     with (
         tempfile.TemporaryDirectory() as folder,
         open_verifier(step_arguments) as verifier,
