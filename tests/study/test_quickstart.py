@@ -72,11 +72,12 @@ def test_the_heads_of_causal_labels_are_checked_on_other_problems(line):
 
 def test_at_most_half_of_the_problems_are_labelled(toy, tmp_path):
     rollouts = toy.rollouts(tmp_path, 6, 4)
-    for wanted, problems in ((1, 1), (5, 2), (100, 3)):
+    for wanted, problems in ((1, 2), (5, 2), (100, 3)):
         taken, rest = split(rollouts, wanted)
         assert len({r.problem_id for r in taken}) == problems
         assert not {r.problem_id for r in taken} & {r.problem_id for r in rest}
         assert len(taken) + len(rest) == len(rollouts)
+    assert {r.problem_id for r in split(rollouts[:8], 1)[0]} == {r.problem_id for r in rollouts[:8]}
 
 
 def test_what_real_english_lacks_is_one_line(tmp_path, capsys):

@@ -84,12 +84,14 @@ def causal_heads(rollouts: Sequence[Rollout], folder: Path, sra: Interval | None
 def split(rollouts: Sequence[Rollout], wanted: int) -> tuple[list[Rollout], list[Rollout]]:
     """Return about `wanted` responses of the first problems, at most those of half of them, and those of the rest.
 
+    At least two problems are taken: heads are chosen on one half of them and reported on the other.
+
     The samples of a problem are numbered through, as `attnpo.discovery.read_traces` numbers them.
     """
     problems = list(dict.fromkeys(r.problem_id for r in rollouts))
     taken: set[str] = set()
-    for problem in problems[: max(1, len(problems) // 2)]:
-        if sum(r.problem_id in taken for r in rollouts) >= wanted:
+    for problem in problems[: max(2, len(problems) // 2)]:
+        if len(taken) > 1 and sum(r.problem_id in taken for r in rollouts) >= wanted:
             break
         taken.add(problem)
     seen: Counter[str] = Counter()

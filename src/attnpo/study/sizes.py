@@ -44,7 +44,7 @@ class GsmQuickstartSizes(QuickstartSizes):
     output_dir: str = field(default="runs/quickstart-gsm", metadata=_said(QuickstartSizes, "output_dir"))
     max_steps: Count = field(default=0, metadata=_said(QuickstartSizes, "max_steps"))
     num_probe: AtLeast1 = field(default=48, metadata=_said(QuickstartSizes, "num_probe"))
-    num_causal: Count = field(default=80, metadata=_said(QuickstartSizes, "num_causal"))
+    num_causal: Count = field(default=48, metadata=_said(QuickstartSizes, "num_causal"))
     num_eval: AtLeast1 = field(default=40, metadata=_said(QuickstartSizes, "num_eval"))
 
 
