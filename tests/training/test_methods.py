@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from model_folders import model_folder
 from small_training import config
 
 from attnpo.credit import CreditSettings, GroupBatch, is_repetitive
@@ -60,7 +61,7 @@ def test_l1_refuses_prompts_that_are_plain_text_before_the_model_is_loaded(token
     rows = Dataset.from_list([{"prompt": "1 + 1?", "solution": "2"}])
     args = config(tmp_path, method="l1_max", method_settings=L1, heads=None)
     with pytest.raises(DataError, match=r"^prompt: the requested length belongs at the end of the question"):
-        AttnPOTrainer("no/such/model", args, rows, processing_class=tokenizer)
+        AttnPOTrainer(str(model_folder(tmp_path / "no weights")), args, rows, processing_class=tokenizer)
 
 
 def test_laser_de_is_given_what_it_reads(make_trainer):
