@@ -173,7 +173,7 @@ LINES = {
     f"{INSPECT} --sample -1": "sample: -1 is not allowed; use an integer of at least 0",
     "compare a --level nan": "level: nan is not allowed; use a number between 0 and 1, both excluded",
     "compare a --seed -1": "seed: -1 is not allowed; use an integer of at least 0",
-    "quickstart --max_steps 0": "max_steps: 0 is not allowed; use an integer of at least 1",
+    "quickstart --max_steps -1": "max_steps: -1 is not allowed; use an integer of at least 0",
     "reproduce --learning_rate nan": "learning_rate: nan is not allowed; use a number of at least 0",
     "reproduce --jobs -1": "jobs: -1 is not allowed; use an integer of at least 0",
     "reproduce --seeds 1 -2": "seeds: -2 is not allowed; use an integer of at least 0",
