@@ -7,15 +7,14 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import LlamaConfig, LlamaForCausalLM
 
 pytest.importorskip("reasoning_gym", reason="the problems are reasoning-gym's")
 pytest.importorskip("peft", reason="adapters are peft's")
 
-from byte_tokenizer import byte_tokenizer
+from gsm_stand_in import random_llama
 
-from attnpo.coldstart import ColdStartConfig
-from attnpo.errors import AttnPOError
+from attnpo.coldstart import ColdStartAdapters, ColdStartConfig
+from attnpo.errors import AttnPOError, ConfigError
 from attnpo.models import find_model, load_model, load_tokenizer
 from attnpo.workbench.arguments import ColdStartArguments, DataArguments
 from attnpo.workbench.coldstart import TRACES, ColdStarted, cold_start
@@ -25,23 +24,7 @@ WHOLE_EPOCHS = {"num_train_epochs": 2.0, "per_device_train_batch_size": 4, "grad
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("base")
-    tokenizer = byte_tokenizer(adds_bos=False)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=2048,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return random_llama(tmp_path_factory.mktemp("base"))
 
 
 def start(
@@ -52,12 +35,13 @@ def start(
     said: list[str] | None = None,
     **settings: Any,
 ) -> ColdStarted:
-    named: dict[str, Any] = {"eval_problems": 0, "lora_r": 2, **(arguments or {})}
+    named: dict[str, Any] = {"eval_problems": 0, **(arguments or {})}
     config = ColdStartConfig(output_dir=str(folder), **{"max_length": 2048, "disable_tqdm": True, **settings})
     return cold_start(
         ColdStartArguments(model=str(base), **named),
         data or DataArguments(data="gsmworld", num_problems=12),
         config,
+        ColdStartAdapters(lora_r=2),
         note=([] if said is None else said).append,
     )
 
@@ -96,6 +80,25 @@ def test_a_run_that_was_ended_goes_on_with_the_same_weights(base: Path, tmp_path
     start(base, ended, save_steps=2, resume_from_checkpoint="true", **WHOLE_EPOCHS)
     one, other = (load_file(folder / "adapter_model.safetensors") for folder in (whole, ended))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_other_problems_are_measured_where_they_are_named_and_in_their_columns(base: Path, tmp_path: Path) -> None:
+    row = {"asked": "3 by 2?", "result": "6", "worked_solution": "3*2=6"}
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps(row) + "\n")
+    data = DataArguments(data=str(file), prompt_column="asked")
+    columns = {"solution_column": "result", "eval_problems": 1, "eval_max_new_tokens": 4}
+    said: list[str] = []
+    assert start(base, tmp_path / "one", data, columns, said, max_steps=1).after is None
+    assert "nothing is measured after: --eval_data names problems to measure on" in said
+    done = start(base, tmp_path / "other", data, {**columns, "eval_data": str(file)}, max_steps=1)
+    assert done.after is not None
+    assert done.after.dataset == str(file)
+
+
+def test_weights_that_are_held_quantised_are_refused() -> None:
+    with pytest.raises(ConfigError, match="load_in_4bit: a cold start learns above whole weights; leave it out"):
+        ColdStartAdapters(load_in_4bit=True)
 
 
 @pytest.mark.parametrize(

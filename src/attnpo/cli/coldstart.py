@@ -22,7 +22,12 @@ def run(argv: Sequence[str]) -> None:
     """Run the command."""
     parsed = parse(
         "coldstart",
-        (ColdStartArguments, DataArguments, "attnpo.coldstart:ColdStartConfig"),
+        (
+            ColdStartArguments,
+            DataArguments,
+            "attnpo.coldstart:ColdStartConfig",
+            "attnpo.coldstart:ColdStartAdapters",
+        ),
         argv,
         "Teach a model to think aloud: traces that overthink from worked solutions, then supervised fine-tuning.",
         EXAMPLE,
@@ -30,11 +35,13 @@ def run(argv: Sequence[str]) -> None:
     quiet_libraries()
 
     from attnpo.about import write_about
+    from attnpo.progress import console_progress
     from attnpo.reporting.result_tables import evaluation_tables
     from attnpo.workbench.coldstart import cold_start
 
-    arguments, data_arguments, config = parsed.parts
-    done = cold_start(arguments, data_arguments, config, note=console.print)
+    arguments, data_arguments, config, adapters = parsed.parts
+    progress = console_progress(console)
+    done = cold_start(arguments, data_arguments, config, adapters, console.print, progress)
     write_about(done.folder, "coldstart", argv)
     if done.before is not None and done.after is not None:
         console.print(*evaluation_tables([done.before, done.after]), sep="\n")

@@ -16,6 +16,7 @@ from typing import Any
 
 FILE = Path(__file__).with_name("shown.json")
 SETTINGS = (
+    "attnpo.coldstart:ColdStartAdapters",
     "attnpo.coldstart:ColdStartConfig",
     "attnpo.discovery:DiscoverySettings",
     "attnpo.evaluation:EvaluationSettings",

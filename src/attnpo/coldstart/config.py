@@ -13,7 +13,27 @@ from trl import SFTConfig
 from attnpo.errors import ConfigError
 from attnpo.gsmworld.traces import TraceStyle
 from attnpo.ranges import AT_LEAST_1, Range, check_settings
+from attnpo.training.adapters import AdapterSettings
 from attnpo.training.inherited_ranges import INHERITED_RANGES
+
+
+@dataclass
+class ColdStartAdapters(AdapterSettings):
+    """TRL's settings of LoRA; adapters are trained unless `use_peft` is false."""
+
+    use_peft: bool = field(default=True, metadata={"help": "Train LoRA adapters (attnpo[peft]); else all weights."})
+    lora_r: int = field(default=8, metadata={"help": "Rank of the adapters."})
+    lora_alpha: int = field(default=32, metadata={"help": "Scale of the adapters."})
+
+    def __post_init__(self) -> None:
+        """Check the settings against each other.
+
+        Raises:
+            ConfigError: they contradict each other, or the weights would be held quantised.
+        """
+        super().__post_init__()
+        if self.quantised is not None:
+            raise ConfigError(f"{self.quantised}: a cold start learns above whole weights; leave it out")
 
 
 @dataclass

@@ -316,15 +316,12 @@ class ColdStartArguments:
             "<think> is put behind its generation prompt."
         },
     )
-    full_fine_tuning: bool = field(default=False, metadata={"help": "Train all weights instead of LoRA adapters."})
-    lora_r: AtLeast1 = field(default=8, metadata={"help": "Rank of the adapters."})
-    lora_alpha: AtLeast1 = field(default=32, metadata={"help": "Scale of the adapters."})
-    lora_dropout: Share = field(default=0.0, metadata={"help": "Dropout of the adapters."})
-    lora_target_modules: str = field(
-        default="all-linear", metadata={"help": "Layers with adapters: all-linear, or names, separated by commas."}
-    )
     eval_data: str | None = field(
-        default=None, metadata={"help": "Problems to measure on, in the forms of data; gsmworld's held-out ones."}
+        default=None,
+        metadata={
+            "help": "Problems to measure on, in the forms and columns of data; the held-out ones where data names a "
+            "world, else nothing is measured without it."
+        },
     )
     eval_problems: Count = field(
         default=64, metadata={"help": "How many of them, before and after; 0 measures nothing."}

@@ -7,12 +7,15 @@ import logging
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+
+from rich.progress import Progress
 
 from attnpo.coldstart import (
     CHATML,
+    ColdStartAdapters,
     ColdStartConfig,
     WorkedProblem,
     fine_tune,
@@ -42,7 +45,7 @@ from attnpo.workbench.arguments import (
     StepArguments,
 )
 from attnpo.workbench.evaluating import evaluate_model
-from attnpo.workbench.loading import load_data
+from attnpo.workbench.loading import WORLDS, load_data
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +79,9 @@ def cold_start(
     arguments: ColdStartArguments,
     data_arguments: DataArguments,
     config: ColdStartConfig,
+    adapters: ColdStartAdapters | None = None,
     note: Callable[[str], None] = logger.info,
+    progress: Progress | None = None,
 ) -> ColdStarted:
     """Teach a model to think aloud and to overthink: traces of worked solutions, supervised fine-tuning.
 
@@ -84,11 +89,15 @@ def cold_start(
         arguments: which model, what is measured.
         data_arguments: problems with worked solutions.
         config: settings of the training.
+        adapters: which adapters are trained; the default ones if None.
         note: called with each remark before and between.
+        progress: display of the measurements, or None; TRL shows the training's own.
 
     Raises:
         AttnPOError: something is missing, malformed or contradicts itself.
     """
+    adapters = ColdStartAdapters() if adapters is None else adapters
+    lora = adapters.lora()
     folder = prepare_output_dir(Path(str(config.output_dir)))
     source = find_model(arguments.model, arguments.base_model)
     tokenizer = load_tokenizer(source)
@@ -103,21 +112,26 @@ def cold_start(
     write_atomically(folder / TRACES, "".join(lines))
     tokens = sum(len(row["input_ids"]) for row in rows)
     note(f"{len(rows):,} traces of {tokens / len(rows):.0f} tokens, prompts included; written to {folder / TRACES}")
-    before = _measure("before", str(arguments.model), arguments, folder, note)
+    before = _measure("before", str(arguments.model), arguments, data_arguments, folder, note, progress)
     start = time.perf_counter()
     trainer = fine_tune(
-        load_model(source, dtype="float32", device="cpu"),
+        load_model(
+            source,
+            dtype=adapters.dtype or "float32",
+            device="cpu",  # the trainer moves it
+            attn_implementation=adapters.attn_implementation,
+        ),
         tokenizer,
         order_rows(rows, config.per_device_train_batch_size, int(config.seed)),
         config,
-        None if arguments.full_fine_tuning else lora(arguments),
+        lora,
         last_checkpoint(config),
     )
     seconds = time.perf_counter() - start
-    size = None if arguments.full_fine_tuning else finish_adapter(folder, _base_name(source))
+    size = None if lora is None else finish_adapter(folder, _base_name(source))
     steps = trainer.state.global_step
     note(f"{steps} steps in {seconds / 60:.1f} min; model written to {folder}")
-    after = _measure("after", str(folder), arguments, folder, note)
+    after = _measure("after", str(folder), arguments, data_arguments, folder, note, progress)
     return ColdStarted(folder, steps, tokens, seconds, size, before, after)
 
 
@@ -151,26 +165,6 @@ def worked_problems(
     return problems
 
 
-def lora(arguments: ColdStartArguments) -> Any:
-    """Return PEFT's configuration of the adapters.
-
-    Raises:
-        ConfigError: PEFT is not installed.
-    """
-    try:
-        from peft import LoraConfig
-    except ImportError as error:
-        raise ConfigError("coldstart: peft is not installed; pip install 'attnpo[peft]'") from error
-    modules = arguments.lora_target_modules
-    return LoraConfig(
-        r=arguments.lora_r,
-        lora_alpha=arguments.lora_alpha,
-        lora_dropout=arguments.lora_dropout,
-        target_modules=modules if modules == "all-linear" else [name.strip() for name in modules.split(",")],
-        task_type="CAUSAL_LM",
-    )
-
-
 def _template(name: str | None) -> str | None:
     """The text of a chat template: a file, or the one that ships."""
     if name is None:
@@ -180,21 +174,34 @@ def _template(name: str | None) -> str | None:
 
 
 def _measure(
-    name: str, model: str, arguments: ColdStartArguments, folder: Path, note: Callable[[str], None]
+    name: str,
+    model: str,
+    arguments: ColdStartArguments,
+    data_arguments: DataArguments,
+    folder: Path,
+    note: Callable[[str], None],
+    progress: Progress | None,
 ) -> EvaluationResult | None:
+    data = arguments.eval_data or (data_arguments.data if data_arguments.data in WORLDS else None)
     if not arguments.eval_problems:
         return None
-    note(f"measuring {arguments.eval_problems} problems {name} …")
-    data = arguments.eval_data or "gsmworld"
-    settings = EvaluationSettings(samples_per_problem=1, max_new_tokens=arguments.eval_max_new_tokens)
-    return evaluate_model(
-        EvaluateArguments(output_dir=str(folder / name), name=name, counter="attnpo.gsmworld:count_slips"),
-        ModelArguments(model=model),
-        DataArguments(data=data, num_problems=arguments.eval_problems),
-        StepArguments(segmentation="paragraphs", labeler=arguments.labeler),
-        settings,
-        EngineSettings(),
-    )[""]
+    if data is None:
+        note(f"nothing is measured {name}: --eval_data names problems to measure on")
+        return None
+    problems = replace(data_arguments, data=data, num_problems=arguments.eval_problems, problems_seed=None, split=None)
+    steps = StepArguments(
+        solution_column=arguments.solution_column, segmentation="paragraphs", labeler=arguments.labeler
+    )
+    with nullcontext() if progress is None else progress:
+        return evaluate_model(
+            EvaluateArguments(output_dir=str(folder / name), name=name, counter="attnpo.gsmworld:count_slips"),
+            ModelArguments(model=model, base_model=arguments.base_model if name == "before" else None),
+            problems,
+            steps,
+            EvaluationSettings(samples_per_problem=1, max_new_tokens=arguments.eval_max_new_tokens),
+            EngineSettings(),
+            progress=progress,
+        )[""]
 
 
 def _question(row: ProblemRow, arguments: ColdStartArguments) -> str:
