@@ -229,3 +229,18 @@ def test_responses_without_a_closed_think_part_are_incorrect_and_teach_nothing(c
     row = json.loads((tmp_path / "out" / "log.jsonl").read_text().splitlines()[0])
     assert row["attnpo/accuracy"] == 0.0
     assert row["attnpo/gamma"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "value"),
+    [
+        ([], None),
+        (["--world", "gsm"], "gsm"),
+        (["--seed", "1", "--world=gsm"], "gsm"),
+        (["--world"], ""),
+    ],
+)
+def test_a_setting_that_decides_others_is_looked_up_before_they_are_read(arguments, value):
+    from attnpo.cli.parsing import given_value
+
+    assert (given_value(arguments, "world") or None) == (value or None)

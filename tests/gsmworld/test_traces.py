@@ -1,21 +1,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from functools import lru_cache
 
 import pytest
 
 pytest.importorskip("reasoning_gym", reason="the problems are reasoning-gym's")
 
+from trivial_rules import Row, ranking_accuracy
+
 from attnpo.gsmworld import generate_problems, label_steps, write_trace
 from attnpo.gsmworld.equations import find_equations, to_number
-from attnpo.gsmworld.oracle import Label
 from attnpo.gsmworld.traces import OPENERS, solution_steps
 from attnpo.tinyworld.survey import boxed_answer, paragraph_steps
-
-# One step: (place in the trace, characters, opening word, label).
-Row = tuple[int, int, str, Label]
 
 
 @lru_cache(maxsize=2)
@@ -32,17 +29,6 @@ def rows_of(grade: str) -> list[list[Row]]:
             ]
         )
     return traces
-
-
-def ranking_accuracy(score: Callable[[Row], float], traces: list[list[Row]]) -> float:
-    """Share of (essential, redundant) pairs inside a trace that a score ranks right; ties count half."""
-    wins = pairs = 0.0
-    for rows in traces:
-        for e in (row for row in rows if row[3] == "essential"):
-            for r in (row for row in rows if row[3] == "redundant"):
-                wins += (score(e) > score(r)) + 0.5 * (score(e) == score(r))
-                pairs += 1
-    return wins / pairs
 
 
 @pytest.mark.parametrize("grade", ["easy", "all"])

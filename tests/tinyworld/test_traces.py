@@ -1,16 +1,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from functools import lru_cache
+
+from trivial_rules import Row, ranking_accuracy
 
 from attnpo.tinyworld import check_usefulness, generate_problems, label_steps, reference_trace
 from attnpo.tinyworld.problems import NAMES
 from attnpo.tinyworld.survey import boxed_answer, paragraph_steps
 from attnpo.tinyworld.tokenizer import build_tokenizer
-
-# One step: (place in the trace, tokens, opening word, label).
-Row = tuple[int, int, str, str]
 
 
 @lru_cache(maxsize=1)
@@ -26,17 +24,6 @@ def reference_rows() -> list[list[Row]]:
             rows.append((i, len(tokenizer(text[a:b])["input_ids"]), "NAME" if word in NAMES else word, label))
         traces.append(rows)
     return traces
-
-
-def ranking_accuracy(score: Callable[[Row], float], traces: list[list[Row]]) -> float:
-    """Share of (essential, redundant) pairs inside a trace that a score ranks right; ties count half."""
-    wins = pairs = 0.0
-    for rows in traces:
-        for e in (row for row in rows if row[3] == "essential"):
-            for r in (row for row in rows if row[3] == "redundant"):
-                wins += (score(e) > score(r)) + 0.5 * (score(e) == score(r))
-                pairs += 1
-    return wins / pairs
 
 
 def test_length_does_not_tell_the_label() -> None:

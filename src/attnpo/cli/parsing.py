@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import re
 import sys
@@ -114,7 +115,7 @@ def given_value(argv: Sequence[str], name: str) -> str | None:
         ConfigError: the YAML file is missing or malformed.
     """
     path, arguments = config_path(argv)
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in itertools.pairwise([*arguments, ""]):
         flag, is_joined, value = argument.partition("=")
         if flag.replace("-", "_") == f"__{name}":
             return value if is_joined else following

@@ -79,7 +79,8 @@ def said_training(world: World) -> str:
     sizes = world.sizes
     return (
         f"Nothing is trained here. A run of {sizes.max_steps} steps of {sizes.responses} responses, and measuring it, "
-        f"takes about {cell_minutes(sizes, world):.0f} minutes of one CPU core, as seen on a small machine; "
+        f"takes about {cell_minutes(sizes, world):.0f} minutes of one CPU core, by "
+        "arithmetic from tokens a second of a small machine; "
         f"{world.on_gpu}. --max_steps {sizes.max_steps} trains TLMRE and AttnPO; attnpo reproduce --world "
         f"{world.name} makes the whole table."
     )

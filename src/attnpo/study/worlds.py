@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Pace:
-    """What one core of a small CPU machine was seen to do.
+    """What one core of a small CPU machine does, for estimates.
 
     Attributes:
         tokens_a_second: sampled tokens of a training run, updates included.
