@@ -37,7 +37,8 @@ def test_names(tmp_path, monkeypatch):
         ("owner/model", "--model owner/model: no tokenizer can be loaded"),
     ],
 )
-def test_names_of_nothing(name, said):
+def test_names_of_nothing(monkeypatch, name, said):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # else it waits for the Hub
     with pytest.raises(ConfigError) as error:
         load_tokenizer(find_model(name))
     assert str(error.value).startswith(said)
