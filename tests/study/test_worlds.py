@@ -74,7 +74,7 @@ def test_rows_of_real_english_can_be_trained_at_four_strengths():
     [
         (TINYWORLD, replace(TINYWORLD.sizes, num_unseen=5), "--num_unseen 5: tinyworld has no templates"),
         (
-            replace(GSM, packages={"no_such_module": "attnpo[peft]"}),
+            replace(GSM, packages={"no_such_module": "attnpo[peft]"}, model_packages={}),
             GSM.sizes,
             "not installed; pip install attnpo.peft.$",
         ),
