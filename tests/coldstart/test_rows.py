@@ -6,6 +6,8 @@ from byte_tokenizer import byte_tokenizer
 from attnpo.coldstart import ColdStartConfig, WorkedProblem, open_think_part, order_rows, training_rows, write_traces
 from attnpo.errors import ConfigError
 from attnpo.gsmworld import TraceStyle
+from attnpo.gsmworld.equations import find_equations
+from attnpo.gsmworld.traces import solution_steps
 
 CHAT = "{% for m in messages %}[{{ m['content'] }}]{% endfor %}{% if add_generation_prompt %}A:{% endif %}"
 PROBLEMS = [
@@ -53,6 +55,22 @@ def test_a_template_that_opens_the_think_part_stays_as_it_is(tokenizer) -> None:
 def test_a_seed_gives_the_same_traces() -> None:
     assert write_traces(PROBLEMS, 3) == write_traces(PROBLEMS, 3)
     assert write_traces(PROBLEMS, 3) != write_traces(PROBLEMS, 4)
+
+
+def test_the_first_traces_take_no_detours() -> None:
+    traces = write_traces(PROBLEMS, 3, plain=1)
+    steps = traces[0].text.partition("</think>")[0].strip().split("\n\n")
+    assert len(steps) == len(solution_steps(PROBLEMS[0].worked))
+    assert all(find_equations(step) for step in steps)
+    assert not traces[0].slips
+    assert traces[1:] == write_traces(PROBLEMS, 3)[1:]
+
+
+def test_plain_rows_come_first() -> None:
+    rows = [{"input_ids": [i] * (37 * i % 101 + 1)} for i in range(100)]
+    ordered = order_rows(rows, 5, plain=30)
+    assert ordered[:30] == order_rows(rows[:30], 5)
+    assert ordered[30:] == order_rows(rows[30:], 5)
 
 
 @pytest.mark.parametrize(("number", "batch"), [(400, 5), (403, 5), (3, 5), (5, 5)])

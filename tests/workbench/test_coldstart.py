@@ -122,3 +122,8 @@ def test_what_cannot_be_learnt_from_is_refused_in_one_line(
         start(base, tmp_path / "run", DataArguments(data=str(file)), arguments, **settings)
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_more_plain_rows_than_rows_are_refused(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="plain_rows 13: there are 12 rows"):
+        start(base, tmp_path, plain_rows=13)

@@ -12,7 +12,7 @@ from trl import SFTConfig
 
 from attnpo.errors import ConfigError
 from attnpo.gsmworld.traces import TraceStyle
-from attnpo.ranges import AT_LEAST_1, Range, check_settings
+from attnpo.ranges import AT_LEAST_1, Count, Range, check_settings
 from attnpo.training.adapters import AdapterSettings
 from attnpo.training.inherited_ranges import INHERITED_RANGES
 
@@ -51,6 +51,12 @@ class ColdStartConfig(SFTConfig):
         metadata={
             "help": "How often traces take which detour, where it differs from the default, as JSON: "
             '\'{"check": 0.8, "slip": 0.1}\'; ' + ", ".join(entry.name for entry in fields(TraceStyle)) + "."
+        },
+    )
+    plain_rows: Count = field(
+        default=0,
+        metadata={
+            "help": "Traces that are learnt first, without detours: short rows teach how to solve, the others to think."
         },
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from attnpo.gsmworld.traces import Trace, TraceStyle, write_trace
+from attnpo.gsmworld.traces import PLAIN, Trace, TraceStyle, write_trace
 from attnpo.think import THINK_OPEN
 
 CHATML = Path(__file__).with_name("chatml.jinja")
@@ -36,10 +36,15 @@ class WorkedProblem:
     answer: str
 
 
-def write_traces(problems: Sequence[WorkedProblem], seed: int = 0, style: TraceStyle | None = None) -> list[Trace]:
-    """Write one trace a problem."""
+def write_traces(
+    problems: Sequence[WorkedProblem], seed: int = 0, style: TraceStyle | None = None, plain: int = 0
+) -> list[Trace]:
+    """Write one trace a problem, those of the first `plain` problems without detours."""
     rng = Random(f"attnpo.coldstart/{seed}")
-    return [write_trace(p.question, p.worked, p.answer, Random(rng.getrandbits(64)), style) for p in problems]
+    return [
+        write_trace(p.question, p.worked, p.answer, Random(rng.getrandbits(64)), PLAIN if number < plain else style)
+        for number, p in enumerate(problems)
+    ]
 
 
 def open_think_part(tokenizer: Any, chat_template: str | None = None) -> None:
@@ -79,8 +84,8 @@ def training_rows(problems: Sequence[WorkedProblem], traces: Sequence[Trace], to
     return rows
 
 
-def order_rows(rows: Sequence[Row], batch: int, seed: int = 0) -> list[Row]:
-    """Return the rows in batches of like length, the batches in random order.
+def order_rows(rows: Sequence[Row], batch: int, seed: int = 0, plain: int = 0) -> list[Row]:
+    """Return the rows in batches of like length, the batches in random order, those of the first `plain` rows first.
 
     The order depends on nothing else, so that a run that was ended goes on with the rows that it had not seen.
 
@@ -88,7 +93,10 @@ def order_rows(rows: Sequence[Row], batch: int, seed: int = 0) -> list[Row]:
         rows: rows in random order.
         batch: rows a batch.
         seed: seed of the order.
+        plain: rows that come first.
     """
+    if plain:
+        return [*order_rows(rows[:plain], batch, seed), *order_rows(rows[plain:], batch, seed)]
     window = batch * WINDOW
     ordered: list[Row] = []
     for first in range(0, len(rows), window):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from random import Random
 
@@ -75,6 +75,10 @@ class TraceStyle:
     reread: float = 0.08
     summary: float = 0.2
     conclusion: float = 0.2
+
+
+PLAIN = TraceStyle(**{entry.name: 0.0 for entry in fields(TraceStyle)})
+"""No detours: the steps of the solution alone."""
 
 
 @dataclass(frozen=True)

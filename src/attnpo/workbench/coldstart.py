@@ -103,7 +103,10 @@ def cold_start(
     tokenizer = load_tokenizer(source)
     open_think_part(tokenizer, _template(arguments.chat_template))
     problems = worked_problems(load_data(data_arguments, arguments.solution_column, "train"), arguments, note)
-    traces = write_traces(problems, int(config.seed), config.trace_style())
+    plain = config.plain_rows
+    if plain > len(problems):
+        raise ConfigError(f"plain_rows {plain}: there are {len(problems):,} rows; give fewer, or more --num_problems")
+    traces = write_traces(problems, int(config.seed), config.trace_style(), plain)
     rows = training_rows(problems, traces, tokenizer)
     longest = max(len(row["input_ids"]) for row in rows)
     if config.max_length is not None and longest > config.max_length:
@@ -122,7 +125,7 @@ def cold_start(
             attn_implementation=adapters.attn_implementation,
         ),
         tokenizer,
-        order_rows(rows, config.per_device_train_batch_size, int(config.seed)),
+        order_rows(rows, config.per_device_train_batch_size, int(config.seed), plain),
         config,
         lora,
         last_checkpoint(config),
