@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict, replace
 
 import pytest
@@ -7,11 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attnpo.credit import CreditSettings, build_method, credit_counts
+from attnpo.credit import Ask, CreditSettings, build_method, credit_counts
 from attnpo.credit.batches import StepBatch
 from attnpo.credit.methods.attnpo_extended import AttnPOExtended
 from attnpo.credit.options import OptionSettings, relative_scores
-from attnpo.errors import ConfigError
+from attnpo.errors import ConfigError, DataError
+from attnpo.rollouts import Rollout, Step
 
 SWITCHES = ("positive_attenuation", "negative_attenuation", "difficulty_baseline", "magnitude_modulation", "schedule")
 
@@ -137,6 +139,70 @@ def test_redistribution_by_brute_force(make_steps, data):
         assert all(after[row, k] == before[row, k] for k in range(before.shape[1]) if k not in takes)
 
 
+def test_the_sum_is_kept_whatever_the_ceiling(make_steps):
+    # p = 1, bar 0.125: 6 tokens would give 6 halves away, but 2 tokens at the ceiling of 2 hold 2.
+    # Row 1: nobody lies above the bar. Row 2: the step on the bar gets nothing, the one above it all.
+    steps = make_steps(
+        [[0.0625, 0.5, 0.125], [0.0625, 0.125, 0.125], [0.0625, 0.125, 0.5]],
+        step_lengths=[[6, 2, 0], [6, 2, 1], [2, 6, 4]],
+        pass_rate=1.0,
+    )
+    found = gamma(steps, redistribute=True, receivers="essential", keep_sum=True)
+    assert found[0] == pytest.approx([1 - 0.5 * 2 / 3, 2, 1])
+    assert found[1] == [1, 1, 1]
+    assert found[2] == [0.5, 1, 1.25]
+    assert gamma(steps, redistribute=True, receivers="essential")[1] == [0.5, 1, 1]
+
+
+@given(st.data(), st.sampled_from(["untouched", "essential"]), st.sampled_from([1.0, 1.5, 50.0]))
+def test_a_kept_sum_by_brute_force(make_steps, data, receivers, ceiling):
+    steps = data.draw(batches(make_steps))
+    settings = {"schedule": False, "receivers": receivers, "gamma_ceiling": ceiling}
+    found = build_method("attnpo_extended", settings | {"redistribute": True, "keep_sum": True}).gamma(steps)
+    before = build_method("attnpo", {"schedule": False}).gamma(steps)
+    tokens = torch.where(steps.owned_BK, steps.step_lengths_BK, 0).float()
+    torch.testing.assert_close((found * tokens).sum(dim=1), tokens.sum(dim=1), atol=1e-3, rtol=1e-4)
+    assert (found <= ceiling + 1e-6).all()
+    assert (found >= before - 1e-6).all()
+
+
+def test_what_stands_before_the_first_error_is_not_punished(make_steps):
+    steps = make_steps(
+        [[0.5, 0.0, 0.5]] * 5,
+        correct=[False, False, False, True, False],
+        advantage=[-1.0, -1.0, -1.0, -1.0, 1.0],
+        pass_rate=0.25,
+    )
+    first = torch.tensor([2.0, 0.0, -1.0, 1.0, 2.0])
+    settings = {"incorrect_credit": "before_error", "incorrect_gamma": 0.0}
+    found = gamma(replace(steps, facts={"first_error": first}), **settings)
+    assert found == [[0, 0, 1], [1, 1, 1], [1, 1, 1], [0, 1, 0], [1, 1, 1]]
+    with pytest.raises(DataError, match=r"^incorrect_credit: before_error needs the fact first_error"):
+        gamma(steps, **settings)
+
+
+def test_the_first_error_is_noted_by_what_is_named():
+    text = "Kim has 2+2=4.\n\nLee has 4+3=8.\n\nSo 9+9=17.\n\n"
+    cuts = [0, 16, 32, len(text)]
+    steps = tuple(Step((a, b), (0, 0)) for a, b in itertools.pairwise(cuts))
+    rollout = Rollout("p", "Kim?", "4", 0, (), text, True, steps=steps)
+    method = build_method("attnpo-before-error")
+    method.check(64)
+    assert method.facts(rollout, Ask("Kim?")) == {"first_error": 1.0}
+    assert method.facts(replace(rollout, steps=steps[:1]), Ask("Kim?")) == {"first_error": -1.0}
+    assert build_method("attnpo_extended").facts(rollout, Ask("Kim?")) == {}
+    with pytest.raises(ConfigError, match="error_finder"):
+        build_method("attnpo-before-error", {"error_finder": "nowhere:at_all"}).check(64)
+
+
+@pytest.mark.parametrize("name", ["attnpo", "attnpo_extended"])
+def test_labels_stand_in_for_scores(make_steps, name):
+    steps = make_steps([[0.0, 0.0, 0.0]], labels=[[1, 2, 0]], pass_rate=1.0, step_lengths=[[4, 4, 4]])
+    oracle = build_method("oracle" if name == "attnpo" else "oracle_extended")
+    assert oracle.gamma(steps).tolist() == [[1, 0, 1]]
+    assert build_method("oracle-keep-sum").gamma(steps).tolist() == [[2, 0, 1]]
+
+
 @given(st.data(), st.sampled_from(["uniform", "spare", "blame"]), st.sampled_from(["answer_share", "mean_score"]))
 def test_factors_stay_within_their_bounds(make_steps, data, incorrect, bar):
     steps = data.draw(batches(make_steps))
@@ -155,7 +221,7 @@ def test_a_row_does_not_see_the_others(make_steps, data, bar):
     method = build_method("attnpo_extended", {"bar": bar, "redistribute": True, "incorrect_credit": "spare"})
     whole = method.gamma(steps)
     for row in range(len(whole)):
-        names = ("facts", "step_values", "token_values", "progress_step", "labels_BK")
+        names = ("facts", "step_values", "token_values", "progress_step", "labels_BK", "step_starts_BK")
         alone = replace(steps, **{n: v[row : row + 1] for n, v in vars(steps).items() if n not in names})
         assert torch.equal(method.gamma(alone)[0], whole[row])
 
@@ -170,6 +236,8 @@ def test_a_row_does_not_see_the_others(make_steps, data, bar):
         ("incorrect_gamma", 1.5),
         ("redistribute", 1),
         ("gamma_ceiling", 0.5),
+        ("receivers", "all"),
+        ("keep_sum", 1),
     ],
 )
 def test_a_value_out_of_range_is_named(field, value):

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attnpo.gsmworld import count_slips, label_steps
+from attnpo.gsmworld.oracle import first_error
 
 QUESTION = "A baker has 12 trays of 8 rolls. She sells 30 rolls and gives 6 to friends. How many rolls are left?"
 FINAL = "</think>\n\nSo \\boxed{60}."
@@ -19,6 +20,13 @@ def labels(*paragraphs: str, final: str = FINAL, question: str = QUESTION) -> st
 
 def test_a_clean_derivation_is_essential() -> None:
     assert labels("12 trays * 8 rolls = 96 rolls.", "30 + 6 = 36 are gone.", "So 96 - 36 = 60 are left.") == "eee"
+
+
+def test_the_first_error_is_the_first_equation_that_does_not_hold() -> None:
+    text = "12*8=96.\n\n30+6=35 and 1+1=2.\n\n96-35=62.\n\n"
+    assert first_error(QUESTION, text, [(0, 10), (10, 30), (30, len(text))]) == 1
+    assert first_error(QUESTION, text, [(0, 10)]) is None
+    assert first_error(QUESTION, text, []) is None
 
 
 def test_restatements_and_inverses_are_redundant() -> None:

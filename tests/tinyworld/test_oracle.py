@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnpo.tinyworld import check_usefulness, describe_steps, label_steps
+from attnpo.tinyworld.oracle import first_error
 
 QUESTION = (
     "Leo has 9 coins. Bob has 2 fewer than Leo. Gus has 3 more than Bob. Ann has 4 more than Bob. "
@@ -31,6 +32,17 @@ def verdicts(*paragraphs: str) -> list[tuple[int, str | None, str, bool]]:
 
 def test_clean_derivation_is_essential() -> None:
     assert labels("First, Bob has 9-2=7.", "So we know that Ann has 7+4=11.") == "ee"
+
+
+def test_the_first_error_is_the_first_wrong_value_of_a_name() -> None:
+    for paragraphs, expected in (
+        (["First, Bob has 9-2=7.", "So we know that Ann has 7+4=11."], None),
+        (["Leo has 9 coins.", "Bob has 9-2=6.", "Ann has 6+4=10."], 1),
+        (["Gus has 7+3=11.", "Bob has 9-2=7."], 0),
+        ([], None),
+    ):
+        text, steps = spans(paragraphs)
+        assert first_error(QUESTION, text, steps) == expected
 
 
 def test_direct_and_merged_statements_are_essential() -> None:

@@ -56,6 +56,12 @@ def group_advantages(rewards_PG: Tensor, advantage: AdvantageName, scale: bool =
         scale: divide by the group's standard deviation (of a sample, n - 1, as in TRL) plus 1e-4.
     """
     advantages_PG = rloo_advantages(rewards_PG) if advantage == "rloo" else grpo_advantages(rewards_PG)
-    if scale and rewards_PG.shape[1] > 1:
-        advantages_PG = advantages_PG / (rewards_PG.float().std(dim=1, keepdim=True) + _STD_EPSILON)
-    return advantages_PG
+    return advantages_PG / advantage_scale(rewards_PG) if scale else advantages_PG
+
+
+@torch.no_grad()
+def advantage_scale(rewards_PG: Tensor) -> Tensor:
+    """Return (P, 1) float32, what scaled advantages are divided by: 1 for groups of one response."""
+    if rewards_PG.shape[1] == 1:
+        return torch.ones_like(rewards_PG, dtype=torch.float32)
+    return rewards_PG.float().std(dim=1, keepdim=True) + _STD_EPSILON

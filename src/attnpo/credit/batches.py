@@ -39,6 +39,8 @@ class GroupBatch:
             stands in.
         group_ids_P: (P,) integer, number of each group within the run; seeds what a method draws for it.
         facts: by name (P, G) float32, what the method noted of each response (`Method.facts`, `sample`, `probe`).
+        steps: the P * G responses with their steps, group after group, for methods that judge by them
+            (`Method.judges_steps`); their advantages are not known yet and 0.
     """
 
     correct_PG: Tensor
@@ -49,6 +51,7 @@ class GroupBatch:
     answered_PG: Tensor | None = None
     group_ids_P: Tensor | None = None
     facts: Mapping[str, Tensor] = field(default_factory=dict)
+    steps: StepBatch | None = None
 
     @property
     def pass_rate_P(self) -> Tensor:
@@ -76,6 +79,7 @@ class StepBatch:
         facts: by name (B, ...) float32, what the method noted of each response or of its group.
         step_values: by name (B, K) float32, what it noted of each step; 0 where there is none.
         token_values: by name (B, T) float32, what it noted of each response token; 0 on padding.
+        step_starts_BK: (B, K) integer, place of each step's first token in the response, where known.
     """
 
     scores_BK: Tensor
@@ -93,6 +97,7 @@ class StepBatch:
     facts: Mapping[str, Tensor] = field(default_factory=dict)
     step_values: Mapping[str, Tensor] = field(default_factory=dict)
     token_values: Mapping[str, Tensor] = field(default_factory=dict)
+    step_starts_BK: Tensor | None = None
 
     @property
     def owned_BK(self) -> Tensor:
@@ -100,12 +105,15 @@ class StepBatch:
         return self.step_mask_BK.bool() & (self.step_lengths_BK > 0)
 
     @property
-    def rescalable_BK(self) -> Tensor:
-        """(B, K) bool, True for the steps whose credit may differ from the response's.
+    def comparable_BK(self) -> Tensor:
+        """(B, K) bool, True for the steps that may be told apart: those of responses with two or more and an answer.
 
-        These are the steps of correct responses with at least two steps and a final answer. Every other step
-        keeps gamma = 1: without an answer there is no attention from it to go by.
+        Without a final answer there is no attention from it to go by.
         """
         owned_BK = self.owned_BK
-        rescalable_B = self.correct_B.bool() & (owned_BK.sum(dim=1) >= 2) & (self.answer_lengths_B > 0)
-        return owned_BK & rescalable_B[:, None]
+        return owned_BK & ((owned_BK.sum(dim=1) >= 2) & (self.answer_lengths_B > 0))[:, None]
+
+    @property
+    def rescalable_BK(self) -> Tensor:
+        """(B, K) bool, True for the steps that Eq. 5-8 may rescale: comparable ones of correct responses."""
+        return self.comparable_BK & self.correct_B.bool()[:, None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -18,6 +18,16 @@ from attnpo.segmentation import answer_mask, step_index
 FACT, STEP_VALUE, TOKEN_VALUE = "fact/", "value/", "token/"
 """How a method's own facts, step values and token values are named among the tensors of a batch."""
 
+_OF_STEPS = (
+    "step_lengths",
+    "step_starts",
+    "step_mask",
+    "answer_lengths",
+    "prompt_lengths",
+    "response_lengths",
+    "row_ids",
+    "labels",
+)
 Device = torch.device | str
 
 
@@ -44,6 +54,7 @@ def lay_out(
 
     tensors = {
         "step_lengths": padded([[s.tokens[1] - s.tokens[0] for s in r.steps] for r in responses]),
+        "step_starts": padded([[s.tokens[0] for s in r.steps] for r in responses]),
         "step_mask": padded([[1] * len(r.steps) for r in responses]).bool(),
         "answer_lengths": torch.tensor([r.answer_tokens[1] - r.answer_tokens[0] for r in responses], device=device),
         "prompt_lengths": torch.tensor(prompt_lengths, device=device),
@@ -132,7 +143,39 @@ def step_batch(
         facts=_named(tensors, FACT),
         step_values=_named(tensors, STEP_VALUE),
         token_values=_named(tensors, TOKEN_VALUE),
+        step_starts_BK=tensors.get("step_starts"),
     )
+
+
+def group_steps(
+    tensors: Mapping[str, Tensor],
+    scores_BK: Tensor | None,
+    groups: GroupBatch,
+    gather: Callable[[Tensor], Tensor] = lambda tensor: tensor,
+) -> StepBatch:
+    """Return the steps of whole groups (`GroupBatch.steps`), from what each process laid out of its responses.
+
+    Args:
+        tensors: what `lay_out` and `lay_out_probed` returned.
+        scores_BK: step scores; None where the method reads none.
+        groups: the groups of all processes.
+        gather: puts a tensor's rows of all processes together.
+    """
+    mask_BK = tensors["step_mask"]
+    num_steps = int(gather(torch.tensor([mask_BK.shape[1]], device=mask_BK.device)).max())
+    own = {name: tensor for name, tensor in tensors.items() if name in _OF_STEPS or name.startswith(STEP_VALUE)}
+    if scores_BK is not None:
+        own["scores"] = scores_BK
+
+    def whole(tensor: Tensor) -> Tensor:
+        wide = torch.nn.functional.pad(tensor, (0, num_steps - tensor.shape[1])) if tensor.dim() > 1 else tensor
+        return gather(wide.long() if wide.dtype == torch.bool else wide)
+
+    everything = {name: whole(tensor) for name, tensor in own.items()}
+    everything["correct"] = groups.correct_PG.flatten()
+    everything["pass_rate"] = groups.pass_rate_P.repeat_interleave(groups.correct_PG.shape[1])
+    unknown_B = torch.zeros_like(everything["pass_rate"])
+    return step_batch(everything, unknown_B, everything.get("scores"), groups.progress_step)
 
 
 def pack_scores(scores: Sequence[NDArray[np.floating]], num_steps: int) -> Tensor:

@@ -6,18 +6,22 @@ They are this project's own, tried on the small world, where the truth about eve
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from attnpo.credit.batches import StepBatch
-from attnpo.credit.checks import AT_LEAST_0, SHARE, SWITCH, Range, one_of, setting
+from attnpo.credit.checks import AT_LEAST_0, SHARE, SWITCH, TEXT, Range, one_of, setting
 from attnpo.credit.rescaling import step_baseline
 from attnpo.credit.settings import CreditSettings
+from attnpo.errors import DataError
 
 Bar = Literal["answer_share", "mean_score"]
-IncorrectCredit = Literal["uniform", "spare", "blame"]
+IncorrectCredit = Literal["uniform", "spare", "blame", "before_error"]
+Receivers = Literal["untouched", "essential"]
+FIRST_ERROR: Final = "first_error"
+"""Fact: the first step of a response that states something wrong; -1 where none is known."""
 
 _SIGNED = Range(-1, 1)
 _AT_LEAST_1 = Range(1)
@@ -44,14 +48,29 @@ class OptionSettings(CreditSettings):
     incorrect_credit: IncorrectCredit = setting(  # noqa: RUF009
         "uniform",
         one_of(*get_args(IncorrectCredit)),
-        "Incorrect responses: uniform (the paper: untouched), spare (steps above |F| / |o| are punished less) or blame "
-        "(steps below it are).",
+        "Incorrect responses: uniform (the paper: untouched), spare (steps above |F| / |o| are punished less), blame "
+        "(steps below it are) or before_error (steps before the first one that error_finder calls wrong are).",
     )
-    incorrect_gamma: float = setting(0.5, SHARE, "The factor of the steps that spare or blame punish less.")
+    incorrect_gamma: float = setting(0.5, SHARE, "The factor of the steps of incorrect responses punished less.")
+    error_finder: str = setting(
+        "attnpo.gsmworld.oracle:first_error",
+        TEXT,
+        "What before_error asks: module:function from question, response and steps (character spans) to the number of "
+        "the first wrong step, or none. The default finds equations that do not hold.",
+    )
     redistribute: bool = setting(
         False, SWITCH, "Give what PA and NA take from some steps of a response to its other steps."
     )
     gamma_ceiling: float = setting(2.0, _AT_LEAST_1, "Largest gamma that redistribute may give.")
+    receivers: Receivers = setting(  # noqa: RUF009
+        "untouched",
+        one_of(*get_args(Receivers)),
+        "Who gets what redistribute gives: untouched, every step with gamma 1, or essential, those that score above "
+        "S_base.",
+    )
+    keep_sum: bool = setting(
+        False, SWITCH, "Let redistribute take no more than its receivers can hold, so that a response's sum is kept."
+    )
 
 
 @torch.no_grad()
@@ -104,44 +123,60 @@ def treat_incorrect(gamma_BK: Tensor, scores_BK: Tensor, steps: StepBatch, setti
     """Return factors for incorrect responses too: punishment that goes by attention.
 
     `spare`: what the wrong answer rests on may still be sound, so steps above |F| / |o| are punished less. `blame`:
-    what the wrong answer hardly looked at did not cause it, so steps below are. Responses with one step, without a
-    final answer or without punishment stay as they are.
+    what the wrong answer hardly looked at did not cause it, so steps below are. `before_error`: what stands before the
+    first wrong step is sound (a bound, by the truth). Responses with one step, without a final answer or without
+    punishment stay as they are, and so do those in which no step is known to be wrong.
 
     Args:
         gamma_BK: (B, K) factors so far; 1 for every step of an incorrect response.
         scores_BK: (B, K) scores as `relative_scores` returned them.
         steps: the responses.
         settings: `incorrect_credit` and `incorrect_gamma` are read.
+
+    Raises:
+        DataError: `before_error` without the fact `first_error`.
     """
     if settings.incorrect_credit == "uniform":
         return gamma_BK
-    owned_BK = steps.owned_BK
     rows_B = ~steps.correct_B.bool() & (steps.advantages_B < 0)
-    rows_B &= (owned_BK.sum(dim=1) >= 2) & (steps.answer_lengths_B > 0)
-    bar_B1 = plain_bar(steps, settings)[:, None]
-    spared_BK = scores_BK > bar_B1 if settings.incorrect_credit == "spare" else scores_BK < bar_B1
-    return gamma_BK.masked_fill(spared_BK & owned_BK & rows_B[:, None], settings.incorrect_gamma)
+    if settings.incorrect_credit == "before_error":
+        if FIRST_ERROR not in steps.facts:
+            raise DataError("incorrect_credit: before_error needs the fact first_error, which the responses lack")
+        spared_BK = torch.arange(scores_BK.shape[1], device=scores_BK.device) < steps.facts[FIRST_ERROR][:, None]
+    else:
+        bar_B1 = plain_bar(steps, settings)[:, None]
+        spared_BK = scores_BK > bar_B1 if settings.incorrect_credit == "spare" else scores_BK < bar_B1
+    return gamma_BK.masked_fill(spared_BK & steps.comparable_BK & rows_B[:, None], settings.incorrect_gamma)
 
 
 @torch.no_grad()
-def redistribute(gamma_BK: Tensor, steps: StepBatch, settings: OptionSettings) -> Tensor:
+def redistribute(gamma_BK: Tensor, scores_BK: Tensor, steps: StepBatch, settings: OptionSettings) -> Tensor:
     """Return factors with the same sum over a response's think tokens as without credit, as far as the ceiling allows.
 
-    What was taken from the touched steps (gamma < 1) goes to the others in equal parts a token: credit then moves a
-    response's advantage between its steps and is no length penalty of its own. Nothing changes where all steps were
-    touched, or none.
+    What was taken from the touched steps (gamma < 1) goes to the receivers in equal parts a token: credit then moves a
+    response's advantage between its steps and is no length penalty of its own. Where the receivers can hold less than
+    was taken, the rest is lost, or with `keep_sum` left where it was, in equal shares. Nothing changes where no step
+    was touched, and, but for `keep_sum`, where there is no receiver.
 
     Args:
         gamma_BK: (B, K) factors so far.
+        scores_BK: (B, K) scores as `relative_scores` returned them.
         steps: the responses.
-        settings: `redistribute` and `gamma_ceiling` are read.
+        settings: `redistribute`, `receivers`, `keep_sum` and `gamma_ceiling` are read.
     """
     if not settings.redistribute:
         return gamma_BK
     tokens_BK = torch.where(steps.owned_BK, steps.step_lengths_BK, 0).float()
     taken_B = ((1 - gamma_BK) * tokens_BK).sum(dim=1)
     others_BK = steps.owned_BK & (gamma_BK >= 1)
+    if settings.receivers == "essential":
+        others_BK &= scores_BK > step_baseline(steps, settings)[:, None]
     room_B = (tokens_BK * others_BK).sum(dim=1)
+    if settings.keep_sum:
+        held_B = torch.minimum(taken_B, room_B * (settings.gamma_ceiling - 1))
+        share_B = torch.where(taken_B > 0, held_B / taken_B, 1.0)
+        gamma_BK = torch.where(gamma_BK < 1, 1 - share_B[:, None] * (1 - gamma_BK), gamma_BK)
+        taken_B = held_B
     more_B = torch.where(room_B > 0, taken_B / room_B.clamp(min=1), 0.0)
     given_BK = (gamma_BK + more_B[:, None]).clamp(max=settings.gamma_ceiling)
     return torch.where(others_BK & (more_B > 0)[:, None], given_BK, gamma_BK)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from attnpo.credit.batches import GroupBatch, StepBatch
 from attnpo.credit.layout import (
+    group_steps,
     lay_out,
     lay_out_facts,
     lay_out_probed,
@@ -107,8 +108,10 @@ def replay(
         group_ids_P=torch.arange(count // size),
         facts={name: table(values).float() for name, values in known.items()},
     )
-    rewards_PG, found = outcome(method, groups)
     scores_BK = None if scores is None else pack_scores(scores, num_steps)
+    if method.judges_steps:
+        groups = replace(groups, steps=group_steps(tensors, scores_BK, groups))
+    rewards_PG, found = outcome(method, groups)
     steps = step_batch(tensors | found, found["advantages"], scores_BK, progress_step)
     gamma_BK = method.gamma(steps)
     step_index_BT = lay_out_tokens(rollouts, width)["step_index"]

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from attnpo.credit.batches import StepBatch
-from attnpo.credit.settings import CreditSettings
+from attnpo.credit.settings import BarSettings, CreditSettings
 
 
 @torch.no_grad()
-def step_baseline(steps: StepBatch, settings: CreditSettings) -> Tensor:
+def step_baseline(steps: StepBatch, settings: BarSettings) -> Tensor:
     """Return the score at which a step counts as neither redundant nor essential (AttnPO, Eq. 6).
 
     S_base,i = p_i ** alpha_base * |F_i| / |o_i|: what each token would score if the final answer spread its
@@ -29,6 +29,28 @@ def step_baseline(steps: StepBatch, settings: CreditSettings) -> Tensor:
         lengths_B = lengths_B + steps.prompt_lengths_B
     exponent = settings.alpha_base if settings.difficulty_baseline else 0.0
     return steps.pass_rate_B.float() ** exponent * steps.answer_lengths_B / lengths_B.clamp(min=1)
+
+
+@torch.no_grad()
+def step_support(scores_BK: Tensor, steps: StepBatch, settings: BarSettings, graded: bool = True) -> Tensor:
+    """Return how far the answer rests on each step: min(1, S / S_base), in right and wrong responses alike.
+
+    1 where there is no step or no final answer, where the score is not a number, and at S_base = 0.
+
+    Args:
+        scores_BK: (B, K) scores, at least 0.
+        steps: everything else about the responses; `steps.scores_BK` and `advantages_B` are not read.
+        settings: Eq. 6 and `gamma_floor`, below which no support falls.
+        graded: False makes it 0 below S_base.
+
+    Returns:
+        (B, K) float32 in [0, 1].
+    """
+    scores_BK = scores_BK.float()
+    baseline_B1 = step_baseline(steps, settings)[:, None]
+    below_BK = steps.owned_BK & (scores_BK < baseline_B1)
+    share_BK = scores_BK / baseline_B1 if graded else torch.zeros_like(scores_BK)
+    return torch.where(below_BK, share_BK, 1.0).clamp(min=settings.gamma_floor, max=1.0)
 
 
 @torch.no_grad()

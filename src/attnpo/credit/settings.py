@@ -70,7 +70,26 @@ class LengthTermSettings(MethodSettings):
 
 
 @dataclass(frozen=True)
-class CreditSettings(LengthTermSettings):
+class BarSettings(LengthTermSettings):
+    """Settings of Eq. 3 and 6: what a step's score is held against."""
+
+    alpha_base: float = setting(2.0, AT_LEAST_0, "Exponent of the pass rate in the baseline S_base (Eq. 6).")
+    difficulty_baseline: bool = setting(
+        True, SWITCH, "Scale S_base by p ** alpha_base (Eq. 6); off: |F| / |o| for every prompt."
+    )
+    baseline_denominator: BaselineDenominator = setting(  # noqa: RUF009
+        "response",
+        one_of(*get_args(BaselineDenominator)),
+        "Length that |F| is divided by in Eq. 6: response (the paper) or prompt+response (the published code).",
+    )
+    gamma_floor: float = setting(0.0, SHARE, "Least value of a step's factor gamma.")
+    num_heads: int | None = setting(
+        None, optional(TOKENS, "all of them"), "Read the first N heads of the head set only; none: all of them."
+    )
+
+
+@dataclass(frozen=True)
+class CreditSettings(BarSettings):
     """Settings of Eq. 3-8; the defaults are AttnPO's published ones.
 
     With `lam` 0, delta is 0 for every prompt: attenuation is then graded by the step score alone. Without
@@ -80,7 +99,6 @@ class CreditSettings(LengthTermSettings):
         ConfigError: a value lies outside its range; the line names the field.
     """
 
-    alpha_base: float = setting(2.0, AT_LEAST_0, "Exponent of the pass rate in the baseline S_base (Eq. 6).")
     lam: float = setting(2.0, AT_LEAST_0, "Exponent lambda of the pass rate in delta (Eq. 7).")
     schedule_steps: int = setting(
         1000,
@@ -93,19 +111,7 @@ class CreditSettings(LengthTermSettings):
     negative_attenuation: bool = setting(
         True, SWITCH, "NA: do not punish essential steps of a response with negative advantage."
     )
-    difficulty_baseline: bool = setting(
-        True, SWITCH, "Scale S_base by p ** alpha_base (Eq. 6); off: |F| / |o| for every prompt."
-    )
     magnitude_modulation: bool = setting(
         True, SWITCH, "Grade PA by score and pass rate (Eq. 7); off: straight to the floor."
     )
     schedule: bool = setting(True, SWITCH, "Apply Eq. 8; off: PA acts from the first step on.")
-    gamma_floor: float = setting(0.0, SHARE, "Least value of gamma, for PA and NA alike.")
-    baseline_denominator: BaselineDenominator = setting(  # noqa: RUF009
-        "response",
-        one_of(*get_args(BaselineDenominator)),
-        "Length that |F| is divided by in Eq. 6: response (the paper) or prompt+response (the published code).",
-    )
-    num_heads: int | None = setting(
-        None, optional(TOKENS, "all of them"), "Read the first N heads of the head set only; none: all of them."
-    )

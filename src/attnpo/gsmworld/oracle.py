@@ -38,6 +38,14 @@ def label_steps(question: str, response: str, steps: Sequence[tuple[int, int]]) 
     return [reader.read(text) for text in texts]
 
 
+def first_error(question: str, response: str, steps: Sequence[tuple[int, int]]) -> int | None:
+    """Return the first step that states an equation which does not hold, None where all hold; never raises on text."""
+    for number, (start, stop) in enumerate(steps):
+        if not all(equation.right for equation in find_equations(response[start:stop])):
+            return number
+    return None
+
+
 def needed_values(given: set[Fraction], texts: Sequence[str], final: str) -> tuple[set[Fraction], bool]:
     """Follow the equations back from the answer.
 

@@ -138,6 +138,15 @@ def label_steps(question: str, response: str, steps: Sequence[tuple[int, int]]) 
     return [step.label for step in describe_steps(question, response, steps)]
 
 
+def first_error(question: str, response: str, steps: Sequence[tuple[int, int]]) -> int | None:
+    """Return the first step that states a wrong value of a name, None where none does; never raises on text."""
+    truth = parse_question(question).values
+    for number, step in enumerate(describe_steps(question, response, steps)):
+        if any(value != truth.get(name, value) for name, value in step.claims):
+            return number
+    return None
+
+
 def check_usefulness(question: str, response: str, steps: Sequence[tuple[int, int]]) -> list[Check]:
     """Every check among the steps, with what it found and whether it mended an error."""
     parsed = parse_question(question)

@@ -65,6 +65,48 @@ def read_sampling_pass(
     return output, torch.cat(scores)
 
 
+@torch.no_grad()
+def read_extra_pass(
+    model: Any,
+    heads: Sequence[Any],
+    prompt_ids: Sequence[Sequence[int]],
+    response_ids: Sequence[Sequence[int]],
+    tensors: Mapping[str, Tensor],
+    pad_id: int,
+    micro_batch: int,
+    answer_chunk: int,
+) -> Tensor:
+    """Make a pass for the scores alone, over rows laid out as TRL does, and return the (B, K, N) step scores.
+
+    Args:
+        model: the policy.
+        heads: the heads to read.
+        prompt_ids: what the model read, a row each.
+        response_ids: what it wrote.
+        tensors: a round's tensors.
+        pad_id: padding token; prompts are padded on the left, responses on the right.
+        micro_batch: rows in a forward pass.
+        answer_chunk: most answer tokens whose attention is held at once.
+    """
+    device, prompt_width, width = model.device, max(map(len, prompt_ids)), tensors["step_index"].size(1)
+    rows = list(zip(prompt_ids, response_ids, strict=True))
+
+    def padded(rows: Sequence[tuple[Sequence[int], Sequence[int]]], fill: int) -> Tensor:
+        table = [[fill] * (prompt_width - len(p)) + [*p, *r] + [fill] * (width - len(r)) for p, r in rows]
+        return torch.tensor(table, device=device)
+
+    input_ids_BL = padded(rows, pad_id)
+    mask_BL = padded([([1] * len(prompt), [1] * len(response)) for prompt, response in rows], 0)
+
+    def make_pass(rows: slice) -> Output:
+        ids_BL = input_ids_BL[rows]
+        model(input_ids=ids_BL, attention_mask=mask_BL[rows], use_cache=False, logits_to_keep=1)
+        return ids_BL.new_zeros(len(ids_BL)), None, None
+
+    read = score_reader(model, heads, input_ids_BL, mask_BL, answer_chunk)
+    return read_sampling_pass(make_pass, read, tensors, len(rows), micro_batch)[1]
+
+
 def read_loss_pass(
     make_pass: MakePass,
     read: Read,

@@ -15,7 +15,15 @@ from torch import Tensor
 
 from attnpo.attention import ensemble_scores
 from attnpo.credit import GroupBatch, Method, Policy, Requests, Sampled
-from attnpo.credit.layout import lay_out, lay_out_facts, lay_out_probed, lay_out_tokens, outcome, step_batch
+from attnpo.credit.layout import (
+    group_steps,
+    lay_out,
+    lay_out_facts,
+    lay_out_probed,
+    lay_out_tokens,
+    outcome,
+    step_batch,
+)
 from attnpo.labeling import Labeler, label_steps
 from attnpo.rollouts import Rollout, SegmentedResponse
 from attnpo.sampling import SampledResponse
@@ -200,7 +208,7 @@ class Round:
         lengths, finished, row_ids, answered, *facts = self.parts.gather(table.T.contiguous()).T.reshape(
             len(columns), -1, self.parts.group_size
         )
-        return GroupBatch(
+        groups = GroupBatch(
             correct_PG=(rewards_BF[:, 0] > 0.5).view(-1, self.parts.group_size),
             lengths_PG=lengths.long(),
             finished_PG=finished.bool(),
@@ -210,6 +218,10 @@ class Round:
             group_ids_P=row_ids[:, 0].long() // self.parts.group_size,
             facts={name: fact.float() for name, fact in zip(self.facts, facts, strict=True)},
         )
+        if not self.parts.method.judges_steps:
+            return groups
+        scores_BK = None if self.scores_BKN is None else ensemble_scores(self.scores_BKN)
+        return replace(groups, steps=group_steps(self.tensors, scores_BK, groups, self.parts.gather))
 
     def judge(self, groups: GroupBatch, more_PG: Tensor | float = 0.0) -> Tensor:
         """Give whole groups their rewards and advantages (AttnPO, Eq. 3, 4), and keep those of this process.

@@ -25,6 +25,7 @@ import torch
 from accelerate.utils import gather
 from transformers import PreTrainedTokenizerBase
 from trl import GRPOTrainer
+from trl.models.utils import disable_gradient_checkpointing
 
 from attnpo.attention import HeadSet, check_readable, resolve_heads
 from attnpo.credit import Continuation, Policy
@@ -51,7 +52,7 @@ from attnpo.training.packing import (
     trim_padding,
 )
 from attnpo.training.paper import PAPER
-from attnpo.training.passes import STEP_INDEX, Output, read_loss_pass, read_sampling_pass, score_reader
+from attnpo.training.passes import STEP_INDEX, Output, read_extra_pass, read_loss_pass, read_sampling_pass, score_reader
 from attnpo.training.policy import PolicyDraws, build_policy, sampling_params
 from attnpo.training.preparing import prepare_method
 from attnpo.training.reward_guard import RewardFailure, RewardGuard
@@ -423,12 +424,29 @@ class AttnPOTrainer(GRPOTrainer):
         width, multiple = max(map(len, completion_ids_list)), self.pad_to_multiple_of
         self._ensure_layout(width if not multiple else -(-width // multiple) * multiple)
         rewards_BF = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        if self.credit.judges_steps and self.credit_heads and self._round.scores_BKN is None:
+            self._round.scores_BKN = self._scores_before_rewards(self._round)
         if not self.args.group_sampler:  # else every draw was counted where it was made
             self.drawn_tokens.add(sum(map(len, completion_ids_list)))
         self.token_count.take(self.drawn_tokens.reduced(self._sum, self.accelerator.device))
         self.drawn_tokens = TokenCount()
         self.outcome_advantages(self._round, rewards_BF)
         return rewards_BF
+
+    def _scores_before_rewards(self, round_: Round) -> torch.Tensor:
+        """Return (B, K, N) step scores of a pass that is made for them alone."""
+        self.drawn_tokens.passed += sum(map(len, round_.prompt_ids)) + sum(map(len, round_.response_ids))
+        with disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
+            return read_extra_pass(
+                self.model,
+                self.credit_heads,
+                round_.prompt_ids,
+                round_.response_ids,
+                round_.tensors,
+                self._tokenizer.pad_token_id,
+                self.args.per_device_train_batch_size,
+                self.args.answer_chunk,
+            )
 
     def _ensure_layout(self, width: int) -> None:
         assert self._round is not None
@@ -479,7 +497,9 @@ class AttnPOTrainer(GRPOTrainer):
             return inputs
         # Nothing but the advantage may carry a gradient for a row of zero advantage to be worth nothing.
         keep = None
-        if self.beta == 0.0 and not self._entropy_bonus_enabled and not self.aux_loss_enabled:
+        # That of a response, which is all that is known before its scores are read, may not speak for its tokens.
+        speaks = not self.credit.credits_zero or STEP_INDEX not in self._buffered_inputs[0]
+        if speaks and self.beta == 0.0 and not self._entropy_bonus_enabled and not self.aux_loss_enabled:
             keep = rows_to_keep(self._buffered_inputs, gather)
         self._buffered_inputs = pack_micro_batches(self._buffered_inputs, keep)
         return self._buffered_inputs[self._step % self.args.steps_per_generation]

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Protocol
+
 from torch import Tensor
 
+from attnpo.credit.asking import Ask
 from attnpo.credit.batches import StepBatch
 from attnpo.credit.methods.attnpo import AttnPO
-from attnpo.credit.options import OptionSettings, redistribute, relative_scores, strengthen, treat_incorrect
+from attnpo.credit.options import (
+    FIRST_ERROR,
+    OptionSettings,
+    redistribute,
+    relative_scores,
+    strengthen,
+    treat_incorrect,
+)
 from attnpo.credit.rescaling import step_gamma
+from attnpo.loading import load_function
+from attnpo.rollouts import Rollout, Span, prompt_text
+
+
+class ErrorFinder(Protocol):
+    """Says which step of a response is the first wrong one, None where none is known to be."""
+
+    def __call__(self, question: str, response: str, steps: Sequence[Span]) -> int | None:
+        """Return its number; `steps` are character spans of `response`."""
+        ...
 
 
 class AttnPOExtended(AttnPO):
@@ -20,9 +42,29 @@ class AttnPOExtended(AttnPO):
     settings_type = OptionSettings
     settings: OptionSettings
 
+    @cached_property
+    def error_finder(self) -> ErrorFinder:
+        """What finds the first wrong step."""
+        return load_function(self.settings.error_finder, "error_finder", ("question", "response", "steps"))
+
+    def check(self, max_length: int, verifier: str = "math") -> None:
+        """Load what finds errors, where it is asked."""
+        super().check(max_length, verifier)
+        if self.settings.incorrect_credit == "before_error":
+            _ = self.error_finder
+
+    def facts(self, rollout: Rollout, ask: Ask) -> dict[str, float]:
+        """Note the first wrong step, where that matters."""
+        noted = super().facts(rollout, ask)
+        if self.settings.incorrect_credit != "before_error":
+            return noted
+        spans = [step.chars for step in rollout.steps]
+        found = self.error_finder(prompt_text(rollout.prompt), rollout.response, spans)
+        return noted | {FIRST_ERROR: -1.0 if found is None else float(found)}
+
     def gamma(self, steps: StepBatch) -> Tensor:
         """Return (B, K) factors by Eq. 5-8 and the options; from `attenuation_floor` to `gamma_ceiling`."""
         own = self.settings
         scores_BK = relative_scores(self.step_scores(steps), steps, own)
         gamma_BK = strengthen(step_gamma(scores_BK, steps, own), steps, own)
-        return redistribute(treat_incorrect(gamma_BK, scores_BK, steps, own), steps, own)
+        return redistribute(treat_incorrect(gamma_BK, scores_BK, steps, own), scores_BK, steps, own)

@@ -42,6 +42,7 @@ class Method:
     needs_scores: ClassVar[bool] = False  # `gamma` reads `StepBatch.scores_BK`; else no head is read
     needs_labels: ClassVar[bool] = False  # `gamma` reads `StepBatch.labels_BK`
     needs_whole_groups: ClassVar[bool] = False  # `sample` or `probe` wants a group's responses on one process
+    credits_zero: ClassVar[bool] = False  # a token may have an advantage where its response's own is 0
     logged_facts: ClassVar[tuple[str, ...]] = ()  # facts of responses whose means are logged
     settings: MethodSettings
 
@@ -55,6 +56,11 @@ class Method:
     def overrides(cls, *hooks: str) -> bool:
         """Whether the method has a hook of its own of any of these names."""
         return any(getattr(cls, hook) is not getattr(Method, hook) for hook in hooks)
+
+    @property
+    def judges_steps(self) -> bool:
+        """Whether rewards, advantages or facts of groups read `GroupBatch.steps`: scores are then read before them."""
+        return False
 
     # Before the run
 

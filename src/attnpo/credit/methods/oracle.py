@@ -1,4 +1,4 @@
-"""Controls: AttnPO with the truth about each step in place of its score, and with the truth reversed."""
+"""The truth about each step in place of its score: bounds of AttnPO, and of its options; the truth reversed."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from torch import Tensor
 
 from attnpo.credit.batches import ESSENTIAL, REDUNDANT, StepBatch
 from attnpo.credit.methods.attnpo import AttnPO
+from attnpo.credit.methods.attnpo_extended import AttnPOExtended
+from attnpo.credit.methods.scored import Scored
+from attnpo.credit.options import OptionSettings
 from attnpo.credit.rescaling import step_baseline
+from attnpo.credit.settings import CreditSettings
 from attnpo.errors import DataError
 
 
-class Oracle(AttnPO):
+class LabelScores(Scored):
     """Redundant steps score 0, essential ones 2 (above any baseline), undecided ones the baseline itself."""
 
-    name = "oracle"
-    paper = "bound of AttnPO"
     source = "this project"
-    formula = "AttnPO with S = 0 for redundant steps, 2 for essential ones, S_base for undecided ones"
     extra_passes = "none"
     needs_scores = False
     needs_labels = True
@@ -38,6 +39,24 @@ class Oracle(AttnPO):
         scores_BK = step_baseline(steps, self.settings)[:, None].expand(steps.labels_BK.shape)
         scores_BK = scores_BK.masked_fill(steps.labels_BK == self.below, 0.0)
         return scores_BK.masked_fill(steps.labels_BK == self.above, 2.0)
+
+
+class Oracle(LabelScores, AttnPO):
+    """AttnPO by labels: redundant steps lie below the bar, essential ones above it, undecided ones on it."""
+
+    name = "oracle"
+    paper = "bound of AttnPO"
+    formula = "AttnPO with S = 0 for redundant steps, 2 for essential ones, S_base for undecided ones"
+    settings: CreditSettings
+
+
+class OracleExtended(LabelScores, AttnPOExtended):
+    """AttnPO's options by labels."""
+
+    name = "oracle_extended"
+    paper = "bound of AttnPO, extended"
+    formula = "attnpo_extended with S = 0 for redundant steps, 2 for essential ones, S_base for undecided ones"
+    settings: OptionSettings
 
 
 class OracleReversed(Oracle):

@@ -1,0 +1,93 @@
+"""Credit that judges steps, splits the advantage or deletes steps, inside the trainer on the small world."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from attnpo.credit import StepBatch
+from attnpo.rollouts import read_rollouts
+
+TINY = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "max_completion_length": 128}
+METHODS = {
+    "split": {},
+    "redundant-pressure": {"to_go": True},
+    "split_oracle": {"pressure": "redundant", "token_price": 0.01},
+    "split_causal": {"measured_share": 0.5},
+    "oracle-keep-sum": {"schedule": False},
+    "attnpo-before-error": {"error_finder": "attnpo.tinyworld.oracle:first_error"},
+}
+
+
+def watched(trainer) -> list[tuple[StepBatch, torch.Tensor, torch.Tensor]]:
+    """What is spread, and the advantages that come of it."""
+    seen = []
+    inner = trainer.credit.spread
+
+    def spy(steps, gamma, index):
+        seen.append((steps, gamma, inner(steps, gamma, index)))
+        return seen[-1][-1]
+
+    trainer.credit.spread = spy
+    return seen
+
+
+def last_log(trainer) -> dict[str, float]:
+    return next(row for row in reversed(trainer.state.log_history) if "attnpo/accuracy" in row)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_two_steps_train(make_trainer, name):
+    trainer = make_trainer(method=name, method_settings=METHODS[name], max_steps=2, save_rollouts=True, **TINY)
+    seen = watched(trainer)
+    before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
+    trainer.train()
+    assert any(not torch.equal(a, b) for a, b in zip(before, trainer.model.parameters(), strict=True))
+    rows = [row for row in trainer.state.log_history if "attnpo/accuracy" in row]
+    assert all(torch.isfinite(torch.tensor(row["grad_norm"])) for row in rows)
+    assert any(row["grad_norm"] > 0 for row in rows)
+    assert all(advantages.isfinite().all() for *_, advantages in seen)
+    assert any(((gamma != 1) & steps.owned_BK).any() for steps, gamma, _ in seen) or name == "redundant-pressure"
+    costs = name in ("redundant-pressure", "split_causal")
+    assert (rows[-1]["attnpo/extra_pass_tokens"] > 0) == costs
+    rollouts = list(read_rollouts(trainer.rollouts_path))
+    if name == "redundant-pressure":  # one pass over everything
+        assert rows[-1]["attnpo/extra_pass_tokens"] > sum(rollout.n_tokens for rollout in rollouts)
+    if name == "split_causal":
+        effects = torch.cat([steps.step_values["deletion_effect"].flatten() for steps, *_ in seen])
+        assert effects.abs().max() > 1
+
+
+def test_scores_before_rewards_are_those_of_the_loss_pass(make_trainer, model):
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    found = {}
+    for name in ("attnpo", "redundant-pressure"):
+        model.load_state_dict(start)
+        trainer = make_trainer(method=name, **TINY)
+        seen = watched(trainer)
+        trainer.train()
+        found[name] = {
+            int(row): (steps.scores_BK[place][steps.owned_BK[place]], advantages[place])
+            for steps, _, advantages in seen
+            for place, row in enumerate(steps.row_ids_B)
+        }
+    assert set(found["redundant-pressure"]) == set(range(8))
+    for row, (scores, _) in found["attnpo"].items():
+        torch.testing.assert_close(found["redundant-pressure"][row][0], scores, atol=1e-5, rtol=1e-4)
+
+
+def test_trls_own_pass_serves_where_there_is_one(make_trainer):
+    trainer = make_trainer(method="redundant-pressure", num_iterations=2, **TINY)
+    seen = watched(trainer)
+    trainer.train()
+    assert last_log(trainer)["attnpo/extra_pass_tokens"] == 0
+    assert seen[0][0].scores_BK.any()
+
+
+def test_rows_without_an_advantage_of_their_own_are_kept(make_trainer):
+    trainer = make_trainer(method="split", **TINY)
+    trainer.credit.advantages = lambda rewards, groups=None: torch.zeros_like(rewards)
+    seen = watched(trainer)
+    trainer.train()
+    assert sum(len(steps.row_ids_B) for steps, *_ in seen) == 8
+    assert last_log(trainer)["grad_norm"] > 0
