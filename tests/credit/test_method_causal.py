@@ -92,9 +92,9 @@ def test_replay_gives_credit_by_effect(tokenizer, policy):
 
 
 def test_what_is_wrong_is_named(make_steps):
-    with pytest.raises(ConfigError, match="^measured_share"):
+    with pytest.raises(ConfigError, match=r"^measured_share"):
         build_method("causal", {"measured_share": 1.5})
-    with pytest.raises(ConfigError, match="^effect_bar"):
+    with pytest.raises(ConfigError, match=r"^effect_bar"):
         build_method("causal", {"effect_bar": 0})
     with pytest.raises(DataError, match=r"^method causal: needs effects of deletions"):
         build_method("causal").gamma(make_steps([[0.1]]))

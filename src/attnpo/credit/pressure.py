@@ -65,9 +65,9 @@ def advantages_to_go(term: LengthTerm, correct_PG: Tensor, lengths_PG: Tensor, w
 
         A_it = mean over j of paid(c_j, before_it + ahead_jt) - paid(c_i, x_i)
 
-    before_it is what response i has used before token t, ahead_jt what response j uses from t on (0 where it has ended),
-    x_i the whole amount of i; j runs over the others of the group. So what stands already is no longer paid for: for a
-    price a token, A_it is minus the amount still to come, plus the others' mean of it at the same place.
+    before_it is what response i has used before token t, ahead_jt what response j uses from t on (0 where it has
+    ended), x_i the whole amount of i; j runs over the others of the group. So what stands already is no longer paid
+    for: with a price a token, A_it is minus the amount still to come, plus the others' mean of it at the same place.
 
     The baseline depends on the other responses and on what stands before t, so a price a token keeps the expectation of
     its policy gradient, as long as what a token weighs is settled by what stands before it.

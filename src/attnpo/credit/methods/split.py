@@ -61,8 +61,8 @@ class SplitCredit(Scored):
     right: it is not unbiased.
 
     L_t with `to_go`: minus what response i still pays from token t on, plus what the others of the group on average
-    still pay there (`attnpo.credit.pressure`). For a `token_price` on the length that keeps the gradient's expectation and
-    lowers its noise. With Eq. 3's term it does so up to what the group's mean and deviation know of the response.
+    still pay there (`attnpo.credit.pressure`). With a `token_price` on the length that keeps the expectation of the
+    gradient; with Eq. 3's term it does so up to what the group's mean and deviation know of the response.
 
     `pressure: redundant` standardizes (and prices) the tokens of redundant steps in place of the length, so leaving out
     an essential step earns nothing. Scores are then needed before rewards: they are read in TRL's pass under the
