@@ -84,7 +84,7 @@ def test_prompts_of_gpt_oss_open_what_their_last_turn_leaves_open(opening: str, 
 
 def test_what_a_method_writes_is_written_in_the_models_markers() -> None:
     tokenizer = tokenizer_of("harmony")
-    policy = Policy(tokenizer, *[None] * 6)  # type: ignore[arg-type]
+    policy = Policy(tokenizer, *[None] * 5)  # type: ignore[arg-type]
     assert tokenizer.decode(policy.encode("So.</think>It")) == f"So.{HARMONY.closes}It"
 
 

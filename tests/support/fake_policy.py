@@ -50,7 +50,6 @@ class FakePolicy:
             verify=lambda texts, solutions: [self.correct(t, s) for t, s in zip(texts, solutions, strict=True)],
             entropies=self._none,
             next_log_probs=self._next,
-            log_probs=self._none,
         )
 
     def _draw(self, wanted: Sequence[Continuation]) -> list[SampledResponse]:

@@ -55,8 +55,6 @@ class Policy:
             distribution that each of its tokens was drawn from; costs a forward pass, which is counted.
         next_log_probs: contexts' ids -> (N, V) float32, log-probabilities of the token that follows each context at
             the temperature of sampling (before top-p and top-k); costs a forward pass, which is counted.
-        log_probs: (contexts' ids, what follows each) -> for each (T,) float32, the log-probability of each token that
-            follows, at the temperature of sampling; costs a forward pass, which is counted.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -65,7 +63,6 @@ class Policy:
     verify: Callable[[Sequence[str], Sequence[str]], list[bool]]
     entropies: Callable[[Sequence[Sequence[int]], Sequence[Sequence[int]]], list[Tensor]]
     next_log_probs: Callable[[Sequence[Sequence[int]]], Tensor]
-    log_probs: Callable[[Sequence[Sequence[int]], Sequence[Sequence[int]]], list[Tensor]]
 
     @cached_property
     def opens_think(self) -> ThinkOpening:

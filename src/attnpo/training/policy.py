@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -117,10 +117,6 @@ def build_policy(
         logits_NV = next_logits(model, tokenizer.pad_token_id, contexts, micro_batch)
         return torch.log_softmax(logits_NV / temperature, dim=-1)
 
-    def log_probs(contexts: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> list[torch.Tensor]:
-        draws.count.passed += sum(len(c) + len(t) for c, t in zip(contexts, targets, strict=True))
-        return response_log_probs(model, tokenizer.pad_token_id, contexts, targets, temperature, micro_batch)
-
     return Policy(
         tokenizer=tokenizer,
         draw=draws,
@@ -128,7 +124,6 @@ def build_policy(
         verify=verify,
         entropies=entropies,
         next_log_probs=next_log_probs,
-        log_probs=log_probs,
     )
 
 
@@ -151,41 +146,17 @@ def response_entropies(
         temperature: softmax temperature of sampling.
         micro_batch: rows in a forward pass.
     """
-    rows = _token_logits(model, pad_id, prompts, responses, micro_batch)
-    return [torch.special.entr(torch.softmax(logits_TV / temperature, dim=-1)).sum(dim=-1).cpu() for logits_TV in rows]
-
-
-@torch.no_grad()
-def response_log_probs(
-    model: Any,
-    pad_id: int,
-    prompts: Sequence[Sequence[int]],
-    responses: Sequence[Sequence[int]],
-    temperature: float = 1.0,
-    micro_batch: int = 8,
-) -> list[torch.Tensor]:
-    """Return for each response (T,) float32, the log-probability of each of its tokens; arguments as above."""
-    rows = _token_logits(model, pad_id, prompts, responses, micro_batch)
-    return [
-        torch.log_softmax(logits_TV / temperature, dim=-1)
-        .gather(1, torch.tensor(response, device=logits_TV.device)[:, None])[:, 0]
-        .cpu()
-        for logits_TV, response in zip(rows, responses, strict=True)
-    ]
-
-
-def _token_logits(
-    model: Any, pad_id: int, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], micro_batch: int
-) -> Iterator[torch.Tensor]:
-    """Yield for each response the (T, V) float32 logits that its tokens were drawn by."""
     texts = [[*prompt, *response] for prompt, response in zip(prompts, responses, strict=True)]
+    found: list[torch.Tensor] = []
     for start in range(0, len(texts), micro_batch):
         lengths = [len(response) for response in responses[start : start + micro_batch]]
         kept = max(lengths) + 1
         logits = _last_logits(model, pad_id, texts[start : start + micro_batch], kept)
         for length, row in zip(lengths, logits, strict=True):
             # The logits at a place are those of the token after it.
-            yield row[kept - length - 1 : kept - 1]
+            probabilities = torch.softmax(row[kept - length - 1 : kept - 1] / temperature, dim=-1)
+            found.append(torch.special.entr(probabilities).sum(dim=-1).cpu())
+    return found
 
 
 @torch.no_grad()
