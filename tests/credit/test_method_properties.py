@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnpo.credit import METHODS, GroupBatch, Method, build_method
+from attnpo.credit.layout import outcome_advantages
 from attnpo.errors import ConfigError
 
 LIMIT = 64
@@ -23,6 +24,13 @@ SCALED = {
     "l1_exact": {"alpha": 0.01, "shortest_request": 4, "longest_request": 60},
     "l1_max": {"alpha": 0.01, "shortest_request": 4, "longest_request": 60},
     "dapo_overlong": {"buffer": 16},
+    "dler": {"limit": 30, "whiten": False},  # whitening looks at the whole batch by design
+    "da_dler": {"limit": 40, "easy_limit": 20, "whiten": False},
+    "siri": {"longest": 60, "shortest": 10, "cycle_steps": 8},
+    "shorterbetter": {"price": 0.02},
+    "leash": {"target_length": 20},
+    "arlcp": {"word_bounds": [3, 8]},
+    "gfpo": {"keep": 3},
     "autothink": {"stage_2_from": 0, "stage_3_from": 5},  # stage 1 looks at the whole batch by design
 }
 """Published settings are for thousands of tokens; these make every term of the formulas count here."""
@@ -31,6 +39,7 @@ FACTS = {
     "reference_accuracy": st.sampled_from([0, 0.25, 1]),
     "mixture_ratio": st.sampled_from([0.5, 1, 2]),
     "one_closing_tag": st.integers(0, 1),
+    "reflection_words": st.integers(0, 12),
     "necessary_share": st.sampled_from([0, 0.5, 1]),
 }
 """What methods note of each response when it is sampled or probed, and read in rewards or advantages."""
@@ -45,7 +54,7 @@ def build(name: str) -> Method:
 
 
 def credit(method: Method, groups: GroupBatch) -> torch.Tensor:
-    return method.advantages(method.rewards(groups), groups)
+    return outcome_advantages(method, method.rewards(groups), groups)
 
 
 def along_responses(groups: GroupBatch, order: list[int]) -> GroupBatch:

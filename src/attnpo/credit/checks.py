@@ -18,6 +18,7 @@ __all__ = [
     "SHARE",
     "SWITCH",
     "TEXT",
+    "TEXTS",
     "TOKENS",
     "Allowed",
     "Range",
@@ -43,6 +44,9 @@ class Allowed:
 
 SWITCH: Final = Allowed("true or false", lambda value: isinstance(value, bool))
 TEXT: Final = Allowed("a text", lambda value: isinstance(value, str))
+TEXTS: Final = Allowed(
+    "a list of texts", lambda value: isinstance(value, tuple) and bool(value) and all(map(TEXT.holds, value))
+)
 
 
 def optional(allowed: Condition, meaning: str) -> Allowed:

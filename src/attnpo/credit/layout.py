@@ -12,6 +12,7 @@ from torch import Tensor
 from attnpo.credit.batches import LABEL_CODES, GroupBatch, StepBatch
 from attnpo.credit.methods.base import Method
 from attnpo.credit.policy import Probed
+from attnpo.credit.selection import advantages_among
 from attnpo.rollouts import Rollout
 from attnpo.segmentation import answer_mask, step_index
 
@@ -108,11 +109,22 @@ def outcome(method: Method, groups: GroupBatch, more_PG: Tensor | float = 0.0) -
         rewards_PG = rewards_PG + more_PG
     facts = method.group_facts(rewards_PG, groups)
     return rewards_PG, {
-        "advantages": method.advantages(rewards_PG, groups).reshape(-1),
+        "advantages": outcome_advantages(method, rewards_PG, groups).reshape(-1),
         "correct": groups.correct_PG.reshape(-1),
         "pass_rate": groups.pass_rate_P.repeat_interleave(groups.correct_PG.shape[1]),
         **{f"{FACT}{name}": fact.flatten(0, 1) for name, fact in facts.items()},
     }
+
+
+def outcome_advantages(method: Method, rewards_PG: Tensor, groups: GroupBatch) -> Tensor:
+    """Return (P, G) float32 advantages: within each group, among what the method selects, then over the batch."""
+    kept_PG = method.select(rewards_PG, groups)
+    if kept_PG is None:
+        advantages_PG = method.advantages(rewards_PG, groups)
+        kept_PG = torch.ones_like(groups.correct_PG, dtype=torch.bool)
+    else:
+        advantages_PG = advantages_among(method, rewards_PG, groups, kept_PG)
+    return method.whiten(advantages_PG, groups, kept_PG & (advantages_PG != 0).any(dim=1, keepdim=True))
 
 
 def step_batch(

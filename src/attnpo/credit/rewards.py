@@ -13,7 +13,7 @@ def outcome_rewards(correct_PG: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def length_z_scores(correct_PG: Tensor, lengths_PG: Tensor) -> Tensor:
+def length_z_scores(correct_PG: Tensor, lengths_PG: Tensor, sample: bool = False) -> Tensor:
     """Standardize lengths by the correct responses of their group: z_i = (len(o_i) - mean) / std.
 
     Mean and (population) standard deviation are taken over the group's correct responses. z is exactly 0 in a
@@ -21,7 +21,8 @@ def length_z_scores(correct_PG: Tensor, lengths_PG: Tensor) -> Tensor:
 
     Args:
         correct_PG: (P, G) bool, the verdicts.
-        lengths_PG: (P, G) integer, response lengths in tokens.
+        lengths_PG: (P, G) integer, response lengths in tokens, or another count.
+        sample: take the standard deviation of a sample (n - 1) instead.
 
     Returns:
         (P, G) float32; defined for incorrect responses too, which no reward reads.
@@ -32,7 +33,7 @@ def length_z_scores(correct_PG: Tensor, lengths_PG: Tensor) -> Tensor:
     total_P1 = (lengths_PG * correct_PG).sum(dim=1, keepdim=True)
     # count * (len - mean) in whole numbers: equal lengths give exactly 0, however long they are.
     deviation_PG = (count_P1 * lengths_PG - total_P1).float()
-    variance_P1 = (deviation_PG.square() * correct_PG).sum(dim=1, keepdim=True) / count_P1.clamp(min=1)
+    variance_P1 = (deviation_PG.square() * correct_PG).sum(dim=1, keepdim=True) / (count_P1 - int(sample)).clamp(min=1)
     return torch.where(variance_P1 > 0, deviation_PG / variance_P1.sqrt(), 0.0)
 
 

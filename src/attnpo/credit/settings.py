@@ -40,6 +40,11 @@ class MethodSettings:
     scale_advantages: bool = setting(
         False, SWITCH, "Divide either advantage by the standard deviation of the group's rewards."
     )
+    whiten: bool = setting(
+        False,
+        SWITCH,
+        "Make advantages mean 0 and variance 1 over all response tokens of the batch; groups without advantage keep 0.",
+    )
     seed: int = setting(0, SEED, "Seeds whatever a method draws.")
 
     def __post_init__(self) -> None:

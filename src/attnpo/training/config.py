@@ -88,6 +88,7 @@ class AttnPOConfig(GRPOConfig):
     gamma_floor: float | None = _flag("gamma_floor")
     advantage: str | None = _flag("advantage")
     scale_advantages: bool | None = _flag("scale_advantages")
+    whiten: bool | None = _flag("whiten")
     baseline_denominator: str | None = _flag("baseline_denominator")
 
     # Steps

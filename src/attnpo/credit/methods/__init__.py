@@ -8,6 +8,7 @@ from typing import Any
 
 from attnpo.credit.methods.adaptthink import AdaptThink
 from attnpo.credit.methods.alp import ALP
+from attnpo.credit.methods.arlcp import ARLCP
 from attnpo.credit.methods.attnpo import AttnPO
 from attnpo.credit.methods.attnpo_extended import AttnPOExtended
 from attnpo.credit.methods.attnpo_shuffled import AttnPOShuffled
@@ -15,9 +16,13 @@ from attnpo.credit.methods.attnpo_uniform import AttnPOUniform
 from attnpo.credit.methods.autothink import AutoThink
 from attnpo.credit.methods.base import Method
 from attnpo.credit.methods.dapo_overlong import DAPOOverlong
+from attnpo.credit.methods.ddca import DDCA
 from attnpo.credit.methods.decs import DECS
 from attnpo.credit.methods.depo import DEPO
 from attnpo.credit.methods.diet import DIET
+from attnpo.credit.methods.dler import DADLER, DLER
+from attnpo.credit.methods.gfpo import GFPO
+from attnpo.credit.methods.gr3 import GR3
 from attnpo.credit.methods.grpo import GRPO
 from attnpo.credit.methods.grpo_lead import GRPOLead
 from attnpo.credit.methods.kimi import Kimi
@@ -26,11 +31,15 @@ from attnpo.credit.methods.laser import LASER
 from attnpo.credit.methods.laser_d import LaserD
 from attnpo.credit.methods.laser_de import LaserDE
 from attnpo.credit.methods.lcr1 import LCR1
+from attnpo.credit.methods.leash import Leash
 from attnpo.credit.methods.oracle import Oracle, OracleExtended, OracleReversed
 from attnpo.credit.methods.presets import NUMBER_OF_HEADS, PRESETS, Preset, find_preset
 from attnpo.credit.methods.rloo import RLOO
 from attnpo.credit.methods.sgrpo import SGRPO
 from attnpo.credit.methods.shape import Shape
+from attnpo.credit.methods.shorterbetter import ShorterBetter
+from attnpo.credit.methods.siri import SIRI
+from attnpo.credit.methods.smartthinker import SmartThinker
 from attnpo.credit.methods.split import SplitCredit, SplitOracle
 from attnpo.credit.methods.thinkprune import ThinkPrune
 from attnpo.credit.methods.tlmre import TLMRE
@@ -73,6 +82,16 @@ METHODS: dict[str, type[Method]] = {
         LCR1,
         DECS,
         DEPO,
+        DLER,
+        DADLER,
+        SIRI,
+        DDCA,
+        GR3,
+        ShorterBetter,
+        SmartThinker,
+        ARLCP,
+        Leash,
+        GFPO,
     )
 }
 

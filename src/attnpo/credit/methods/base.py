@@ -15,6 +15,7 @@ from attnpo.credit.policy import Drawn, Policy, Probed, Requests, Sampled
 from attnpo.credit.rescaling import token_advantages
 from attnpo.credit.rewards import outcome_rewards
 from attnpo.credit.settings import MethodSettings
+from attnpo.credit.whitening import whitened
 from attnpo.errors import ConfigError, DataError
 from attnpo.rollouts import Prompt, Rollout
 
@@ -118,6 +119,17 @@ class Method:
     def advantages(self, rewards_PG: Tensor, groups: GroupBatch | None = None) -> Tensor:
         """Return (P, G) float32 outcome advantages A_i; `rewards_PG` includes further reward functions."""
         return group_advantages(rewards_PG, self.settings.advantage, self.settings.scale_advantages)
+
+    def select(self, rewards_PG: Tensor, groups: GroupBatch) -> Tensor | None:
+        """Return (P, G) bool, the responses that are compared and trained on; the others get no credit. None: all."""
+        return None
+
+    def whiten(self, advantages_PG: Tensor, groups: GroupBatch, taking_part_PG: Tensor) -> Tensor:
+        """Return (P, G) float32 advantages held against the whole batch, where `settings.whiten` asks for it.
+
+        `taking_part_PG` (bool) names the selected responses of groups that carry an advantage.
+        """
+        return whitened(advantages_PG, groups.lengths_PG, taking_part_PG) if self.settings.whiten else advantages_PG
 
     def group_facts(self, rewards_PG: Tensor, groups: GroupBatch) -> dict[str, Tensor]:
         """Return by name (P, G, ...) float32 facts of whole groups that `gamma` or `spread` want of each response."""

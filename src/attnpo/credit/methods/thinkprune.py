@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
-from torch import Tensor
-
 from attnpo.credit.batches import GroupBatch
 from attnpo.credit.checks import TOKENS, Allowed, setting
-from attnpo.credit.methods.base import Method
+from attnpo.credit.methods.within_limit import WithinLimit
 from attnpo.credit.settings import GRPOSettings
 from attnpo.errors import ConfigError
 
@@ -35,7 +32,7 @@ class ThinkPruneSettings(GRPOSettings):
     )
 
 
-class ThinkPrune(Method):
+class ThinkPrune(WithinLimit):
     """r = 1[correct, ended by itself, L <= limit] (arXiv 2504.01296, official code), with GRPO's advantage.
 
     The limit at optimizer step t is `limits[t // stage_steps]`, the last one from then on. It is a rule of the
@@ -65,8 +62,6 @@ class ThinkPrune(Method):
         stage = min(progress_step // self.settings.stage_steps, len(self.settings.limits) - 1)
         return self.settings.limits[stage]
 
-    @torch.no_grad()
-    def rewards(self, groups: GroupBatch) -> Tensor:
-        """Return (P, G) rewards, 0 or 1."""
-        within_PG = groups.lengths_PG <= self.response_limit(groups.progress_step)
-        return (groups.correct_PG.bool() & groups.finished_PG.bool() & within_PG).float()
+    def limits(self, groups: GroupBatch) -> int:
+        """Return the stage's limit in tokens."""
+        return self.response_limit(groups.progress_step)

@@ -17,6 +17,7 @@ from attnpo.credit.methods.base import Method
 from attnpo.credit.policy import Policy, Probed, Sampled
 from attnpo.credit.rewards import outcome_rewards
 from attnpo.credit.settings import MethodSettings
+from attnpo.credit.whitening import token_moments
 from attnpo.rollouts import Rollout
 from attnpo.segmentation import step_index
 
@@ -26,7 +27,6 @@ SUM, SQUARES = "step_return_sum", "step_return_squares"
 """Facts of a response: sum over its tokens of the step rewards still to come, and of that squared."""
 OUTCOME, MEAN, SCALE = "outcome_reward", "return_mean", "return_scale"
 _EQUAL: Final = 1e-5
-_VARIANCE_EPSILON: Final = 1e-8
 
 
 @dataclass(frozen=True)
@@ -138,18 +138,16 @@ class VSRM(Method):
             DataError: the sums over the step rewards are not given.
         """
         total_PG, squares_PG = (self.known(groups.facts.get(name), "step rewards").double() for name in (SUM, SQUARES))
-        lengths_PG, reward_PG = groups.lengths_PG.double(), rewards_PG.double()
-        count = lengths_PG.sum().clamp(min=1)
-        mean = (lengths_PG * reward_PG + total_PG).sum() / count
-        centered_PG = reward_PG - mean
-        spread_PG = lengths_PG * centered_PG.square() + 2 * centered_PG * total_PG + squares_PG
-        variance = spread_PG.sum().clamp(min=0) / (count - 1).clamp(min=1)
-        scale = (variance + _VARIANCE_EPSILON).rsqrt()
+        mean, scale = token_moments(rewards_PG, groups.lengths_PG, total_PG, squares_PG)
         return {
             OUTCOME: rewards_PG.float(),
-            MEAN: mean.expand_as(reward_PG).float(),
-            SCALE: scale.expand_as(reward_PG).float(),
+            MEAN: mean.expand_as(rewards_PG).float(),
+            SCALE: scale.expand_as(rewards_PG).float(),
         }
+
+    def whiten(self, advantages_PG: Tensor, groups: GroupBatch, taking_part_PG: Tensor) -> Tensor:
+        """Return the advantages as they are: what is whitened are the returns of tokens, in `spread`."""
+        return advantages_PG
 
     @torch.no_grad()
     def spread(self, steps: StepBatch, gamma_BK: Tensor, step_index_BT: Tensor) -> Tensor:
