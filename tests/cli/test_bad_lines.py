@@ -243,7 +243,7 @@ LINES = {
     f"{EVALUATE} --labeler judge": "--labeler judge: an evaluation takes module:function; give one",
     f"{DISCOVER} --labeler caussal": "labeler 'caussal': name judge, causal, …; did you mean causal?",
     f"{CAUSAL} --selection gredy": "--selection: invalid choice: 'gredy' …; did you mean greedy?",
-    "reproduce --list --suite man": "--suite man: there is none; there are main, ablations, all; did you mean main?",
+    "reproduce --list --suite man": "--suite man: there is none; there are main, …; did you mean main?",
     "reproduce --list --rows atnpo": "row 'atnpo': there is none; there are …; did you mean attnpo?",
 }
 

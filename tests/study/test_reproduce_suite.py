@@ -33,7 +33,10 @@ def test_every_method_and_every_preset_has_a_row():
 
 def test_suites():
     names = {suite: [row.name for row in SUITE.choose(suite)] for suite in SUITES}
-    assert set(names["main"]) | set(names["ablations"]) == set(names["all"]) == {row.name for row in SUITE.rows}
+    assert set(names["main"]) | set(names["ablations"]) == set(names["all"])
+    assert set(names["all"]) | set(names["newer"]) == {row.name for row in SUITE.rows}
+    assert {"dler", "gfpo"} <= set(names["newer"])
+    assert "dler" not in names["all"]
     assert all(set(REFERENCES) <= set(chosen) for chosen in names.values())
     assert "attnpo-oracle" not in names["main"]
     assert "laser" not in names["ablations"]
@@ -43,7 +46,7 @@ def test_rows_by_name_come_in_the_order_of_the_table():
     assert [row.name for row in SUITE.choose("main", ["attnpo", "rloo", "attnpo"])] == ["rloo", "attnpo"]
     with pytest.raises(ConfigError, match="row 'atnpo': there is none; there are rloo, grpo"):
         SUITE.choose("main", ["atnpo"])
-    with pytest.raises(ConfigError, match="--suite most: there is none; there are main, ablations, all"):
+    with pytest.raises(ConfigError, match="--suite most: there is none; there are main, ablations, all, newer"):
         SUITE.choose("most")
 
 

@@ -54,8 +54,8 @@ class ReproduceArguments:
     suite: str | None = field(
         default=None,
         metadata={
-            "help": "Rows: main (published methods), ablations (of AttnPO, with controls and bounds) or all; main if "
-            "absent, all in gsm."
+            "help": "Rows: main (published methods), ablations (of AttnPO, with controls and bounds), all of these, or "
+            "newer (published methods of 2025-26); main if absent, all in gsm."
         },
     )
     rows: Names = field(default_factory=list, metadata={"help": "Rows by name, instead of a suite."})

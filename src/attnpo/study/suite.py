@@ -15,13 +15,14 @@ from attnpo.study.worlds import TINYWORLD, UNSEEN, World
 if TYPE_CHECKING:
     from attnpo.credit import Method
 
-Group = Literal["main", "attnpo", "ablation", "control", "bound", "options"]
+Group = Literal["main", "attnpo", "ablation", "control", "bound", "options", "newer"]
 SUITES: Mapping[str, tuple[Group, ...]] = {
     "main": ("main", "attnpo"),
     "ablations": ("attnpo", "ablation", "control", "bound", "options"),
     "all": ("main", "attnpo", "ablation", "control", "bound", "options"),
+    "newer": ("newer", "attnpo"),
 }
-"""Suite → groups of its rows."""
+"""Suite → groups of its rows; the newer neighbours are a table of their own."""
 REFERENCES = ("tlmre", "attnpo")
 """Rows that the others are held against, problem by problem; part of every suite."""
 SHARED = ("base", "heads", UNSEEN)

@@ -12,7 +12,7 @@ from attnpo.reporting.panels import Panel
 from attnpo.reporting.reproduction.marks import KIND_TITLES, KINDS, kind_of, row_mark
 from attnpo.reporting.reproduction.table import MethodTable, TableRow
 
-FIRST = ("base", "main", "attnpo")
+FIRST = ("base", "main", "newer", "attnpo")
 """Groups of the first picture: too many names in one cannot be read."""
 
 

@@ -8,7 +8,7 @@ from attnpo.reporting.marks import ArmMark
 from attnpo.reporting.reproduction.table import TableRow
 from attnpo.reporting.wording import plural
 
-KINDS = ("base", "attnpo", "tlmre", "main", "ablation", "control", "bound", "options")
+KINDS = ("base", "attnpo", "tlmre", "main", "ablation", "control", "bound", "options", "newer")
 """Kind → index of colour and shape; TLMRE, AttnPO without step credit, stands apart from the other methods."""
 KIND_TITLES = {
     "base": "Starting model",
@@ -19,11 +19,13 @@ KIND_TITLES = {
     "control": "Controls",
     "bound": "Bounds",
     "options": "Options",
+    "newer": "Newer methods",
 }
 
 GROUPS: Mapping[str, str] = {
     "base": "start",
     "main": "published methods",
+    "newer": "newer published methods",
     "attnpo": "AttnPO",
     "ablation": "ablations",
     "control": "controls",
