@@ -48,7 +48,7 @@ class DLER(WithinLimit):
     source = "official code"
     formula = "r = 1[correct and L <= 4000]; A = r - mean, over the batch's tokens mean 0, variance 1"
     extra_tokens = "groups sampled again; fewer in each: sampling stops at the limit"
-    settings_type: type[DLERSettings] = DLERSettings
+    settings_type = DLERSettings
     settings: DLERSettings
 
     def check(self, max_length: int, verifier: str = "math") -> None:

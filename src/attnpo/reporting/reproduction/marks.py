@@ -8,7 +8,7 @@ from attnpo.reporting.marks import ArmMark
 from attnpo.reporting.reproduction.table import TableRow
 from attnpo.reporting.wording import plural
 
-KINDS = ("base", "attnpo", "tlmre", "main", "ablation", "control", "bound", "options", "newer")
+KINDS = ("base", "attnpo", "tlmre", "main", "ablation", "control", "bound", "options")
 """Kind → index of colour and shape; TLMRE, AttnPO without step credit, stands apart from the other methods."""
 KIND_TITLES = {
     "base": "Starting model",
@@ -19,7 +19,6 @@ KIND_TITLES = {
     "control": "Controls",
     "bound": "Bounds",
     "options": "Options",
-    "newer": "Newer methods",
 }
 
 GROUPS: Mapping[str, str] = {
@@ -36,7 +35,7 @@ GROUPS: Mapping[str, str] = {
 
 def kind_of(row: TableRow) -> str:
     """Return which kind of row it is."""
-    return "tlmre" if row.name.startswith("tlmre") else row.group
+    return "tlmre" if row.name.startswith("tlmre") else "main" if row.group == "newer" else row.group
 
 
 def row_mark(row: TableRow) -> ArmMark:
