@@ -41,7 +41,9 @@ def test_needs_follow_from_the_classes():
     assert needs["l1_max"] == {"chat prompts that take a suffix"}
     assert needs["laser_de"] == {"state saved with checkpoints"}
     assert needs["sgrpo"] == {"group_sampler", "whole groups on each process"}
-    assert needs["vsrm"] == {"group_sampler"}
+    assert needs["vsrm"] == needs["drpo"] == {"group_sampler"}
+    assert needs["dler"] == needs["dot"] == {"group_sampler", "whole groups on each process"}
+    assert needs["leash"] == needs["gfpo"] == {"state saved with checkpoints"}
 
 
 def test_json_holds_everything():

@@ -39,6 +39,9 @@ FACTS = {
     "reference_accuracy": st.sampled_from([0, 0.25, 1]),
     "mixture_ratio": st.sampled_from([0.5, 1, 2]),
     "one_closing_tag": st.integers(0, 1),
+    "mean_log_prob": st.floats(-3, 0),
+    "semantic_steps": st.integers(1, 6),
+    "boxed": st.integers(0, 1),
     "reflection_words": st.integers(0, 12),
     "necessary_share": st.sampled_from([0, 0.5, 1]),
 }

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
-from attnpo.credit import Continuation, Policy, Requests
+from attnpo.credit import Continuation, Policy, Requests, TokenStats
 from attnpo.sampling import SampledResponse, render_prompt
 from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.tinyworld import checkpoint_path
@@ -32,11 +32,13 @@ class FakePolicy:
         write: the text that follows a prefix, without the end token.
         first: (V,) log-probabilities of any next token.
         correct: whether a response text is correct.
+        think: what it thinks of a response's tokens.
     """
 
     write: Callable[[Continuation], str] = lambda wanted: "So 3."
     first: torch.Tensor | None = None
     correct: Callable[[str, str], bool] = lambda text, solution: solution in text
+    think: Callable[[Sequence[int]], TokenStats] | None = None
     drawn: list[Continuation] = field(default_factory=list)
     contexts: list[list[int]] = field(default_factory=list)
 
@@ -48,7 +50,7 @@ class FakePolicy:
             draw=self._draw,
             segment=Segmenter(tokenizer, build_strategy("paragraphs")),
             verify=lambda texts, solutions: [self.correct(t, s) for t, s in zip(texts, solutions, strict=True)],
-            entropies=self._none,
+            token_stats=self._stats,
             next_log_probs=self._next,
         )
 
@@ -63,8 +65,9 @@ class FakePolicy:
         assert self.first is not None, "no next token is to be asked for"
         return self.first.expand(len(contexts), -1)
 
-    def _none(self, prompts: Any, responses: Any) -> list[torch.Tensor]:
-        raise AssertionError("no entropies are to be asked for")
+    def _stats(self, prompts: Any, responses: Sequence[Sequence[int]]) -> list[TokenStats]:
+        assert self.think is not None, "no forward pass is to be asked for"
+        return [self.think(response) for response in responses]
 
 
 def make_requests(groups: int = 1, size: int = 4, *, step: int = 0, limit: int = 50, opened: bool = True) -> Requests:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
-from attnpo.credit import Continuation, Policy
+from attnpo.credit import Continuation, Policy, TokenStats
 from attnpo.rollouts import Rollout
 from attnpo.sampling import SampledResponse
 from attnpo.segmentation import Segmenter, build_strategy
@@ -73,12 +73,11 @@ class ScriptedPolicy:
         self.drawn += sum(len(response.ids) for response in responses)
         return responses
 
-    def entropies(self, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+    def token_stats(self, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> list[TokenStats]:
         self.passes.append([tuple(ids) for ids in responses])
         decode = small_tokenizer().decode
-        return [
-            torch.tensor([self.entropy(decode([token]), place) for place, token in enumerate(ids)]) for ids in responses
-        ]
+        entropies = [[self.entropy(decode([token]), place) for place, token in enumerate(ids)] for ids in responses]
+        return [TokenStats(torch.zeros(len(row)), torch.zeros(len(row)), torch.tensor(row)) for row in entropies]
 
     @property
     def policy(self) -> Policy:
@@ -88,7 +87,7 @@ class ScriptedPolicy:
             "draw": self,
             "segment": small_segmenter(),
             "verify": build_verifier("exact").verify,
-            "entropies": self.entropies,
+            "token_stats": self.token_stats,
         }
         # A policy lends more than these methods ask for.
         others = {name: None for name in Policy.__dataclass_fields__ if name not in wanted}

@@ -34,7 +34,7 @@ def policy_of(tokenizer: Any, texts: Sequence[str] = (), calls: list[int] | None
         raise AssertionError("a forward pass was asked for")
 
     segmenter = Segmenter(tokenizer, build_strategy("paragraphs"))
-    return Policy(tokenizer, draw=draw, segment=segmenter, verify=verify, entropies=no_pass, next_log_probs=no_pass)
+    return Policy(tokenizer, draw=draw, segment=segmenter, verify=verify, token_stats=no_pass, next_log_probs=no_pass)
 
 
 def rollout_of(tokenizer: Any, question: str, solution: str, text: str) -> Rollout:

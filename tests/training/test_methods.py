@@ -139,6 +139,38 @@ def test_methods_train(make_trainer, method):
     assert row["attnpo/gamma"] == 1.0
 
 
+NEWER = {
+    "dler": {"limit": 100, "resample_groups": 1},
+    "da_dler": {"limit": 100, "easy_limit": 60, "resample_groups": 1},
+    "siri": {"longest": 120, "shortest": 60, "cycle_steps": 2},
+    "ddca": {},
+    "gr3": {},
+    "shorterbetter": {"price": 0.02},
+    "smartthinker": {},
+    "arlcp": {"word_bounds": [1, 2]},
+    "leash": {"target_length": 40},
+    "gfpo": {"keep": 3},
+    "dot": {"deviations": 0.5, "margin": 2, "resample_groups": 1},
+    "drpo": {},
+    "step_grpo": {"answer_tokens": 24, "sure": 0.5},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", NEWER)
+def test_newer_methods_train(make_trainer, method):
+    trainer = make_trainer(method=method, method_settings=NEWER[method], max_steps=2, save_rollouts=True, **FAST)
+    seen = watched(trainer)
+    trainer.train()
+    assert trainer.state.global_step == 2
+    assert {groups.progress_step for groups in seen} == {0, 1}
+    rows = [row for row in trainer.state.log_history if "grad_norm" in row]
+    assert all(torch.isfinite(torch.tensor(row["grad_norm"])) for row in rows)
+    assert sum(row["grad_norm"] for row in rows) > 0
+    assert all(rollout.n_tokens for rollout in read_rollouts(trainer.rollouts_path))
+    json.dumps(trainer.credit.state_dict())
+
+
 def test_flags_go_before_a_presets_settings_and_those_before_published_ones(tmp_path):
     plain = config(tmp_path, difficulty_schedule=None)
     assert plain.credit_settings() == CreditSettings(seed=plain.seed)

@@ -15,7 +15,7 @@ from attnpo.rollouts import read_rollouts
 from attnpo.sampling import SamplingParams, TransformersSampler
 from attnpo.tinyworld import checkpoint_path
 from attnpo.training.budget import TokenCount
-from attnpo.training.policy import PolicyDraws, build_policy, next_logits, response_entropies
+from attnpo.training.policy import PolicyDraws, build_policy, next_logits, response_stats
 
 FAST = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "max_completion_length": 128, "heads": None}
 
@@ -70,18 +70,19 @@ def test_calls_and_prefixes_have_streams_of_their_own(model, tokenizer, prompts)
     assert probes([Continuation(0, 128)])[0].ids not in (first, again)
 
 
-def test_entropies_and_next_log_probs_are_the_models_own(tokenizer, prompts):
+def test_token_stats_and_next_log_probs_are_the_models_own(tokenizer, prompts):
     model = AutoModelForCausalLM.from_pretrained(checkpoint_path(), dtype=torch.float64).eval()
     responses = [list(range(5, 25)), list(range(30, 37)), []]
     contexts = [prompts[0], prompts[1], prompts[0]]
-    found = response_entropies(model, tokenizer.pad_token_id, contexts, responses, temperature=0.7, micro_batch=2)
-    for prompt, response, entropies in zip(contexts, responses, found, strict=True):
+    found = response_stats(model, tokenizer.pad_token_id, contexts, responses, temperature=0.7, micro_batch=2)
+    for prompt, response, stats in zip(contexts, responses, found, strict=True):
         logits = model(torch.tensor([[*prompt, *response]])).logits[0]
-        expected = [
-            torch.distributions.Categorical(logits=logits[len(prompt) - 1 + t] / 0.7).entropy()
-            for t in range(len(response))
-        ]
-        assert entropies.tolist() == pytest.approx([float(value.detach()) for value in expected], abs=1e-5)
+        kinds = [torch.distributions.Categorical(logits=row / 0.7) for row in logits[len(prompt) - 1 : -1].detach()]
+        assert stats.entropies_T.tolist() == pytest.approx([float(kind.entropy()) for kind in kinds], abs=1e-5)
+        chosen = [float(kind.log_prob(torch.tensor(token))) for kind, token in zip(kinds, response, strict=True)]
+        assert stats.log_probs_T.tolist() == pytest.approx(chosen, abs=1e-4)
+        tops = [float(kind.probs.max().log()) for kind in kinds]
+        assert stats.top_log_probs_T.tolist() == pytest.approx(tops, abs=1e-5)
     logits_NV = next_logits(model, tokenizer.pad_token_id, contexts, micro_batch=2)
     for prompt, row in zip(contexts, logits_NV, strict=True):
         torch.testing.assert_close(row, model(torch.tensor([prompt])).logits[0, -1].float(), atol=1e-4, rtol=0)

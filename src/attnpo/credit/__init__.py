@@ -7,7 +7,7 @@ from attnpo.credit.batches import ESSENTIAL, LABEL_CODES, REDUNDANT, UNDECIDED, 
 from attnpo.credit.layout import pack_steps
 from attnpo.credit.methods import METHODS, PRESETS, Method, Preset, build_method, method_class
 from attnpo.credit.monitoring import credit_counts, credit_metrics
-from attnpo.credit.policy import Continuation, Draw, Drawn, Policy, Probed, Requests, Sampled
+from attnpo.credit.policy import Continuation, Draw, Drawn, Policy, Probed, Requests, Sampled, TokenStats
 from attnpo.credit.repetition import is_repetitive
 from attnpo.credit.rescaling import scheduled, step_baseline, step_gamma, token_advantages
 from attnpo.credit.rewards import length_z_scores, outcome_rewards, tlmre_rewards
@@ -36,6 +36,7 @@ __all__ = [
     "Sampled",
     "Requests",
     "StepBatch",
+    "TokenStats",
     "build_method",
     "credit_accuracy",
     "credit_counts",

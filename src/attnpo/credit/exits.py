@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import torch
+from torch import Tensor
+
 from attnpo.credit.checks import Allowed
 from attnpo.credit.policy import Continuation, Policy
 from attnpo.rollouts import Rollout, SegmentedResponse, Span
@@ -15,6 +18,10 @@ CLOSING: Final = Allowed(
     f"a text that holds {THINK_CLOSE}", lambda value: isinstance(value, str) and THINK_CLOSE in value
 )
 """What a setting may be that closes a think part."""
+
+
+FORCED: Final = ("forced_start", "forced_end")
+"""Facts of a response: where a closing that was forced begins and ends; 0 where there is none."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,19 @@ class Exit:
     def prefix_ids(self) -> tuple[int, ...]:
         """All response tokens that stand before the answer."""
         return (*self.thought, *self.closing)
+
+
+@torch.no_grad()
+def without_closing(advantages_BT: Tensor, start_B: Tensor, end_B: Tensor) -> Tensor:
+    """Return (B, T) advantages that are 0 on the tokens of closings, which the policy did not choose.
+
+    Args:
+        advantages_BT: (B, T) advantages.
+        start_B: (B,) where each response's closing begins (`FORCED`).
+        end_B: (B,) where it ends.
+    """
+    places_T = torch.arange(advantages_BT.shape[1], device=advantages_BT.device)
+    return advantages_BT.masked_fill((places_T >= start_B[:, None]) & (places_T < end_B[:, None]), 0.0)
 
 
 def think_tokens(response: Rollout | SegmentedResponse) -> Span:

@@ -43,6 +43,21 @@ class Draw(Protocol):
 
 
 @dataclass(frozen=True)
+class TokenStats:
+    """What the policy thinks of each token of a response, at the temperature of sampling.
+
+    Attributes:
+        log_probs_T: (T,) float32, log-probability of the token.
+        top_log_probs_T: (T,) float32, that of the likeliest token in its place.
+        entropies_T: (T,) float32, entropy in nats of the distribution that it was drawn from.
+    """
+
+    log_probs_T: Tensor
+    top_log_probs_T: Tensor
+    entropies_T: Tensor
+
+
+@dataclass(frozen=True)
 class Policy:
     """What the run lends a method while responses are made.
 
@@ -51,8 +66,8 @@ class Policy:
         draw: draws continuations.
         segment: cuts sampled ids into steps and answer, told whether they begin inside a think part; see `cut`.
         verify: says of each (response text, reference answer) whether it is correct.
-        entropies: (prompts' ids, responses' ids) -> for each response (T,) float32, the entropy in nats of the
-            distribution that each of its tokens was drawn from; costs a forward pass, which is counted.
+        token_stats: (prompts' ids, responses' ids) -> what it thinks of each response's tokens; costs a forward pass,
+            which is counted.
         next_log_probs: contexts' ids -> (N, V) float32, log-probabilities of the token that follows each context at
             the temperature of sampling (before top-p and top-k); costs a forward pass, which is counted.
     """
@@ -61,13 +76,17 @@ class Policy:
     draw: Draw
     segment: Callable[[Sequence[int], bool], SegmentedResponse]
     verify: Callable[[Sequence[str], Sequence[str]], list[bool]]
-    entropies: Callable[[Sequence[Sequence[int]], Sequence[Sequence[int]]], list[Tensor]]
+    token_stats: Callable[[Sequence[Sequence[int]], Sequence[Sequence[int]]], list[TokenStats]]
     next_log_probs: Callable[[Sequence[Sequence[int]]], Tensor]
 
     @cached_property
     def opens_think(self) -> ThinkOpening:
         """Says of a prompt's ids whether it leaves a think part open."""
         return ThinkOpening(self.tokenizer)
+
+    def entropies(self, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> list[Tensor]:
+        """Return for each response the entropy of each token (`TokenStats.entropies_T`)."""
+        return [stats.entropies_T for stats in self.token_stats(prompts, responses)]
 
     def cut(self, prompt_ids: Sequence[int], response_ids: Sequence[int]) -> SegmentedResponse:
         """Return a response cut into steps and answer."""

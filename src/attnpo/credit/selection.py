@@ -34,11 +34,12 @@ def advantages_among(method: Method, rewards_PG: Tensor, groups: GroupBatch, kep
 
 
 def part(groups: GroupBatch, group: int, places: Tensor) -> GroupBatch:
-    """Return one group's responses at some places as a group of their own."""
+    """Return one group's responses at some places as a group of their own, without their steps."""
     values = {entry.name: getattr(groups, entry.name) for entry in fields(groups)}
     whole = slice(group, group + 1)
     return replace(
         groups,
+        steps=None,
         facts={name: fact[whole, places] for name, fact in groups.facts.items()},
         **{name: value[whole, places] for name, value in values.items() if name.endswith("_PG") and value is not None},
         **{name: value[whole] for name, value in values.items() if name.endswith("_P") and value is not None},

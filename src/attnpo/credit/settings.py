@@ -22,6 +22,9 @@ AdvantageName = Literal["rloo", "grpo"]
 BaselineDenominator = Literal["response", "prompt+response"]
 
 ADVANTAGE = one_of(*get_args(AdvantageName))
+RESAMPLE = (
+    "How often a group of equal rewards is sampled again, from another problem (published: until the batch is full)."
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,9 @@ class MethodSettings:
         False,
         SWITCH,
         "Make advantages mean 0 and variance 1 over all response tokens of the batch; groups without advantage keep 0.",
+    )
+    resample_groups: int = setting(
+        0, COUNT, "How often a group without advantage is sampled again, from another problem; needs group_sampler."
     )
     seed: int = setting(0, SEED, "Seeds whatever a method draws.")
 

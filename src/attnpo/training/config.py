@@ -15,7 +15,7 @@ from attnpo.attention import check_parallelism
 from attnpo.credit import METHODS, CreditSettings, Method, MethodSettings, build_method, method_class
 from attnpo.credit.methods.base import DRAWS
 from attnpo.errors import ConfigError
-from attnpo.ranges import AtLeast1, Count, Range, Seconds, Share, SummedTokens, Workers, check_settings
+from attnpo.ranges import AtLeast0, AtLeast1, Count, Range, Seconds, Share, SummedTokens, Workers, check_settings
 from attnpo.sampling import opening_text
 from attnpo.sampling.honoured import check_kwargs, check_own, training_engine
 from attnpo.training.inherited_ranges import INHERITED_RANGES
@@ -89,6 +89,7 @@ class AttnPOConfig(GRPOConfig):
     advantage: str | None = _flag("advantage")
     scale_advantages: bool | None = _flag("scale_advantages")
     whiten: bool | None = _flag("whiten")
+    resample_groups: int | None = _flag("resample_groups")
     baseline_denominator: str | None = _flag("baseline_denominator")
 
     # Steps
@@ -114,6 +115,17 @@ class AttnPOConfig(GRPOConfig):
         default=None,
         metadata={"help": "module:function that labels steps, where the truth is known: logs how often credit agrees."},
     )
+
+    # The loss, beside TRL's own settings
+    kl_cov_share: Share = field(
+        default=0.0,
+        metadata={
+            "help": "KL-Cov: share of a micro-batch's tokens, those with the highest covariance of advantage and "
+            "log-probability, that pay for moving (DOT: 0.002); 0 switches it off. Acts with several updates a batch; "
+            "the published loss does not clip the ratio (epsilon and epsilon_high very large)."
+        },
+    )
+    kl_cov_weight: AtLeast0 = field(default=1.0, metadata={"help": "What |log ratio| of these tokens costs."})
 
     # Speed
     check_in_background: bool = field(
@@ -209,16 +221,27 @@ class AttnPOConfig(GRPOConfig):
         check_own(engine, vars(self))
         check_kwargs(engine, self.generation_kwargs or {})
         method = self.build_credit()
+        settings = method.settings
         if method.overrides(*DRAWS) and not self.group_sampler:
             raise ConfigError(
                 f"group_sampler: method '{self.method}' goes on from parts of responses, which needs group_sampler=true"
             )
-        if method.needs_whole_groups and self.per_device_rows() % self.num_generations:
+        whole = method.needs_whole_groups or settings.resample_groups
+        if whole and self.per_device_rows() % self.num_generations:
             raise ConfigError(
                 f"num_generations: method '{self.method}' needs whole groups on each process; "
                 f"{self.per_device_rows()} responses a process are no multiple of {self.num_generations}"
             )
-        settings = method.settings
+        if settings.resample_groups and not self.group_sampler:
+            raise ConfigError(
+                f"resample_groups: {settings.resample_groups} needs group_sampler=true, which can draw another "
+                "problem's responses within a step; set that, or resample_groups to 0"
+            )
+        if settings.resample_groups and (method.overrides("probe", "prepare") or method.judges_steps):
+            raise ConfigError(
+                f"resample_groups: method '{self.method}' finds out more about problems or responses before it judges "
+                "them, so no group can be judged while it is sampled; set it to 0"
+            )
         for flag, name in CREDIT_FLAGS.items():
             if getattr(self, flag) is None:
                 setattr(self, flag, getattr(settings, name, None))

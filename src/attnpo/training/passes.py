@@ -17,6 +17,8 @@ Output = tuple[Tensor, Tensor | None, Tensor | None]
 """What a pass gives: (B, T) log-probabilities, (B, T) entropies, auxiliary loss."""
 MakePass = Callable[[slice], Output]
 """Makes a pass over some rows."""
+HoldTokens = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""(advantages, log-probabilities, those of the sampling policy, mask) -> advantages."""
 Read = Callable[[Mapping[str, Tensor], slice], AbstractContextManager[Any]]
 """Reads step scores of some rows, laid out in a round's tensors, inside one forward pass."""
 
@@ -112,6 +114,7 @@ def read_loss_pass(
     read: Read,
     inputs: dict[str, Any],
     credit: Callable[[dict[str, Tensor], Tensor, Tensor], Tensor],
+    hold_tokens: HoldTokens | None = None,
 ) -> Output:
     """Make the pass whose gradient is taken, and put into a micro-batch what the loss reads after it.
 
@@ -121,6 +124,7 @@ def read_loss_pass(
         inputs: the micro-batch. `advantages` become those of tokens where it carries a round's tensors; where it
             carries log-probabilities of forced tokens, they take the place of the policy's own.
         credit: (a round's tensors, outcome advantages (B,), step scores (B, K, N)) -> (B, T) advantages.
+        hold_tokens: changes the advantages by what the pass says of the tokens.
     """
     everything = slice(None)
     if STEP_INDEX in inputs:
@@ -134,4 +138,8 @@ def read_loss_pass(
         known_BT, old_BT = inputs[SAMPLING_LOGPS], inputs.get("old_per_token_logps")
         old_BT = output[0].detach() if old_BT is None else old_BT
         inputs["old_per_token_logps"] = torch.where(known_BT.isnan(), old_BT, known_BT.to(old_BT.dtype))
+    if hold_tokens is not None:
+        logps_BT, old_BT = output[0].detach(), inputs.get("old_per_token_logps")
+        old_BT = logps_BT if old_BT is None else old_BT
+        inputs["advantages"] = hold_tokens(inputs["advantages"], logps_BT, old_BT, inputs["completion_mask"])
     return output

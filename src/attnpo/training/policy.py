@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from attnpo.credit import Continuation, Policy
+from attnpo.credit import Continuation, Policy, TokenStats
 from attnpo.rollouts import SegmentedResponse
 from attnpo.sampling import Row, SampledResponse, SamplingParams, TransformersSampler
 from attnpo.training.budget import TokenCount
@@ -103,14 +103,14 @@ def build_policy(
         draws: draws from the model.
         segment: cuts responses into steps.
         verify: judges responses.
-        micro_batch: responses in one forward pass of `entropies`.
+        micro_batch: responses in one forward pass of `token_stats`.
     """
     model, tokenizer = draws.sampler.model, draws.sampler.tokenizer
     temperature = draws.params.temperature or 1.0
 
-    def entropies(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+    def token_stats(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> list[TokenStats]:
         draws.count.passed += sum(len(p) + len(r) for p, r in zip(prompts, responses, strict=True))
-        return response_entropies(model, tokenizer.pad_token_id, prompts, responses, temperature, micro_batch)
+        return response_stats(model, tokenizer.pad_token_id, prompts, responses, temperature, micro_batch)
 
     def next_log_probs(contexts: Sequence[Sequence[int]]) -> torch.Tensor:
         draws.count.passed += sum(map(len, contexts))
@@ -122,21 +122,21 @@ def build_policy(
         draw=draws,
         segment=segment,
         verify=verify,
-        entropies=entropies,
+        token_stats=token_stats,
         next_log_probs=next_log_probs,
     )
 
 
 @torch.no_grad()
-def response_entropies(
+def response_stats(
     model: Any,
     pad_id: int,
     prompts: Sequence[Sequence[int]],
     responses: Sequence[Sequence[int]],
     temperature: float = 1.0,
     micro_batch: int = 8,
-) -> list[torch.Tensor]:
-    """Return for each response (T,) float32, the entropy in nats of the distribution of each of its tokens.
+) -> list[TokenStats]:
+    """Return what the model thinks of each response's tokens, on the CPU.
 
     Args:
         model: causal language model, in the mode it is to be read in.
@@ -147,15 +147,23 @@ def response_entropies(
         micro_batch: rows in a forward pass.
     """
     texts = [[*prompt, *response] for prompt, response in zip(prompts, responses, strict=True)]
-    found: list[torch.Tensor] = []
+    found: list[TokenStats] = []
     for start in range(0, len(texts), micro_batch):
-        lengths = [len(response) for response in responses[start : start + micro_batch]]
-        kept = max(lengths) + 1
+        drawn = responses[start : start + micro_batch]
+        kept = max(map(len, drawn)) + 1
         logits = _last_logits(model, pad_id, texts[start : start + micro_batch], kept)
-        for length, row in zip(lengths, logits, strict=True):
+        for response, row in zip(drawn, logits, strict=True):
             # The logits at a place are those of the token after it.
-            probabilities = torch.softmax(row[kept - length - 1 : kept - 1] / temperature, dim=-1)
-            found.append(torch.special.entr(probabilities).sum(dim=-1).cpu())
+            scaled_TV = row[kept - len(response) - 1 : kept - 1] / temperature
+            log_probs_TV = torch.log_softmax(scaled_TV, dim=-1)
+            token_T1 = torch.tensor(list(response), dtype=torch.long, device=row.device)[:, None]
+            found.append(
+                TokenStats(
+                    log_probs_T=log_probs_TV.gather(1, token_T1)[:, 0].cpu(),
+                    top_log_probs_T=log_probs_TV.amax(dim=-1).cpu(),
+                    entropies_T=torch.special.entr(torch.softmax(scaled_TV, dim=-1)).sum(dim=-1).cpu(),
+                )
+            )
     return found
 
 

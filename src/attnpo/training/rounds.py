@@ -22,6 +22,7 @@ from attnpo.credit.layout import (
     lay_out_probed,
     lay_out_tokens,
     outcome,
+    outcome_advantages,
     step_batch,
 )
 from attnpo.labeling import Labeler, label_steps
@@ -92,6 +93,7 @@ class Round:
         rows: data set rows as the method asks them, one a response.
         row_ids: number of each response within the run; the same however the work is split over processes.
         prompt_ids, response_ids: what the model read, and what was sampled.
+        drawn: the responses, where they were drawn by the method.
         rollouts: the responses, once segmented.
         tensors: one row a response; they travel beside TRL's own.
         facts: numbers of a response by name that whole groups are judged by; the same names on every process.
@@ -113,10 +115,11 @@ class Round:
         self.rows = [{**row, "prompt": ask.prompt} for row, ask in zip(rows, self.asks, strict=True)]
         self.prompt_ids: list[list[int]] = []
         self.response_ids: list[list[int]] = []
+        self.drawn: list[SampledResponse] | None = None
         self.rollouts: list[Rollout] = []
         self.tensors: dict[str, Tensor] = {}
-        self.facts: dict[str, Sequence[float]] = {}
-        self.sampling_log_probs: Sequence[Mapping[int, float]] | None = None
+        self.facts: dict[str, list[float]] = {}
+        self.sampling_log_probs: list[Mapping[int, float]] | None = None
         self.scores_BKN: Tensor | None = None
 
     @property
@@ -135,7 +138,7 @@ class Round:
         return [row_id // self.parts.group_size for row_id in self.row_ids]
 
     def draw(self, policy: Policy, prompt_ids: Sequence[Sequence[int]], limit: int) -> list[SampledResponse]:
-        """Return what the method wants drawn, at most `limit` tokens a response."""
+        """Return what the method wants drawn, at most `limit` tokens a response; it is `drawn` from then on."""
         self.prompt_ids = [list(ids) for ids in prompt_ids]
         requests = Requests(
             prompt_ids=[tuple(ids) for ids in prompt_ids],
@@ -147,9 +150,11 @@ class Round:
             keys=[problem_key(row) for row in self.rows],
         )
         drawn = self.parts.method.sample(requests, policy)
-        self.facts |= drawn.facts
-        self.sampling_log_probs = drawn.sampling_log_probs
-        return drawn.responses
+        self.facts |= {name: list(values) for name, values in drawn.facts.items()}
+        log_probs = drawn.sampling_log_probs
+        self.sampling_log_probs = None if log_probs is None else list(log_probs)
+        self.drawn = list(drawn.responses)
+        return self.drawn
 
     def take(self, prompt_ids: Sequence[Sequence[int]], response_ids: Sequence[Sequence[int]]) -> None:
         """Take the sampled ids, whoever drew them."""
@@ -163,19 +168,52 @@ class Round:
             in_think = self.parts.opens_think(self.prompt_ids[row])
             self.parts.checks.submit(response_ids, in_think, self.solutions[row])
 
-    def segment(self, width: int) -> None:
-        """Cut the responses into steps and lay them out, T = `width`; then let the method note facts, and probe."""
-        parts, device = self.parts, self.parts.device
+    def cut(self) -> None:
+        """Cut the responses into steps, and let the method note facts."""
         segmented = [
-            parts.checks.segmented(ids, parts.opens_think(prompt), solution)
+            self.parts.checks.segmented(ids, self.parts.opens_think(prompt), solution)
             for prompt, ids, solution in zip(self.prompt_ids, self.response_ids, self.solutions, strict=True)
         ]
         self.rollouts = [self._rollout(row, response) for row, response in enumerate(segmented)]
+        noted = [self.parts.method.facts(rollout, ask) for rollout, ask in zip(self.rollouts, self.asks, strict=True)]
+        self.facts |= {name: [own[name] for own in noted] for name in noted[0]}
+
+    def groups_without_advantage(self) -> list[int]:
+        """Return which of this process's groups the method's own reward leaves without advantage; nothing is learnt.
+
+        The responses are drawn and taken, the groups whole.
+        """
+        self.cut()
+        verdicts = self.parts.verdicts(
+            completions=[rollout.full_text for rollout in self.rollouts], solutions=self.solutions
+        )
+        correct_BF = torch.tensor([[float(verdict or 0)] for verdict in verdicts], device=self.parts.device)
+        groups = self.gather(correct_BF, gather=lambda table: table)
+        rewards_PG = self.parts.method.rewards(groups)
+        carries_P = (outcome_advantages(self.parts.method, rewards_PG, groups) != 0).any(dim=1)
+        return [group for group, carries in enumerate(carries_P.tolist()) if not carries]
+
+    def take_over(self, group: int, other: Round, place: int) -> None:
+        """Put another round's group in the place of one of this round's, both drawn, judged and on this process."""
+        size = self.parts.group_size
+        for sample in range(size):
+            mine, theirs = group * size + sample, place * size + sample
+            self.rows[mine], self.asks[mine] = other.rows[theirs], other.asks[theirs]
+            self.prompt_ids[mine], self.response_ids[mine] = other.prompt_ids[theirs], other.response_ids[theirs]
+            if self.drawn is not None and other.drawn is not None:
+                self.drawn[mine] = other.drawn[theirs]
+            if self.sampling_log_probs is not None and other.sampling_log_probs is not None:
+                self.sampling_log_probs[mine] = other.sampling_log_probs[theirs]
+            for name, values in other.facts.items():
+                self.facts[name][mine] = values[theirs]
+
+    def segment(self, width: int) -> None:
+        """Cut the responses into steps and lay them out, T = `width`; let the method note facts, and probe."""
+        parts, device = self.parts, self.parts.device
+        self.cut()
         lengths = [len(ids) for ids in self.prompt_ids]
         self.tensors = lay_out_tokens(self.rollouts, width, device)
         self.tensors |= lay_out(self.rollouts, lengths, self.row_ids, device, labelled=parts.labeler is not None)
-        noted = [parts.method.facts(rollout, ask) for rollout, ask in zip(self.rollouts, self.asks, strict=True)]
-        self.facts |= {name: [own[name] for own in noted] for name in noted[0]}
         if parts.method.overrides("probe"):
             self._probe(width)
         self.tensors |= lay_out_facts(self.facts, device)
@@ -191,11 +229,12 @@ class Round:
         if self.parts.labeler is not None:
             self.parts.meter.add_verified(self.rollouts)
 
-    def gather(self, rewards_BF: Tensor) -> GroupBatch:
+    def gather(self, rewards_BF: Tensor, gather: Callable[[Tensor], Tensor] | None = None) -> GroupBatch:
         """Return the whole groups of all processes.
 
         Args:
             rewards_BF: rewards of all processes, one column a function; the first is the verdict.
+            gather: puts the rows of fewer processes together, those of `rewards_BF`.
         """
         columns = [
             [len(ids) for ids in self.response_ids],
@@ -205,9 +244,8 @@ class Round:
             *self.facts.values(),
         ]
         table = torch.tensor(columns, dtype=torch.float64, device=self.parts.device)
-        lengths, finished, row_ids, answered, *facts = self.parts.gather(table.T.contiguous()).T.reshape(
-            len(columns), -1, self.parts.group_size
-        )
+        whole = (gather or self.parts.gather)(table.T.contiguous())
+        lengths, finished, row_ids, answered, *facts = whole.T.reshape(len(columns), -1, self.parts.group_size)
         groups = GroupBatch(
             correct_PG=(rewards_BF[:, 0] > 0.5).view(-1, self.parts.group_size),
             lengths_PG=lengths.long(),
@@ -258,7 +296,7 @@ class Round:
         prompt_ids = [tuple(ids) for ids in self.prompt_ids]
         with self.parts.policy(prompt_ids, self.group_ids, extra=True) as policy:
             probed = self.parts.method.probe(Sampled(self.rollouts, prompt_ids, self.progress_step), policy)
-        self.facts |= probed.facts
+        self.facts |= {name: list(values) for name, values in probed.facts.items()}
         self.tensors |= lay_out_probed(probed, self.tensors["step_mask"].size(1), width, self.parts.device)
 
     def _rollout(self, number: int, response: SegmentedResponse) -> Rollout:

@@ -15,7 +15,7 @@ Where each thing happens in TRL's step:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -29,10 +29,11 @@ from trl.models.utils import disable_gradient_checkpointing
 
 from attnpo.attention import HeadSet, check_readable, resolve_heads
 from attnpo.credit import Continuation, Policy
+from attnpo.credit.seeding import stream
 from attnpo.errors import ConfigError
 from attnpo.labeling import Labeler
 from attnpo.models import load_tokenizer, plain_folder
-from attnpo.sampling import TransformersSampler
+from attnpo.sampling import SampledResponse, TransformersSampler
 from attnpo.sampling.prompts import give_template_settings, opened
 from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.training.budget import TokenCount, TokenCountCallback, token_schedule
@@ -41,6 +42,7 @@ from attnpo.training.components import find_components, source_of
 from attnpo.training.config import AttnPOConfig
 from attnpo.training.data_checks import with_text_solutions
 from attnpo.training.dropped import DroppedLog
+from attnpo.training.kl_cov import with_kl_cov
 from attnpo.training.lasting import TRAIN_LOSS, LongRun
 from attnpo.training.overlap import BackgroundChecks
 from attnpo.training.packing import (
@@ -52,12 +54,21 @@ from attnpo.training.packing import (
     trim_padding,
 )
 from attnpo.training.paper import PAPER
-from attnpo.training.passes import STEP_INDEX, Output, read_extra_pass, read_loss_pass, read_sampling_pass, score_reader
+from attnpo.training.passes import (
+    STEP_INDEX,
+    HoldTokens,
+    Output,
+    read_extra_pass,
+    read_loss_pass,
+    read_sampling_pass,
+    score_reader,
+)
 from attnpo.training.policy import PolicyDraws, build_policy, sampling_params
 from attnpo.training.preparing import prepare_method
+from attnpo.training.resampling import MOST_TRIES, settle
 from attnpo.training.reward_guard import RewardFailure, RewardGuard
 from attnpo.training.round_log import RoundLog, own_file
-from attnpo.training.rounds import Round, RoundParts, plain_verdicts, token_credit
+from attnpo.training.rounds import Round, RoundParts, plain_verdicts, problem_key, token_credit
 from attnpo.training.run_meter import RunMeter
 from attnpo.training.sharding import check_layout, model_to_sample
 from attnpo.training.sharing import keep_token_out_of_files, save_record
@@ -304,6 +315,8 @@ class AttnPOTrainer(GRPOTrainer):
         round_ = Round(self._round_parts(), inputs, range(first, first + len(inputs)), self.state.global_step)
         self._round = round_
         try:
+            if self.credit.settings.resample_groups:
+                self._settle(round_)
             output = super()._generate_and_score_completions(round_.rows)
         finally:
             self._round = None
@@ -372,20 +385,43 @@ class AttnPOTrainer(GRPOTrainer):
     ) -> tuple[list[list[int]], Any]:
         if not self.args.group_sampler:
             return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, **kwargs)
-        round_, first = self._round, self._first_row_id(len(prompt_ids))
+        if self._round is not None:
+            drawn = self._round.drawn or self._draw(self._round, prompt_ids)
+            return [response.ids for response in drawn], None
+        first = self._first_row_id(len(prompt_ids))  # TRL's evaluation loop
         numbers = range(first, first + len(prompt_ids))
         with self.policy_draws(prompt_ids, [number // num_generations for number in numbers]) as draws:
             limit = draws.params.max_new_tokens
-            if round_ is None:  # TRL's evaluation loop
-                free = [Continuation(i, limit, sample=number % num_generations) for i, number in enumerate(numbers)]
-                return [response.ids for response in draws(free)], None
+            free = [Continuation(i, limit, sample=number % num_generations) for i, number in enumerate(numbers)]
+            return [response.ids for response in draws(free)], None
+
+    def _draw(self, round_: Round, prompt_ids: list[list[int]], attempt: int = 0) -> list[SampledResponse]:
+        """Let a round draw its responses; `attempt` says how often its groups were drawn before."""
+        with self.policy_draws(prompt_ids, round_.group_ids, call=attempt) as draws:
             if not self.credit.overrides("sample"):  # other methods go on from what they draw first
                 draws.on_ended = lambda item, response: round_.ended(item.row, response.ids)
-            return [response.ids for response in round_.draw(self._policy(draws), prompt_ids, limit)], None
+            return round_.draw(self._policy(draws), prompt_ids, draws.params.max_new_tokens)
+
+    def _settle(self, round_: Round) -> None:
+        """Draw a round before TRL asks for it, groups without advantage again (`attnpo.training.resampling`)."""
+
+        def draw(drawn: Round, attempt: int) -> None:
+            self._round = drawn  # whose openings stand behind its prompts
+            prompt_ids = self.prompt_ids([row["prompt"] for row in drawn.rows])
+            drawn.take(prompt_ids, [response.ids for response in self._draw(drawn, prompt_ids, attempt)])
+
+        def other_row(group_id: int, attempt: int, taken: Collection[str]) -> dict[str, Any] | None:
+            rng, size = stream("resample", self.args.seed, group_id, attempt), len(self.train_dataset)
+            rows = (dict(self.train_dataset[rng.randrange(size)]) for _ in range(MOST_TRIES))
+            return next((row for row in rows if problem_key(row) not in taken), None)
+
+        again = settle(round_, draw, other_row, self.credit.settings.resample_groups)
+        self._round = round_
+        self.meter.count("resampled_groups", again, len(round_.rows) // self.num_generations)
 
     @contextmanager
     def policy_draws(
-        self, prompt_ids: Sequence[Sequence[int]], group_ids: Sequence[int], *, extra: bool = False
+        self, prompt_ids: Sequence[Sequence[int]], group_ids: Sequence[int], *, extra: bool = False, call: int = 0
     ) -> Iterator[PolicyDraws]:
         """Draw from the policy, in evaluation mode.
 
@@ -393,6 +429,7 @@ class AttnPOTrainer(GRPOTrainer):
             prompt_ids: what the model reads, a row each.
             group_ids: number of each row's group within the run.
             extra: whether what is drawn goes beyond the responses that are trained on.
+            call: how often these groups were drawn from before.
         """
         training = self.model.training
         limit = self.credit.response_limit(self.state.global_step) if training else None
@@ -401,7 +438,7 @@ class AttnPOTrainer(GRPOTrainer):
         attention, rows = self.args.sampler_attn_implementation, max(128, len(prompt_ids))
         with model_to_sample(self.model_wrapped, self.accelerator, self.args) as model:
             sampler = TransformersSampler(model, self._tokenizer, rows=rows, attn_implementation=attention)
-            yield PolicyDraws(sampler, params, prompt_ids, group_ids, count, extra)
+            yield PolicyDraws(sampler, params, prompt_ids, group_ids, count, extra, call)
 
     @contextmanager
     def policy(
@@ -450,7 +487,7 @@ class AttnPOTrainer(GRPOTrainer):
 
     def _ensure_layout(self, width: int) -> None:
         assert self._round is not None
-        if not self._round.rollouts:
+        if not self._round.tensors:
             self.on_responses(self._round, width)
 
     # Passes and the loss
@@ -473,7 +510,7 @@ class AttnPOTrainer(GRPOTrainer):
 
         read = score_reader(model, self.credit_heads, input_ids, attention_mask, self.args.answer_chunk)
         if self._loss_inputs is not None:
-            return read_loss_pass(make_pass, read, self._loss_inputs, self.step_advantages)
+            return read_loss_pass(make_pass, read, self._loss_inputs, self.step_advantages, self._hold_tokens())
         # With a PEFT policy the reference pass also runs on `self.model`, but only after the policy's own.
         round_ = self._round if model is self.model and self.credit_heads else None
         if round_ is None or round_.scores_BKN is not None or not self.makes_sampling_policy_pass():
@@ -515,13 +552,19 @@ class AttnPOTrainer(GRPOTrainer):
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         inputs = trim_padding(inputs) if self.args.pack_micro_batches else dict(inputs)
-        if STEP_INDEX not in inputs and SAMPLING_LOGPS not in inputs:
+        if STEP_INDEX not in inputs and SAMPLING_LOGPS not in inputs and self._hold_tokens() is None:
             return super()._compute_loss(model, inputs)
         self._loss_inputs = inputs
         try:
             return super()._compute_loss(model, inputs)
         finally:
             self._loss_inputs = None
+
+    def _hold_tokens(self) -> HoldTokens | None:
+        """Return what KL-Cov makes of advantages; None where it is off or nothing is trained."""
+        if not (self.args.kl_cov_share and self.model.training):
+            return None
+        return partial(with_kl_cov, share=self.args.kl_cov_share, weight=self.args.kl_cov_weight)
 
     # Logs, signals, files
 

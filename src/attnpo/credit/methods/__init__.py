@@ -21,6 +21,8 @@ from attnpo.credit.methods.decs import DECS
 from attnpo.credit.methods.depo import DEPO
 from attnpo.credit.methods.diet import DIET
 from attnpo.credit.methods.dler import DADLER, DLER
+from attnpo.credit.methods.dot import DOT
+from attnpo.credit.methods.drpo import DRPO
 from attnpo.credit.methods.gfpo import GFPO
 from attnpo.credit.methods.gr3 import GR3
 from attnpo.credit.methods.grpo import GRPO
@@ -35,12 +37,14 @@ from attnpo.credit.methods.leash import Leash
 from attnpo.credit.methods.oracle import Oracle, OracleExtended, OracleReversed
 from attnpo.credit.methods.presets import NUMBER_OF_HEADS, PRESETS, Preset, find_preset
 from attnpo.credit.methods.rloo import RLOO
+from attnpo.credit.methods.sas import SAS
 from attnpo.credit.methods.sgrpo import SGRPO
 from attnpo.credit.methods.shape import Shape
 from attnpo.credit.methods.shorterbetter import ShorterBetter
 from attnpo.credit.methods.siri import SIRI
 from attnpo.credit.methods.smartthinker import SmartThinker
 from attnpo.credit.methods.split import SplitCredit, SplitOracle
+from attnpo.credit.methods.step_grpo import StepGRPO
 from attnpo.credit.methods.thinkprune import ThinkPrune
 from attnpo.credit.methods.tlmre import TLMRE
 from attnpo.credit.methods.vsrm import VSRM
@@ -92,6 +96,10 @@ METHODS: dict[str, type[Method]] = {
         ARLCP,
         Leash,
         GFPO,
+        DOT,
+        DRPO,
+        SAS,
+        StepGRPO,
     )
 }
 

@@ -99,12 +99,13 @@ def method_card(method: type[Method]) -> MethodCard:
 
 def needs(method: type[Method]) -> tuple[str, ...]:
     """Return what the run has to give a method, in words."""
+    resamples = method.settings_type().resample_groups > 0
     words = {
         "heads": method.needs_scores,
         "step labels": method.needs_labels,
         **dict.fromkeys(method.also_needs, True),
-        "group_sampler": method.overrides(*DRAWS),
-        "whole groups on each process": method.needs_whole_groups,
+        "group_sampler": method.overrides(*DRAWS) or resamples,
+        "whole groups on each process": method.needs_whole_groups or resamples,
         "state saved with checkpoints": method.overrides("state_dict"),
     }
     return tuple(word for word, needed in words.items() if needed)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from attnpo.credit.batches import GroupBatch
-from attnpo.credit.checks import SHARE, SWITCH, TOKENS, setting
+from attnpo.credit.checks import COUNT, SHARE, SWITCH, TOKENS, setting
 from attnpo.credit.methods.within_limit import WithinLimit
-from attnpo.credit.settings import ADVANTAGE, AdvantageName, MethodSettings
+from attnpo.credit.settings import ADVANTAGE, RESAMPLE, AdvantageName, MethodSettings
 from attnpo.errors import ConfigError
 
 
@@ -20,6 +20,7 @@ class DLERSettings(MethodSettings):
 
     advantage: AdvantageName = setting("grpo", ADVANTAGE, "grpo (published: reward minus the group's mean) or rloo.")  # noqa: RUF009
     whiten: bool = setting(True, SWITCH, "Make advantages mean 0 and variance 1 over all response tokens of the batch.")
+    resample_groups: int = setting(10, COUNT, RESAMPLE)
     limit: int = setting(4000, TOKENS, "Limit on a response in tokens.")
     beyond: float = setting(
         0.0, SHARE, "What a correct answer beyond the limit earns (the paper: 0; the released code: 0.1)."

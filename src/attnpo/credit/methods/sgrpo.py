@@ -11,7 +11,7 @@ from torch import Tensor
 
 from attnpo.credit.batches import GroupBatch, StepBatch
 from attnpo.credit.checks import SHARE, SWITCH, TOKENS, one_of, optional, setting
-from attnpo.credit.exits import CLOSING, Exit, exit_at, think_tokens
+from attnpo.credit.exits import CLOSING, FORCED, Exit, exit_at, think_tokens, without_closing
 from attnpo.credit.methods.base import Method
 from attnpo.credit.policy import Continuation, Drawn, Policy, Requests
 from attnpo.credit.rewards import outcome_rewards
@@ -22,8 +22,6 @@ from attnpo.sampling import SampledResponse
 Places = Literal["random", "even"]
 PLACE: Final = "exit_place"
 """Fact of a response: how many of the path's tokens stand before the closing; 0 for the whole path."""
-FORCED: Final = ("forced_start", "forced_end")
-"""Facts of a response: where the closing begins and ends."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +146,4 @@ class SGRPO(Method):
         if self.settings.credit_closing:
             return advantages_BT
         start_B, end_B = (self.known(steps.facts.get(name), "the spans of the closings") for name in FORCED)
-        places_T = torch.arange(step_index_BT.shape[1], device=step_index_BT.device)
-        forced_BT = (places_T >= start_B[:, None]) & (places_T < end_B[:, None])
-        return advantages_BT.masked_fill(forced_BT, 0.0)
+        return without_closing(advantages_BT, start_B, end_B)
