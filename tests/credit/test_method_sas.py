@@ -61,6 +61,18 @@ def test_as_many_steps_as_the_share_says_and_the_right_ones(make_steps, scores, 
             assert not (lost and kept) or min(lost) > max(kept)
 
 
+def test_a_limit_of_its_own_shortens(make_groups):
+    sas = build_method("sas", {"limit": 30})
+    assert sas.response_limit(3) == 30
+    # cut at the limit with its answer before it: right all the same
+    groups = make_groups([(True, 30), (True, 31), (False, 5)], unfinished=[0])
+    assert sas.rewards(groups).tolist() == [[1, 0, 0]]
+    assert build_method("sas").rewards(groups).tolist() == [[1, 1, 0]]
+    assert build_method("sas").response_limit(3) is None
+    with pytest.raises(ConfigError, match=r"^limit: 30 is above the response limit of 29 tokens"):
+        sas.check(29)
+
+
 def test_published_settings():
     own = build_method("sas").settings
     assert (own.share, own.responses, own.released_code, own.advantage, own.scale_advantages) == (

@@ -13,6 +13,17 @@ from attnpo.study.suite import REFERENCES, SUITES, load_suite
 from attnpo.study.worlds import TINYWORLD
 
 SUITE = load_suite()
+UNTRIED_METHODS = {"oracle_extended", "split", "split_oracle"}
+"""Hypotheses of this project (docs/training.md): a row comes when one holds."""
+UNTRIED_PRESETS = {
+    "attnpo-keep-sum",
+    "oracle-keep-sum",
+    "attnpo-before-error",
+    "split-mask",
+    "split-to-go",
+    "redundant-pressure",
+    "redundant-pressure-oracle",
+}
 
 
 @pytest.mark.parametrize("row", SUITE.rows, ids=lambda row: row.name)
@@ -27,8 +38,10 @@ def test_every_row_can_be_trained_under_the_limit_of_the_small_world(row):
 def test_every_method_and_every_preset_has_a_row():
     asked = {row.method for row in SUITE.rows}
     behind = {preset.method for name in asked if (preset := find_preset(name)) is not None}
-    assert set(METHODS) <= asked | behind
-    assert set(PRESETS) <= asked
+    assert set(METHODS) - UNTRIED_METHODS <= asked | behind
+    assert set(PRESETS) - UNTRIED_PRESETS <= asked
+    assert set(METHODS) >= UNTRIED_METHODS
+    assert set(PRESETS) >= UNTRIED_PRESETS
 
 
 def test_suites():

@@ -52,14 +52,6 @@ class DLER(WithinLimit):
     settings_type = DLERSettings
     settings: DLERSettings
 
-    def check(self, max_length: int, verifier: str = "math") -> None:
-        """Refuse a limit that the run's own makes idle."""
-        if self.settings.limit > max_length:
-            raise ConfigError(
-                f"limit: {self.settings.limit} is above the response limit of {max_length} tokens and would do "
-                "nothing; set it lower, or raise max_completion_length"
-            )
-
     def response_limit(self, progress_step: int) -> int:
         """Return the limit in tokens."""
         return self.settings.limit
@@ -88,7 +80,7 @@ class DADLER(DLER):
     settings: DADLERSettings
 
     def check(self, max_length: int, verifier: str = "math") -> None:
-        """Refuse limits that the run's own makes idle, or that punish easy prompts less."""
+        """Refuse limits that punish easy prompts less."""
         super().check(max_length, verifier)
         if self.settings.easy_limit > self.settings.limit:
             raise ConfigError(

@@ -8,9 +8,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from attnpo.credit.batches import StepBatch
-from attnpo.credit.checks import SHARE, SWITCH, one_of, setting
-from attnpo.credit.methods.base import Method
+from attnpo.credit.batches import GroupBatch, StepBatch
+from attnpo.credit.checks import SHARE, SWITCH, TOKENS, one_of, optional, setting
+from attnpo.credit.methods.within_limit import WithinLimit
 from attnpo.credit.settings import GRPOSettings
 
 Responses = Literal["both", "correct", "wrong"]
@@ -26,6 +26,11 @@ class SASSettings(GRPOSettings):
     responses: Responses = setting(  # noqa: RUF009
         "both", one_of(*get_args(Responses)), "Whose steps lose their advantage."
     )
+    limit: int | None = setting(
+        None,
+        optional(TOKENS, "the run's"),
+        "Limit on a response in tokens, which is what shortens (published: 4,096, the run's limit).",
+    )
     released_code: bool = setting(
         False,
         SWITCH,
@@ -33,13 +38,13 @@ class SASSettings(GRPOSettings):
     )
 
 
-class SAS(Method):
+class SAS(WithinLimit):
     """GRPO(1[correct]); A = 0 on the 30 % least likely steps of right responses, the 30 % likeliest of wrong ones.
 
     arXiv 2604.24003, official code. A step's score is the mean log-probability of its tokens; of K steps ceil(0.3 K)
     of a right response lose their advantage, and all but ceil(0.7 K) of a wrong one, which is often only cut off. Tags
-    and final answer keep it. Only the order of scores counts, so any step signal will do; steps are paragraphs
-    (`segmentation` paragraphs), and the released code's random steps are the signal of that name.
+    and final answer keep it. Only the order of scores counts, so any `signal` will do; steps are paragraphs
+    (`segmentation`), and the released code's random steps are the signal of that name.
 
     Published with 8 responses of at most 4,096 tokens to 128 prompts, TRL's `beta` 1e-3, learning rate 1e-6.
     """
@@ -51,7 +56,17 @@ class SAS(Method):
     formula = "GRPO(1[correct]); A = 0 on the 30 % of steps with lowest mean log pi if correct, with highest if wrong"
     settings_type = SASSettings
     needs_scores = True
+    signal = "log_prob"
+    wants_end = False
     settings: SASSettings
+
+    def response_limit(self, progress_step: int) -> int | None:
+        """Return the limit in tokens, where there is one of its own."""
+        return self.settings.limit
+
+    def limits(self, groups: GroupBatch) -> Tensor | int:
+        """Return the limit in tokens."""
+        return self.settings.limit or groups.lengths_PG.max()
 
     @torch.no_grad()
     def gamma(self, steps: StepBatch) -> Tensor:

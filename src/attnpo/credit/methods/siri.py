@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from attnpo.credit.batches import GroupBatch
 from attnpo.credit.checks import TOKENS, setting
 from attnpo.credit.methods.within_limit import WithinLimit
@@ -44,6 +42,7 @@ class SIRI(WithinLimit):
     formula = "r = 1[answer within L(t) is right], L(t) = 12288 + 4096 cos(2 pi t / 640); GRPO"
     extra_tokens = "fewer: sampling stops at L(t) (with group_sampler)"
     settings_type = SIRISettings
+    wants_end = False
     settings: SIRISettings
 
     def check(self, max_length: int, verifier: str = "math") -> None:
@@ -63,7 +62,3 @@ class SIRI(WithinLimit):
     def limits(self, groups: GroupBatch) -> int:
         """Return L(t) in tokens."""
         return self.response_limit(groups.progress_step)
-
-    def within(self, groups: GroupBatch) -> Tensor:
-        """Return (P, G) bool: no longer than L(t), cut there or not."""
-        return groups.lengths_PG <= self.limits(groups)
