@@ -93,7 +93,9 @@ DISCOVER = f"discover {WORLD} --max_new_tokens 8 --output_dir out"
 CAUSAL = f"{DISCOVER} --labeler causal"
 JUDGE = f"{DISCOVER} --labeler judge --judge_models a --judge_base_urls http://127.0.0.1:9/v1"
 INSPECT = f"inspect {WORLD} --max_new_tokens 8"
-COMMANDS_SAID = "quickstart, discover, coldstart, train, methods, evaluate, compare, reproduce, card, report, inspect"
+COMMANDS_SAID = (
+    "quickstart, discover, coldstart, train, methods, signals, evaluate, compare, reproduce, card, report, inspect"
+)
 HEADS_HINT = "make one with `attnpo discover`, give heads as '16.2,20.9', or name a head set that ships: …"
 STEPS = "is called with (question, response, steps), but takes (a) (too many positional arguments)"
 METHODS_SAID = "is unknown; use one of rloo, …; did you mean"

@@ -55,7 +55,7 @@ def score_steps(
     prompts = [render_prompt(tokenizer, rollout.prompt, rollout.opening) for rollout in rollouts]
     order = sorted(range(len(rollouts)), key=lambda i: -(len(prompts[i]) + rollouts[i].n_tokens))
     scores: dict[int, NDArray[np.float32]] = {}
-    with _evaluating(model), bar(progress, description, len(rollouts)) as advance:
+    with evaluating(model), bar(progress, description, len(rollouts)) as advance:
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
             scores_BKN = _score_batch(model, heads, [prompts[i] for i in batch], [rollouts[i] for i in batch], pad_id)
@@ -101,7 +101,8 @@ def _score_batch(
 
 
 @contextmanager
-def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Hold a model in evaluation mode."""
     # Module by module: a model may be trained with a part of it held in evaluation mode.
     modes = [(module, module.training) for module in model.modules()]
     model.eval()

@@ -15,6 +15,7 @@ COMMANDS = {
     "coldstart": "teach a model to think aloud, from worked solutions",
     "train": "train with step credit (AttnPO) or a neighbouring method, on TRL",
     "methods": "list the methods and presets: what each does, needs and costs",
+    "signals": "list the step signals: what may score steps, what each needs and costs",
     "evaluate": "measure accuracy and response length, on benchmarks or any problems, from any engine",
     "compare": "set evaluations side by side: paired differences, tables, frontier",
     "reproduce": "train every method with one budget, and write the comparison table",

@@ -1,4 +1,4 @@
-"""What help and lists show of settings, methods and benchmarks, made ahead so that neither loads torch.
+"""What help and lists show of settings, methods, signals and benchmarks, made ahead so that neither loads torch.
 
 `python -m attnpo.cli.shown` writes `shown.json` anew; a test compares it with what it would write.
 """
@@ -31,7 +31,7 @@ SOURCES = ("torch", "transformers", "trl")
 """Packages whose versions decide settings that `AttnPOConfig` inherits, and their defaults."""
 
 Card = Mapping[str, Any]
-"""A `MethodCard`, `PresetCard` or `SettingCard` of `attnpo.credit.methods.catalogue`, by name of its fields."""
+"""A `MethodCard`, `PresetCard`, `SettingCard` (`attnpo.credit.methods.catalogue`) or `SignalCard`, by its fields."""
 
 
 def load_class(spec: str) -> Any:
@@ -71,6 +71,25 @@ def shown_method(name: str) -> tuple[Card, Card | None]:
     return asdict(catalogue.method_card(cls)), None if found is None else asdict(catalogue.preset_card(name, found))
 
 
+def shown_signals() -> list[Card]:
+    """Return the cards of all step signals (`attnpo.signals.catalogue`)."""
+    return _shown()["signals"]
+
+
+def shown_signal(name: str) -> Card:
+    """Return the card of a step signal.
+
+    Raises:
+        ConfigError: there is no signal of that name.
+    """
+    for card in shown_signals():
+        if card["name"] == name:
+            return card
+    from attnpo.signals import catalogue, signal_class
+
+    return asdict(catalogue.signal_card(signal_class(name)))  # a user's module:Class, or no name
+
+
 def shown_benchmarks() -> list[list[str]]:
     """Return the packaged benchmarks' rows (`attnpo.evaluation.benchmarks.benchmark_rows`)."""
     return _shown()["benchmarks"]
@@ -80,11 +99,13 @@ def make() -> dict[str, Any]:
     """Return what `shown.json` should hold, read off the classes themselves."""
     from attnpo.credit.methods import catalogue
     from attnpo.evaluation.benchmarks import benchmark_rows
+    from attnpo.signals.catalogue import signal_cards
 
     made = {
         "versions": _versions(),
         "methods": [asdict(card) for card in catalogue.method_cards()],
         "presets": [asdict(card) for card in catalogue.preset_cards()],
+        "signals": [asdict(card) for card in signal_cards()],
         "benchmarks": benchmark_rows(),
         "settings": {spec: _help_flags(load_class(spec)) for spec in SETTINGS},
     }

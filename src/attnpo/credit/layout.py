@@ -56,6 +56,7 @@ def lay_out(
     tensors = {
         "step_lengths": padded([[s.tokens[1] - s.tokens[0] for s in r.steps] for r in responses]),
         "step_starts": padded([[s.tokens[0] for s in r.steps] for r in responses]),
+        "step_characters": padded([[s.chars[1] - s.chars[0] for s in r.steps] for r in responses]),
         "step_mask": padded([[1] * len(r.steps) for r in responses]).bool(),
         "answer_lengths": torch.tensor([r.answer_tokens[1] - r.answer_tokens[0] for r in responses], device=device),
         "prompt_lengths": torch.tensor(prompt_lengths, device=device),

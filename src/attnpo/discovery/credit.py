@@ -1,14 +1,16 @@
-"""Credit accuracy of a head set: would Eq. 6-8 touch the right tokens? Needs no training run."""
+"""Credit accuracy of step scores: would Eq. 6-8 touch the right tokens? Needs no training run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attnpo.credit import CREDIT_CELLS, CreditSettings, build_method, credit_accuracy, pack_steps
 from attnpo.rollouts import Rollout
+from attnpo.signals import Signal
 from attnpo.statistics import Interval, ratio_intervals
 
 
@@ -17,6 +19,7 @@ def credit_accuracy_intervals(
     scores: Sequence[NDArray[np.floating]],
     settings: CreditSettings | None = None,
     *,
+    signal: Signal | None = None,
     level: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
@@ -25,8 +28,9 @@ def credit_accuracy_intervals(
 
     Args:
         rollouts: labelled, correct responses with pass rates.
-        scores: per response (K,) ensemble scores.
+        scores: per response (K,) step scores.
         settings: settings of Eq. 6-8; None takes the published ones. The schedule (Eq. 8) is counted as over.
+        signal: the signal whose scores they are; None for ensemble scores of heads (Eq. 2).
         level: coverage of the intervals.
         resamples: bootstrap resamples.
         seed: seed of the resamples.
@@ -35,7 +39,13 @@ def credit_accuracy_intervals(
         One interval for each of "PA essential", "PA redundant", "NA essential", "NA redundant".
     """
     method = build_method("attnpo", CreditSettings() if settings is None else settings)
-    counted = credit_accuracy(method, pack_steps(rollouts, scores))
+    steps = pack_steps(rollouts, scores)
+    if signal is not None:
+        scores_BK = signal.for_credit(
+            steps.scores_BK, steps.step_lengths_BK, steps.owned_BK, steps.answer_lengths_B, steps.response_lengths_B
+        )
+        steps = replace(steps, scores_BK=scores_BK)
+    counted = credit_accuracy(method, steps)
     intervals = ratio_intervals(
         np.stack([counted.touched[cell].double().numpy() for cell in CREDIT_CELLS], axis=1),
         np.stack([counted.total[cell].double().numpy() for cell in CREDIT_CELLS], axis=1),

@@ -5,7 +5,7 @@ Discovery reports it on the half of the problems that the heads were not chosen 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,16 +13,18 @@ from numpy.typing import NDArray
 
 from attnpo.attention import Head
 from attnpo.credit import CreditSettings
-from attnpo.discovery.credit import credit_accuracy_intervals
-from attnpo.discovery.ranking import PairTable, pair_table, sra_interval, wins
+from attnpo.discovery.ranking import PairTable, pair_table, wins
 from attnpo.discovery.result import RuleResult, judge
 from attnpo.discovery.settings import DiscoverySettings
+from attnpo.discovery.signals import credited, rule_result, signal_result
 from attnpo.errors import DataError
 from attnpo.rollouts import Rollout
+from attnpo.signals import StepScores, build_signal, known_scores, rules
+from attnpo.signals.all_heads import AllHeads
+from attnpo.signals.heads import Heads, HeadsRanked
 from attnpo.statistics import Interval, ratio_intervals
 
 Scores = Sequence[NDArray[np.float32]]
-UNIFORM = "uniform attention"
 # Pairs handled at a time, so that memory does not grow with pairs × heads in float64.
 _CHUNK = 8192
 
@@ -42,6 +44,7 @@ class HeadSetMeasures:
         per_head: SRA of each of the N heads alone.
         ties_per_head: share of tied pairs of each.
         trivial: rankings that need no choice of heads, by name.
+        signals: rival step signals, by name.
         credit_accuracy: shares of essential and redundant tokens that PA would attenuate and NA protect.
         proven: whether the set beats chance and every trivial rule on length-matched pairs of enough problems.
         verdict: the same in a sentence.
@@ -57,6 +60,7 @@ class HeadSetMeasures:
     per_head: list[Interval]
     ties_per_head: list[float]
     trivial: dict[str, RuleResult]
+    signals: dict[str, RuleResult]
     credit_accuracy: dict[str, Interval]
     proven: bool
     verdict: str
@@ -71,13 +75,13 @@ def measure(
     *,
     random_scores: Scores | None = None,
     random_chosen: Sequence[int] | None = None,
+    signal_scores: Mapping[str, StepScores] | None = None,
     credit: CreditSettings | None = None,
 ) -> HeadSetMeasures:
-    """Measure a head set, and trivial rules beside it, on labelled traces that it was not chosen on.
+    """Measure a head set, and other signals beside it, on labelled traces that it was not chosen on.
 
-    Beside the rules that `PairTable.trivial_rules` names stands `uniform attention`: every query spreads its attention
-    evenly over the tokens it sees, so each step of a response gets the same mean attention a token (Eq. 1), every pair
-    is a tie and the SRA is exactly ½.
+    The trivial rules are signals that read no pass (`attnpo.signals.rules`), the mean of all heads, and heads of a
+    random-initialised copy of the model.
 
     Query heads that share their keys (grouped-query attention) are heads of their own here: they ask different
     questions of the same keys.
@@ -90,19 +94,28 @@ def measure(
         settings: level, resamples and seed of the intervals.
         random_scores: the same responses scored by a random-initialised copy of the model; two more trivial rules.
         random_chosen: columns chosen for that copy, on other traces, the way the set was chosen; None takes the set's.
+        signal_scores: by name of a rival signal, per response (K,) scores.
         credit: settings of Eq. 6-8 for the credit accuracy; None takes the published ones.
 
     Raises:
         DataError: no response has both an essential and a redundant step.
     """
     pairs = labelled_pairs(rollouts, scores)
-    trivial = {name: rule_result(pairs, d_M, settings) for name, d_M in pairs.trivial_rules().items()}
-    trivial[UNIFORM] = rule_result(pairs, np.zeros(len(pairs)), settings)
+    chosen_scores = ensemble(scores, chosen)
+    trivial = {
+        str(build_signal(name).rule): signal_result(build_signal(name), rollouts, own, settings, credit)
+        for name, own in known_scores(rules(), rollouts).items()
+    }
+    trivial |= {str(AllHeads.rule): _all_heads(rollouts, scores, pairs, settings, credit)}
+    ranked = HeadsRanked()
+    rivals = {ranked.name: signal_result(ranked, rollouts, chosen_scores, settings, credit)}
+    for name, own in (signal_scores or {}).items():
+        rivals[name] = signal_result(build_signal(name), rollouts, own, settings, credit)
     if random_scores is not None:
         random_pairs = labelled_pairs(rollouts, random_scores)
         name, columns = ("random model", random_chosen) if random_chosen else ("random model, same heads", chosen)
         trivial[name] = rule_result(pairs, random_pairs.ensemble(columns), settings)
-        trivial["random model, all heads"] = rule_result(pairs, random_pairs.trivial_rules()["all heads"], settings)
+        trivial["random model, all heads"] = rule_result(pairs, random_pairs.ensemble(range(len(heads))), settings)
     ensemble_M = pairs.ensemble(chosen)
     ours = rule_result(pairs, ensemble_M, settings)
     matched_M = pairs.length_matched_M
@@ -121,17 +134,23 @@ def measure(
         per_head=sra_intervals(pairs, settings.level, settings.resamples, settings.seed),
         ties_per_head=(pairs.differences_MN == 0).mean(axis=0).tolist(),
         trivial=trivial,
-        credit_accuracy=credit_accuracy_intervals(
-            rollouts,
-            ensemble(scores, chosen),
-            credit,
-            level=settings.level,
-            resamples=settings.resamples,
-            seed=settings.seed,
-        ),
+        signals=rivals,
+        credit_accuracy=credited(Heads(), rollouts, chosen_scores, settings, credit),
         proven=proven,
         verdict=verdict,
     )
+
+
+def _all_heads(
+    rollouts: Sequence[Rollout],
+    scores: Scores,
+    pairs: PairTable,
+    settings: DiscoverySettings,
+    credit: CreditSettings | None,
+) -> RuleResult:
+    every = range(scores[0].shape[1])
+    accuracy = credited(AllHeads(), rollouts, ensemble(scores, every), settings, credit)
+    return rule_result(pairs, pairs.ensemble(every), settings).model_copy(update={"credit_accuracy": accuracy})
 
 
 def labelled_pairs(rollouts: Sequence[Rollout], scores: Scores) -> PairTable:
@@ -152,18 +171,6 @@ def labelled_pairs(rollouts: Sequence[Rollout], scores: Scores) -> PairTable:
 def ensemble(scores: Scores, columns: Sequence[int]) -> list[NDArray[np.float64]]:
     """Return per response (K,) ensemble scores of some columns (AttnPO, Eq. 2)."""
     return [scores_KN[:, list(columns)].mean(axis=1, dtype=np.float64) for scores_KN in scores]
-
-
-def rule_result(pairs: PairTable, differences_M: NDArray[np.floating], settings: DiscoverySettings) -> RuleResult:
-    """Return the SRA of any ranking, given as differences, on all pairs and on length-matched ones."""
-    matched_M = pairs.length_matched_M
-
-    def interval(rows_M: NDArray[np.bool_] | slice) -> Interval:
-        return sra_interval(
-            differences_M[rows_M], pairs.problems_M[rows_M], settings.level, settings.resamples, settings.seed
-        )
-
-    return RuleResult(sra=interval(slice(None)), sra_length_matched=interval(matched_M) if matched_M.any() else None)
 
 
 def sra_intervals(pairs: PairTable, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> list[Interval]:

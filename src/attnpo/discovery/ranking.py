@@ -29,15 +29,11 @@ class PairTable:
         differences_MN: S(e) − S(r) by head, float32; exactly 0 where the scores tie.
         problems_M: index of the problem each pair comes from.
         lengths_M2: tokens of the essential and of the redundant step.
-        positions_M2: index of the essential and of the redundant step in its response.
-        characters_M2: characters of the essential and of the redundant step.
     """
 
     differences_MN: Array
     problems_M: NDArray[np.int64]
     lengths_M2: NDArray[np.int64]
-    positions_M2: NDArray[np.int64]
-    characters_M2: NDArray[np.int64]
 
     def __len__(self) -> int:
         """Return the number of pairs M."""
@@ -53,22 +49,6 @@ class PairTable:
         """Return (M,) differences of the ensemble score (AttnPO, Eq. 2) of some heads."""
         return self.differences_MN[:, list(heads)].mean(axis=1, dtype=np.float64)
 
-    def trivial_rules(self) -> dict[str, NDArray[np.float64]]:
-        """Return (M,) differences of rankings that need no attention, or no choice of heads."""
-        shorter_M, earlier_M, fewer_M = (
-            (values_M2[:, 1] - values_M2[:, 0]).astype(np.float64)
-            for values_M2 in (self.lengths_M2, self.positions_M2, self.characters_M2)
-        )
-        return {
-            "shorter first": shorter_M,
-            "longer first": -shorter_M,
-            "fewer characters first": fewer_M,
-            "more characters first": -fewer_M,
-            "earlier first": earlier_M,
-            "later first": -earlier_M,
-            "all heads": self.differences_MN.mean(axis=1, dtype=np.float64),
-        }
-
 
 def pair_table(rollouts: Sequence[Rollout], scores: Sequence[Array]) -> PairTable:
     """Build the pairs of labelled responses.
@@ -78,11 +58,10 @@ def pair_table(rollouts: Sequence[Rollout], scores: Sequence[Array]) -> PairTabl
         scores: per response (K steps, N heads).
     """
     places: dict[str, int] = {}
-    differences, problems, lengths, positions, characters = [], [], [], [], []
+    differences, problems, lengths = [], [], []
     for rollout, scores_KN in zip(rollouts, scores, strict=True):
         problem = places.setdefault(rollout.problem_id, len(places))
         length_K = np.array([step.tokens[1] - step.tokens[0] for step in rollout.steps], dtype=np.int64)
-        characters_K = np.array([step.chars[1] - step.chars[0] for step in rollout.steps], dtype=np.int64)
         label_K = np.array([step.label for step in rollout.steps])
         essential = np.flatnonzero((label_K == "essential") & (length_K > 0))
         redundant = np.flatnonzero((label_K == "redundant") & (length_K > 0))
@@ -90,14 +69,10 @@ def pair_table(rollouts: Sequence[Rollout], scores: Sequence[Array]) -> PairTabl
         differences.append(scores_KN[e_index] - scores_KN[r_index])
         problems.append(np.full(len(e_index), problem))
         lengths.append(np.stack([length_K[e_index], length_K[r_index]], axis=1))
-        positions.append(np.stack([e_index, r_index], axis=1))
-        characters.append(np.stack([characters_K[e_index], characters_K[r_index]], axis=1))
     return PairTable(
         differences_MN=np.concatenate(differences).astype(np.float32),
         problems_M=np.concatenate(problems),
         lengths_M2=np.concatenate(lengths),
-        positions_M2=np.concatenate(positions),
-        characters_M2=np.concatenate(characters),
     )
 
 

@@ -20,10 +20,18 @@ class EnsembleResult(BaseModel):
 
 
 class RuleResult(BaseModel):
-    """SRA of a ranking on the reported half, on all pairs and on length-matched ones (None: no such pair)."""
+    """What a ranking of steps is worth on the reported half.
+
+    Attributes:
+        sra: its SRA on all pairs.
+        sra_length_matched: on length-matched ones; None where there are none.
+        credit_accuracy: shares of essential and redundant tokens that PA would attenuate and NA protect by it; empty
+            where it was not asked.
+    """
 
     sra: Interval
     sra_length_matched: Interval | None = None
+    credit_accuracy: dict[str, Interval] = Field(default_factory=dict)
 
 
 class DiscoveryResult(Evidence):
@@ -61,6 +69,7 @@ class DiscoveryResult(Evidence):
         chosen_sra_length_matched: the same on length-matched pairs (None: there are none).
         best_single_sra: SRA of the head that was best alone on the half heads were chosen on.
         trivial: rankings that need no choice of heads, by name.
+        signals: rival step signals by name (`attnpo signals`): what they are worth, not what a head set has to beat.
         labeling: what the labeler says of its work: cost, agreement between judges, threshold.
         traces: where the responses came from: `sampled`, or the file they were read from.
         credit_accuracy: shares of essential and redundant tokens that PA would attenuate and NA protect.
@@ -100,6 +109,7 @@ class DiscoveryResult(Evidence):
     chosen_sra_length_matched: Interval | None
     best_single_sra: Interval
     trivial: dict[str, RuleResult]
+    signals: dict[str, RuleResult] = Field(default_factory=dict)
     credit_accuracy: dict[str, Interval]
     proven: bool
     verdict: str

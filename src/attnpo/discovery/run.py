@@ -16,16 +16,18 @@ from attnpo.attention import Head, HeadSet, config_fingerprint, readable_heads, 
 from attnpo.credit import CreditSettings
 from attnpo.discovery.gates import GateCounts, Gates
 from attnpo.discovery.halves import selecting_problems
-from attnpo.discovery.measure import labelled_pairs, measure, rule_result
+from attnpo.discovery.measure import labelled_pairs, measure
 from attnpo.discovery.random_model import random_copy
 from attnpo.discovery.ranking import PairTable, sra
 from attnpo.discovery.result import DiscoveryResult, EnsembleResult
 from attnpo.discovery.selection import Ensemble, choose, ensemble_sra, greedy_selection, top_selection
 from attnpo.discovery.settings import DiscoverySettings
+from attnpo.discovery.signals import rule_result
 from attnpo.errors import DataError
 from attnpo.labeling import StepLabeler, label_rollouts
 from attnpo.output import prepare_output_dir
 from attnpo.rollouts import Rollout, write_rollouts
+from attnpo.signals import StepScores, rivals, score_signals
 from attnpo.statistics import Interval
 
 Scores = list[NDArray[np.float32]]
@@ -106,11 +108,21 @@ def discover(
     selecting = _problems_to_select_on(rollouts, gates.counts, settings)
     write_rollouts(output_dir / PROBING_SET_FILE, rollouts)
     scores = score_steps(model, tokenizer, rollouts, heads, batch_size=settings.batch_size, progress=progress)
+    signal_scores = score_signals(
+        model,
+        tokenizer,
+        rollouts,
+        rivals(settings.signals),
+        batch_size=settings.batch_size,
+        temperature=settings.temperature or 1.0,
+        progress=progress,
+    )
     result = analyse(
         rollouts,
         scores,
         selecting,
         settings,
+        signal_scores=signal_scores,
         gates=gates.counts,
         heads=heads,
         layers_and_heads=_layers_and_heads(model),
@@ -142,6 +154,7 @@ def analyse(
     heads: Sequence[Head],
     layers_and_heads: tuple[int, int],
     random_scores: Scores | None = None,
+    signal_scores: Mapping[str, StepScores] | None = None,
     names: Mapping[str, str],
     credit: CreditSettings | None = None,
 ) -> DiscoveryResult:
@@ -156,6 +169,7 @@ def analyse(
         heads: the N heads that were read, one a column of the scores.
         layers_and_heads: layers, heads a layer.
         random_scores: the same responses scored by a random-initialised copy of the model.
+        signal_scores: by name of a rival signal, per response (K,) scores.
         names: `model`, `dataset` and `labeler` as the result should name them.
         credit: settings for the credit accuracy.
     """
@@ -182,6 +196,7 @@ def analyse(
         settings,
         random_scores=None if random_scores is None else half(random_scores, report),
         random_chosen=random_chosen,
+        signal_scores={name: half(own, report) for name, own in (signal_scores or {}).items()},
         credit=credit,
     )
     best_single = rule_result(report_pairs, report_pairs.ensemble(curves["top"][0].heads), settings)
@@ -218,6 +233,7 @@ def analyse(
         chosen_sra_length_matched=measured.sra_length_matched,
         best_single_sra=best_single.sra,
         trivial=measured.trivial,
+        signals=measured.signals,
         credit_accuracy=measured.credit_accuracy,
         proven=measured.proven,
         verdict=measured.verdict,
@@ -249,7 +265,7 @@ def head_set(result: DiscoveryResult, model: Any) -> HeadSet:
             "responses": {"selected_on": result.num_select, "reported_on": result.num_report},
             "pairs_reported_on": result.pairs_report,
             **{name: None if i is None else i.model_dump() for name, i in intervals.items()},
-            "trivial": {name: rule.model_dump() for name, rule in result.trivial.items()},
+            "trivial": {n: r.model_dump(exclude={"credit_accuracy"}) for n, r in result.trivial.items()},
             "credit_accuracy": {cell: i.model_dump() for cell, i in result.credit_accuracy.items()},
             "proven": result.proven,
             "verdict": result.verdict,

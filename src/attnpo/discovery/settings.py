@@ -7,6 +7,7 @@ from typing import Literal
 
 from attnpo.ranges import AtLeast1, OpenShare, Seed, Share
 from attnpo.sampling import SamplingSettings
+from attnpo.signals import rivals
 
 
 @dataclass
@@ -33,3 +34,14 @@ class DiscoverySettings(SamplingSettings):
     random_model: bool = field(
         default=True, metadata={"help": "Score a random-initialised copy of the model as well, as a trivial rule."}
     )
+    signals: str = field(
+        default="all",
+        metadata={
+            "help": "Step signals to set beside the heads (`attnpo signals`): all, none, or names with commas between. "
+            "All together take one more forward pass a response; some take its logits."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rivals(self.signals)  # names a signal that there is none of

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from attnpo.discovery import DiscoveryResult
 from attnpo.discovery.evidence import InterventionResult, StabilityResult, TransferResult, VerificationResult
+from attnpo.discovery.result import RuleResult
 from attnpo.metrics import METRICS, SRA, Metric
 from attnpo.tables import Number, Table
 
@@ -13,13 +14,31 @@ SHARE = Metric("SRA", scale=100, digits=1)
 
 
 def discovery_table(result: DiscoveryResult) -> Table:
-    """Return the chosen heads beside the trivial rules."""
+    """Return the chosen heads beside the trivial rules and the rival signals.
+
+    The last columns are the shares of redundant and essential tokens that PA attenuates, and of essential and redundant
+    ones that NA protects.
+    """
     heads = " ".join(f"({layer},{head})" for layer, head in result.chosen)
-    rules = [(f"chosen heads {heads}", result.chosen_sra, result.chosen_sra_length_matched)]
-    rules += [(name, rule.sra, rule.sra_length_matched) for name, rule in result.trivial.items()]
-    rows = [(name, Number(sra, SRA), Number(matched, SRA)) for name, sra, matched in rules]
-    title = "Step Ranking Accuracy on problems the heads were not chosen on"
-    return Table.of(title, ("what ranks the steps", "SRA", "equal lengths only"), rows)
+    chosen = RuleResult(
+        sra=result.chosen_sra,
+        sra_length_matched=result.chosen_sra_length_matched,
+        credit_accuracy=result.credit_accuracy,
+    )
+    rankings = {f"chosen heads {heads}": chosen} | result.trivial | result.signals
+    rows = [
+        (name, Number(own.sra, SRA), Number(own.sra_length_matched, SRA), *(_shares(own, a) for a in ("PA", "NA")))
+        for name, own in rankings.items()
+    ]
+    title = "Step Ranking Accuracy and credit on problems the heads were not chosen on"
+    columns = ("what ranks the steps", "SRA", "equal lengths only", "PA red./ess. %", "NA ess./red. %")
+    return Table.of(title, columns, rows)
+
+
+def _shares(own: RuleResult, attenuation: str) -> str:
+    wanted, other = ("redundant", "essential") if attenuation == "PA" else ("essential", "redundant")
+    found = [own.credit_accuracy.get(f"{attenuation} {kind}") for kind in (wanted, other)]
+    return " / ".join("–" if share is None else f"{100 * share.value:.0f}" for share in found) if any(found) else "–"
 
 
 def intervention_table(result: InterventionResult) -> Table:

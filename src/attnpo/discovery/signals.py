@@ -1,0 +1,69 @@
+"""What step signals are worth on labelled traces: Step Ranking Accuracy and credit accuracy of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attnpo.credit import CreditSettings
+from attnpo.discovery.credit import credit_accuracy_intervals
+from attnpo.discovery.ranking import PairTable, pair_table, sra_interval
+from attnpo.discovery.result import RuleResult
+from attnpo.discovery.settings import DiscoverySettings
+from attnpo.rollouts import Rollout
+from attnpo.signals import Signal
+from attnpo.statistics import Interval
+
+
+def signal_result(
+    signal: Signal,
+    rollouts: Sequence[Rollout],
+    scores: Sequence[NDArray[np.floating]],
+    settings: DiscoverySettings,
+    credit: CreditSettings | None = None,
+) -> RuleResult:
+    """Return what a signal is worth.
+
+    Args:
+        signal: the signal.
+        rollouts: labelled, correct responses, at least one with an essential and a redundant step.
+        scores: per response (K,) scores in the signal's own unit.
+        settings: level, resamples and seed of the intervals.
+        credit: settings of Eq. 6-8; None takes the published ones.
+    """
+    pairs = pair_table(rollouts, [np.asarray(scores_K)[:, None] for scores_K in scores])
+    found = rule_result(pairs, pairs.differences_MN[:, 0], settings)
+    return found.model_copy(update={"credit_accuracy": credited(signal, rollouts, scores, settings, credit)})
+
+
+def credited(
+    signal: Signal,
+    rollouts: Sequence[Rollout],
+    scores: Sequence[NDArray[np.floating]],
+    settings: DiscoverySettings,
+    credit: CreditSettings | None = None,
+) -> dict[str, Interval]:
+    """Return the credit accuracy of a signal's scores; arguments as of `signal_result`."""
+    return credit_accuracy_intervals(
+        rollouts,
+        scores,
+        credit,
+        signal=signal,
+        level=settings.level,
+        resamples=settings.resamples,
+        seed=settings.seed,
+    )
+
+
+def rule_result(pairs: PairTable, differences_M: NDArray[np.floating], settings: DiscoverySettings) -> RuleResult:
+    """Return the SRA of any ranking, given as differences, on all pairs and on length-matched ones."""
+    matched_M = pairs.length_matched_M
+
+    def interval(rows_M: NDArray[np.bool_] | slice) -> Interval:
+        return sra_interval(
+            differences_M[rows_M], pairs.problems_M[rows_M], settings.level, settings.resamples, settings.seed
+        )
+
+    return RuleResult(sra=interval(slice(None)), sra_length_matched=interval(matched_M) if matched_M.any() else None)

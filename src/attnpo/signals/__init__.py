@@ -1,0 +1,22 @@
+"""Step signals: what may score the steps of a response, Key-Focus Heads among them."""
+
+from attnpo.signals.base import Places, Seen, Signal
+from attnpo.signals.ranks import ranked_scores
+from attnpo.signals.registry import SIGNALS, build_signal, needs_heads, rivals, rules, signal_class
+from attnpo.signals.scoring import StepScores, known_scores, score_signals
+
+__all__ = [
+    "SIGNALS",
+    "Places",
+    "Seen",
+    "Signal",
+    "StepScores",
+    "build_signal",
+    "known_scores",
+    "needs_heads",
+    "ranked_scores",
+    "rivals",
+    "rules",
+    "score_signals",
+    "signal_class",
+]

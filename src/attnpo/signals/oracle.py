@@ -1,0 +1,31 @@
+"""Bound: the truth about each step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from attnpo.credit.batches import ESSENTIAL, REDUNDANT
+from attnpo.errors import DataError
+from attnpo.signals.base import Seen, Signal
+
+
+class OracleSignal(Signal):
+    """Redundant steps score 0, essential ones 2, above any bar of Eq. 6; undecided ones are left alone."""
+
+    name = "oracle"
+    formula = "0 redundant, 2 essential"
+    needs = ("labels",)
+    own_scale = True
+
+    def score(self, seen: Seen) -> Tensor:
+        """Return (B, K) scores, NaN for undecided steps.
+
+        Raises:
+            DataError: the steps carry no labels.
+        """
+        if seen.labels_BK is None:
+            raise DataError("signal oracle: the steps carry no labels; give a labeller (step_labeler)")
+        scores_BK = torch.full(seen.labels_BK.shape, float("nan"), device=seen.labels_BK.device)
+        scores_BK = scores_BK.masked_fill(seen.labels_BK == REDUNDANT, 0.0)
+        return scores_BK.masked_fill(seen.labels_BK == ESSENTIAL, 2.0)

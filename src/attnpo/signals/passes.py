@@ -1,0 +1,83 @@
+"""Reading a signal inside a forward pass over prompts and responses that somebody makes anyway."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from attnpo.signals.base import Places, Seen, Signal
+
+
+@dataclass
+class SignalReading:
+    """What a signal reads in one pass; `seen` and `credit_scores` may be asked once the pass is over."""
+
+    signal: Signal
+    tensors: Mapping[str, Tensor]
+    reading: Any = None
+
+    def seen(self, log_probs_BT: Tensor | None, entropies_BT: Tensor | None) -> Seen:
+        """Return what the signal scores by, given the pass's log-probabilities and entropies of response tokens."""
+        return Seen.of(
+            self.tensors,
+            log_probs_BT=None if log_probs_BT is None else log_probs_BT.detach(),
+            entropies_BT=None if entropies_BT is None else entropies_BT.detach(),
+            reading=self.reading,
+        )
+
+    def credit_scores(self, log_probs_BT: Tensor | None, entropies_BT: Tensor | None) -> Tensor:
+        """Return (B, K) scores as credit takes them."""
+        return self.signal.credit_scores(self.seen(log_probs_BT, entropies_BT))
+
+
+@contextmanager
+def read_signal(
+    model: Any, signal: Signal, tensors: Mapping[str, Tensor], attention_mask_BL: Tensor, answer_chunk: int = 64
+) -> Iterator[SignalReading]:
+    """Read a signal off the next forward pass of `model`, whose rows end in the responses.
+
+    Args:
+        model: the causal language model.
+        signal: the signal.
+        tensors: the responses as `attnpo.credit.layout` lays them out, padded to T tokens.
+        attention_mask_BL: of the pass's rows, L - T tokens of prompt before them.
+        answer_chunk: most queries whose attention rows are held at once.
+    """
+    prompt_width = attention_mask_BL.size(1) - tensors["step_index"].size(1)
+    places = Places(
+        step_index_BL=pad(tensors["step_index"], (prompt_width, 0), value=-1),
+        answer_mask_BL=pad(tensors["answer_mask"], (prompt_width, 0), value=False),
+        attention_mask_BL=attention_mask_BL,
+        num_steps=tensors["step_mask"].size(1),
+        answer_chunk=answer_chunk,
+    )
+    with signal.attach(model, places) as reading:
+        yield SignalReading(signal, tensors, reading)
+
+
+@torch.no_grad()
+def token_statistics(
+    logits_BTV: Tensor, ids_BT: Tensor, temperature: float = 1.0, at_once: int = 2**24
+) -> tuple[Tensor, Tensor]:
+    """Return the log-probability of each token and the entropy in nats of its distribution, (B, T) float32.
+
+    Args:
+        logits_BTV: logits that each token was drawn from (those of the place before it).
+        ids_BT: the tokens.
+        temperature: softmax temperature of sampling.
+        at_once: most logits held in float32 at once.
+    """
+    rows_NV, ids_N = logits_BTV.flatten(0, 1), ids_BT.flatten()
+    size = max(1, at_once // rows_NV.shape[1])
+    log_probs, entropies = [], []
+    for start in range(0, len(ids_N), size):
+        log_probs_CV = torch.log_softmax(rows_NV[start : start + size].float() / temperature, dim=-1)
+        log_probs.append(log_probs_CV.gather(1, ids_N[start : start + size, None])[:, 0])
+        entropies.append(-(log_probs_CV.exp() * log_probs_CV.clamp(min=torch.finfo(torch.float32).min)).sum(dim=-1))
+    return torch.cat(log_probs).view(ids_BT.shape), torch.cat(entropies).view(ids_BT.shape)
