@@ -116,3 +116,22 @@ def test_the_ensemble_is_the_mean_of_its_heads():
 def test_no_pair_is_an_error(rollouts):
     with pytest.raises(DataError, match=f"of {len(rollouts)} responses none has both"):
         measure(rollouts, [np.zeros((2, 3), dtype=np.float32) for _ in rollouts], [0], HEADS, SETTINGS)
+
+
+def test_rival_signals_stand_beside_the_rules_and_decide_nothing():
+    rollouts, scores = world()
+    knows = [[float(step.label == "essential") for step in r.steps] for r in rollouts]
+    rivals = {"log_prob": [np.array(row, dtype=np.float32) for row in knows]}
+    measured = measure(rollouts, scores, [1], HEADS, SETTINGS, signal_scores=rivals)
+    assert measured.proven  # a rival that ranks better is no rule to beat
+    assert set(measured.signals) == {"heads_ranked", "log_prob"}
+    assert measured.signals["log_prob"].sra.value == measured.signals["log_prob"].sra_length_matched.value == 1
+    # By rank at pass rate 1 the lower half of the tokens is redundant and the upper half essential, exactly.
+    assert {cell: share.value for cell, share in measured.signals["log_prob"].credit_accuracy.items()} == {
+        "PA essential": 0, "PA redundant": 1, "NA essential": 1, "NA redundant": 0,
+    }  # fmt: skip
+    assert measured.signals["heads_ranked"].sra == measured.sra
+    for rule in ("shorter first", "earlier first", "all heads"):
+        assert set(measured.trivial[rule].credit_accuracy) == set(measured.credit_accuracy)
+    # Equal lengths: every step has the score of even attention, which is the bar itself at pass rate 1.
+    assert all(share.value == 0 for share in measured.trivial["shorter first"].credit_accuracy.values())

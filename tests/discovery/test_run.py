@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,12 +77,25 @@ def test_discovery_writes_result_head_set_and_probing_set(toy, model, tmp_path):
     assert result.chosen_sra.value == pytest.approx(chosen.sra_report)
     assert set(result.trivial) >= {"shorter first", "earlier first", "all heads", "uniform attention", "random model"}
     assert set(result.credit_accuracy) == {"PA essential", "PA redundant", "NA essential", "NA redundant"}
+    assert {"heads_ranked", "log_prob", "entropy_high", "think_close", "random", "oracle"} <= set(result.signals)
+    assert result.signals["oracle"].sra.value == 1
+    assert result.signals["entropy_high"].sra.value == pytest.approx(1 - result.signals["entropy_low"].sra.value)
+    assert all(set(signal.credit_accuracy) == set(result.credit_accuracy) for signal in result.signals.values())
     heads = HeadSet.load(tmp_path / "out" / "heads.json")
     heads.validate_for(model.config)
     assert [tuple(h) for h in heads.heads] == result.chosen
     assert heads.sra == result.chosen_sra.value
     assert heads.evidence["verdict"] == result.verdict
     assert heads.evidence["trivial"].keys() == result.trivial.keys()
+
+
+def test_signals_may_be_chosen_or_left_out(toy, model, tmp_path):
+    few = replace(SETTINGS, signals="log_prob, random")
+    assert set(run(toy, model, tmp_path / "few", settings=few).signals) == {"heads_ranked", "log_prob", "random"}
+    none = replace(SETTINGS, signals="none")
+    assert set(run(toy, model, tmp_path / "none", settings=none).signals) == {"heads_ranked"}
+    with pytest.raises(ConfigError, match="signal: 'entropy' is unknown"):
+        DiscoverySettings(signals="entropy")
 
 
 def test_an_interrupted_discovery_ends_with_the_same_numbers(toy, model, tmp_path):

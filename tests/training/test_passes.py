@@ -27,23 +27,29 @@ def passes():
     @contextmanager
     def read(tensors, rows):
         told.append(("open", rows))
-        reading = SimpleNamespace(scores_BKN=None)
-        yield reading
-        reading.scores_BKN = tensors["step_index"][rows, :1, None].float()
+
+        def credit_scores(log_probs_BT, entropies_BT):
+            told.append(("scores", rows))
+            assert log_probs_BT is not None
+            assert entropies_BT is None or torch.equal(entropies_BT, 2 * log_probs_BT)
+            return tensors["step_index"][rows, :1].float()
+
+        yield SimpleNamespace(credit_scores=credit_scores)
 
     return SimpleNamespace(make=make_pass, read=read, told=told)
 
 
 def test_a_sampling_pass_is_read_in_micro_batches_and_put_together(passes):
     tensors = {"step_index": torch.arange(5)[:, None].expand(5, 4)}
-    (logps, entropies, aux_loss), scores_BKN = read_sampling_pass(passes.make, passes.read, tensors, 5, 2)
+    (logps, entropies, aux_loss), scores_BK = read_sampling_pass(passes.make, passes.read, tensors, 5, 2)
     assert [(what, rows.start) for what, rows in passes.told] == [
-        ("open", 0), ("pass", 0), ("open", 2), ("pass", 2), ("open", 4), ("pass", 4),
+        ("open", 0), ("pass", 0), ("scores", 0), ("open", 2), ("pass", 2), ("scores", 2),
+        ("open", 4), ("pass", 4), ("scores", 4),
     ]  # fmt: skip
     torch.testing.assert_close(logps, LOGPS)
     torch.testing.assert_close(entropies, 2 * LOGPS)
     assert aux_loss == 2.0
-    assert scores_BKN.flatten().tolist() == [0, 1, 2, 3, 4]
+    assert scores_BK.flatten().tolist() == [0, 1, 2, 3, 4]
 
 
 def test_a_sampling_pass_may_lack_entropies_and_losses(passes):
@@ -55,13 +61,13 @@ def test_a_sampling_pass_may_lack_entropies_and_losses(passes):
 def test_the_loss_pass_puts_advantages_in_place_from_its_own_scores(passes):
     inputs = {"advantages": torch.ones(5), f"{PREFIX}step_index": torch.arange(5)[:, None], "completion_ids": LOGPS}
 
-    def credit(tensors, advantages_B, scores_BKN):
+    def credit(tensors, advantages_B, scores_BK):
         assert set(tensors) == {"step_index"}
-        return advantages_B[:, None] * scores_BKN[:, :, 0]
+        return advantages_B[:, None] * scores_BK
 
     output = read_loss_pass(passes.make, passes.read, inputs, credit)
     assert inputs["advantages"].tolist() == [[0.0], [1.0], [2.0], [3.0], [4.0]]
-    assert [what for what, _ in passes.told] == ["open", "pass"]
+    assert [what for what, _ in passes.told] == ["open", "pass", "scores"]
     assert output[0] is LOGPS or torch.equal(output[0], LOGPS)
     assert "old_per_token_logps" not in inputs
 

@@ -10,10 +10,11 @@ import numpy as np
 from attnpo.attention import Head
 from attnpo.discovery.evidence import TransferResult, TransferRow
 from attnpo.discovery.halves import selecting_problems
-from attnpo.discovery.measure import Scores, rule_result
+from attnpo.discovery.measure import Scores
 from attnpo.discovery.ranking import PairTable, pair_table, wins
 from attnpo.discovery.selection import choose, greedy_selection, top_selection
 from attnpo.discovery.settings import DiscoverySettings
+from attnpo.discovery.signals import rule_result
 from attnpo.errors import ConfigError, DataError
 from attnpo.rollouts import Rollout
 from attnpo.statistics import Interval, paired_difference_interval

@@ -10,6 +10,7 @@ from attnpo.metrics import SRA
 from attnpo.reporting import heat, labels
 from attnpo.reporting.heads import credit_table, ensemble_panel, gate_table, head_names, rule_table
 from attnpo.reporting.intervention import intervention_view
+from attnpo.reporting.proof_tables import discovery_table
 from attnpo.reporting.run_folder import Arm, Heads, RunFolder, same_model
 from attnpo.reporting.stability import stability_view
 from attnpo.reporting.transfer import transfer_matrix, transfer_table
@@ -114,6 +115,7 @@ def heads_context(result: DiscoveryResult | None) -> dict[str, Any]:
         "credit": credit_table(result.credit_accuracy) if result.credit_accuracy else None,
         "ensemble": ensemble_panel(result),
         "ranked_heads": ranked_heads(result),
+        "signals": discovery_table(result) if result.signals else None,
         "gates": gate_table(result),
         "labeling": labels.labeling_view(result.labeling),
     }

@@ -1,8 +1,9 @@
 """Step signals: what may score the steps of a response, Key-Focus Heads among them."""
 
 from attnpo.signals.base import Places, Seen, Signal
+from attnpo.signals.passes import SignalReading, look, read_signal
 from attnpo.signals.ranks import ranked_scores
-from attnpo.signals.registry import SIGNALS, build_signal, needs_heads, rivals, rules, signal_class
+from attnpo.signals.registry import SIGNALS, build_signal, check_signal, needs_heads, rivals, rules, signal_class
 from attnpo.signals.scoring import StepScores, known_scores, score_signals
 
 __all__ = [
@@ -10,11 +11,15 @@ __all__ = [
     "Places",
     "Seen",
     "Signal",
+    "SignalReading",
     "StepScores",
     "build_signal",
+    "check_signal",
     "known_scores",
+    "look",
     "needs_heads",
     "ranked_scores",
+    "read_signal",
     "rivals",
     "rules",
     "score_signals",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, ClassVar
 
 from attnpo.attention import readable_heads
 from attnpo.signals.base import Places
@@ -20,7 +20,11 @@ class AllHeads(Heads):
     formula = "1 / (N |s|) sum of attention from F to s, all heads"
     needs = ("attention",)
     extra_cost = "attention rows of the answer, every head"
-    rule = "all heads"
+    rule: ClassVar[str | None] = "all heads"
+
+    def check(self, model: Any) -> None:
+        """Check that some layer has attention that can be read."""
+        readable_heads(model)
 
     def attach(self, model: Any, places: Places) -> AbstractContextManager[Any]:
         """Read every head."""

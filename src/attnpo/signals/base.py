@@ -119,6 +119,9 @@ class Signal:
         """Whether a forward pass has to be looked at."""
         return any(need in IN_A_PASS for need in self.needs)
 
+    def check(self, model: Any) -> None:
+        """Raise `UnsupportedModelError` where the model lacks what is read of a pass."""
+
     def attach(self, model: Any, places: Places) -> AbstractContextManager[Any]:
         """Read, inside one forward pass of `model`, what `score` finds as `Seen.reading`."""
         return nullcontext()

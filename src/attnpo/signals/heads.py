@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
-from attnpo.attention import ensemble_scores, read_step_scores
-from attnpo.signals.base import Places, Seen, Signal
+from attnpo.attention import check_readable, ensemble_scores, read_step_scores
+from attnpo.signals.base import Need, Places, Seen, Signal
 
 
 class Heads(Signal):
@@ -16,12 +16,16 @@ class Heads(Signal):
 
     name = "heads"
     paper = "AttnPO"
-    arxiv = "2602.09953"
+    arxiv: ClassVar[str | None] = "2602.09953"
     source = "the paper"
     formula = "1 / (N |s|) sum of attention from F to s, N chosen heads"
-    needs = ("heads",)
+    needs: ClassVar[tuple[Need, ...]] = ("heads",)
     extra_cost = "attention rows of the answer, a few heads"
     own_scale = True
+
+    def check(self, model: Any) -> None:
+        """Check that the layers of the heads have attention that can be read."""
+        check_readable(model, self.heads)
 
     def attach(self, model: Any, places: Places) -> AbstractContextManager[Any]:
         """Read the heads."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attnpo.attention import Head
+from attnpo.credit import method_class
 from attnpo.errors import ConfigError, nearest
 from attnpo.loading import load_function
 from attnpo.signals.all_heads import AllHeads
@@ -78,6 +79,16 @@ def needs_heads(name: str) -> bool:
         ConfigError: there is no such signal.
     """
     return "heads" in signal_class(name).needs
+
+
+def check_signal(name: str, method: str) -> None:
+    """Check that there is such a signal and, unless it is the default, that the method has a use for it.
+
+    Raises:
+        ConfigError: otherwise.
+    """
+    if signal_class(name) is not Heads and not method_class(method).needs_scores:
+        raise ConfigError(f"signal: method '{method}' reads no step scores; drop it, or use method attnpo")
 
 
 def rules() -> list[Signal]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,7 @@ from attnpo.progress import bar
 from attnpo.rollouts import Rollout, check_token_ids
 from attnpo.sampling import render_prompt
 from attnpo.signals.base import Seen, Signal
-from attnpo.signals.passes import read_signal, token_statistics
+from attnpo.signals.passes import look, wants_logits
 
 StepScores = list[NDArray[np.float32]]
 """Per response (K,) scores of its steps."""
@@ -80,60 +78,22 @@ def score_signals(
     check_token_ids(rollouts, int(config.vocab_size))
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
     prompts = [render_prompt(tokenizer, rollout.prompt, rollout.opening) for rollout in rollouts]
-    wants_logits = any({"log-probabilities", "entropies"} & set(signal.needs) for signal in signals)
+    device = next(model.parameters()).device
     found: dict[str, dict[int, NDArray[np.float32]]] = {signal.name: {} for signal in signals}
     left = sorted(range(len(rollouts)), key=lambda i: -(len(prompts[i]) + rollouts[i].n_tokens))
     with evaluating(model), bar(progress, description, len(rollouts)) as advance:
         while left:
             longest = max(rollouts[i].n_tokens for i in left[:batch_size])
-            rows = min(batch_size, max(1, MAX_LOGITS // (longest * config.vocab_size))) if wants_logits else batch_size
-            batch, left = left[:rows], left[rows:]
+            room = max(1, MAX_LOGITS // (longest * config.vocab_size)) if wants_logits(signals) else batch_size
+            batch, left = left[: min(batch_size, room)], left[min(batch_size, room) :]
             here = [rollouts[i] for i in batch]
-            scores = _score_batch(
-                model, signals, [prompts[i] for i in batch], here, batch, pad_id, temperature, wants_logits
-            )
-            for name, scores_BK in scores.items():
-                found[name] |= dict(zip(batch, _unpadded(scores_BK, here), strict=True))
+            tensors = _laid_out(here, batch, device)
+            ids = [rollout.response_ids for rollout in here]
+            looked = look(model, signals, [prompts[i] for i in batch], ids, tensors, pad_id, temperature)
+            for signal, seen in zip(signals, looked, strict=True):
+                found[signal.name] |= dict(zip(batch, _unpadded(signal.score(seen), here), strict=True))
             advance(len(batch))
     return {name: [rows_of[i] for i in range(len(rollouts))] for name, rows_of in found.items()}
-
-
-@torch.no_grad()
-def _score_batch(
-    model: Any,
-    signals: Sequence[Signal],
-    prompts: Sequence[Sequence[int]],
-    rollouts: Sequence[Rollout],
-    row_ids: Sequence[int],
-    pad_id: int,
-    temperature: float,
-    wants_logits: bool,
-) -> dict[str, Tensor]:
-    device = next(model.parameters()).device
-    before, width = max(map(len, prompts)), max(rollout.n_tokens for rollout in rollouts)
-    ids_BL = torch.full((len(rollouts), before + width), pad_id)
-    mask_BL = torch.zeros(ids_BL.shape, dtype=torch.long)
-    for b, (prompt, rollout) in enumerate(zip(prompts, rollouts, strict=True)):
-        row = torch.tensor([*prompt, *rollout.response_ids])
-        ids_BL[b, before - len(prompt) :][: len(row)] = row
-        mask_BL[b, before - len(prompt) :][: len(row)] = 1
-    ids_BL, mask_BL = ids_BL.to(device), mask_BL.to(device)
-    tensors = _laid_out(rollouts, row_ids, device)
-    # Where the model can, logits are computed for the response alone, or for one place where nobody wants them.
-    options = {
-        "logits_to_keep": width + 1 if wants_logits else 1,
-        "position_ids": (mask_BL.cumsum(1) - 1).clamp(min=0),
-    }
-    known = inspect.signature(model.forward).parameters
-    options = {name: value for name, value in options.items() if name in known}
-    with ExitStack() as stack:
-        readings = [stack.enter_context(read_signal(model, signal, tensors, mask_BL)) for signal in signals]
-        output = model(input_ids=ids_BL, attention_mask=mask_BL, use_cache=False, **options)
-    log_probs_BT = entropies_BT = None
-    if wants_logits:
-        logits_BTV = output.logits[:, -width - 1 : -1]
-        log_probs_BT, entropies_BT = token_statistics(logits_BTV, ids_BL[:, -width:], temperature)
-    return {reading.signal.name: reading.signal.score(reading.seen(log_probs_BT, entropies_BT)) for reading in readings}
 
 
 def _laid_out(

@@ -57,14 +57,15 @@ class Row(BaseModel):
 
     @property
     def needs_heads(self) -> bool:
-        """Whether its training reads attention.
+        """Whether its training reads a head set.
 
         Raises:
-            ConfigError: there is no such method.
+            ConfigError: there is no such method or signal.
         """
         from attnpo.credit import method_class
+        from attnpo.signals import needs_heads
 
-        return method_class(self.method).needs_scores
+        return method_class(self.method).needs_scores and needs_heads(self.training.get("signal", "heads"))
 
     def build(self, limit: int) -> Method:
         """Return its method.

@@ -132,7 +132,7 @@ def about_row(row: Row) -> dict[str, Any]:
         "method": row.method,
         "paper": paper,
         "settings": {**({} if preset is None else dict(preset.settings)), **row.settings},
-        "heads": row.heads if method is not None and method.needs_scores else None,
+        "heads": row.heads if method is not None and row.needs_heads else None,
         "training": row.training,
         "evaluation": row.evaluation,
         "differs": row.differs,

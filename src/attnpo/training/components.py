@@ -12,6 +12,7 @@ from attnpo.errors import ConfigError
 from attnpo.labeling import Labeler, load_labeler
 from attnpo.models import ModelSource, find_model, load_config, model_dtype
 from attnpo.segmentation import PhraseFamilies
+from attnpo.signals import needs_heads, signal_class
 from attnpo.training.checks import RunParts, examine
 from attnpo.training.config import AttnPOConfig
 from attnpo.training.data_checks import check_training_data
@@ -68,7 +69,7 @@ def find_components(
     config = load_config(model) if isinstance(model, ModelSource) else model.config
     if isinstance(model, ModelSource):
         settle_dtype(args, model, config)
-    head_set = needed_heads(method, args.method, heads if heads is not None else args.heads, config)
+    head_set = needed_heads(method, args, heads if heads is not None else args.heads, config)
     labeler = needed_labeler(method, args, labeler)
     examine(
         RunParts(
@@ -108,13 +109,13 @@ def settle_dtype(args: AttnPOConfig, source: ModelSource, config: Any) -> None:
 
 
 def needed_heads(
-    method: Method, name: str, heads: str | Sequence[tuple[int, int]] | HeadSet | None, config: Any
+    method: Method, args: AttnPOConfig, heads: str | Sequence[tuple[int, int]] | HeadSet | None, config: Any
 ) -> HeadSet | None:
-    """Return the heads that a method reads, None where it reads none.
+    """Return the heads that a method's signal reads, None where it reads none.
 
     Args:
         method: the method.
-        name: its name in the settings.
+        args: the settings.
         heads: head set: path, name, `HeadSet`, or pairs (layer, head).
         config: the model's configuration; None where it is not known, and the heads are not looked at.
 
@@ -122,12 +123,12 @@ def needed_heads(
         ConfigError: the method reads attention, and no heads are given.
         HeadSetError: the head set does not fit the model.
     """
-    if not method.needs_scores:
+    if not (method.needs_scores and needs_heads(args.signal)):
         return None
     if heads is None:
         raise ConfigError(
-            f"heads: method '{name}' reads attention; give a head set file from `attnpo discover`, or pairs such as "
-            "16.2,20.9,23.2"
+            f"heads: method '{args.method}' reads attention; give a head set file from `attnpo discover`, or pairs such "
+            "as 16.2,20.9,23.2"
         )
     return None if config is None else resolve_heads(heads, config)
 
@@ -141,4 +142,6 @@ def needed_labeler(method: Method, args: AttnPOConfig, labeler: Labeler | None =
     labeler = labeler or (load_labeler(args.step_labeler) if args.step_labeler else None)
     if method.needs_labels and labeler is None:
         raise ConfigError(f"step_labeler: method '{args.method}' needs step labels; name a module:function")
+    if method.needs_scores and "labels" in signal_class(args.signal).needs and labeler is None:
+        raise ConfigError(f"step_labeler: signal '{args.signal}' needs step labels; name a module:function")
     return labeler

@@ -18,6 +18,7 @@ from attnpo.errors import ConfigError
 from attnpo.ranges import AtLeast0, AtLeast1, Count, Range, Seconds, Share, SummedTokens, Workers, check_settings
 from attnpo.sampling import opening_text
 from attnpo.sampling.honoured import check_kwargs, check_own, training_engine
+from attnpo.signals import check_signal
 from attnpo.training.inherited_ranges import INHERITED_RANGES
 from attnpo.training.precision import precision_problem, settle_precision
 
@@ -71,6 +72,13 @@ class AttnPOConfig(GRPOConfig):
         metadata={
             "help": "Key-Focus Heads: path of a head set file from `attnpo discover`, or layer.head pairs such as "
             "'16.2,20.9,23.2'. Required by methods that read attention."
+        },
+    )
+    signal: str = field(
+        default="heads",
+        metadata={
+            "help": "What scores the steps for methods that read step scores: heads, another of `attnpo signals`, or "
+            "module:Class. No signal but heads takes a head set."
         },
     )
 
@@ -206,6 +214,7 @@ class AttnPOConfig(GRPOConfig):
             raise ConfigError(problem)
         super().__post_init__()
         method_class(self.method)
+        check_signal(self.signal, self.method)
         if self.loss_type == "luspo" or self.importance_sampling_level == "sequence":
             raise ConfigError(
                 "importance_sampling_level: sequence-level ratios have one factor a response; step credit needs "

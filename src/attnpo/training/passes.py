@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnpo.attention import read_step_scores
+from attnpo.signals import Signal, SignalReading, look, read_signal
 from attnpo.training.packing import PREFIX, SAMPLING_LOGPS
 
 STEP_INDEX = f"{PREFIX}step_index"
@@ -19,31 +19,16 @@ MakePass = Callable[[slice], Output]
 """Makes a pass over some rows."""
 HoldTokens = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """(advantages, log-probabilities, those of the sampling policy, mask) -> advantages."""
-Read = Callable[[Mapping[str, Tensor], slice], AbstractContextManager[Any]]
+Read = Callable[[Mapping[str, Tensor], slice], AbstractContextManager[SignalReading]]
 """Reads step scores of some rows, laid out in a round's tensors, inside one forward pass."""
 
 
-def score_reader(
-    model: Any,
-    heads: Sequence[Any],
-    input_ids_BL: Tensor,
-    attention_mask_BL: Tensor,
-    answer_chunk: int,
-) -> Read:
-    """Return what reads the scores of `heads` in passes over these ids, prompt and response."""
+def signal_reader(model: Any, signal: Signal, attention_mask_BL: Tensor, answer_chunk: int) -> Read:
+    """Return what reads a signal in passes over prompts and responses."""
 
-    def read(tensors: Mapping[str, Tensor], rows: slice) -> AbstractContextManager[Any]:
-        step_index_BT, answer_mask_BT = tensors["step_index"][rows], tensors["answer_mask"][rows]
-        prompt_width = input_ids_BL.size(1) - step_index_BT.size(1)
-        return read_step_scores(
-            model,
-            heads,
-            torch.nn.functional.pad(step_index_BT, (prompt_width, 0), value=-1),
-            torch.nn.functional.pad(answer_mask_BT, (prompt_width, 0), value=False),
-            attention_mask_BL=attention_mask_BL[rows],
-            num_steps=tensors["step_mask"].size(1),
-            answer_chunk=answer_chunk,
-        )
+    def read(tensors: Mapping[str, Tensor], rows: slice) -> AbstractContextManager[SignalReading]:
+        here = {name: tensor[rows] for name, tensor in tensors.items()}
+        return read_signal(model, signal, here, attention_mask_BL[rows], answer_chunk)
 
     return read
 
@@ -51,13 +36,13 @@ def score_reader(
 def read_sampling_pass(
     make_pass: MakePass, read: Read, tensors: Mapping[str, Tensor], size: int, micro_batch: int
 ) -> tuple[Output, Tensor]:
-    """Make a pass of `size` rows, `micro_batch` at a time, and return with it the (B, K, N) step scores."""
+    """Make a pass of `size` rows, `micro_batch` at a time, and return with it the (B, K) step scores."""
     scores, parts = [], []
     for start in range(0, size, micro_batch):
         rows = slice(start, start + micro_batch)
         with read(tensors, rows) as reading:
             parts.append(make_pass(rows))
-        scores.append(reading.scores_BKN)
+        scores.append(reading.credit_scores(*parts[-1][:2]))
     logps, entropies, aux_losses = zip(*parts, strict=True)
     output = (
         torch.cat(logps),
@@ -67,51 +52,44 @@ def read_sampling_pass(
     return output, torch.cat(scores)
 
 
-@torch.no_grad()
 def read_extra_pass(
     model: Any,
-    heads: Sequence[Any],
+    signal: Signal,
     prompt_ids: Sequence[Sequence[int]],
     response_ids: Sequence[Sequence[int]],
     tensors: Mapping[str, Tensor],
     pad_id: int,
     micro_batch: int,
     answer_chunk: int,
+    temperature: float,
 ) -> Tensor:
-    """Make a pass for the scores alone, over rows laid out as TRL does, and return the (B, K, N) step scores.
+    """Make a pass for the scores alone, and return the (B, K) step scores.
 
     Args:
         model: the policy.
-        heads: the heads to read.
+        signal: what scores the steps.
         prompt_ids: what the model read, a row each.
         response_ids: what it wrote.
         tensors: a round's tensors.
-        pad_id: padding token; prompts are padded on the left, responses on the right.
+        pad_id: padding token.
         micro_batch: rows in a forward pass.
-        answer_chunk: most answer tokens whose attention is held at once.
+        answer_chunk: most queries whose attention is held at once.
+        temperature: softmax temperature of sampling.
     """
-    device, prompt_width, width = model.device, max(map(len, prompt_ids)), tensors["step_index"].size(1)
-    rows = list(zip(prompt_ids, response_ids, strict=True))
-
-    def padded(rows: Sequence[tuple[Sequence[int], Sequence[int]]], fill: int) -> Tensor:
-        table = [[fill] * (prompt_width - len(p)) + [*p, *r] + [fill] * (width - len(r)) for p, r in rows]
-        return torch.tensor(table, device=device)
-
-    input_ids_BL = padded(rows, pad_id)
-    mask_BL = padded([([1] * len(prompt), [1] * len(response)) for prompt, response in rows], 0)
-
-    def make_pass(rows: slice) -> Output:
-        ids_BL = input_ids_BL[rows]
-        model(input_ids=ids_BL, attention_mask=mask_BL[rows], use_cache=False, logits_to_keep=1)
-        return ids_BL.new_zeros(len(ids_BL)), None, None
-
-    read = score_reader(model, heads, input_ids_BL, mask_BL, answer_chunk)
-    return read_sampling_pass(make_pass, read, tensors, len(rows), micro_batch)[1]
+    scores = []
+    for start in range(0, len(prompt_ids), micro_batch):
+        rows = slice(start, start + micro_batch)
+        here = {name: tensor[rows] for name, tensor in tensors.items()}
+        (seen,) = look(
+            model, [signal], prompt_ids[rows], response_ids[rows], here, pad_id, temperature, answer_chunk
+        )
+        scores.append(signal.credit_scores(seen))
+    return torch.cat(scores)
 
 
 def read_loss_pass(
     make_pass: MakePass,
-    read: Read,
+    read: Read | None,
     inputs: dict[str, Any],
     credit: Callable[[dict[str, Tensor], Tensor, Tensor], Tensor],
     hold_tokens: HoldTokens | None = None,
@@ -120,18 +98,18 @@ def read_loss_pass(
 
     Args:
         make_pass: makes it.
-        read: reads its step scores.
+        read: reads its step scores; None where the method has no use for any.
         inputs: the micro-batch. `advantages` become those of tokens where it carries a round's tensors; where it
             carries log-probabilities of forced tokens, they take the place of the policy's own.
-        credit: (a round's tensors, outcome advantages (B,), step scores (B, K, N)) -> (B, T) advantages.
+        credit: (a round's tensors, outcome advantages (B,), step scores (B, K)) -> (B, T) advantages.
         hold_tokens: changes the advantages by what the pass says of the tokens.
     """
     everything = slice(None)
-    if STEP_INDEX in inputs:
+    if STEP_INDEX in inputs and read is not None:
         tensors = {name.removeprefix(PREFIX): value for name, value in inputs.items() if name.startswith(PREFIX)}
         with read(tensors, everything) as reading:
             output = make_pass(everything)
-        inputs["advantages"] = credit(tensors, inputs["advantages"], reading.scores_BKN)
+        inputs["advantages"] = credit(tensors, inputs["advantages"], reading.credit_scores(*output[:2]))
     else:
         output = make_pass(everything)
     if SAMPLING_LOGPS in inputs:

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from attnpo.attention import ensemble_scores
 from attnpo.credit import GroupBatch, Method, Policy, Requests, Sampled
 from attnpo.credit.layout import (
     group_steps,
@@ -99,7 +98,7 @@ class Round:
         facts: numbers of a response by name that whole groups are judged by; the same names on every process.
         sampling_log_probs: for each response, place of a token -> log-probability it was really drawn with, where
             that is not the policy's own.
-        scores_BKN: step scores, once a pass under the sampling policy has read them.
+        scores_BK: step scores, once a pass under the sampling policy has read them.
     """
 
     def __init__(
@@ -120,7 +119,7 @@ class Round:
         self.tensors: dict[str, Tensor] = {}
         self.facts: dict[str, list[float]] = {}
         self.sampling_log_probs: list[Mapping[int, float]] | None = None
-        self.scores_BKN: Tensor | None = None
+        self.scores_BK: Tensor | None = None
 
     @property
     def openings(self) -> list[str]:
@@ -258,8 +257,7 @@ class Round:
         )
         if not self.parts.method.judges_steps:
             return groups
-        scores_BK = None if self.scores_BKN is None else ensemble_scores(self.scores_BKN)
-        return replace(groups, steps=group_steps(self.tensors, scores_BK, groups, self.parts.gather))
+        return replace(groups, steps=group_steps(self.tensors, self.scores_BK, groups, self.parts.gather))
 
     def judge(self, groups: GroupBatch, more_PG: Tensor | float = 0.0) -> Tensor:
         """Give whole groups their rewards and advantages (AttnPO, Eq. 3, 4), and keep those of this process.
@@ -339,7 +337,7 @@ def token_credit(
     meter: RunMeter,
     tensors: Mapping[str, Tensor],
     advantages_B: Tensor,
-    scores_BKN: Tensor | None,
+    scores_BK: Tensor | None,
     progress_step: int,
 ) -> Tensor:
     """Return the (B, T) advantage of every token (AttnPO, Eq. 5-8), for any slice of a round.
@@ -349,10 +347,9 @@ def token_credit(
         meter: counts what it did.
         tensors: a round's tensors.
         advantages_B: outcome advantage of each response.
-        scores_BKN: step scores of each head; None where the method reads none.
+        scores_BK: step scores; None where the method reads none.
         progress_step: optimizer step t.
     """
-    scores_BK = None if scores_BKN is None else ensemble_scores(scores_BKN)
     batch = step_batch(tensors, advantages_B, scores_BK, progress_step)
     gamma_BK = method.gamma(batch)
     meter.add_factors(batch, gamma_BK)

@@ -36,6 +36,7 @@ from attnpo.models import load_tokenizer, plain_folder
 from attnpo.sampling import SampledResponse, TransformersSampler
 from attnpo.sampling.prompts import give_template_settings, opened
 from attnpo.segmentation import Segmenter, build_strategy
+from attnpo.signals import Seen, Signal, build_signal
 from attnpo.training.budget import TokenCount, TokenCountCallback, token_schedule
 from attnpo.training.callbacks import BeginCallback, MethodStateCallback, PreparationCallback, RolloutsFileCallback
 from attnpo.training.components import find_components, source_of
@@ -61,7 +62,7 @@ from attnpo.training.passes import (
     read_extra_pass,
     read_loss_pass,
     read_sampling_pass,
-    score_reader,
+    signal_reader,
 )
 from attnpo.training.policy import PolicyDraws, build_policy, sampling_params
 from attnpo.training.preparing import prepare_method
@@ -102,7 +103,8 @@ class AttnPOTrainer(GRPOTrainer):
 
     Attributes:
         credit: the method.
-        credit_heads: heads to read; empty when the method reads none.
+        credit_heads: heads to read; empty when method or signal read none.
+        signal: scores the steps; None when the method reads no scores.
         token_count: tokens that the run sampled so far, over all processes.
         drawn_tokens: those of this process that are not in it yet.
         source: where the model comes from; None where it was given loaded.
@@ -174,8 +176,9 @@ class AttnPOTrainer(GRPOTrainer):
         )
         give_template_settings(self._tokenizer, args.chat_template_kwargs)
         check_layout(self.accelerator, self.model, args.group_sampler, args.ds3_gather_for_generation)
-        if self.credit_heads:
-            check_readable(self.model, self.credit_heads)
+        self.signal = self._build_signal()
+        if self.signal is not None:
+            self.signal.check(self.model)
         budget = args.max_sampled_tokens
         self.add_callback(TokenCountCallback(self.token_count, budget))
         self.add_callback(BeginCallback(self._begin_epoch, self._begin_step))
@@ -211,11 +214,18 @@ class AttnPOTrainer(GRPOTrainer):
             HeadSetError: the head set does not fit the model.
             UnsupportedModelError: a chosen layer has no softmax attention.
         """
-        if not self.credit.needs_scores:
+        if self.head_set is None:
             raise ConfigError(f"heads: method '{self.args.method}' reads no attention; there are none to exchange")
         head_set = resolve_heads(heads, self.model.config)
         check_readable(self.model, head_set.heads)
         self.head_set, self.credit_heads = head_set, self.credit.select_heads(head_set.heads)
+        self.signal = self._build_signal()
+
+    def _build_signal(self) -> Signal | None:
+        return build_signal(self.args.signal, self.credit_heads) if self.credit.needs_scores else None
+
+    def _reads_a_pass(self) -> bool:
+        return self.signal is not None and self.signal.is_read_in_a_pass
 
     def accuracy(self, completions: list[Any], **columns: Any) -> list[float]:
         """TRL reward function: 1 for a correct response, else 0."""
@@ -236,10 +246,10 @@ class AttnPOTrainer(GRPOTrainer):
         round_.finish(rewards_BF, self.reward_weights.to(rewards_BF.device))
 
     def step_advantages(
-        self, tensors: dict[str, torch.Tensor], advantages_B: torch.Tensor, scores_BKN: torch.Tensor | None
+        self, tensors: dict[str, torch.Tensor], advantages_B: torch.Tensor, scores_BK: torch.Tensor | None
     ) -> torch.Tensor:
         """Return the advantage of every token, (B, T) (AttnPO, Eq. 5-8)."""
-        return token_credit(self.credit, self.meter, tensors, advantages_B, scores_BKN, self.state.global_step)
+        return token_credit(self.credit, self.meter, tensors, advantages_B, scores_BK, self.state.global_step)
 
     def own_file(self, name: str) -> Path:
         """Return this process's file of a name in the output folder."""
@@ -323,13 +333,15 @@ class AttnPOTrainer(GRPOTrainer):
         if round_.sampling_log_probs is not None:
             width = output["completion_ids"].size(1)
             output[SAMPLING_LOGPS] = lay_out_log_probs(round_.sampling_log_probs, width, self.accelerator.device)
-        tensors, scores_BKN = round_.tensors, round_.scores_BKN
+        tensors, scores_BK = round_.tensors, round_.scores_BK
         advantages_B = tensors.pop("advantages")
-        if self.credit_heads and scores_BKN is None:
+        if self.signal is not None and not self.signal.is_read_in_a_pass:
+            scores_BK = self.signal.credit_scores(Seen.of(tensors))
+        if self._reads_a_pass() and scores_BK is None:
             output["advantages"] = advantages_B
             output.update({PREFIX + name: tensor for name, tensor in tensors.items()})
         else:
-            output["advantages"] = self.step_advantages(tensors, advantages_B, scores_BKN)
+            output["advantages"] = self.step_advantages(tensors, advantages_B, scores_BK)
         return output
 
     def _round_parts(self) -> RoundParts:
@@ -461,8 +473,8 @@ class AttnPOTrainer(GRPOTrainer):
         width, multiple = max(map(len, completion_ids_list)), self.pad_to_multiple_of
         self._ensure_layout(width if not multiple else -(-width // multiple) * multiple)
         rewards_BF = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        if self.credit.judges_steps and self.credit_heads and self._round.scores_BKN is None:
-            self._round.scores_BKN = self._scores_before_rewards(self._round)
+        if self.credit.judges_steps and self.signal is not None and self._round.scores_BK is None:
+            self._round.scores_BK = self._scores_before_rewards(self._round, self.signal)
         if not self.args.group_sampler:  # else every draw was counted where it was made
             self.drawn_tokens.add(sum(map(len, completion_ids_list)))
         self.token_count.take(self.drawn_tokens.reduced(self._sum, self.accelerator.device))
@@ -470,19 +482,22 @@ class AttnPOTrainer(GRPOTrainer):
         self.outcome_advantages(self._round, rewards_BF)
         return rewards_BF
 
-    def _scores_before_rewards(self, round_: Round) -> torch.Tensor:
-        """Return (B, K, N) step scores of a pass that is made for them alone."""
+    def _scores_before_rewards(self, round_: Round, signal: Signal) -> torch.Tensor:
+        """Return (B, K) step scores, of a pass that is made for them alone where the signal reads one."""
+        if not signal.is_read_in_a_pass:
+            return signal.credit_scores(Seen.of(round_.tensors))
         self.drawn_tokens.passed += sum(map(len, round_.prompt_ids)) + sum(map(len, round_.response_ids))
         with disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
             return read_extra_pass(
                 self.model,
-                self.credit_heads,
+                signal,
                 round_.prompt_ids,
                 round_.response_ids,
                 round_.tensors,
                 self._tokenizer.pad_token_id,
                 self.args.per_device_train_batch_size,
                 self.args.answer_chunk,
+                self.temperature,
             )
 
     def _ensure_layout(self, width: int) -> None:
@@ -503,24 +518,27 @@ class AttnPOTrainer(GRPOTrainer):
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         whole_pass = partial(super()._get_per_token_logps_and_entropies, model)
 
-        def make_pass(rows: slice, size: int | None = batch_size) -> Output:
+        def make_pass(rows: slice, size: int | None = batch_size, **more: Any) -> Output:
             ids, mask = input_ids[rows], attention_mask[rows]
-            output: Output = whole_pass(ids, mask, logits_to_keep, batch_size=size, **kwargs)
+            output: Output = whole_pass(ids, mask, logits_to_keep, batch_size=size, **{**kwargs, **more})
             return output
 
-        read = score_reader(model, self.credit_heads, input_ids, attention_mask, self.args.answer_chunk)
+        signal = self.signal if self._reads_a_pass() else None
+        read = None if signal is None else signal_reader(model, signal, attention_mask, self.args.answer_chunk)
         if self._loss_inputs is not None:
             return read_loss_pass(make_pass, read, self._loss_inputs, self.step_advantages, self._hold_tokens())
         # With a PEFT policy the reference pass also runs on `self.model`, but only after the policy's own.
-        round_ = self._round if model is self.model and self.credit_heads else None
-        if round_ is None or round_.scores_BKN is not None or not self.makes_sampling_policy_pass():
+        round_ = self._round if model is self.model else None
+        if signal is None or read is None or round_ is None or round_.scores_BK is not None:
+            return make_pass(slice(None))
+        if not self.makes_sampling_policy_pass():
             return make_pass(slice(None))
         if any(value is not None for name, value in kwargs.items() if not name.startswith("compute_")):
             raise ConfigError("data set: step credit reads text only; remove the image columns")
         self._ensure_layout(logits_to_keep)
-        size = input_ids.size(0)
-        output, round_.scores_BKN = read_sampling_pass(
-            partial(make_pass, size=None), read, round_.tensors, size, batch_size or size
+        size, more = input_ids.size(0), {"compute_entropy": True} if "entropies" in signal.needs else {}
+        output, round_.scores_BK = read_sampling_pass(
+            partial(make_pass, size=None, **more), read, round_.tensors, size, batch_size or size
         )
         return output
 

@@ -79,7 +79,7 @@ def plan_run(
     _read_model(run, arguments, findings)
     _read_problems(run, arguments, data, findings)
     with findings.catching():
-        run.heads = needed_heads(args.build_credit(), args.method, args.heads, parts.config)
+        run.heads = needed_heads(args.build_credit(), args, args.heads, parts.config)
         looked_at = run.heads
         if run.probe is not None and looked_at is None and parts.config is not None:
             looked_at = resolve_heads(str(args.heads), parts.config)

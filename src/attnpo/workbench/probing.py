@@ -11,6 +11,7 @@ from attnpo.credit import method_class
 from attnpo.discovery.probe import ProbeSettings, read_probe
 from attnpo.discovery.stability_callback import StabilityCallback
 from attnpo.errors import ConfigError
+from attnpo.signals import needs_heads
 from attnpo.workbench.arguments import ProbeArguments
 
 
@@ -31,7 +32,7 @@ class Probe:
         """
         if args.heads is None:
             raise ConfigError("--probe: needs heads to probe; give them with --heads")
-        if arguments.probe_reselect and not method_class(args.method).needs_scores:
+        if arguments.probe_reselect and not (method_class(args.method).needs_scores and needs_heads(args.signal)):
             raise ConfigError(
                 f"--probe_reselect: method '{args.method}' reads no attention; there are none to exchange"
             )

@@ -1,0 +1,98 @@
+"""`--signal`: PA and NA by any signal, read in passes that training makes anyway."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from small_training import config
+
+from attnpo.credit import pack_steps
+from attnpo.errors import ConfigError
+from attnpo.rollouts import read_rollouts
+from attnpo.signals import build_signal, score_signals
+
+FAST = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "max_completion_length": 128}
+
+
+def watched(trainer):
+    """Row number -> the step scores that credit is given."""
+    seen = {}
+    inner = trainer.step_advantages
+
+    def spy(tensors, advantages_B, scores_BK):
+        seen.update(zip(tensors["row_ids"].tolist(), scores_BK.detach().clone(), strict=True))
+        return inner(tensors, advantages_B, scores_BK)
+
+    trainer.step_advantages = spy
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("log_prob", {"temperature": 0.8}),
+        ("log_prob", {"num_iterations": 2}),
+        ("entropy_low", {"num_iterations": 2}),
+        ("think_close", {}),
+        ("earlier", {}),
+        ("oracle", {}),
+    ],
+)
+def test_credit_is_given_what_one_looks_up_afterwards(make_trainer, model, tokenizer, name, settings):
+    """Scores under the untrained policy, whichever pass they are read in; no pass is made for them."""
+    before = copy.deepcopy(model)
+    passes = []
+    trainer = make_trainer(signal=name, heads=None, save_rollouts=True, pack_micro_batches=False, **FAST, **settings)
+    trainer.model.register_forward_pre_hook(lambda module, args: passes.append(1) if module.training else None)
+    seen = watched(trainer)
+    trainer.train()
+    rollouts = list(read_rollouts(trainer.rollouts_path))
+    assert sorted(seen) == list(range(8))
+    assert len(passes) == (2 if "num_iterations" in settings else 1)
+    signal = build_signal(name)
+    temperature = settings.get("temperature", 1.0)
+    scores = score_signals(before, tokenizer, rollouts, [signal], temperature=temperature)[name]
+    steps = pack_steps(rollouts, scores)
+    expected = signal.for_credit(
+        steps.scores_BK, steps.step_lengths_BK, steps.owned_BK, steps.answer_lengths_B, steps.response_lengths_B
+    )
+    given = torch.stack([seen[row] for row in range(8)])
+    torch.testing.assert_close(given, expected[:, : given.shape[1]], equal_nan=True, rtol=1e-4, atol=1e-5)
+    assert (given.nan_to_num() > 0).any()
+
+
+def test_the_oracle_signal_is_the_oracle_method(make_trainer):
+    """Undecided steps keep gamma 1 either way."""
+    credit = {}
+    for method, more in (("oracle", {}), ("attnpo", {"signal": "oracle"})):
+        trainer = make_trainer(method=method, heads=None, learning_rate=0.0, **more, **FAST)
+        inner = trainer.step_advantages
+
+        def spy(tensors, advantages_B, scores_BK, inner=inner, method=method):
+            credit[method] = inner(tensors, advantages_B, scores_BK)
+            return credit[method]
+
+        trainer.step_advantages = spy
+        trainer.train()
+    torch.testing.assert_close(credit["oracle"], credit["attnpo"], rtol=0, atol=0)
+    assert credit["oracle"].ndim == 2
+
+
+def test_what_a_signal_lacks_is_said_before_the_model_is_loaded(make_trainer):
+    with pytest.raises(ConfigError, match=r"^signal: 'entropy' is unknown; use one of heads, "):
+        config("unused", signal="entropy")
+    with pytest.raises(ConfigError, match=r"^signal: method 'tlmre' reads no step scores; drop it, or use method att"):
+        config("unused", signal="log_prob", method="tlmre")
+    with pytest.raises(ConfigError, match=r"^step_labeler: signal 'oracle' needs step labels; name a module:function"):
+        make_trainer(signal="oracle", labeler=None)
+    with pytest.raises(ConfigError, match=r"^heads: method 'attnpo' reads attention; give a head set file"):
+        make_trainer(signal="heads_ranked", heads=None)
+
+
+def test_a_run_without_heads_has_none_to_exchange(make_trainer):
+    trainer = make_trainer(signal="log_prob")
+    assert trainer.head_set is None
+    with pytest.raises(ConfigError, match="there are none to exchange"):
+        trainer.use_heads([(3, 1)])
