@@ -87,8 +87,9 @@ def relative_scores(scores_BK: Tensor, steps: StepBatch, settings: OptionSetting
     """
     if settings.bar == "answer_share":
         return scores_BK
-    tokens_BK = torch.where(steps.owned_BK, steps.step_lengths_BK, 0).float()
-    known_BK = torch.where(steps.owned_BK, scores_BK.float(), 0.0)
+    scored_BK = steps.owned_BK & ~scores_BK.isnan()
+    tokens_BK = torch.where(scored_BK, steps.step_lengths_BK, 0).float()
+    known_BK = torch.where(scored_BK, scores_BK.float(), 0.0)
     mean_B = (known_BK * tokens_BK).sum(dim=1) / tokens_BK.sum(dim=1).clamp(min=1)
     scale_B = torch.where(mean_B > 0, plain_bar(steps, settings) / mean_B, 1.0)
     return scores_BK.float() * scale_B[:, None]

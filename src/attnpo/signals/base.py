@@ -142,5 +142,5 @@ class Signal:
     ) -> Tensor:
         """Return scores as credit takes them: as they are, or their ranks (`ranked_scores`)."""
         if self.own_scale:
-            return scores_BK.float()
+            return torch.where(owned_BK, scores_BK.float(), 0.0)
         return ranked_scores(scores_BK, lengths_BK, owned_BK, answer_lengths_B, lengths_B)

@@ -127,8 +127,8 @@ def needed_heads(
         return None
     if heads is None:
         raise ConfigError(
-            f"heads: method '{args.method}' reads attention; give a head set file from `attnpo discover`, or pairs such "
-            "as 16.2,20.9,23.2"
+            f"heads: method '{args.method}' reads attention; give a head set file from `attnpo discover`, or pairs "
+            "such as 16.2,20.9,23.2"
         )
     return None if config is None else resolve_heads(heads, config)
 

@@ -24,8 +24,8 @@ class AttnPOUniform(AttnPO):
     @torch.no_grad()
     def step_scores(self, steps: StepBatch) -> Tensor:
         """Return (B, K) scores, equal within a response."""
-        owned_BK = steps.owned_BK
-        weights_BK = torch.where(owned_BK, steps.step_lengths_BK, 0).float()
-        mass_B = (torch.where(owned_BK, steps.scores_BK.float(), 0.0) * weights_BK).sum(dim=1)
+        scored_BK = steps.owned_BK & ~steps.scores_BK.isnan()
+        weights_BK = torch.where(scored_BK, steps.step_lengths_BK, 0).float()
+        mass_B = (torch.where(scored_BK, steps.scores_BK.float(), 0.0) * weights_BK).sum(dim=1)
         mean_B = mass_B / weights_BK.sum(dim=1).clamp(min=1)
         return mean_B[:, None].expand(steps.scores_BK.shape)
