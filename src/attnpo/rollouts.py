@@ -40,6 +40,7 @@ class Step:
         label: whether the answer needed it, where known.
         score: step score S(s_k) (AttnPO, Eq. 2), where computed.
         gamma: factor on the advantage (AttnPO, Eq. 5), where computed.
+        signals: scores of rival step signals by name, on the scale of `score`, where computed.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _AS_STATED
@@ -50,6 +51,7 @@ class Step:
     label: StepLabel | None = None
     score: float | None = None
     gamma: float | None = None
+    signals: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,9 @@ class Rollout:
     def to_json(self) -> str:
         """Return the row as one line of JSON."""
         row = asdict(self)
+        for step in row["steps"]:
+            if step["signals"] is None:
+                del step["signals"]
         if not self.opening:
             del row["opening"]
         if self.in_think:

@@ -8,6 +8,8 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from attnpo.attention import Head, score_steps
 from attnpo.evaluation.annotation import annotate
+from attnpo.rollouts import Rollout
+from attnpo.signals import build_signal, score_signals
 
 
 @pytest.fixture
@@ -48,3 +50,25 @@ def test_a_response_alone_has_no_advantage(toy, tmp_path, model):
     for rollout in annotate(model, toy.tokenizer, rollouts, [Head(0, 0)]):
         assert rollout.advantage == 0.0
         assert all(step.gamma == 1.0 for step in rollout.steps)
+
+
+def test_rival_signals_stand_beside_the_score_on_its_scale(toy, tmp_path, model):
+    rollouts = toy.rollouts(tmp_path, problems=4, samples=2)
+    signals = [build_signal("earlier"), build_signal("log_prob"), build_signal("oracle")]
+    labelled = [replace(r, steps=tuple(replace(s, label="undecided") for s in r.steps)) for r in rollouts]
+    plain = annotate(model, toy.tokenizer, labelled, [Head(1, 0)])
+    annotated = annotate(model, toy.tokenizer, labelled, [Head(1, 0)], signals=signals)
+    assert [replace(r, steps=tuple(replace(s, signals=None) for s in r.steps)) for r in annotated] == plain
+    log_probs = score_signals(model, toy.tokenizer, rollouts, signals[1:2])["log_prob"]
+    for rollout, scores_K in zip(annotated, log_probs, strict=True):
+        lengths = [step.tokens[1] - step.tokens[0] for step in rollout.steps]
+        even = (rollout.answer_tokens[1] - rollout.answer_tokens[0]) / rollout.n_tokens
+        for k, step in enumerate(rollout.steps):
+            below = {
+                "earlier": sum(lengths[k + 1 :]),
+                "log_prob": sum(n for n, score in zip(lengths, scores_K, strict=True) if score < scores_K[k]),
+            }
+            u = {name: (tokens + lengths[k] / 2) / sum(lengths) for name, tokens in below.items()}
+            assert step.signals == pytest.approx({name: 2 * u[name] * even for name in u})  # the truth knows nothing
+        assert Rollout.from_json(rollout.to_json()) == rollout
+    assert "signals" not in plain[0].to_json()

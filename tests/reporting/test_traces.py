@@ -51,6 +51,19 @@ def test_view_of_a_response_worked_by_hand() -> None:
     assert view.judged == (1, 1)
 
 
+def test_rival_signals_are_drawn_under_the_heads() -> None:
+    plain = rollout()
+    first, second = plain.steps
+    steps = (replace(first, signals={"log_prob": 0.03125}), replace(second, signals={"log_prob": 0.25, "fai": 0.125}))
+    view = trace_view(replace(plain, steps=steps))
+    assert view.strips == {"log_prob": [(4, -5), (2, 10)], "fai": [(4, None), (2, 5)]}
+    assert "log_prob 4.00 × baseline\nfai 2.00 × baseline" in view.steps[1].tip
+    page = render_trace_html(replace(plain, steps=steps))
+    assert page.index("<dt>log_prob</dt>") < page.index("<dt>fai</dt>")
+    assert '<i class="q-5" style="width:33.33%"></i><i class="q10" style="width:16.67%"></i>' in page
+    assert "<dl" not in render_trace_html(plain)
+
+
 def test_baseline_follows_the_settings_and_needs_a_pass_rate() -> None:
     assert trace_baseline(rollout(), CreditSettings(alpha_base=1.0)) == pytest.approx(0.125)
     assert trace_baseline(rollout(), CreditSettings(difficulty_baseline=False)) == pytest.approx(0.25)

@@ -71,6 +71,7 @@ def small():
     )
     model = Qwen2ForCausalLM(config).eval()
     rollouts = [response(0, 4), response(1, 6), response(2, 1), response(3, 5)]
+    truths = [truth(model, r) for r in rollouts]
     return SimpleNamespace(
-        model=model, tokenizer=CharacterTokenizer(), rollouts=rollouts, truths=[truth(model, r) for r in rollouts]
+        model=model, tokenizer=CharacterTokenizer(), rollouts=rollouts, truths=truths, truth=truth, response=response
     )

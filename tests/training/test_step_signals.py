@@ -55,9 +55,7 @@ def test_credit_is_given_what_one_looks_up_afterwards(make_trainer, model, token
     temperature = settings.get("temperature", 1.0)
     scores = score_signals(before, tokenizer, rollouts, [signal], temperature=temperature)[name]
     steps = pack_steps(rollouts, scores)
-    expected = signal.for_credit(
-        steps.scores_BK, steps.step_lengths_BK, steps.owned_BK, steps.answer_lengths_B, steps.response_lengths_B
-    )
+    expected = signal.for_credit(steps.scores_BK, steps)
     given = torch.stack([seen[row] for row in range(8)])
     torch.testing.assert_close(given, expected[:, : given.shape[1]], equal_nan=True, rtol=1e-4, atol=1e-5)
     assert (given.nan_to_num() > 0).any()

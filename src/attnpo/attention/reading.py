@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from attnpo.attention.headset import Head, validate_heads
 from attnpo.attention.hook import AttentionCall, Decoder, find_decoder, observe_attention
 from attnpo.attention.packed import Packing, mixes_sequences
-from attnpo.attention.reduction import Rows, read_layer
+from attnpo.attention.reduction import Reduce, Rows, read_layer
 from attnpo.attention.splitting import check_parallelism
 from attnpo.attention.witness import output_deviation, tolerance
 from attnpo.errors import UnsupportedModelError
@@ -36,12 +36,15 @@ class _Plan:
 class StepReading:
     """What a forward pass said about the steps; filled while it runs."""
 
-    def __init__(self, decoder: Decoder, heads: list[Head], plan: _Plan, answer_chunk: int):
+    def __init__(
+        self, decoder: Decoder, heads: list[Head], plan: _Plan, answer_chunk: int, reduce: Reduce | None = None
+    ):
         self._decoder = decoder
         self._heads = heads
         self._plan = plan
         self._rows = rows = plan.rows
         self._answer_chunk = answer_chunk
+        self._reduce = reduce
         self._deviations: list[tuple[int, Tensor, float]] = []
         self._mixing: Tensor | None = None
         self._way: dict[int, tuple[str, torch.dtype]] = {}
@@ -176,7 +179,9 @@ class StepReading:
                 )
         if not self._scores:
             self._mixing = self._packed_badly(call, heads[0])
-        self._scores[layer] = read_layer(call, heads, self._heads_N[layer], self._rows, self._answer_chunk)
+        self._scores[layer] = read_layer(
+            call, heads, self._heads_N[layer], self._rows, self._answer_chunk, self._reduce
+        )
         self._way[layer] = way = (call.implementation, call.query_BHLD.dtype)
         if way in _WITNESSED.get(self._decoder.attention[layer], ()):
             return None
@@ -198,6 +203,7 @@ def read_step_scores(
     num_steps: int | None = None,
     answer_chunk: int = 64,
     sequence_BL: Tensor | None = None,
+    reduce: Reduce | None = None,
 ) -> Iterator[StepReading]:
     """Read step scores off the next forward pass of `model`, at no extra pass.
 
@@ -224,6 +230,8 @@ def read_step_scores(
         sequence_BL: where several sequences are packed into a row (padding-free): the sequence of each token, counted
             from 0 over the whole batch, -1 for padding. `step_index_BL` then counts anew in each sequence, and the
             scores have one row a sequence. The model must be told too, by position_ids that start anew.
+        reduce: what to keep of a layer's rows in place of Eq. 1 (`attnpo.attention.reduction`); `scores_BKN` is then
+            what it returns, the layers one behind the other in the last dimension. Not with `sequence_BL`.
 
     Raises:
         UnsupportedModelError: a chosen layer has no softmax attention that can be read, or heads are split over
@@ -252,7 +260,7 @@ def read_step_scores(
         step_index_BL = packing.numbered_through(step_index_BL)
         num_steps = packing.num_sequences * packing.num_steps
     rows = Rows.of(step_index_BL, answer_mask_BL, num_steps)
-    reading = StepReading(decoder, chosen, _Plan(step_index_BL, answer_mask_BL, rows, packing), answer_chunk)
+    reading = StepReading(decoder, chosen, _Plan(step_index_BL, answer_mask_BL, rows, packing), answer_chunk, reduce)
     with reading._attached():
         yield reading
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -91,9 +91,37 @@ class Rows:
         return Rows(**{**vars(self), **moved})
 
 
+@dataclass(frozen=True)
+class Chunk:
+    """Attention rows of some queries; R rows of the plan, longest answer first, may be fewer than all of them.
+
+    Attributes:
+        index_RC: position of each query.
+        valid_RC: 1.0 where it is one, 0.0 where it repeats one.
+        counted_RNC: the same times the share of the probability that sinks leave to the keys.
+        probabilities_RNCL: softmax over the keys.
+    """
+
+    index_RC: Tensor
+    valid_RC: Tensor
+    counted_RNC: Tensor
+    probabilities_RNCL: Tensor
+
+
+Reduce = Callable[[AttentionCall, Sequence[int], Tensor, Rows, int], Tensor]
+"""(a layer's call, heads, the same as a tensor, the rows, most queries at once) -> what is kept, columns last."""
+
+
 @torch.no_grad()
-def read_layer(call: AttentionCall, heads: Sequence[int], heads_N: Tensor, rows: Rows, answer_chunk: int) -> Tensor:
-    """Compute the step scores of one layer's heads (AttnPO, Eq. 1).
+def read_layer(
+    call: AttentionCall,
+    heads: Sequence[int],
+    heads_N: Tensor,
+    rows: Rows,
+    answer_chunk: int,
+    reduce: Reduce | None = None,
+) -> Tensor:
+    """Reduce the attention rows of one layer's heads, by default to step scores (AttnPO, Eq. 1).
 
     Probabilities are those of the attention function without dropout, in float32 (float64 for a float64 model).
     Memory: a chunk of at most `answer_chunk` queries over all keys, the keys of the chosen heads, and one number
@@ -105,25 +133,35 @@ def read_layer(call: AttentionCall, heads: Sequence[int], heads_N: Tensor, rows:
         heads_N: the same as a tensor, so that no copy to the device is made here.
         rows: which queries to read, and the steps.
         answer_chunk: most answer tokens taken at once.
+        reduce: what to keep of the rows.
 
     Returns:
-        scores_BKN, in the order of `heads`.
+        scores_BKN, in the order of `heads`, or what `reduce` returns.
     """
     with torch.autocast(call.query_BHLD.device.type, enabled=False):
         rows = rows.to(call.query_BHLD.device)
         heads_N = heads_N.to(call.query_BHLD.device)
-        mass_RNL = _key_mass(call, heads, heads_N, rows, answer_chunk)
-        return _sum_over_steps(mass_RNL, rows)
+        return (reduce or step_scores)(call, heads, heads_N, rows, answer_chunk)
 
 
-def _key_mass(call: AttentionCall, heads: Sequence[int], heads_N: Tensor, rows: Rows, answer_chunk: int) -> Tensor:
-    """Attention each key receives from all answer tokens of its row: Σ_{m∈F} a[m→n]."""
+def step_scores(call: AttentionCall, heads: Sequence[int], heads_N: Tensor, rows: Rows, answer_chunk: int) -> Tensor:
+    """Return scores_BKN: what each step receives from all queries of its row, averaged over its tokens (Eq. 1)."""
+    dtype, length = reading_dtype(call), call.key_BJLD.shape[2]
+    mass_RNL = torch.zeros(len(rows.answer_counts), len(heads), length, dtype=dtype, device=call.key_BJLD.device)
+    for chunk in probability_chunks(call, heads, heads_N, rows, answer_chunk):
+        active = len(chunk.index_RC)
+        mass_RNL[:active] += (chunk.counted_RNC.unsqueeze(-2) @ chunk.probabilities_RNCL).squeeze(-2)
+    return mean_over_steps(mass_RNL, rows)
+
+
+def probability_chunks(
+    call: AttentionCall, heads: Sequence[int], heads_N: Tensor, rows: Rows, answer_chunk: int
+) -> Iterator[Chunk]:
+    """Yield the attention rows of all queries, some at a time."""
     length, dtype = call.key_BJLD.shape[2], reading_dtype(call)
     # Heads that share their keys take one product together where the heads chosen allow it.
     group = call.query_BHLD.shape[1] // call.key_BJLD.shape[1]
     key_RMLD = call.key_BJLD[rows.row_R[:, None], heads_N[:: _heads_per_key(heads, group)] // group].to(dtype)
-    mass_RNL = key_RMLD.new_zeros(len(rows.answer_counts), len(heads), length)
-
     start = 0
     while start < rows.answer_index_RA.shape[1]:
         active = sum(count > start for count in rows.answer_counts)
@@ -132,9 +170,8 @@ def _key_mass(call: AttentionCall, heads: Sequence[int], heads_N: Tensor, rows: 
         valid_RC = rows.answer_valid_RA[:active, start : start + chunk].to(dtype)
         logits_RNCL = masked_logits(call, key_RMLD[:active], rows.row_R[:active], index_RC, heads_N, rows.first_answer)
         counted_RNC = valid_RC[:, None, :] * key_share(call, logits_RNCL, heads_N)
-        mass_RNL[:active] += (counted_RNC.unsqueeze(-2) @ logits_RNCL.softmax(-1)).squeeze(-2)
+        yield Chunk(index_RC, valid_RC, counted_RNC, logits_RNCL.softmax(-1))
         start += chunk
-    return mass_RNL
 
 
 def reading_dtype(call: AttentionCall) -> torch.dtype:
@@ -181,8 +218,8 @@ def _heads_per_key(heads: Sequence[int], group: int) -> int:
     return runs[0] if len(set(runs)) == 1 else 1
 
 
-def _sum_over_steps(mass_RNL: Tensor, rows: Rows) -> Tensor:
-    """Sum over each step's tokens and divide by their number; scores_BKN in float32."""
+def mean_over_steps(mass_RNL: Tensor, rows: Rows) -> Tensor:
+    """Sum what keys received over each step's tokens and divide by their number; scores_BKN in float32."""
     taken_RNK = mass_RNL.new_zeros(*mass_RNL.shape[:2], rows.num_steps + 1)
     taken_RNK.scatter_add_(2, rows.step_index_RL[:, None, :].expand_as(mass_RNL), mass_RNL)
     scores_RKN = (taken_RNK[..., : rows.num_steps] / rows.step_length_RK[:, None, :]).transpose(1, 2).float()

@@ -41,10 +41,7 @@ def credit_accuracy_intervals(
     method = build_method("attnpo", CreditSettings() if settings is None else settings)
     steps = pack_steps(rollouts, scores)
     if signal is not None:
-        scores_BK = signal.for_credit(
-            steps.scores_BK, steps.step_lengths_BK, steps.owned_BK, steps.answer_lengths_B, steps.response_lengths_B
-        )
-        steps = replace(steps, scores_BK=scores_BK)
+        steps = replace(steps, scores_BK=signal.for_credit(steps.scores_BK, steps))
     counted = credit_accuracy(method, steps)
     intervals = ratio_intervals(
         np.stack([counted.touched[cell].double().numpy() for cell in CREDIT_CELLS], axis=1),

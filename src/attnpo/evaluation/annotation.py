@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
+from math import isfinite
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from rich.progress import Progress
 from attnpo.attention import Head, score_steps
 from attnpo.credit import CreditSettings, GroupBatch, Method, build_method, pack_steps
 from attnpo.rollouts import Rollout
+from attnpo.signals import Signal, StepScores, score_signals
 
 
 def annotate(
@@ -23,6 +25,7 @@ def annotate(
     settings: CreditSettings | None = None,
     *,
     method: str = "attnpo",
+    signals: Sequence[Signal] = (),
     batch_size: int = 16,
     progress: Progress | None = None,
 ) -> list[Rollout]:
@@ -37,6 +40,7 @@ def annotate(
         heads: the head set.
         settings: settings of the credit; the paper's by default.
         method: a method of `attnpo.credit.METHODS`.
+        signals: rival signals to score the steps by as well, on the scale of the heads' scores.
         batch_size: responses a forward pass.
         progress: display, or None.
 
@@ -50,7 +54,7 @@ def annotate(
         r for _, group in groupby(rollouts, key=lambda r: r.problem_id) for r in _with_outcome(list(group), credit)
     ]
     gamma_BK = credit.gamma(pack_steps(judged, ensemble)).tolist()
-    return [
+    annotated = [
         replace(
             rollout,
             steps=tuple(
@@ -60,6 +64,26 @@ def annotate(
         )
         for rollout, scores_K, gamma_K in zip(judged, ensemble, gamma_BK, strict=True)
     ]
+    if not signals:
+        return annotated
+    found = score_signals(model, tokenizer, annotated, signals, batch_size=batch_size, progress=progress)
+    on_scale = {signal.name: _on_scale(signal, annotated, found[signal.name]) for signal in signals}
+    return [
+        replace(
+            rollout,
+            steps=tuple(
+                replace(step, signals={name: rows[b][k] for name, rows in on_scale.items() if isfinite(rows[b][k])})
+                for k, step in enumerate(rollout.steps)
+            ),
+        )
+        for b, rollout in enumerate(annotated)
+    ]
+
+
+def _on_scale(signal: Signal, rollouts: Sequence[Rollout], scores: StepScores) -> list[list[float]]:
+    steps = pack_steps(rollouts, scores)
+    rows: list[list[float]] = signal.for_credit(steps.scores_BK, steps).tolist()
+    return rows
 
 
 def _with_outcome(group: list[Rollout], credit: Method) -> list[Rollout]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -36,6 +36,7 @@ class StepView:
         gamma: factor on the advantage, where computed.
         mark: what credit did to it.
         shade: colour bin of the ratio; None without a ratio.
+        signals: by name of a rival signal, its score over the baseline.
     """
 
     index: int
@@ -48,6 +49,7 @@ class StepView:
     gamma: float | None
     mark: Mark
     shade: int | None
+    signals: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def tip(self) -> str:
@@ -59,6 +61,7 @@ class StepView:
             rows.append(f"{self.ratio:.2f} × baseline")
         if self.gamma is not None:
             rows.append(f"γ {self.gamma:.2f} · {self.mark}")
+        rows += [f"{name} {ratio:.2f} × baseline" for name, ratio in self.signals.items()]
         if self.label is not None:
             rows.append(f"label: {self.label}")
         return "\n".join(rows)
@@ -88,6 +91,15 @@ class TraceView:
     def verdict(self) -> str:
         """The verdict in a word."""
         return "not verified" if self.correct is None else "correct" if self.correct else "wrong"
+
+    @property
+    def strips(self) -> dict[str, list[tuple[int, int | None]]]:
+        """By name of a rival signal, tokens and colour bin of each step that owns tokens."""
+        names = dict.fromkeys(name for step in self.steps for name in step.signals)
+        return {
+            name: [(step.tokens, shade_of(step.signals.get(name))) for step in self.steps if step.tokens]
+            for name in names
+        }
 
     @property
     def judged(self) -> tuple[int, int]:
@@ -194,6 +206,7 @@ def _step_view(index: int, step: Step, rollout: Rollout, baseline: float | None)
         gamma=step.gamma,
         mark=mark_of(step, rollout.advantage, baseline),
         shade=shade_of(ratio),
+        signals={name: score / baseline for name, score in (step.signals or {}).items()} if baseline else {},
     )
 
 

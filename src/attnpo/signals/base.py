@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from attnpo.attention import Head
+from attnpo.credit.batches import StepBatch
 from attnpo.signals.ranks import ranked_scores
 
 Need = Literal["labels", "log-probabilities", "entropies", "heads", "attention"]
@@ -133,14 +134,11 @@ class Signal:
     @torch.no_grad()
     def credit_scores(self, seen: Seen) -> Tensor:
         """Return (B, K) float32 scores on the scale of Eq. 6, which PA and NA hold against S_base."""
-        return self.for_credit(
-            self.score(seen), seen.step_lengths_BK, seen.owned_BK, seen.answer_lengths_B, seen.response_lengths_B
-        )
+        return self.for_credit(self.score(seen), seen)
 
-    def for_credit(
-        self, scores_BK: Tensor, lengths_BK: Tensor, owned_BK: Tensor, answer_lengths_B: Tensor, lengths_B: Tensor
-    ) -> Tensor:
-        """Return scores as credit takes them: as they are, or their ranks (`ranked_scores`)."""
+    def for_credit(self, scores_BK: Tensor, steps: Seen | StepBatch) -> Tensor:
+        """Return a signal's scores as credit takes them: as they are, or their ranks (`ranked_scores`)."""
         if self.own_scale:
-            return torch.where(owned_BK, scores_BK.float(), 0.0)
-        return ranked_scores(scores_BK, lengths_BK, owned_BK, answer_lengths_B, lengths_B)
+            return torch.where(steps.owned_BK, scores_BK.float(), 0.0)
+        lengths = (steps.answer_lengths_B, steps.response_lengths_B)
+        return ranked_scores(scores_BK, steps.step_lengths_BK, steps.owned_BK, *lengths)

@@ -11,6 +11,8 @@ from attnpo.loading import load_function
 from attnpo.signals.all_heads import AllHeads
 from attnpo.signals.base import Signal
 from attnpo.signals.entropy import EntropyHigh, EntropyLow
+from attnpo.signals.fai import FutureInfluence
+from attnpo.signals.flow_tracer import FlowTracer
 from attnpo.signals.heads import Heads, HeadsRanked
 from attnpo.signals.length import FewerCharacters, Longer, MoreCharacters, Shorter
 from attnpo.signals.log_prob import LogProb
@@ -19,6 +21,7 @@ from attnpo.signals.position import Earlier, Later
 from attnpo.signals.random import Random
 from attnpo.signals.think_close import ThinkClose
 from attnpo.signals.uniform import Uniform
+from attnpo.signals.waad import WindowedDistance
 
 SIGNALS: dict[str, type[Signal]] = {
     signal.name: signal
@@ -29,6 +32,9 @@ SIGNALS: dict[str, type[Signal]] = {
         EntropyHigh,
         EntropyLow,
         ThinkClose,
+        FutureInfluence,
+        WindowedDistance,
+        FlowTracer,
         Shorter,
         Longer,
         FewerCharacters,

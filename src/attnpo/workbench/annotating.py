@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.progress import Progress
@@ -11,6 +12,7 @@ from attnpo.collecting import collect_rollouts, read_groups
 from attnpo.evaluation.annotation import annotate
 from attnpo.rollouts import Rollout, write_rollouts
 from attnpo.sampling import SamplingParams
+from attnpo.signals import Signal
 from attnpo.verification import Verifier
 from attnpo.workbench.loading import Session
 
@@ -56,6 +58,7 @@ def annotate_problems(
     samples: int,
     params: SamplingParams,
     opening: str = "",
+    signals: Sequence[Signal] = (),
     progress: Progress | None = None,
 ) -> list[Rollout]:
     """Sample a group to each problem, score its steps and write `annotated.jsonl`."""
@@ -63,6 +66,6 @@ def annotate_problems(
     rollouts = sample_groups(
         path, session, verifier, problems=problems, samples=samples, params=params, opening=opening, progress=progress
     )
-    annotated = annotate(session.model, session.tokenizer, rollouts, head_set.heads, progress=progress)
+    annotated = annotate(session.model, session.tokenizer, rollouts, head_set.heads, signals=signals, progress=progress)
     write_rollouts(output_dir / "annotated.jsonl", annotated)
     return annotated

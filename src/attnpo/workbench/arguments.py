@@ -200,6 +200,13 @@ class EvaluateArguments:
     )
     annotate_problems: AtLeast1 = field(default=8, metadata={"help": "With heads: how many problems to annotate."})
     annotate_samples: AtLeast1 = field(default=8, metadata={"help": "With heads: responses a problem to annotate."})
+    annotate_signals: str = field(
+        default="log_prob,entropy_high,think_close,fai,waad,flow_tracer",
+        metadata={
+            "help": "With heads: step signals to score the annotated responses by as well (`attnpo signals`): names "
+            "with commas between, all or none. One more forward pass a response."
+        },
+    )
 
 
 @dataclass

@@ -23,6 +23,7 @@ from attnpo.output import prepare_output_dir
 from attnpo.sampling.engines import EngineSettings
 from attnpo.sampling.honoured import check_own
 from attnpo.segmentation import PhraseFamilies
+from attnpo.signals import rivals
 from attnpo.workbench.annotating import annotate_problems
 from attnpo.workbench.arguments import DataArguments, EvaluateArguments, ModelArguments, StepArguments
 from attnpo.workbench.loading import Session, open_session, open_verifier
@@ -101,6 +102,7 @@ def evaluate_model(
     """
     output_dir = prepare_output_dir(Path(arguments.output_dir))
     _check_engine(arguments, settings, engine)
+    rivals(arguments.annotate_signals)  # names a signal that there is none of
     counter = load_counter(arguments.counter) if arguments.counter else None
     if arguments.benchmark:
         targets = benchmark_targets(arguments, data_arguments, step_arguments, settings, given, progress)
@@ -252,6 +254,7 @@ def _measure(
                 samples=arguments.annotate_samples,
                 params=target.settings.sampling,
                 opening=target.settings.opening,
+                signals=rivals(arguments.annotate_signals),
                 progress=progress,
             )
     return result
