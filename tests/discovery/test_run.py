@@ -15,6 +15,7 @@ from attnpo.discovery.run import analyse, relative_attention
 from attnpo.errors import ConfigError, DataError, OutputError
 from attnpo.labeling import FunctionLabeler
 from attnpo.rollouts import Rollout, Step, read_rollouts
+from attnpo.signals.probe import ProbeWeights
 from attnpo.statistics import Interval
 
 SETTINGS = DiscoverySettings(samples_per_problem=4, max_new_tokens=80, resamples=50, batch_size=8, curve_heads=4)
@@ -79,6 +80,8 @@ def test_discovery_writes_result_head_set_and_probing_set(toy, model, tmp_path):
     assert set(result.credit_accuracy) == {"PA essential", "PA redundant", "NA essential", "NA redundant"}
     assert {"heads_ranked", "log_prob", "entropy_high", "think_close", "random", "oracle"} <= set(result.signals)
     assert result.signals["oracle"].sra.value == 1
+    assert ProbeWeights.load(tmp_path / "out" / "probe.json").model == "toy-model"
+    assert "probe" in result.signals
     assert result.signals["entropy_high"].sra.value == pytest.approx(1 - result.signals["entropy_low"].sra.value)
     assert all(set(signal.credit_accuracy) == set(result.credit_accuracy) for signal in result.signals.values())
     heads = HeadSet.load(tmp_path / "out" / "heads.json")
@@ -92,6 +95,7 @@ def test_discovery_writes_result_head_set_and_probing_set(toy, model, tmp_path):
 def test_signals_may_be_chosen_or_left_out(toy, model, tmp_path):
     few = replace(SETTINGS, signals="log_prob, random")
     assert set(run(toy, model, tmp_path / "few", settings=few).signals) == {"heads_ranked", "log_prob", "random"}
+    assert not (tmp_path / "few" / "probe.json").exists()
     none = replace(SETTINGS, signals="none")
     assert set(run(toy, model, tmp_path / "none", settings=none).signals) == {"heads_ranked"}
     with pytest.raises(ConfigError, match="signal: 'entropy' is unknown"):

@@ -7,7 +7,7 @@ import pytest
 
 from attnpo.errors import ConfigError, DataError
 from attnpo.rollouts import Rollout, Step
-from attnpo.signals import SIGNALS, build_signal, known_scores, needs_heads, rivals, rules, signal_class
+from attnpo.signals import SIGNALS, build_signal, known_scores, needs_heads, rivals, rules, signal_class, signal_of
 
 LABELS = ("essential", "redundant", "redundant", "undecided", "essential")
 TOKENS = (5, 5, 20, 5, 6)
@@ -85,7 +85,8 @@ def test_rivals_are_every_signal_but_heads_and_rules():
 
 def test_names():
     assert all(name == signal.name for name, signal in SIGNALS.items())
-    assert [needs_heads(name) for name in ("heads", "heads_ranked", "all_heads")] == [True, True, False]
+    assert [needs_heads(name) for name in ("heads", "heads_ranked", "all_heads", None)] == [True, True, False, False]
+    assert (signal_of("attnpo"), signal_of("attnpo", "random"), signal_of("tlmre")) == ("heads", "random", None)
     said = r"signal: 'logprob' is unknown; use one of heads, .* did you mean log_prob\?"
     with pytest.raises(ConfigError, match=said):
         signal_class("logprob")

@@ -23,7 +23,7 @@ NAMES = ("fai", "waad", "flow_tracer")
 def long(small):
     """A response whose steps lie farther apart than the windows are wide."""
     rollouts = [*small.rollouts, small.response(7, 14)]
-    assert rollouts[-1].n_tokens > 70
+    assert rollouts[-1].n_tokens > 60
     return SimpleNamespace(rollouts=rollouts, truths=[small.truth(small.model, r) for r in rollouts])
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
 from small_training import config
 
 from attnpo.credit import pack_steps
+from attnpo.credit.methods.attnpo import AttnPO
+from attnpo.credit.methods.catalogue import needs
 from attnpo.errors import ConfigError
 from attnpo.rollouts import read_rollouts
 from attnpo.signals import build_signal, score_signals
+from attnpo.signals.probe import ProbeWeights
 
 FAST = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "max_completion_length": 128}
 
@@ -38,12 +42,15 @@ def watched(trainer):
         ("think_close", {}),
         ("earlier", {}),
         ("oracle", {}),
+        ("probe.json", {"num_iterations": 2}),
     ],
 )
-def test_credit_is_given_what_one_looks_up_afterwards(make_trainer, model, tokenizer, name, settings):
+def test_credit_is_given_what_one_looks_up_afterwards(make_trainer, model, tokenizer, tmp_path, name, settings):
     """Scores under the untrained policy, whichever pass they are read in; no pass is made for them."""
-    before = copy.deepcopy(model)
-    passes = []
+    before, passes = copy.deepcopy(model), []
+    if name == "probe.json":
+        name = str(tmp_path / name)
+        ProbeWeights(layer=2, weights=torch.linspace(-1, 1, model.config.hidden_size).tolist()).save(Path(name))
     trainer = make_trainer(signal=name, heads=None, save_rollouts=True, pack_micro_batches=False, **FAST, **settings)
     trainer.model.register_forward_pre_hook(lambda module, args: passes.append(1) if module.training else None)
     seen = watched(trainer)
@@ -53,7 +60,7 @@ def test_credit_is_given_what_one_looks_up_afterwards(make_trainer, model, token
     assert len(passes) == (2 if "num_iterations" in settings else 1)
     signal = build_signal(name)
     temperature = settings.get("temperature", 1.0)
-    scores = score_signals(before, tokenizer, rollouts, [signal], temperature=temperature)[name]
+    scores = score_signals(before, tokenizer, rollouts, [signal], temperature=temperature)[signal.name]
     steps = pack_steps(rollouts, scores)
     expected = signal.for_credit(steps.scores_BK, steps)
     given = torch.stack([seen[row] for row in range(8)])
@@ -94,3 +101,11 @@ def test_a_run_without_heads_has_none_to_exchange(make_trainer):
     assert trainer.head_set is None
     with pytest.raises(ConfigError, match="there are none to exchange"):
         trainer.use_heads([(3, 1)])
+
+
+def test_a_method_may_have_a_signal_of_its_own(make_trainer, monkeypatch):
+    monkeypatch.setattr(AttnPO, "signal", "log_prob")
+    trainer = make_trainer(heads=None)
+    assert trainer.signal.name == "log_prob"
+    assert make_trainer(signal="heads").signal.name == "heads"
+    assert needs(AttnPO) == ("signal log_prob",)

@@ -22,17 +22,18 @@ from attnpo.discovery.ranking import PairTable, sra
 from attnpo.discovery.result import DiscoveryResult, EnsembleResult
 from attnpo.discovery.selection import Ensemble, choose, ensemble_sra, greedy_selection, top_selection
 from attnpo.discovery.settings import DiscoverySettings
-from attnpo.discovery.signals import rule_result
+from attnpo.discovery.signals import fitted_probe, rule_result
 from attnpo.errors import DataError
 from attnpo.labeling import StepLabeler, label_rollouts
 from attnpo.output import prepare_output_dir
 from attnpo.rollouts import Rollout, write_rollouts
-from attnpo.signals import StepScores, rivals, score_signals
+from attnpo.signals import StepScores, rivals, score_signals, wants_probe
+from attnpo.signals.probe import Probe, StepStates
 from attnpo.statistics import Interval
 
 Scores = list[NDArray[np.float32]]
 
-PROBING_SET_FILE = "probing_set.jsonl"
+PROBING_SET_FILE, PROBE_FILE = "probing_set.jsonl", "probe.json"
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ def discover(
 
     Heads are chosen on one half of the problems; SRA, trivial rules and credit accuracy are measured on the other.
     Writes `labels.jsonl` as labels come in (a killed run labels nothing twice), `probing_set.jsonl` (the labelled
-    traces that passed every gate), `discovery.json` and `heads.json`.
+    traces that passed every gate), `probe.json` (unless `settings.signals` leaves it out), `discovery.json` and
+    `heads.json`.
 
     Args:
         model: the causal language model.
@@ -108,15 +110,22 @@ def discover(
     selecting = _problems_to_select_on(rollouts, gates.counts, settings)
     write_rollouts(output_dir / PROBING_SET_FILE, rollouts)
     scores = score_steps(model, tokenizer, rollouts, heads, batch_size=settings.batch_size, progress=progress)
+    states = [StepStates()] if wants_probe(settings.signals) else []
     signal_scores = score_signals(
         model,
         tokenizer,
         rollouts,
-        rivals(settings.signals),
+        [*rivals(settings.signals), *states],
         batch_size=settings.batch_size,
         temperature=settings.temperature or 1.0,
         progress=progress,
     )
+    if states:
+        read = signal_scores.pop(StepStates.name)
+        fitting = [i for i, rollout in enumerate(rollouts) if rollout.problem_id in selecting]
+        probe = fitted_probe(model, [rollouts[i] for i in fitting], [read[i] for i in fitting], model_name)
+        probe.save(output_dir / PROBE_FILE)
+        signal_scores[Probe.name] = [states_KD @ np.array(probe.weights, dtype=np.float32) for states_KD in read]
     result = analyse(
         rollouts,
         scores,

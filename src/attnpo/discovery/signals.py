@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from attnpo.discovery.result import RuleResult
 from attnpo.discovery.settings import DiscoverySettings
 from attnpo.rollouts import Rollout
 from attnpo.signals import Signal
+from attnpo.signals.probe import ProbeWeights, fit_probe
+from attnpo.signals.states import probed_layer
 from attnpo.statistics import Interval
 
 
@@ -36,6 +39,27 @@ def signal_result(
     pairs = pair_table(rollouts, [np.asarray(scores_K)[:, None] for scores_K in scores])
     found = rule_result(pairs, pairs.differences_MN[:, 0], settings)
     return found.model_copy(update={"credit_accuracy": credited(signal, rollouts, scores, settings, credit)})
+
+
+def fitted_probe(
+    model: Any, rollouts: Sequence[Rollout], states: Sequence[NDArray[np.floating]], name: str = ""
+) -> ProbeWeights:
+    """Return a probe that tells essential from redundant steps.
+
+    Args:
+        model: the model that the states were read of.
+        rollouts: labelled responses to fit to, at least one with an essential and a redundant step.
+        states: per response (K, D) mean states of its steps, as `StepStates` reads them.
+        name: the model, as the file should name it.
+    """
+    rows, essential = [], []
+    for rollout, states_KD in zip(rollouts, states, strict=True):
+        for step, state_D in zip(rollout.steps, states_KD, strict=True):
+            if step.label in ("essential", "redundant") and step.tokens[1] > step.tokens[0]:
+                rows.append(state_D)
+                essential.append(step.label == "essential")
+    weights = fit_probe(np.stack(rows), np.array(essential))
+    return ProbeWeights(layer=probed_layer(model), weights=weights, model=name, steps=len(rows))
 
 
 def credited(

@@ -3,7 +3,16 @@
 from attnpo.signals.base import Places, Seen, Signal
 from attnpo.signals.passes import SignalReading, look, read_signal
 from attnpo.signals.ranks import ranked_scores
-from attnpo.signals.registry import SIGNALS, build_signal, check_signal, needs_heads, rivals, rules, signal_class
+from attnpo.signals.registry import (
+    SIGNALS,
+    build_signal,
+    needs_heads,
+    rivals,
+    rules,
+    signal_class,
+    signal_of,
+    wants_probe,
+)
 from attnpo.signals.scoring import StepScores, known_scores, score_signals
 
 __all__ = [
@@ -14,7 +23,6 @@ __all__ = [
     "SignalReading",
     "StepScores",
     "build_signal",
-    "check_signal",
     "known_scores",
     "look",
     "needs_heads",
@@ -24,4 +32,6 @@ __all__ = [
     "rules",
     "score_signals",
     "signal_class",
+    "signal_of",
+    "wants_probe",
 ]

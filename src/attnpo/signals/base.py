@@ -14,8 +14,8 @@ from attnpo.attention import Head
 from attnpo.credit.batches import StepBatch
 from attnpo.signals.ranks import ranked_scores
 
-Need = Literal["labels", "log-probabilities", "entropies", "heads", "attention"]
-IN_A_PASS: Final[tuple[Need, ...]] = ("log-probabilities", "entropies", "heads", "attention")
+Need = Literal["labels", "log-probabilities", "entropies", "heads", "attention", "hidden states", "probe file"]
+IN_A_PASS: Final[tuple[Need, ...]] = ("log-probabilities", "entropies", "heads", "attention", "hidden states")
 """Needs that a forward pass answers; what else a signal reads is known beforehand."""
 
 

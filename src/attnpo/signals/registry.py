@@ -18,6 +18,7 @@ from attnpo.signals.length import FewerCharacters, Longer, MoreCharacters, Short
 from attnpo.signals.log_prob import LogProb
 from attnpo.signals.oracle import OracleSignal
 from attnpo.signals.position import Earlier, Later
+from attnpo.signals.probe import Probe
 from attnpo.signals.random import Random
 from attnpo.signals.think_close import ThinkClose
 from attnpo.signals.uniform import Uniform
@@ -35,6 +36,7 @@ SIGNALS: dict[str, type[Signal]] = {
         FutureInfluence,
         WindowedDistance,
         FlowTracer,
+        Probe,
         Shorter,
         Longer,
         FewerCharacters,
@@ -50,11 +52,13 @@ SIGNALS: dict[str, type[Signal]] = {
 
 
 def signal_class(name: str) -> type[Signal]:
-    """Return the class behind a name: of a signal, or `module:Class` of a user's own.
+    """Return the class behind a name: of a signal, of a probe's file (.json), or `module:Class` of a user's own.
 
     Raises:
         ConfigError: there is none.
     """
+    if name.endswith(".json"):
+        return Probe
     if ":" in name:
         own = load_function(name, "signal", kind="class")
         if not (isinstance(own, type) and issubclass(own, Signal)):
@@ -69,32 +73,41 @@ def build_signal(name: str, heads: Sequence[Head] = ()) -> Signal:
     """Return the signal of that name.
 
     Args:
-        name: a key of `SIGNALS`, or `module:Class`.
+        name: a key of `SIGNALS`, the path of a probe's file (.json), or `module:Class`.
         heads: the chosen heads, for signals that read them.
 
     Raises:
-        ConfigError: there is no such signal.
+        ConfigError: there is no such signal or file.
     """
-    return signal_class(name)(heads)
+    return Probe.load(name) if name.endswith(".json") else signal_class(name)(heads)
 
 
-def needs_heads(name: str) -> bool:
-    """Whether a signal reads a chosen head set.
+def needs_heads(name: str | None) -> bool:
+    """Whether a signal reads a chosen head set; None is no signal.
 
     Raises:
         ConfigError: there is no such signal.
     """
-    return "heads" in signal_class(name).needs
+    return name is not None and "heads" in signal_class(name).needs
 
 
-def check_signal(name: str, method: str) -> None:
-    """Check that there is such a signal and, unless it is the default, that the method has a use for it.
+def signal_of(method: str, given: str | None = None) -> str | None:
+    """Return the name of the signal that scores steps for a method: the given one, else the method's own.
+
+    Returns:
+        None where the method reads no scores.
 
     Raises:
-        ConfigError: otherwise.
+        ConfigError: there is no such method or signal, or one is given to a method that has no use for it.
     """
-    if signal_class(name) is not Heads and not method_class(method).needs_scores:
-        raise ConfigError(f"signal: method '{method}' reads no step scores; drop it, or use method attnpo")
+    found = method_class(method)
+    if given is not None:
+        signal = build_signal(given)
+        if isinstance(signal, Probe):
+            signal.known  # noqa: B018 - says what is missing
+        if not found.needs_scores:
+            raise ConfigError(f"signal: method '{method}' reads no step scores; drop it, or use method attnpo")
+    return (given or found.signal) if found.needs_scores else None
 
 
 def rules() -> list[Signal]:
@@ -114,4 +127,9 @@ def rivals(names: str = "all") -> list[Signal]:
     listed = [name.strip() for name in names.split(",") if name.strip()]
     chosen = list(SIGNALS) if names == "all" else [] if names == "none" else list(dict.fromkeys(listed))
     found = [build_signal(name) for name in chosen]
-    return [signal for signal in found if signal.rule is None and "heads" not in signal.needs]
+    return [s for s in found if s.rule is None and not {"heads", "probe file"} & set(s.needs)]
+
+
+def wants_probe(names: str = "all") -> bool:
+    """Whether a probe is among the signals that `rivals` was asked for: it has to be fitted first."""
+    return names == "all" or Probe.name in [name.strip() for name in names.split(",")]

@@ -62,10 +62,9 @@ class Row(BaseModel):
         Raises:
             ConfigError: there is no such method or signal.
         """
-        from attnpo.credit import method_class
-        from attnpo.signals import needs_heads
+        from attnpo.signals import needs_heads, signal_of
 
-        return method_class(self.method).needs_scores and needs_heads(self.training.get("signal", "heads"))
+        return needs_heads(signal_of(self.method, self.training.get("signal")))
 
     def build(self, limit: int) -> Method:
         """Return its method.

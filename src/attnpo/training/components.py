@@ -12,7 +12,7 @@ from attnpo.errors import ConfigError
 from attnpo.labeling import Labeler, load_labeler
 from attnpo.models import ModelSource, find_model, load_config, model_dtype
 from attnpo.segmentation import PhraseFamilies
-from attnpo.signals import needs_heads, signal_class
+from attnpo.signals import needs_heads, signal_class, signal_of
 from attnpo.training.checks import RunParts, examine
 from attnpo.training.config import AttnPOConfig
 from attnpo.training.data_checks import check_training_data
@@ -123,7 +123,7 @@ def needed_heads(
         ConfigError: the method reads attention, and no heads are given.
         HeadSetError: the head set does not fit the model.
     """
-    if not (method.needs_scores and needs_heads(args.signal)):
+    if not needs_heads(signal_of(args.method, args.signal)):
         return None
     if heads is None:
         raise ConfigError(
@@ -142,6 +142,7 @@ def needed_labeler(method: Method, args: AttnPOConfig, labeler: Labeler | None =
     labeler = labeler or (load_labeler(args.step_labeler) if args.step_labeler else None)
     if method.needs_labels and labeler is None:
         raise ConfigError(f"step_labeler: method '{args.method}' needs step labels; name a module:function")
-    if method.needs_scores and "labels" in signal_class(args.signal).needs and labeler is None:
-        raise ConfigError(f"step_labeler: signal '{args.signal}' needs step labels; name a module:function")
+    signal = signal_of(args.method, args.signal)
+    if signal is not None and "labels" in signal_class(signal).needs and labeler is None:
+        raise ConfigError(f"step_labeler: signal '{signal}' needs step labels; name a module:function")
     return labeler

@@ -18,7 +18,7 @@ from attnpo.errors import ConfigError
 from attnpo.ranges import AtLeast0, AtLeast1, Count, Range, Seconds, Share, SummedTokens, Workers, check_settings
 from attnpo.sampling import opening_text
 from attnpo.sampling.honoured import check_kwargs, check_own, training_engine
-from attnpo.signals import check_signal
+from attnpo.signals import signal_of
 from attnpo.training.inherited_ranges import INHERITED_RANGES
 from attnpo.training.precision import precision_problem, settle_precision
 
@@ -74,11 +74,11 @@ class AttnPOConfig(GRPOConfig):
             "'16.2,20.9,23.2'. Required by methods that read attention."
         },
     )
-    signal: str = field(
-        default="heads",
+    signal: str | None = field(
+        default=None,
         metadata={
-            "help": "What scores the steps for methods that read step scores: heads, another of `attnpo signals`, or "
-            "module:Class. No signal but heads takes a head set."
+            "help": "What scores the steps in place of the method's own signal (AttnPO: heads): a name of `attnpo "
+            "signals`, a probe's file, or module:Class. Only heads and heads_ranked take a head set."
         },
     )
 
@@ -214,7 +214,7 @@ class AttnPOConfig(GRPOConfig):
             raise ConfigError(problem)
         super().__post_init__()
         method_class(self.method)
-        check_signal(self.signal, self.method)
+        signal_of(self.method, self.signal)
         if self.loss_type == "luspo" or self.importance_sampling_level == "sequence":
             raise ConfigError(
                 "importance_sampling_level: sequence-level ratios have one factor a response; step credit needs "

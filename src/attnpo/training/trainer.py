@@ -36,7 +36,7 @@ from attnpo.models import load_tokenizer, plain_folder
 from attnpo.sampling import SampledResponse, TransformersSampler
 from attnpo.sampling.prompts import give_template_settings, opened
 from attnpo.segmentation import Segmenter, build_strategy
-from attnpo.signals import Seen, Signal, build_signal
+from attnpo.signals import Seen, Signal, build_signal, signal_of
 from attnpo.training.budget import TokenCount, TokenCountCallback, token_schedule
 from attnpo.training.callbacks import BeginCallback, MethodStateCallback, PreparationCallback, RolloutsFileCallback
 from attnpo.training.components import find_components, source_of
@@ -222,7 +222,8 @@ class AttnPOTrainer(GRPOTrainer):
         self.signal = self._build_signal()
 
     def _build_signal(self) -> Signal | None:
-        return build_signal(self.args.signal, self.credit_heads) if self.credit.needs_scores else None
+        name = signal_of(self.args.method, self.args.signal)
+        return None if name is None else build_signal(name, self.credit_heads)
 
     def _reads_a_pass(self) -> bool:
         return self.signal is not None and self.signal.is_read_in_a_pass

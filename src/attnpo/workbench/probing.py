@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from attnpo.attention import check_readable, resolve_heads
-from attnpo.credit import method_class
 from attnpo.discovery.probe import ProbeSettings, read_probe
 from attnpo.discovery.stability_callback import StabilityCallback
 from attnpo.errors import ConfigError
-from attnpo.signals import needs_heads
+from attnpo.signals import needs_heads, signal_of
 from attnpo.workbench.arguments import ProbeArguments
 
 
@@ -32,7 +31,7 @@ class Probe:
         """
         if args.heads is None:
             raise ConfigError("--probe: needs heads to probe; give them with --heads")
-        if arguments.probe_reselect and not (method_class(args.method).needs_scores and needs_heads(args.signal)):
+        if arguments.probe_reselect and not needs_heads(signal_of(args.method, args.signal)):
             raise ConfigError(
                 f"--probe_reselect: method '{args.method}' reads no attention; there are none to exchange"
             )

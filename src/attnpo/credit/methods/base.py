@@ -40,7 +40,8 @@ class Method:
     extra_passes: ClassVar[str] = "none"  # beyond training's own
     also_needs: ClassVar[tuple[str, ...]] = ()  # what else a run has to give it, in words
     settings_type: ClassVar[type[MethodSettings]] = MethodSettings  # its defaults are the published ones
-    needs_scores: ClassVar[bool] = False  # `gamma` reads `StepBatch.scores_BK`; else no head is read
+    needs_scores: ClassVar[bool] = False  # `gamma` reads `StepBatch.scores_BK`; else no signal is read
+    signal: ClassVar[str] = "heads"  # the step signal (`attnpo signals`) that fills them unless the run names another
     needs_labels: ClassVar[bool] = False  # `gamma` reads `StepBatch.labels_BK`
     needs_whole_groups: ClassVar[bool] = False  # `sample` or `probe` wants a group's responses on one process
     credits_zero: ClassVar[bool] = False  # a token may have an advantage where its response's own is 0

@@ -101,7 +101,7 @@ def needs(method: type[Method]) -> tuple[str, ...]:
     """Return what the run has to give a method, in words."""
     resamples = method.settings_type().resample_groups > 0
     words = {
-        "heads": method.needs_scores,
+        "heads" if method.signal == "heads" else f"signal {method.signal}": method.needs_scores,
         "step labels": method.needs_labels,
         **dict.fromkeys(method.also_needs, True),
         "group_sampler": method.overrides(*DRAWS) or resamples,
