@@ -15,7 +15,7 @@ class AllHeads(Heads):
 
     name = "all_heads"
     paper = "control of AttnPO"
-    arxiv = None
+    arxiv: ClassVar[str | None] = None
     source = "this project"
     formula = "1 / (N |s|) sum of attention from F to s, all heads"
     needs = ("attention",)

@@ -537,7 +537,8 @@ class AttnPOTrainer(GRPOTrainer):
         if any(value is not None for name, value in kwargs.items() if not name.startswith("compute_")):
             raise ConfigError("data set: step credit reads text only; remove the image columns")
         self._ensure_layout(logits_to_keep)
-        size, more = input_ids.size(0), {"compute_entropy": True} if "entropies" in signal.needs else {}
+        size = input_ids.size(0)
+        more: dict[str, Any] = {"compute_entropy": True} if "entropies" in signal.needs else {}
         output, round_.scores_BK = read_sampling_pass(
             partial(make_pass, size=None, **more), read, round_.tensors, size, batch_size or size
         )
