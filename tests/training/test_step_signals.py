@@ -58,14 +58,30 @@ def test_credit_is_given_what_one_looks_up_afterwards(make_trainer, model, token
     rollouts = list(read_rollouts(trainer.rollouts_path))
     assert sorted(seen) == list(range(8))
     assert len(passes) == (2 if "num_iterations" in settings else 1)
+    check_given(seen, before, tokenizer, rollouts, name, settings.get("temperature", 1.0))
+
+
+def check_given(seen, model, tokenizer, rollouts, name, temperature=1.0):
+    """Scores that credit was given are those of the signal."""
     signal = build_signal(name)
-    temperature = settings.get("temperature", 1.0)
-    scores = score_signals(before, tokenizer, rollouts, [signal], temperature=temperature)[signal.name]
+    scores = score_signals(model, tokenizer, rollouts, [signal], temperature=temperature)[signal.name]
     steps = pack_steps(rollouts, scores)
     expected = signal.for_credit(steps.scores_BK, steps)
     given = torch.stack([seen[row] for row in range(8)])
     torch.testing.assert_close(given, expected[:, : given.shape[1]], equal_nan=True, rtol=1e-4, atol=1e-5)
     assert (given.nan_to_num() > 0).any()
+
+
+@pytest.mark.parametrize(("name", "is_read"), [("log_prob", True), ("earlier", False)])
+def test_rewards_that_read_steps_take_any_signal(make_trainer, model, tokenizer, name, is_read):
+    """A pass of its own only for what is read in one."""
+    before = copy.deepcopy(model)
+    trainer = make_trainer(method="redundant-pressure", signal=name, heads=None, save_rollouts=True, **FAST)
+    seen = watched(trainer)
+    trainer.train()
+    check_given(seen, before, tokenizer, list(read_rollouts(trainer.rollouts_path)), name)
+    rows = [row for row in trainer.state.log_history if "attnpo/extra_pass_tokens" in row]
+    assert (rows[-1]["attnpo/extra_pass_tokens"] > 0) == is_read
 
 
 def test_the_oracle_signal_is_the_oracle_method(make_trainer):

@@ -102,7 +102,7 @@ def look(
         "logits_to_keep": width + 1 if asks_logits else 1,
         "position_ids": (mask_BL.cumsum(1) - 1).clamp(min=0),
     }
-    known = inspect.signature(model.forward).parameters
+    known = inspect.signature(getattr(model, "get_base_model", lambda: model)().forward).parameters
     options = {name: value for name, value in options.items() if name in known}
     with ExitStack() as stack:
         readings = [stack.enter_context(read_signal(model, s, tensors, mask_BL, answer_chunk)) for s in signals]

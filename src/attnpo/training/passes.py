@@ -80,9 +80,7 @@ def read_extra_pass(
     for start in range(0, len(prompt_ids), micro_batch):
         rows = slice(start, start + micro_batch)
         here = {name: tensor[rows] for name, tensor in tensors.items()}
-        (seen,) = look(
-            model, [signal], prompt_ids[rows], response_ids[rows], here, pad_id, temperature, answer_chunk
-        )
+        (seen,) = look(model, [signal], prompt_ids[rows], response_ids[rows], here, pad_id, temperature, answer_chunk)
         scores.append(signal.credit_scores(seen))
     return torch.cat(scores)
 
