@@ -50,7 +50,8 @@ class FlowTracer(Signal):
 
     def score(self, seen: Seen) -> Tensor:
         """Return (B, K) flows in [0, 1]; 0 for all steps where no attention leads from the answer to the question."""
-        return flows(seen.reading.paid_BMM)[:, 1:-1].float()
+        paid_BMM = seen.reading.paid_BMM
+        return flows(paid_BMM.cpu())[:, 1:-1].float().to(paid_BMM.device)  # not every device has float64
 
 
 @dataclass(frozen=True)

@@ -19,22 +19,22 @@ class SpanSum:
 
     def __init__(self, rows: Rows, heads: int, length: int, like: Tensor) -> None:
         self.place_L = torch.arange(length, device=like.device)
-        self.total_RN = torch.zeros(len(rows.answer_counts), heads, dtype=torch.float64, device=like.device)
-        self.queries_R = torch.zeros(len(rows.answer_counts), dtype=torch.float64, device=like.device)
+        self.total_RN = torch.zeros(len(rows.answer_counts), heads, device=like.device)
+        self.queries_R = torch.zeros(len(rows.answer_counts), device=like.device)
 
     def add(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
         """Add a chunk; return its probabilities (R, N, C, L), 0 for repeated queries, and distances (R, 1, C, L)."""
         active = len(chunk.index_RC)
         probabilities_RNCL = chunk.probabilities_RNCL * chunk.counted_RNC.unsqueeze(-1)
         distance_R1CL = (chunk.index_RC[:, None, :, None] - self.place_L).to(probabilities_RNCL.dtype)
-        self.total_RN[:active] += (probabilities_RNCL * distance_R1CL).sum(dim=(2, 3))
-        self.queries_R[:active] += chunk.valid_RC.sum(dim=1)
+        self.total_RN[:active] += (probabilities_RNCL * distance_R1CL).sum(dim=(2, 3)).float()
+        self.queries_R[:active] += chunk.valid_RC.sum(dim=1).float()
         return probabilities_RNCL, distance_R1CL
 
     def below(self, scores_BKN: Tensor, rows: Rows) -> Tensor:
         """Return (B, K + 1, N): the scores, and the heads' spans in a row below them."""
         span_B1N = scores_BKN.new_zeros(len(scores_BKN), 1, scores_BKN.shape[2])
-        span_B1N[rows.row_R, 0] = (self.total_RN / self.queries_R.clamp(min=1)[:, None]).to(span_B1N.dtype)
+        span_B1N[rows.row_R, 0] = self.total_RN / self.queries_R.clamp(min=1)[:, None]
         return torch.cat([scores_BKN, span_B1N], dim=1)
 
 
