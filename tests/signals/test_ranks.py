@@ -29,6 +29,10 @@ def test_by_hand():
     assert ranked([-9.0, 2.0, 2.0], [10, 20, 10]) == pytest.approx([0.025, 0.125, 0.125])
 
 
+def test_a_response_without_an_answer_keeps_its_order():
+    assert ranked([-9.0, -3.0, 0.5], [10, 20, 10], answer=0) == pytest.approx([0.025 / 6, 0.1 / 6, 0.175 / 6])
+
+
 def test_a_step_without_tokens_or_score_counts_for_no_other():
     assert ranked([-9.0, 77.0, -3.0, 0.5], [10, 0, 20, 10]) == pytest.approx([0.025, 0.0, 0.1, 0.175])
     found = ranked([-9.0, NAN, -3.0, 0.5], [10, 99, 20, 10])

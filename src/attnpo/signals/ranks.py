@@ -21,11 +21,12 @@ def ranked_scores(
         scores_BK: (B, K) scores of any unit. A NaN stays one, and its step counts for no other.
         lengths_BK: (B, K) integer, tokens of each step.
         owned_BK: (B, K) bool, the steps that own tokens; elsewhere the result is 0.
-        answer_lengths_B: (B,) integer, tokens |F| of the final answer.
+        answer_lengths_B: (B,) integer, tokens |F| of the final answer; without one, 1 stands for it, so that methods
+            that go by order alone still have one.
         response_lengths_B: (B,) integer, tokens |o| of the response.
 
     Returns:
-        (B, K) float32, 0 to 2 |F| / |o|.
+        (B, K) float32, 0 to 2 max(|F|, 1) / |o|.
     """
     unknown_BK = owned_BK & scores_BK.isnan()
     tokens_BK = torch.where(owned_BK & ~unknown_BK, lengths_BK, 0).float()
@@ -33,5 +34,5 @@ def ranked_scores(
     equal_BKK = (scores_BK[:, None, :] == scores_BK[:, :, None]).float()
     mass_BK = ((2 * below_BKK + equal_BKK) * tokens_BK[:, None, :]).sum(dim=2)
     twice_u_BK = mass_BK / tokens_BK.sum(dim=1).clamp(min=1)[:, None]
-    ranked_BK = twice_u_BK * answer_lengths_B[:, None] / response_lengths_B.clamp(min=1)[:, None]
+    ranked_BK = twice_u_BK * answer_lengths_B.clamp(min=1)[:, None] / response_lengths_B.clamp(min=1)[:, None]
     return torch.where(owned_BK, ranked_BK, 0.0).masked_fill(unknown_BK, float("nan"))
