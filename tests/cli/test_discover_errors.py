@@ -74,7 +74,11 @@ def test_a_transfer_file_without_labels(capsys, tmp_path, labelled, traces):
 
 @pytest.mark.parametrize(
     ("settings", "word"),
-    [({"checkpoints": "a,b"}, "--checkpoints"), ({"verify": "2.3", "transfer": "pass_rate"}, "--transfer")],
+    [
+        ({"checkpoints": "a,b"}, "--checkpoints"),
+        ({"verify": "2.3", "transfer": "pass_rate"}, "--transfer"),
+        ({"opening": "<think>", "engine": "server", "base_url": "http://127.0.0.1:9/v1", "api": "chat"}, "--opening"),
+    ],
 )
 def test_settings_that_would_do_nothing_are_refused(capsys, tmp_path, traces, settings, word):
     assert word in fails(capsys, tmp_path, traces=traces, **settings)

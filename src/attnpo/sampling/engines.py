@@ -81,6 +81,18 @@ class EngineSettings:
         if self.engine != "server" and self.base_url:
             raise ConfigError(f"base_url: set, but the engine is {self.engine!r}; set engine to 'server'")
 
+    def check_opening(self, opening: str) -> None:
+        """Check that something can be put behind the prompts.
+
+        Raises:
+            ConfigError: it cannot.
+        """
+        if opening and self.engine == "server" and self.api == "chat":
+            raise ConfigError(
+                "--opening: a chat server renders prompts itself, and nothing can be put behind them; use --api "
+                "completions"
+            )
+
 
 DESCRIPTIONS = {"transformers": transformers_sampler.describe, "transformers-cb": continuous_sampler.describe}
 """What each engine that needs a loaded model says of itself before it has one."""

@@ -229,6 +229,7 @@ class Discovering:
         if self.arguments.traces:
             UserFile(Path(self.arguments.traces), name=f"--traces {self.arguments.traces}").check()
         check_own(self.engine.engine, self.settings.sampling.own())
+        self.engine.check_opening(self.settings.opening)
         check_proofs(self.arguments, self.settings)
 
     @contextmanager

@@ -286,12 +286,9 @@ def _is_complete(file: Path) -> bool:
 def _check_engine(arguments: EvaluateArguments, settings: EvaluationSettings, engine: EngineSettings | None) -> None:
     if engine is not None:
         check_own(engine.engine, settings.sampling.own())
+        engine.check_opening(settings.opening)
     if arguments.heads and engine is not None and not engine.engine.startswith("transformers"):
         raise ConfigError(
             f"--heads: step scores are read inside a transformers model, not with --engine {engine.engine}; leave "
             "heads out here and score responses with `attnpo inspect --rollouts … --heads …`"
-        )
-    if settings.opening and engine is not None and engine.engine == "server" and engine.api == "chat":
-        raise ConfigError(
-            "--opening: a chat server renders prompts itself, and nothing can be put behind them; use --api completions"
         )

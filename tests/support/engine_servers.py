@@ -1,0 +1,100 @@
+"""A server of an engine in a process of its own on 127.0.0.1: started, waited for, killed, started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+START_SECONDS = 900.0
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+class EngineServer:
+    """A server that runs while the `with` block does.
+
+    Attributes:
+        port: where it listens.
+        base_url: its address, with its version.
+        starts: seconds that each of its starts took.
+    """
+
+    def __init__(
+        self,
+        command: Callable[[int], Sequence[str]],
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        health: str = "/health",
+    ) -> None:
+        """Keep what is needed.
+
+        Args:
+            command: the command that serves at a port.
+            log: file for what it prints.
+            environment: variables beside this process's own.
+            health: page that answers 200 once requests are taken.
+        """
+        self.port = free_port()
+        self.base_url = f"http://127.0.0.1:{self.port}/v1"
+        self.starts: list[float] = []
+        self._command, self._log, self._health = list(command(self.port)), log, health
+        self._environment = {**os.environ, "HF_HUB_OFFLINE": "1", **(environment or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> EngineServer:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self, wait: bool = True) -> None:
+        """Start it, and wait until it is healthy unless told otherwise."""
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command, stdout=output, stderr=subprocess.STDOUT, env=self._environment
+            )
+        if wait:
+            self.wait()
+
+    def wait(self) -> None:
+        begin = time.monotonic()
+        while not self.healthy():
+            assert self._process is not None
+            assert self._process.poll() is None, self._said()
+            assert time.monotonic() < begin + START_SECONDS, self._said()
+            time.sleep(0.2)
+        self.starts.append(time.monotonic() - begin)
+
+    def healthy(self) -> bool:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(f"http://127.0.0.1:{self.port}{self._health}", timeout=5) as reply:
+                return bool(reply.status == 200)
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        """Kill it and every process it started, as `kill -9` does."""
+        if self._process is None:
+            return
+        if psutil.pid_exists(self._process.pid):
+            top = psutil.Process(self._process.pid)
+            for process in [*top.children(recursive=True), top]:
+                os.kill(process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+
+    def _said(self) -> str:
+        return self._log.read_text(errors="replace")[-4000:]

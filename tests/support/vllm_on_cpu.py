@@ -1,0 +1,88 @@
+"""What TRL and vLLM take for granted of a GPU, stood in for on the CPU; everything else is theirs.
+
+- TRL names no type, and vLLM would compute a float32 checkpoint in a half type.
+- vLLM packs the weights of linear layers for its CPU kernels after loading and drops the originals, into which TRL
+  then writes (colocated).
+- TRL's weights go to a server over NCCL, which the CPU lacks: here they are written to a file, and vLLM's own
+  `reload_weights` reads it.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from attnpo.tinyworld import checkpoint_path
+
+
+def colocate(patch: pytest.MonkeyPatch) -> None:
+    from trl.generation import vllm_generation
+    from vllm.model_executor.layers import utils
+
+    def keep_weights(layer: Any, remove_weight: bool) -> None:
+        layer.cpu_linear = torch.nn.functional.linear
+
+    patch.setattr(utils, "dispatch_cpu_unquantized_gemm", keep_weights)
+    exact = functools.partial(vllm_generation.LLM, dtype="float32", enforce_eager=True)
+    patch.setattr(vllm_generation, "LLM", exact)
+
+
+def weights_over_files(patch: pytest.MonkeyPatch, folder: Path) -> list[str]:
+    """Send weights through files in a folder; return the list in which every opening and every sending is noted."""
+    from trl.generation.vllm_client import VLLMClient
+
+    events: list[str] = []
+    numbers = itertools.count()
+
+    def init_communicator(self: Any, device: Any = 0) -> None:
+        events.append("open")
+
+    def close_communicator(self: Any) -> None:
+        events.append("close")
+
+    def update_named_params(self: Any, metadata: Any, named_params: Iterable[tuple[str, torch.Tensor]]) -> None:
+        place = folder / f"weights-{next(numbers)}"
+        place.mkdir()
+        shutil.copy(checkpoint_path() / "config.json", place)
+        tensors = {name: tensor.detach().clone().contiguous() for name, tensor in named_params}
+        assert [name for name, *_ in metadata] == list(tensors)
+        save_file(tensors, place / "model.safetensors", metadata={"format": "pt"})
+        call = {"method": "reload_weights", "kwargs": {"weights_path": str(place)}}
+        self._post(f"{self.base_url}/collective_rpc", json=call)
+        events.append("send")
+
+    patch.setattr(VLLMClient, "init_communicator", init_communicator)
+    patch.setattr(VLLMClient, "close_communicator", close_communicator)
+    patch.setattr(VLLMClient, "update_named_params", update_named_params)
+    return events
+
+
+def serve(model: Path, port: int) -> list[str]:
+    """Return the command of a vLLM server that computes in float32 and takes weights."""
+    options = {
+        "--host": "127.0.0.1",
+        "--port": port,
+        "--model": model,
+        "--served-model-name": "tinyworld",
+        "--dtype": "float32",
+        "--max-model-len": 512,
+        "--max-num-seqs": 8,
+        "--gpu-memory-utilization": 0.1,
+        "--logprobs-mode": "processed_logprobs",
+        "--max-logprobs": -1,
+    }
+    given = [str(part) for pair in options.items() for part in pair]
+    return [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--enforce-eager", *given]
+
+
+DEVELOPMENT = {"VLLM_SERVER_DEV_MODE": "1"}
+"""Lets a server say what it is, and take weights."""
