@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 import sys
-from types import ModuleType
 
 import pytest
 from fake_server import FakeServer, completion
+from fake_vllm import fake_vllm
 from safetensors.torch import load_file, save_file
 
 from attnpo.cli import evaluate as evaluate_command
@@ -57,10 +57,8 @@ def evaluate(tmp_path, model, **settings) -> None:
 @pytest.fixture
 def vllm(monkeypatch):
     """A vLLM that draws and never loads anything."""
-    module, params = ModuleType("vllm"), ModuleType("vllm.sampling_params")
-    module.__version__, params.RequestOutputKind = "0.31.0", type("Kind", (), {"FINAL_ONLY": 2})
-    monkeypatch.setitem(sys.modules, "vllm", module)
-    monkeypatch.setitem(sys.modules, "vllm.sampling_params", params)
+    for name, module in fake_vllm().items():
+        monkeypatch.setitem(sys.modules, name, module)
     drawn = []
 
     def sample(self, requests, params):

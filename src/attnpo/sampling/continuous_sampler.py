@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -124,10 +125,12 @@ class ContinuousBatchingSampler:
 
     def _start(self, requests: Sequence[SampleRequest], params: SamplingParams, end_ids: list[int]) -> Any:
         longest = max(len(request.prompt_ids) for request in requests) + params.max_new_tokens
+        names = {field.name for field in dataclasses.fields(transformers.ContinuousBatchingConfig)}
         config = transformers.ContinuousBatchingConfig(
-            max_requests_per_batch=self.rows,
             seed=_seed(params.seed, requests),
-            **(self._main_memory(longest) if self.model.device.type == "cpu" else {}),
+            # transformers 5.10 has no such bound, and fills its cache.
+            **({"max_requests_per_batch": self.rows} if "max_requests_per_batch" in names else {}),
+            **(self._main_memory(longest, names) if self.model.device.type == "cpu" else {}),
         )
         drawing = transformers.GenerationConfig(
             do_sample=params.temperature > 0,
@@ -154,13 +157,13 @@ class ContinuousBatchingSampler:
         manager.start()
         return manager
 
-    def _main_memory(self, longest: int) -> dict[str, Any]:
+    def _main_memory(self, longest: int, names: Collection[str]) -> dict[str, Any]:
         """Return bounds on the paged cache: without them it takes most of the machine's memory."""
         affordable = CACHE_SHARE * free_bytes(self.model.device) / cache_bytes_a_token(self.model, self.tokenizer)
         pages = -(-longest // MAIN_MEMORY_PAGE)
         most = max(pages, int(affordable) // MAIN_MEMORY_PAGE)
         return {
-            "page_size": MAIN_MEMORY_PAGE,
+            "page_size" if "page_size" in names else "block_size": MAIN_MEMORY_PAGE,
             "num_blocks": min(self.rows * pages, most) + 1,
             "max_batch_tokens": max(2 * self.rows, 256),
         }
