@@ -116,8 +116,9 @@ def test_discovery_finds_the_head_that_knows(model, tmp_path, figure):
     }
     discover_command.run(flags(output_dir=tmp_path / "out", **own, **VLLM))
     found = json.loads((tmp_path / "out" / "discovery.json").read_text())
-    assert found["chosen"][0] == [2, 0]
-    assert found["chosen_sra"]["value"] > 0.8
+    assert found["gates"]["sampled"] == 96
+    assert {layer for layer, _ in found["chosen"]} == {2}
+    assert found["chosen_sra"]["value"] > 0.85
     figure(f"vLLM, discover: heads {found['chosen']}, SRA {found['chosen_sra']['value']:.3f} on the other half")
 
 
@@ -130,7 +131,7 @@ def test_a_prompt_longer_than_the_room_is_one_line(tokenizer, model, greedy):
 
 def test_memory_that_is_not_there_is_one_line(tokenizer, model, greedy, asked, monkeypatch):
     monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)
-    with pytest.raises(ConfigError, match=r"lower --gpu_memory_utilization") as error:
+    with pytest.raises(ConfigError, match=r"lower --gpu_memory_utilization$") as error:
         list(sampler(tokenizer, model, gpu_memory_utilization=0.999).sample(asked[:1], greedy))
     assert "\n" not in str(error.value)
 

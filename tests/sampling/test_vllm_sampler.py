@@ -146,7 +146,10 @@ def test_a_mistake_of_ours_keeps_its_traceback(vllm):
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (RuntimeError("Engine core initialization failed.\nSee root cause above."), "its log above says more"),
+        (
+            RuntimeError("Engine core initialization failed.\nSee root cause above."),
+            "says why; where that names memory, lower --gpu_memory_utilization",
+        ),
         (ValueError("Free memory on device (1/79 GiB) is less than desired"), "lower --gpu_memory_utilization"),
         (TypeError("EngineArgs.__init__() got an unexpected keyword argument 'rowz'"), "'rowz'"),
     ],

@@ -209,4 +209,6 @@ def _said(error: BaseException) -> str:
     line = line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…"
     if MEMORY in type(error).__name__ or "memory" in line.lower():
         return f"{line}; lower --gpu_memory_utilization, --rows or --max_model_len"
-    return f"{line}; its log above says more" if isinstance(error, RuntimeError) else line
+    if isinstance(error, RuntimeError):  # vLLM's processes leave their reasons in the log
+        return f"{line}; its log above says why; where that names memory, lower --gpu_memory_utilization"
+    return line
