@@ -176,7 +176,7 @@ def test_settings_reach_the_engine(vllm):
     llm = sampler._llm
     assert (llm.max_num_seqs, llm.revision, llm.tokenizer_revision, llm.dtype) == (7, "r", "r", "bfloat16")
     assert (llm.tensor_parallel_size, llm.max_model_len) == (2, 99)
-    assert sampler.description["vllm"] == "0.11.0"
+    assert sampler.description["vllm"] == "0.31.0"
 
 
 def test_without_vllm_the_extra_is_named(monkeypatch):
