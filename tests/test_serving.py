@@ -4,7 +4,7 @@ import builtins
 import logging
 import threading
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import fake_server as fake
@@ -104,7 +104,7 @@ def test_an_answer_that_drips_is_cut_at_the_timeout():
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
 def test_retry_after_is_kept(form):
-    value = "0.4" if form == "seconds" else format_datetime(datetime.now(timezone.utc) + timedelta(seconds=3))
+    value = "0.4" if form == "seconds" else format_datetime(datetime.now(UTC) + timedelta(seconds=3))
     with fake.FakeServer([fake.status(429, retry_after=value)]) as there, connect(there, first_wait=0.001) as server:
         server.post("completions", BODY)
         first, second = there.times

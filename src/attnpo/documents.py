@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ValidationError
-from typing_extensions import Self
 
 from attnpo.errors import AttnPOError, DataError
 from attnpo.files import UserFile

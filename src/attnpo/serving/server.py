@@ -242,7 +242,7 @@ class Server:
         try:
             answer: object = await asyncio.wait_for(self._client.get(address, cast_to=object), timeout)
             return json.loads(answer) if isinstance(answer, str) else answer
-        except (asyncio.TimeoutError, openai.APITimeoutError):
+        except (TimeoutError, openai.APITimeoutError):
             return Fault(f"no answer within {timeout:g} s")
         except openai.APIStatusError as error:
             away = error.status_code in PASSING_STATUSES | AWAY
@@ -287,7 +287,7 @@ class Server:
             )
             if isinstance(answer, str):  # JSON under another content type, or no JSON
                 answer = json.loads(answer)
-        except (asyncio.TimeoutError, openai.APITimeoutError):
+        except (TimeoutError, openai.APITimeoutError):
             return Fault(f"no answer within the timeout of {timeout:g} s")
         except openai.APIStatusError as error:
             return status_fault(self.endpoint, error.status_code, error.response.headers, error.body, self._key)
@@ -364,7 +364,7 @@ class Server:
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:
     try:
         await asyncio.wait_for(event.wait(), seconds)
-    except asyncio.TimeoutError:
+    except TimeoutError:
         return False
     return True
 

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field
-from typing_extensions import Self
 
 from attnpo.attention import HeadSet
 from attnpo.credit import Method

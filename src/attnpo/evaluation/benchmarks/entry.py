@@ -16,7 +16,7 @@ from attnpo.prompt_template import PromptTemplate
 from attnpo.rows import LOCAL_SUFFIXES
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 ColumnMap = Mapping[str, str | tuple[str, ...]]
 """Role → the column of a row that plays it; `choices` may be several columns."""
