@@ -151,6 +151,7 @@ def test_with_a_server_that_is_killed_it_credits_and_learns_as_with_our_sampler(
     assert len(found) == 3
     assert max(found) < 0.01  # also of the server that was started anew
     assert events.count("send") >= 3
+    assert events.count("open") == 2
     figure(
         f"vLLM, a server that trains along: credit of {steps} steps of 8 responses as without vLLM; largest "
         f"differences of a token's log-probability {', '.join(f'{value:.1e}' for value in found)}, the last after "
