@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 pytest.importorskip("vllm", reason="vLLM is not installed: make test-vllm")
 
 from engine_servers import EngineServer
-from vllm_on_cpu import DEVELOPMENT, serve
+from vllm_on_cpu import ENVIRONMENT, serve
 
 from attnpo.cli import evaluate as evaluate_command
 from attnpo.collecting import files_fingerprint
@@ -33,7 +33,7 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(model, figure):
     log = model.parent / "log"
-    with EngineServer(lambda port: serve(model, port), log, DEVELOPMENT) as started:
+    with EngineServer(lambda port: serve(model, port), log, ENVIRONMENT) as started:
         yield started
     figure(f"vLLM, a server: started in {', '.join(f'{seconds:.0f}' for seconds in started.starts)} s")
 

@@ -17,7 +17,7 @@ pytest.importorskip("vllm", reason="vLLM is not installed: make test-vllm")
 from engine_servers import EngineServer
 from small_training import config
 from transformers import AutoModelForCausalLM
-from vllm_on_cpu import DEVELOPMENT, colocate, serve, weights_over_files
+from vllm_on_cpu import ENVIRONMENT, TAKES_WEIGHTS, colocate, serve, weights_over_files
 
 from attnpo.rollouts import read_rollouts
 from attnpo.tinyworld import checkpoint_path, label_steps, train_dataset
@@ -123,7 +123,7 @@ def test_with_a_server_that_is_killed_it_credits_and_learns_as_with_our_sampler(
     model, tokenizer, tmp_path, patch, figure
 ):
     events = weights_over_files(patch, tmp_path)
-    with EngineServer(lambda port: serve(model, port), tmp_path / "log", DEVELOPMENT) as server:
+    with EngineServer(lambda port: serve(model, port, TAKES_WEIGHTS), tmp_path / "log", ENVIRONMENT) as server:
         vllm = {
             "use_vllm": True,
             "vllm_mode": "server",

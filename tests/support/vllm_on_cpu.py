@@ -2,16 +2,16 @@
 
 - TRL names no type, and vLLM would compute a float32 checkpoint in a half type.
 - vLLM packs the weights of linear layers for its CPU kernels after loading and drops the originals, into which TRL
-  then writes (colocated).
-- TRL's weights go to a server over NCCL, which the CPU lacks: here they are written to a file, and vLLM's own
-  `reload_weights` reads it.
+  then writes; its own `reload_weights` leaves the packed ones as they were (0.31).
+- TRL's weights go to a server over NCCL, which the CPU lacks: here they go through a file, which the server's worker
+  reads (`vllm_worker.py`).
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-import shutil
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,15 +21,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from attnpo.tinyworld import checkpoint_path
+
+def keep_weights(layer: Any, remove_weight: bool) -> None:
+    """Stands in for vLLM's `dispatch_cpu_unquantized_gemm`."""
+    layer.cpu_linear = torch.nn.functional.linear
 
 
 def colocate(patch: pytest.MonkeyPatch) -> None:
     from trl.generation import vllm_generation
     from vllm.model_executor.layers import utils
-
-    def keep_weights(layer: Any, remove_weight: bool) -> None:
-        layer.cpu_linear = torch.nn.functional.linear
 
     patch.setattr(utils, "dispatch_cpu_unquantized_gemm", keep_weights)
     exact = functools.partial(vllm_generation.LLM, dtype="float32", enforce_eager=True)
@@ -50,14 +50,11 @@ def weights_over_files(patch: pytest.MonkeyPatch, folder: Path) -> list[str]:
         events.append("close")
 
     def update_named_params(self: Any, metadata: Any, named_params: Iterable[tuple[str, torch.Tensor]]) -> None:
-        place = folder / f"weights-{next(numbers)}"
-        place.mkdir()
-        shutil.copy(checkpoint_path() / "config.json", place)
+        file = folder / f"weights-{next(numbers)}.safetensors"
         tensors = {name: tensor.detach().clone().contiguous() for name, tensor in named_params}
         assert [name for name, *_ in metadata] == list(tensors)
-        save_file(tensors, place / "model.safetensors", metadata={"format": "pt"})
-        call = {"method": "reload_weights", "kwargs": {"weights_path": str(place)}}
-        self._post(f"{self.base_url}/collective_rpc", json=call)
+        save_file(tensors, file)
+        self._post(f"{self.base_url}/collective_rpc", json={"method": "load_file", "args": [str(file)]})
         events.append("send")
 
     patch.setattr(VLLMClient, "init_communicator", init_communicator)
@@ -66,8 +63,14 @@ def weights_over_files(patch: pytest.MonkeyPatch, folder: Path) -> list[str]:
     return events
 
 
-def serve(model: Path, port: int) -> list[str]:
-    """Return the command of a vLLM server that computes in float32 and takes weights."""
+def serve(model: Path, port: int, extension: str | None = None) -> list[str]:
+    """Return the command of a vLLM server that computes in float32.
+
+    Args:
+        model: what it serves, under the name `tinyworld`.
+        port: where it listens.
+        extension: what its worker is given beside, module and class; `TAKES_WEIGHTS`.
+    """
     options = {
         "--host": "127.0.0.1",
         "--port": port,
@@ -79,10 +82,14 @@ def serve(model: Path, port: int) -> list[str]:
         "--gpu-memory-utilization": 0.1,
         "--logprobs-mode": "processed_logprobs",
         "--max-logprobs": -1,
+        **({"--worker-extension-cls": extension} if extension else {}),
     }
     given = [str(part) for pair in options.items() for part in pair]
     return [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--enforce-eager", *given]
 
 
-DEVELOPMENT = {"VLLM_SERVER_DEV_MODE": "1"}
-"""Lets a server say what it is, and take weights."""
+TAKES_WEIGHTS = "vllm_worker.TakesWeights"
+ENVIRONMENT = {
+    "VLLM_SERVER_DEV_MODE": "1",  # lets it say what it is, and its worker be spoken to
+    "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]),
+}
