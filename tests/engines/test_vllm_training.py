@@ -17,6 +17,7 @@ pytest.importorskip("vllm", reason="vLLM is not installed: make test-vllm")
 from engine_servers import EngineServer
 from small_training import config
 from transformers import AutoModelForCausalLM
+from trl.generation.vllm_client import VLLMClient
 from vllm_on_cpu import ENVIRONMENT, TAKES_WEIGHTS, colocate, serve, weights_over_files
 
 from attnpo.rollouts import read_rollouts
