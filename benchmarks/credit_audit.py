@@ -103,6 +103,8 @@ class Audit:
         if row.heads == "wrong" and self.arguments.wrong_heads is None:
             return "no --wrong_heads given"
         method = self._method(row.method, row.settings)
+        if method.signal != "heads":
+            return f"its step signal is {method.signal}"
         if method.needs_scores:
             heads = self.world.heads(self.arguments.wrong_heads if row.heads == "wrong" else self.arguments.heads).heads
             if (method.settings.num_heads or 0) > len(heads):

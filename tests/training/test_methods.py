@@ -152,6 +152,7 @@ NEWER = {
     "gfpo": {"keep": 3},
     "dot": {"deviations": 0.5, "margin": 2, "resample_groups": 1},
     "drpo": {},
+    "sas": {"limit": 100},
     "step_grpo": {"answer_tokens": 24, "sure": 0.5},
 }
 
