@@ -3,7 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attnpo.statistics import difference_interval, draws_interval, mean_interval, ratio_draws, ratio_interval
+from attnpo.statistics import (
+    difference_interval,
+    draws_interval,
+    mean_interval,
+    ratio_draws,
+    ratio_interval,
+    two_level_draws,
+)
 
 
 def run(seed, clusters=30, ratios=3):
@@ -64,3 +71,36 @@ def test_means_of_rows_agree():
     draws = ratio_draws([np.stack([np.stack([values, np.ones(40)])])], 300, seed=5)
     expected = mean_interval(values, n_resamples=300, seed=5)
     assert draws_interval(draws[:, 0]).model_dump() == pytest.approx(expected.model_dump())
+
+
+def test_levels_drawn_apart():
+    runs = [run(seed, ratios=2) for seed in range(4)]
+    draws = two_level_draws(runs, 4000, seed=3, runs_seed=5)
+    assert draws.shape == (8001, 2)
+    pooled = np.sum(runs, axis=0)
+    for m in range(2):
+        expected = ratio_interval(*pooled[m], n_resamples=4000, seed=3)
+        found = draws_interval(draws[:4001, m])
+        assert found.model_dump() == pytest.approx(expected.model_dump())
+    # Of runs alone: a bootstrap of the four runs' sums, as far from the data as sqrt(4 / 3) of it.
+    rng = np.random.default_rng(9)
+    sums = np.stack([r.sum(axis=2) for r in runs])
+    slow = np.array([sums[rng.integers(0, 4, 4)].sum(axis=0) for _ in range(4000)])
+    assert draws[4001:].std(axis=0) == pytest.approx(
+        (4 / 3) ** 0.5 * (slow[..., 0] / slow[..., 1]).std(axis=0), rel=0.06
+    )
+
+
+def test_the_variance_of_few_runs_is_that_of_new_ones():
+    rows = np.random.default_rng(5).normal(0, 1, (400, 3))
+    variances = [
+        two_level_draws([np.array([[[value], [1.0]]]) for value in row], 300, 0, [i])[301:, 0].var()
+        for i, row in enumerate(rows)
+    ]
+    assert np.mean(variances) == pytest.approx(1 / 3, rel=0.12)
+
+
+def test_one_run_varies_over_clusters_alone():
+    draws = two_level_draws([run(0)], 50)
+    assert np.allclose(draws[51:], draws[0], rtol=1e-12)
+    assert (draws[1:51] != draws[0]).any()

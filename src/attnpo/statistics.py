@@ -273,6 +273,31 @@ def ratio_draws(
     return np.concatenate(blocks)
 
 
+def two_level_draws(
+    runs: Sequence[Floats], n_resamples: int = 2000, seed: int | Sequence[int] = 0, runs_seed: int | Sequence[int] = 0
+) -> Floats:
+    """Several pooled ratios on the data, on resamples of clusters alone, and on resamples of training runs alone.
+
+    Drawn apart, the two levels tell how much each adds to an error. How often a run is drawn lies sqrt(S / (S - 1))
+    times as far from once as in a plain bootstrap of S runs, which would find (S - 1) / S of their variance.
+
+    Args:
+        runs: per run (M ratios, 2, C), as `ratio_draws` takes them.
+        n_resamples: number of resamples R of each level.
+        seed: seed of the resamples of clusters; arms with the same one see the same resamples.
+        runs_seed: seed of the resamples of runs; arms with different ones have their runs drawn independently.
+
+    Returns:
+        (1 + 2R, M): the data, R resamples of clusters, R of runs (of one run, R times the data).
+    """
+    by_cluster = ratio_draws([np.sum(runs, axis=0)], n_resamples, seed)
+    n_runs = len(runs)
+    weights_RS = _multiplicities(n_runs, n_resamples, np.random.default_rng(runs_seed))
+    weights_RS = 1 + (n_runs / max(1, n_runs - 1)) ** 0.5 * (weights_RS - 1)
+    sums_RM2 = np.einsum("rs,smb->rmb", weights_RS, np.stack([run.sum(axis=2) for run in runs]))
+    return np.concatenate([by_cluster, _divide(sums_RM2[..., 0], sums_RM2[..., 1])])
+
+
 def draws_interval(draws: Floats, level: float = 0.95) -> Interval | None:
     """Percentile interval of one statistic from (1 + R,) draws, the estimate first; None where that is not defined.
 

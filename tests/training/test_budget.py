@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from small_training import config
@@ -9,7 +11,7 @@ from small_training import config
 from attnpo.errors import ConfigError
 from attnpo.rollouts import read_rollouts
 from attnpo.training import AttnPOTrainer
-from attnpo.training.budget import TokenCount, token_schedule
+from attnpo.training.budget import CourseCallback, TokenCount, token_schedule
 
 FAST = {
     "method": "rloo",
@@ -28,8 +30,12 @@ def logged(trainer, name):
 
 
 def test_the_run_ends_once_the_budget_is_spent_and_the_learning_rate_falls_with_it(make_trainer):
-    trainer = make_trainer(max_sampled_tokens=1800, lr_scheduler_type="linear", **FAST)
+    trainer = make_trainer(max_sampled_tokens=1800, lr_scheduler_type="linear", keep_models=2, **FAST)
     trainer.train()
+    on_the_way = Path(trainer.args.output_dir) / "course"
+    assert sorted(str(p.relative_to(on_the_way)) for p in on_the_way.glob("*/model.safetensors")) == [
+        "1/model.safetensors", "2/model.safetensors",
+    ]  # fmt: skip
     steps: dict[int, int] = {}
     for rollout in read_rollouts(trainer.rollouts_path):
         step = rollout.extra["train_step"]
@@ -107,3 +113,26 @@ def test_schedules_that_look_at_the_loss_are_refused():
 def test_a_budget_below_one_is_refused():
     with pytest.raises(ConfigError, match="max_sampled_tokens"):
         config("unused", max_sampled_tokens=0)
+
+
+def test_models_on_the_way_are_kept_once_at_equal_shares():
+    kept = []
+    count = TokenCount()
+    callback = CourseCallback(count, 100, 3, kept.append)
+    callback.on_train_begin(None, None, None)
+    seen = []
+    for sampled in (10, 24, 25, 49, 80, 100, 130):
+        count.sampled = sampled
+        callback.on_step_end(None, None, None)
+        seen.append(list(kept))
+    assert seen == [[], [], [1], [1], [1, 2, 3], [1, 2, 3], [1, 2, 3]]
+
+
+def test_a_run_that_goes_on_keeps_what_is_left():
+    kept = []
+    count = TokenCount(sampled=60)
+    callback = CourseCallback(count, 100, 3, kept.append)
+    callback.on_train_begin(None, None, None)
+    count.sampled = 77
+    callback.on_step_end(None, None, None)
+    assert kept == [3]

@@ -11,12 +11,13 @@ from attnpo.cli.console import console, quiet_libraries
 from attnpo.cli.parsing import given_value, parse
 from attnpo.cli.row_list import rows_table
 from attnpo.ranges import Count, Positive, Seed
-from attnpo.study.suite import load_suite
+from attnpo.study.suite import FRONTIER, load_suite
 from attnpo.study.worlds import TINYWORLD, find_world
 
 EXAMPLE = """  attnpo reproduce                                            # the whole table: every method, three seeds
   attnpo reproduce --suite ablations --seeds 1 2 3
   attnpo reproduce --rows attnpo tlmre --seeds 1              # two rows, one seed
+  attnpo reproduce --suite frontier                           # methods as curves over their strength, as its file plans
   attnpo reproduce --list                                     # rows with paper, settings, estimated cost
   attnpo reproduce --max_sampled_tokens 4000 --num_eval 20 --num_probe 40 --rows rloo tlmre --seeds 1   # a smoke test
 
@@ -49,20 +50,29 @@ class ReproduceArguments:
     )
     output_dir: str | None = field(
         default=None,
-        metadata={"help": "Folder of all cells and of the table; runs/reproduce, or runs/reproduce-WORLD, if absent."},
+        metadata={
+            "help": "Folder of all cells and of the table; runs/reproduce (runs/frontier for that suite), or "
+            "runs/reproduce-WORLD, if absent."
+        },
     )
     suite: str | None = field(
         default=None,
         metadata={
-            "help": "Rows: main (published methods), ablations (of AttnPO, with controls and bounds), all of these, or "
-            "newer (published methods of 2025-26); main if absent, all in gsm."
+            "help": "Rows: main (published methods), ablations (of AttnPO, with controls and bounds), all of these, newer "
+            "(published methods of 2025-26) or frontier (methods at several strengths, compared as curves); main if "
+            "absent, all in gsm."
         },
     )
-    rows: Names = field(default_factory=list, metadata={"help": "Rows by name, instead of a suite."})
+    rows: Names = field(
+        default_factory=list,
+        metadata={"help": "Rows by name, or curves for all of theirs, instead of a suite."},
+    )
     seeds: Numbers = field(default_factory=lambda: [1, 2, 3], metadata={"help": "Training seeds of every row."})
     only: Names = field(
         default_factory=list,
-        metadata={"help": "Run these cells alone: ROW, ROW/SEED or seed=SEED. The table still is that of all rows."},
+        metadata={
+            "help": "Run these cells alone: ROW, ROW/SEED, CURVE or seed=SEED. The table still is that of all rows."
+        },
     )
     table: bool = field(default=False, metadata={"help": "Run nothing: write the table from what is there."})
     jobs: Count = field(
@@ -80,18 +90,21 @@ class ReproduceArguments:
 def run(argv: Sequence[str]) -> None:
     """Run the command; exits with 1 when a cell failed."""
     world = find_world(given_value(argv, "world") or TINYWORLD.name)
-    arguments, sizes = parse(
+    parsed = parse(
         "reproduce",
         (ReproduceArguments, type(world.sizes)),
         argv,
         "Train every method from the same model with the same budget, and write the comparison table.",
         EXAMPLE,
-    ).parts
+    )
+    arguments, sizes = parsed.parts
     world = world.starting_from(arguments.model)
-    suite = load_suite(Path(arguments.suite_file) if arguments.suite_file else None, world)
-    rows = suite.choose(arguments.suite or world.suite, arguments.rows)
+    asked = arguments.suite or world.suite
+    suite = load_suite(Path(arguments.suite_file) if arguments.suite_file else None, world, asked)
+    rows = suite.choose(asked, arguments.rows)
+    sizes, seeds = suite.meant(sizes, arguments.seeds, parsed.given)
     if arguments.list:
-        console.print(rows_table(rows, sizes, len(arguments.seeds), world))
+        console.print(rows_table(rows, sizes, len(seeds), world))
         return
     quiet_libraries()
     from attnpo.progress import console_progress
@@ -101,9 +114,9 @@ def run(argv: Sequence[str]) -> None:
         done = reproduce(
             suite,
             rows,
-            arguments.seeds,
+            seeds,
             sizes,
-            Path(arguments.output_dir or world.folder("reproduce")),
+            Path(arguments.output_dir or world.folder(FRONTIER if asked == FRONTIER else "reproduce")),
             only=[name for part in arguments.only for name in part.split(",") if name],
             jobs=arguments.jobs,
             minutes=arguments.minutes,

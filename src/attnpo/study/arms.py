@@ -71,6 +71,15 @@ class ArmRun:
         return all(command.done.exists() for command in self.commands)
 
 
+COURSE = 3
+"""Models of a run that are kept on the way, at equal shares of its tokens."""
+
+
+def course_folders(folder: Path) -> list[Path]:
+    """Return where a run keeps its models on the way, the first one first."""
+    return [folder / "course" / str(number) for number in range(1, COURSE + 1)]
+
+
 def measuring(
     world: World,
     model: str | Path,
@@ -125,6 +134,7 @@ def training_arm(
     num_eval: int,
     heads: Path | None,
     num_unseen: int = 0,
+    num_course: int = 0,
     annotate: int = 0,
     settings: Mapping[str, Any] | None = None,
     evaluation: Mapping[str, Any] | None = None,
@@ -143,6 +153,7 @@ def training_arm(
         num_eval: held-out problems to measure on.
         heads: head set to train with and to annotate traces with.
         num_unseen: problems of templates never seen to measure on.
+        num_course: held-out problems to measure models on the way on, `COURSE` of them; 0 keeps none.
         annotate: how many problems to annotate traces of.
         settings: further training settings.
         evaluation: further settings of the evaluation.
@@ -161,6 +172,7 @@ def training_arm(
         "problems_seed": seed,
         "resume_from_checkpoint": True,
         **({} if heads is None else {"heads": heads}),
+        **({"keep_models": COURSE} if num_course else {}),
         **(settings or {}),
     }
     measure = measuring(
@@ -173,6 +185,11 @@ def training_arm(
         settings=evaluation,
         annotated={"heads": heads, "annotate_problems": annotate} if heads is not None and annotate else None,
     )
-    commands = (Command("train", train, folder / "trainer_state.json"), *measure)
+    course = [
+        command
+        for part in (course_folders(folder) if num_course else ())
+        for command in measuring(world, part, name, part, num_eval=num_course, settings=evaluation)
+    ]
+    commands = (Command("train", train, folder / "trainer_state.json"), *measure, *course)
     label = label or f"{folder.parent.name}/{name}"
     return ArmRun(name, folder, commands, max_steps, max_tokens, label, claim)

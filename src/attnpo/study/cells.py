@@ -12,6 +12,7 @@ from attnpo.about import write_about
 from attnpo.attention import HeadSet
 from attnpo.discovery import DiscoveryResult, best_heads, choose_wrong_head
 from attnpo.errors import ConfigError, DataError
+from attnpo.frontier_plan import FrontierPlan
 from attnpo.output import claim_settings
 from attnpo.study.arms import ArmRun, Command, measuring, training_arm
 from attnpo.study.sizes import Sizes
@@ -19,6 +20,7 @@ from attnpo.study.suite import Row
 from attnpo.study.worlds import TINYWORLD, World
 
 SHARED_FILE = "reproduce.settings.json"
+PLAN_FILE = "frontier.settings.json"
 CELL_FILE = "cell.settings.json"
 HEAD_FILES = {"chosen": "heads.json", "wrong": "wrong_head.json", "best": "best_heads.json"}
 MOST_HEADS = 4
@@ -33,6 +35,7 @@ NO_RESULT = (
     "logging_steps",
     "resume_from_checkpoint",
     "heads",
+    "keep_models",
 )
 """Training flags on which no result depends, or which are told apart by what they name."""
 
@@ -85,6 +88,7 @@ class Experiment:
             num_eval=sizes.num_eval,
             heads=self.head_file(row),
             num_unseen=sizes.num_unseen,
+            num_course=sizes.num_course,
             settings={
                 **sizes.train_flags,
                 "method": row.method,
@@ -140,6 +144,14 @@ class Experiment:
         }
         claim_settings(self.output_dir / SHARED_FILE, settings)
 
+    def claim_plan(self, plan: FrontierPlan, family: Sequence[str]) -> None:
+        """Claim the folder for what its curves are to show, so that it is not changed once something was run.
+
+        Raises:
+            OutputError: another plan, or another family of curves, was written down before.
+        """
+        claim_settings(self.output_dir / PLAN_FILE, {"plan": plan.model_dump(), "family": list(family)})
+
     def done(self, cell: Cell) -> bool:
         """Whether a cell is trained and measured; a copy of it needs neither its model nor its checkpoints."""
         _, *measure = self.arm(cell).commands
@@ -173,12 +185,13 @@ class Experiment:
 
     def settings(self, cell: Cell) -> dict[str, Any]:
         """Return everything that a cell's results depend on, as JSON values."""
-        train, evaluate, *unseen = (command.settings for command in self.arm(cell).commands)
+        train, evaluate, *others = (command.settings for command in self.arm(cell).commands)
+        kinds = ["unseen"] * bool(self.sizes.num_unseen) + ["course"] * bool(self.sizes.num_course)
         return {
             "train": {name: value for name, value in train.items() if name not in NO_RESULT},
             "heads": self._heads(cell),
             "evaluate": _measured_with(evaluate),
-            **({"unseen": _measured_with(unseen[0])} if unseen else {}),
+            **{kind: _measured_with(settings) for kind, settings in zip(kinds, others, strict=False)},
         }
 
     def _heads(self, cell: Cell) -> list[list[int]] | None:
@@ -216,14 +229,18 @@ def choose_cells(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
 
     Args:
         cells: all cells of the experiment.
-        only: `ROW`, `ROW/SEED` or `seed=SEED`; a cell is chosen by any of them. Empty chooses all.
+        only: `ROW`, `ROW/SEED`, `CURVE` or `seed=SEED`; a cell is chosen by any of them. Empty chooses all.
 
     Raises:
         ConfigError: one of them chooses none of the cells.
     """
     chosen: set[str] = set()
     for wanted in only:
-        names = {cell.name for cell in cells if wanted in (cell.name, cell.row.name, f"seed={cell.seed}")}
+        names = {
+            cell.name
+            for cell in cells
+            if wanted in (cell.name, cell.row.name, cell.row.curve or cell.row.name, f"seed={cell.seed}")
+        }
         if not names:
             raise ConfigError(
                 f"--only {wanted}: no such cell; give ROW, ROW/SEED or seed=SEED with rows among "

@@ -80,6 +80,7 @@ def reproduce(
     world.check(sizes)
     if not seeds:
         raise ConfigError("--seeds: give at least one")
+    is_pilot = suite.is_pilot(seeds)
     asked = cells_of(rows, list(dict.fromkeys(seeds)))
     chosen = choose_cells(asked, only)
     if run:
@@ -88,6 +89,8 @@ def reproduce(
             suite[row].build(world.limit(sizes))
     experiment = Experiment(prepare_output_dir(output_dir), sizes, world)
     experiment.claim_shared()
+    if suite.frontier is not None and not is_pilot:
+        experiment.claim_plan(suite.frontier, suite.family)
     experiment.check([*asked, *cells_on_disk(suite.rows, output_dir)])
     failures = run_cells(experiment, chosen, jobs or cores(), argv, progress, note, deadline) if run else []
     missing = [cell.name for cell in asked if not experiment.done(cell)]

@@ -71,6 +71,13 @@ class Sizes:
     num_unseen: Count = field(
         default=0, metadata={"help": "Problems of templates never trained on that every model is measured on, too."}
     )
+    num_course: Count = field(
+        default=0,
+        metadata={
+            "help": "Held-out problems that each run is measured on after a quarter, half and three quarters of its "
+            "tokens; 0: not."
+        },
+    )
     num_probe: AtLeast1 = field(
         default=400, metadata={"help": "Problems that heads are looked for on, 8 responses each."}
     )
@@ -83,6 +90,8 @@ class Sizes:
         rows = self.micro_batch
         if self.responses < rows or self.responses % rows:
             raise ConfigError(f"--responses {self.responses}: give a multiple of {rows}, the rows of a micro-batch")
+        if self.num_course and not self.max_sampled_tokens:
+            raise ConfigError(f"--num_course {self.num_course}: goes by --max_sampled_tokens; give a budget")
         for pair in self.training:
             name, equals, _ = pair.partition("=")
             if not equals or not name:

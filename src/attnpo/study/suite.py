@@ -1,8 +1,9 @@
-"""The rows of the comparison table: which method, with which settings."""
+"""The rows of the comparison table: which method, with which settings; and curves, a method at several strengths."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from attnpo.errors import ConfigError, nearest
 from attnpo.files import UserFile
+from attnpo.frontier_plan import FrontierPlan
+from attnpo.study.sizes import Sizes
 from attnpo.study.worlds import TINYWORLD, UNSEEN, World
 
 if TYPE_CHECKING:
@@ -21,8 +24,12 @@ SUITES: Mapping[str, tuple[Group, ...]] = {
     "ablations": ("attnpo", "ablation", "control", "bound", "options"),
     "all": ("main", "attnpo", "ablation", "control", "bound", "options"),
     "newer": ("newer", "attnpo"),
+    "frontier": ("main", "newer", "attnpo", "ablation", "control", "bound", "options"),
 }
-"""Suite → groups of its rows; the newer neighbours are a table of their own."""
+"""Suite → groups of its rows; the newer neighbours are a table of their own, those of the frontier a file."""
+FRONTIER = "frontier"
+FAMILY: tuple[Group, ...] = ("main", "newer", "attnpo", "options")
+"""Groups whose curves are tested together; ablations, controls and bounds are told with their intervals alone."""
 REFERENCES = ("tlmre", "attnpo")
 """Rows that the others are held against, problem by problem; part of every suite."""
 SHARED = ("base", "heads", UNSEEN)
@@ -42,6 +49,9 @@ class Row(BaseModel):
         training: further flags of its training runs.
         evaluation: further flags of its evaluations.
         differs: what differs from the published settings and why; empty for nothing.
+        curve: the curve that it is a strength of; empty for none.
+        strength: where the curve's dial stands.
+        control_of: the curve whose strengths it is held against one by one; empty for none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,6 +64,9 @@ class Row(BaseModel):
     training: dict[str, Any] = {}
     evaluation: dict[str, Any] = {}
     differs: str = ""
+    curve: str = ""
+    strength: str = ""
+    control_of: str = ""
 
     @property
     def needs_heads(self) -> bool:
@@ -86,11 +99,19 @@ class Row(BaseModel):
 
 
 class Suite(BaseModel):
-    """All rows, in the order of the table."""
+    """All rows, in the order of the table.
+
+    Attributes:
+        rows: the rows.
+        frontier: how the curves among them are compared; None for not at all.
+        defaults: settings of `attnpo reproduce` that other values than its own are meant for.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rows: tuple[Row, ...] = Field(min_length=1)
+    frontier: FrontierPlan | None = None
+    defaults: dict[str, Any] = {}
 
     @model_validator(mode="after")
     def _check_names(self) -> Suite:
@@ -100,13 +121,60 @@ class Suite(BaseModel):
                 raise ValueError(f"row {name} is there twice; give the second one another name")
             if name in SHARED:
                 raise ValueError(f"row {name}: the name is taken by what all rows share; choose another one")
+        for row in self.rows:
+            if row.control_of and row.control_of not in self.curves:
+                raise ValueError(f"row {row.name}: control_of: no curve is called {row.control_of}")
+        for name in () if self.frontier is None else self.frontier.against:
+            if name not in self.curves:
+                raise ValueError(f"frontier: against: no curve is called {name}")
         return self
+
+    def meant(self, sizes: Sizes, seeds: Sequence[int], given: Collection[str]) -> tuple[Sizes, list[int]]:
+        """Return sizes and seeds with the suite's defaults for those that are not given.
+
+        Raises:
+            ConfigError: a default is no such setting, or not allowed.
+        """
+        for name in self.defaults:
+            if name != "seeds" and name not in {entry.name for entry in fields(sizes)}:
+                raise ConfigError(f"suite file: defaults: {name} is no setting of sizes or seeds; take it away")
+        wanted = {name: value for name, value in self.defaults.items() if name not in given}
+        chosen = wanted.pop("seeds", seeds)
+        return replace(sizes, **wanted), list(chosen)
+
+    @property
+    def curves(self) -> dict[str, list[Row]]:
+        """Curve → its rows, weakest first; a row without a dial is a curve of one point."""
+        found: dict[str, list[Row]] = {}
+        for row in self.rows:
+            found.setdefault(row.curve or row.name, []).append(row)
+        return found
+
+    @property
+    def family(self) -> list[str]:
+        """The curves that are tested together: all of `FAMILY` that have a dial."""
+        return [name for name, rows in self.curves.items() if len(rows) > 1 and rows[0].group in FAMILY]
+
+    def is_pilot(self, seeds: Sequence[int]) -> bool:
+        """Whether these are seeds of a pilot.
+
+        Raises:
+            ConfigError: some are and some are not.
+        """
+        pilots = () if self.frontier is None else self.frontier.pilot_seeds
+        seen = [seed for seed in seeds if seed in pilots]
+        if seen and len(seen) < len(seeds):
+            raise ConfigError(
+                f"--seeds {seen[0]}: was a pilot's, and no table holds those beside others; run them on their own, "
+                "into another --output_dir"
+            )
+        return bool(seen)
 
     def __getitem__(self, name: str) -> Row:
         for row in self.rows:
             if row.name == name:
                 return row
-        known = [row.name for row in self.rows]
+        known = list(dict.fromkeys([*self.curves, *(row.name for row in self.rows)]))
         raise ConfigError(f"row {name!r}: there is none; there are {', '.join(known)}{nearest(name, known)}")
 
     def choose(self, suite: str, names: Sequence[str] = ()) -> list[Row]:
@@ -114,37 +182,63 @@ class Suite(BaseModel):
 
         Args:
             suite: a key of `SUITES`; counts where no names are given.
-            names: names of rows.
+            names: names of rows, or of curves for all of theirs.
 
         Raises:
             ConfigError: there is no such suite or row.
         """
         if names:
-            wanted = {self[name].name for name in names}
+            curves = self.curves
+            wanted = {row.name for name in names for row in curves.get(name) or [self[name]]}
             return [row for row in self.rows if row.name in wanted]
         if suite not in SUITES:
             raise ConfigError(f"--suite {suite}: there is none; there are {', '.join(SUITES)}{nearest(suite, SUITES)}")
         return [row for row in self.rows if row.group in SUITES[suite] or row.name in REFERENCES]
 
 
-def load_suite(path: Path | None = None, world: World = TINYWORLD) -> Suite:
+def load_suite(path: Path | None = None, world: World = TINYWORLD, suite: str = "") -> Suite:
     """Read rows from a YAML file.
 
     Args:
         path: the file; the one that ships for the world if None.
         world: the world.
+        suite: which one that is to be read for.
 
     Raises:
         ConfigError: the file is missing or malformed; the message names the row and the field.
     """
-    name = world.suite_file.name if path is None else f"--suite_file {path}"
-    content = UserFile(path or world.suite_file, "suite file", ConfigError, name).yaml()
+    shipped = world.frontier_file if suite == FRONTIER else world.suite_file
+    file = path or shipped
+    if file is None:
+        raise ConfigError(f"--suite {suite}: none ships for {world.name}; write one and give it as --suite_file")
+    name = file.name if path is None else f"--suite_file {path}"
+    content = UserFile(file, "suite file", ConfigError, name).yaml()
     if not isinstance(content, dict):
         raise ConfigError(f"{name}: must hold rows, as the suite that ships does")
+    if isinstance(content.get("rows"), list):
+        content = {**content, "rows": [row for entry in content["rows"] for row in _rows_of(entry, name)]}
     try:
         return Suite.model_validate(content)
     except ValidationError as error:
         raise ConfigError(f"{name}: {_first(error, content)}") from error
+
+
+def _rows_of(entry: Any, name: str) -> Iterator[Any]:
+    """Return the rows that an entry of a file stands for: itself, or one a strength of its dial."""
+    if not isinstance(entry, dict) or not {"dial", "strengths"} & entry.keys():
+        yield entry
+        return
+    rest = {key: value for key, value in entry.items() if key not in ("dial", "strengths")}
+    dial, strengths, settings = entry.get("dial"), entry.get("strengths"), rest.get("settings", {})
+    if not (isinstance(dial, str) and isinstance(strengths, list) and strengths and isinstance(settings, dict)):
+        raise ConfigError(
+            f"{name}: row {rest.get('name')}: give dial, the name of a setting, and strengths, its values, weakest "
+            "first"
+        )
+    for value in strengths:
+        said = "-".join(map(str, value)) if isinstance(value, list) else str(value)
+        row = {**rest, "name": f"{rest.get('name')}-{said}", "settings": {**settings, dial: value}}
+        yield {**row, "curve": rest.get("name", ""), "strength": said}
 
 
 def _first(error: ValidationError, content: Any) -> str:

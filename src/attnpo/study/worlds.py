@@ -41,6 +41,7 @@ class World:
         evaluation: flags of a measurement on held-out problems.
         discovery: flags of a discovery; its problems are never those that models are measured on.
         proofs: further flags of the quickstart's discovery.
+        frontier_file: rows of methods at several strengths; None where none ships.
         unseen: flags that make a measurement one on problems of templates that no training problem is of; empty where
             there are none.
         suite_file: rows of its table.
@@ -65,6 +66,7 @@ class World:
     sizes: Sizes
     quickstart: QuickstartSizes
     pace: Pace
+    frontier_file: Path | None = None
     unseen: Mapping[str, Any] = field(default_factory=dict)
     proofs: Mapping[str, Any] = field(default_factory=dict)
     own_threads: bool = True
@@ -180,6 +182,7 @@ TINYWORLD = World(
         "verifier": "exact",
     },
     suite_file=HERE / "suite.yaml",
+    frontier_file=HERE / "frontier_suite.yaml",
     suite="main",
     sizes=Sizes(),
     quickstart=QuickstartSizes(),

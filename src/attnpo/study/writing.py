@@ -13,21 +13,25 @@ from attnpo.credit.methods import find_preset
 from attnpo.errors import DataError
 from attnpo.output import prepare_output_dir, write_atomically
 from attnpo.reporting.run_files import read_json
+from attnpo.study.arms import COURSE, course_folders
 from attnpo.study.cells import Cell, Experiment, cells_on_disk
 from attnpo.study.suite import REFERENCES, Row, Suite
 from attnpo.study.worlds import UNSEEN
 
 if TYPE_CHECKING:
-    from attnpo.reporting.reproduction import MethodTable, TrainedRow
+    from attnpo.reporting.reproduction import CoursePoint, MethodTable, RunCost, TrainedRow
 
 TABLE_FILES = ("table.md", "table.csv", "table.json", "frontier.png", "report.html")
 FILES = (*TABLE_FILES, "results.md")
+FRONTIER_FILES = ("curves.md", "curves.json")
 TITLE = "Methods for shorter reasoning, the same budget each"
 UNSEEN_TITLE = "Templates that no training problem is of"
 
 
 def write_table(experiment: Experiment, suite: Suite, asked: Sequence[Cell], command: str) -> list[Path]:
     """Write the table from all measured cells of the folder; that of templates never seen into a folder in it.
+
+    Cells of a pilot's seeds count where only such are asked for, and are then not compared over their strength.
 
     Args:
         experiment: where the cells are.
@@ -44,33 +48,45 @@ def write_table(experiment: Experiment, suite: Suite, asked: Sequence[Cell], com
     folder = experiment.output_dir
     if not (folder / "base" / "evaluation.json").is_file():
         raise DataError(f"{folder}: the starting model is not measured yet; leave --table out once, or copy base too")
-    cells = cells_on_disk(suite.rows, folder)
+    is_pilot = suite.is_pilot([cell.seed for cell in asked])
+    cells = [cell for cell in cells_on_disk(suite.rows, folder) if suite.is_pilot([cell.seed]) == is_pilot]
     missing = [cell.name for cell in asked if not experiment.done(cell)]
-    main, files = _write_part(experiment, trained_rows(experiment, suite, cells), missing, command)
+    planned = None if is_pilot else suite
+    main, files = _write_part(experiment, trained_rows(experiment, suite, cells), missing, command, planned)
     text = results_markdown(experiment, main, [file.name for file in files if file.suffix == ".png"])
     unseen = trained_rows(experiment, suite, cells, UNSEEN)
     if unseen and (folder / "base" / UNSEEN / "evaluation.json").is_file():
-        part, more = _write_part(experiment, unseen, missing, command, UNSEEN)
+        part, more = _write_part(experiment, unseen, missing, command, planned, UNSEEN)
         files += more
-        text += f"\n## {UNSEEN_TITLE}\n\n{part.markdown}"
+        text += f"\n## {UNSEEN_TITLE}\n\n{part.curves}{part.markdown}"
     write_atomically(folder / "results.md", text)
     return [*files, folder / "results.md"]
 
 
 @dataclass(frozen=True)
 class WrittenTable:
-    """A table as it was written: how it was made, and the table in Markdown."""
+    """A table as it was written: how it was made, the table in Markdown, and before it what compares curves."""
 
     about: dict[str, Any]
     markdown: str
+    curves: str = ""
 
 
 def _write_part(
-    experiment: Experiment, rows: Sequence[TrainedRow], missing: Sequence[str], command: str, part: str = ""
+    experiment: Experiment,
+    rows: Sequence[TrainedRow],
+    missing: Sequence[str],
+    command: str,
+    suite: Suite | None,
+    part: str = "",
 ) -> tuple[WrittenTable, list[Path]]:
-    """Write one measurement's table, `part` the measurement's folder in each cell's."""
+    """Write one measurement's table, `part` the measurement's folder in each cell's; curves as the suite plans them."""
     from attnpo.reporting.reproduction import (
+        frontier_json,
+        frontier_markdown,
+        frontier_table,
         method_table,
+        save_frontier_curves,
         save_method_frontiers,
         table_csv,
         table_json,
@@ -87,9 +103,16 @@ def _write_part(
     write_atomically(paths[0], markdown)
     write_atomically(paths[1], table_csv(table))
     write_atomically(paths[2], table_json(table, about))
-    pictures = save_method_frontiers(table, paths[3])
     write_method_page(table, paths[4], UNSEEN_TITLE if part else TITLE, told(about))
-    return WrittenTable(about, markdown), [*paths, *pictures[1:]]
+    if suite is None or suite.frontier is None:
+        return WrittenTable(about, markdown), [*paths, *save_method_frontiers(table, paths[3])[1:]]
+    frontier = frontier_table(experiment.output_dir / "base" / part, rows, suite.frontier, suite.family)
+    curves = frontier_markdown(frontier, suite.family)
+    files = [folder / name for name in FRONTIER_FILES]
+    write_atomically(files[0], curves)
+    write_atomically(files[1], frontier_json(frontier, suite.family, about))
+    save_frontier_curves(frontier, paths[3])
+    return WrittenTable(about, markdown, f"{curves}\n### All rows\n\n"), [*paths, *files]
 
 
 def trained_rows(experiment: Experiment, suite: Suite, cells: Iterable[Cell], part: str = "") -> list[TrainedRow]:
@@ -116,10 +139,36 @@ def trained_rows(experiment: Experiment, suite: Suite, cells: Iterable[Cell], pa
         if trained:
             costs = {seed: read_cost(folder, experiment.sizes.responses) for seed, folder in trained.items()}
             folders = {seed: folder / part for seed, folder in trained.items()}
+            course = {seed: _course(experiment, folder, costs[seed]) for seed, folder in trained.items() if not part}
             # Another opening makes other prompts: the method needs it, so both may differ from the base's.
             allow = tuple(row.evaluation) + (("prompts",) if row.evaluation else ())
-            found.append(TrainedRow(row.name, row.group, folders, costs, about_row(row), allow))
+            found.append(
+                TrainedRow(
+                    row.name,
+                    row.group,
+                    folders,
+                    costs,
+                    about_row(row),
+                    allow,
+                    curve=row.curve,
+                    strength=row.strength,
+                    control_of=row.control_of,
+                    course=course,
+                )
+            )
     return found
+
+
+def _course(experiment: Experiment, folder: Path, cost: RunCost) -> tuple[CoursePoint, ...]:
+    """Return a run's measured models on the way; empty unless all are there."""
+    from attnpo.reporting.reproduction import CoursePoint, time_of_share
+
+    budget, found = experiment.sizes.max_sampled_tokens, []
+    for number, part in enumerate(course_folders(folder) if budget else [], start=1):
+        time = time_of_share(cost, number / (COURSE + 1), budget)
+        if time is not None and (part / "evaluation.json").is_file():
+            found.append(CoursePoint(time, part))
+    return tuple(found) if len(found) == COURSE else ()
 
 
 def about_row(row: Row) -> dict[str, Any]:
@@ -162,6 +211,7 @@ def table_about(experiment: Experiment, table: MethodTable, command: str) -> dic
             "T of the schedule": sizes.schedule_steps,
             "held-out problems": sizes.num_eval,
             **({"problems of templates never seen": sizes.num_unseen} if sizes.num_unseen else {}),
+            **({"problems measured on while training": sizes.num_course} if sizes.num_course else {}),
             "problems that heads were found on": sizes.num_probe,
             **sizes.further,
         },
@@ -184,5 +234,5 @@ def results_markdown(experiment: Experiment, table: WrittenTable, figures: Seque
         f"    {about['command']}\n\n"
         f"{experiment.world.title}; {sizes}.\n\n"
         f"{pictures}\n\n"
-        f"{table.markdown}"
+        f"{table.curves}{table.markdown}"
     )

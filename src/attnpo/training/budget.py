@@ -96,6 +96,38 @@ class TokenCountCallback(TrainerCallback, ExportableState):
             control.should_training_stop = True
 
 
+class CourseCallback(TrainerCallback):
+    """Keeps models on the way, at equal shares of the budget.
+
+    Args:
+        count: what was sampled; where a run goes on, its own callback has restored it before.
+        budget: tokens of the run.
+        number: how many models.
+        keep: keeps the model under a number from 1.
+    """
+
+    def __init__(self, count: TokenCount, budget: int, number: int, keep: Callable[[int], None]) -> None:
+        self.count, self.budget, self.number, self.keep = count, budget, number, keep
+        self.kept = 0
+
+    @property
+    def passed(self) -> int:
+        """How many of the shares are spent."""
+        return min(self.number, (self.number + 1) * self.count.sampled // self.budget)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Go on behind those that were kept before."""
+        self.kept = self.passed
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Keep the model where a share was passed."""
+        while self.kept < self.passed:
+            self.kept += 1
+            self.keep(self.kept)
+
+
 def token_schedule(
     optimizer: torch.optim.Optimizer,
     name: str,

@@ -161,6 +161,13 @@ class AttnPOConfig(GRPOConfig):
             "then goes by tokens. max_steps or num_train_epochs stay as bounds."
         },
     )
+    keep_models: Count = field(
+        default=0,
+        metadata={
+            "help": "Keep so many models on the way, at equal shares of max_sampled_tokens, in output_dir/course/1, "
+            "course/2 and so on."
+        },
+    )
     answer_chunk: AtLeast1 = field(
         default=64, metadata={"help": "Answer tokens whose attention rows are held at once; bounds extra memory."}
     )
@@ -213,6 +220,8 @@ class AttnPOConfig(GRPOConfig):
         if problem is not None:
             raise ConfigError(problem)
         super().__post_init__()
+        if self.keep_models and self.max_sampled_tokens is None:
+            raise ConfigError("keep_models: goes by max_sampled_tokens, which is not given; give it, or take this away")
         method_class(self.method)
         signal_of(self.method, self.signal)
         if self.loss_type == "luspo" or self.importance_sampling_level == "sequence":

@@ -272,6 +272,7 @@ class Round:
         method = self.parts.method
         rewards_PG, found = outcome(method, groups, more_PG)
         self.parts.meter.add_groups(groups, rewards_PG, float(self.parts.process == 0), method.logged_facts)
+        self.parts.meter.add_mass(groups, found["advantages"].view_as(rewards_PG), float(self.parts.process == 0))
         own = slice(self.parts.process * len(self.rows), (self.parts.process + 1) * len(self.rows))
         self.tensors |= {name: tensor[own] for name, tensor in found.items()}
         return found["advantages"].view_as(groups.correct_PG)

@@ -8,6 +8,7 @@ import torch
 
 from attnpo.credit import ESSENTIAL, REDUNDANT, GroupBatch, StepBatch, credit_counts
 from attnpo.credit.audit import audit_credit, audit_sums, audit_totals
+from attnpo.credit.mass import changed_mass, total_mass, verdict_advantages
 from attnpo.rollouts import Rollout, StepFamily
 from attnpo.segmentation import PhraseFamilies, phrase_counts
 from attnpo.training.meter import Meter
@@ -29,7 +30,7 @@ class RunMeter(Meter):
 
     def __init__(self, phrases: PhraseFamilies, device: torch.device | str = "cpu") -> None:
         super().__init__()
-        self.phrases, self.device = phrases, device
+        self.phrases, self.device, self.group_size = phrases, device, 2
 
     def count(self, name: str, count: int, of: int) -> None:
         """Add `count` cases among `of`."""
@@ -79,6 +80,21 @@ class RunMeter(Meter):
         ):
             self.add(name, values.float().sum() * weight, values.numel() * weight)
 
+    def add_mass(self, groups: GroupBatch, advantages_PG: torch.Tensor, weight: float) -> None:
+        """Count the advantage that credit begins with: the verdict's alone, and the method's before steps.
+
+        Args:
+            groups: the groups; gathered, so the same on every process.
+            advantages_PG: the method's outcome advantages.
+            weight: as of `add_groups`.
+        """
+        self.group_size = groups.correct_PG.shape[1]
+        verdict_PG = verdict_advantages(groups.correct_PG, groups.pass_rate_P[:, None], self.group_size)
+        for before, values_PG in (("verdict", verdict_PG), ("outcome", advantages_PG)):
+            for sign, total in total_mass(values_PG, groups).items():
+                self.add(f"mass/{before}/{sign}_removed", total * weight, total * weight)
+                self.add(f"mass/{before}/{sign}_added", 0 * total, total * weight)
+
     def add_factors(self, batch: StepBatch, gamma_BK: torch.Tensor) -> None:
         """Count what the factors of Eq. 5-8 did to steps."""
         counts = credit_counts(batch, gamma_BK)
@@ -89,7 +105,12 @@ class RunMeter(Meter):
             self.add("credit_agreement", counts["agreeing"], counts["judged"])
 
     def add_credit(self, batch: StepBatch, advantages_BT: torch.Tensor, step_index_BT: torch.Tensor) -> None:
-        """Count labelled steps that final advantages punish or reward; nothing without labels."""
+        """Count what final advantages keep and add of those before, and labelled steps that they punish or reward."""
+        verdict_B = verdict_advantages(batch.correct_B, batch.pass_rate_B, self.group_size)
+        for before, values_B in (("verdict", verdict_B), ("outcome", batch.advantages_B)):
+            for sign, (kept, new) in changed_mass(values_B, advantages_BT, batch.response_lengths_B).items():
+                self.add(f"mass/{before}/{sign}_removed", -kept, 0.0)
+                self.add(f"mass/{before}/{sign}_added", new, 0.0)
         if batch.labels_BK is not None:
             audit = audit_credit(advantages_BT, step_index_BT, batch.labels_BK)
             for name, total in audit_sums(audit, batch.correct_B).items():

@@ -37,7 +37,7 @@ from attnpo.sampling import SampledResponse, TransformersSampler
 from attnpo.sampling.prompts import give_template_settings, opened
 from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.signals import Seen, Signal, build_signal, signal_of
-from attnpo.training.budget import TokenCount, TokenCountCallback, token_schedule
+from attnpo.training.budget import CourseCallback, TokenCount, TokenCountCallback, token_schedule
 from attnpo.training.callbacks import BeginCallback, MethodStateCallback, PreparationCallback, RolloutsFileCallback
 from attnpo.training.components import find_components, source_of
 from attnpo.training.config import AttnPOConfig
@@ -181,6 +181,10 @@ class AttnPOTrainer(GRPOTrainer):
             self.signal.check(self.model)
         budget = args.max_sampled_tokens
         self.add_callback(TokenCountCallback(self.token_count, budget))
+        if args.keep_models and budget is not None:
+            course = Path(str(args.output_dir)) / "course"
+            keep = partial(self._keep_model, course)
+            self.add_callback(CourseCallback(self.token_count, budget, args.keep_models, keep))
         self.add_callback(BeginCallback(self._begin_epoch, self._begin_step))
         self.long_run = LongRun(self, lambda: budget is not None and self.token_count.sampled >= budget)
         self.updates, self.nan_guard = self.long_run.updates, self.long_run.nan_guard
@@ -632,6 +636,9 @@ class AttnPOTrainer(GRPOTrainer):
         ours = output_dir is None or Path(output_dir) == Path(self.args.output_dir)
         if ours and not _internal_call and not self.args.push_to_hub:  # an upload writes the card itself
             self.create_model_card()
+
+    def _keep_model(self, folder: Path, number: int) -> None:
+        self.save_model(str(folder / str(number)))
 
     def create_model_card(
         self, model_name: str | None = None, dataset_name: str | None = None, tags: str | list[str] | None = None

@@ -11,6 +11,8 @@ from attnpo.credit.methods.alp import ALP
 from attnpo.credit.methods.arlcp import ARLCP
 from attnpo.credit.methods.attnpo import AttnPO
 from attnpo.credit.methods.attnpo_extended import AttnPOExtended
+from attnpo.credit.methods.attnpo_mean_gamma import AttnPOMeanGamma
+from attnpo.credit.methods.attnpo_random_steps import AttnPORandomSteps
 from attnpo.credit.methods.attnpo_shuffled import AttnPOShuffled
 from attnpo.credit.methods.attnpo_uniform import AttnPOUniform
 from attnpo.credit.methods.autothink import AutoThink
@@ -61,6 +63,8 @@ METHODS: dict[str, type[Method]] = {
         AttnPO,
         AttnPOShuffled,
         AttnPOUniform,
+        AttnPOMeanGamma,
+        AttnPORandomSteps,
         Oracle,
         OracleReversed,
         AttnPOExtended,

@@ -91,6 +91,8 @@ PRESETS: dict[str, Preset] = {
     ),
     "attnpo-shuffled": Preset("attnpo_shuffled", "control: right scores, wrong steps"),
     "attnpo-uniform": Preset("attnpo_uniform", "control: one score for all steps of a response"),
+    "attnpo-mean-gamma": Preset("attnpo_mean_gamma", "control: AttnPO's mean gamma on every token of a response"),
+    "attnpo-random-steps": Preset("attnpo_random_steps", "control: random steps of equal token mass"),
     "attnpo-oracle": Preset("oracle", "bound: true labels in place of scores"),
     "attnpo-oracle-reversed": Preset("oracle_reversed", "bound: true labels the wrong way round"),
 }

@@ -1,10 +1,10 @@
-"""What a training run sampled, read and did to the steps it knew the labels of: its log."""
+"""What a training run sampled, read and did to advantages and to the steps it knew the labels of: its log."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,13 @@ from attnpo.statistics import Interval, mean_interval, ratio_interval
 
 SAMPLED, EXTRA, PASSED = "attnpo/sampled_tokens", "attnpo/extra_tokens", "attnpo/extra_pass_tokens"
 PUNISHED, REWARDED = "attnpo/audit/essential_punished", "attnpo/audit/redundant_rewarded"
+MASSES = tuple(
+    f"{before}/{sign}_{what}"
+    for before in ("verdict", "outcome")
+    for sign in ("positive", "negative")
+    for what in ("removed", "added")
+)
+"""What is logged of the advantage that a run's credit took away and put on, under `attnpo/mass/`."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,7 @@ class RunCost:
         extra_pass_tokens: tokens read in forward passes that training would not make anyway.
         essential_punished: share of essential steps whose advantage was negative, mean over the run.
         redundant_rewarded: share of redundant steps whose advantage was positive, mean over the run.
+        mass: name of `MASSES` -> share of the advantage before, mean over the run; without those that are not logged.
         log: what was logged, one mapping a step.
     """
 
@@ -37,6 +45,7 @@ class RunCost:
     extra_pass_tokens: float | None = None
     essential_punished: float | None = None
     redundant_rewarded: float | None = None
+    mass: Mapping[str, float] = field(default_factory=dict)
     log: tuple[dict[str, Any], ...] = ()
 
 
@@ -89,8 +98,15 @@ def read_cost(folder: Path, responses: int) -> RunCost:
         extra_pass_tokens=_last(lines, PASSED),
         essential_punished=_mean(lines, PUNISHED),
         redundant_rewarded=_mean(lines, REWARDED),
+        mass={name: found for name in MASSES if (found := _mean(lines, f"attnpo/mass/{name}")) is not None},
         log=tuple(line for line in lines if "attnpo/accuracy" in line),
     )
+
+
+def time_of_share(run: RunCost, share: float, budget: float) -> float | None:
+    """Return how many tokens a run had sampled once a share of its budget was spent; None where its log ends before."""
+    times = (float(line[SAMPLED]) for line in run.log if SAMPLED in line)
+    return next((time for time in times if time >= share * budget), None)
 
 
 def pooled_costs(runs: Sequence[RunCost], level: float = 0.95, n_resamples: int = 2000, seed: int = 0) -> Costs:

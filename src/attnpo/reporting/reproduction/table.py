@@ -36,6 +36,19 @@ TOLERANCE = 0.1
 
 
 @dataclass(frozen=True)
+class CoursePoint:
+    """A model on the way of a training run.
+
+    Attributes:
+        sampled: tokens that the run had sampled.
+        folder: folder with its evaluation.
+    """
+
+    sampled: float
+    folder: Path
+
+
+@dataclass(frozen=True)
 class TrainedRow:
     """One row's runs, as they lie on disk.
 
@@ -46,6 +59,10 @@ class TrainedRow:
         costs: seed → what its training cost.
         about: what it is: method, paper, settings, what differs from the published ones.
         allow: evaluation settings that may differ from the base's, because the method needs its own.
+        curve: the curve that it is a strength of; empty for none.
+        strength: which one.
+        control_of: the curve whose strengths it is held against; empty for none.
+        course: seed → measured models on the way; empty where there are none.
     """
 
     name: str
@@ -54,6 +71,10 @@ class TrainedRow:
     costs: Mapping[int, RunCost]
     about: Mapping[str, Any] = field(default_factory=dict)
     allow: Collection[str] = ()
+    curve: str = ""
+    strength: str = ""
+    control_of: str = ""
+    course: Mapping[int, tuple[CoursePoint, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

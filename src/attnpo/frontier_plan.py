@@ -1,0 +1,49 @@
+"""What a comparison of methods over their strength is to show, said before it is run."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Target(BaseModel):
+    """What a training run is timed to.
+
+    Attributes:
+        tokens: mean length of a response, at most.
+        accuracy: share answered right, at least.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tokens: float = Field(gt=0)
+    accuracy: float = Field(gt=0, lt=1)
+
+
+class FrontierPlan(BaseModel):
+    """Where curves are compared, against which, and what counts as a result.
+
+    Attributes:
+        against: reference curves.
+        at_tokens: lengths of a response at which accuracies are compared.
+        at_accuracy: accuracies at which lengths are compared.
+        primary: the one of `at_tokens` whose differences are tested.
+        margin: difference of accuracy, as a share, below which two curves count as equal.
+        target: what training is timed to; None for nothing.
+        pilot_seeds: seeds that were seen when this was written; no table holds them beside others.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    against: tuple[str, ...] = Field(min_length=1)
+    at_tokens: tuple[float, ...] = Field(min_length=1)
+    at_accuracy: tuple[float, ...] = ()
+    primary: float
+    margin: float = Field(gt=0, lt=1)
+    target: Target | None = None
+    pilot_seeds: tuple[int, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_primary(self) -> FrontierPlan:
+        if self.primary not in self.at_tokens:
+            raise ValueError(f"primary {self.primary:g} is none of at_tokens; take one of them, or add it")
+        return self

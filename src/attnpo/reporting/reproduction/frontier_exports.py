@@ -1,0 +1,224 @@
+"""The comparison of methods over their strength as Markdown and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from attnpo.metrics import METRICS, Metric
+from attnpo.reporting.reproduction.costs import MASSES
+from attnpo.reporting.reproduction.frontier_table import Curve, FrontierTable, Gaps
+from attnpo.significance import Estimate
+from attnpo.statistics import Interval
+from attnpo.tables import NOTHING, Number, Table, Value
+
+TIME = Metric("thousand tokens until the target", scale=0.001, digits=1, better="low")
+
+
+def plan_text(table: FrontierTable, family: Sequence[str]) -> str:
+    """Return what was said before the run, in sentences."""
+    plan, first = table.plan, table.plan.against[0]
+    said = [
+        f"Primary: accuracy at {plan.primary:g} tokens a response against {first}, two-sided, Holm over "
+        f"{', '.join(name for name in family if name != first)}.",
+        f"No loss: two one-sided tests with a margin of {100 * plan.margin:g} points, Holm over the same.",
+        f"In brackets: {100 * table.level:g} % intervals, problems and training runs drawn with replacement, Student's "
+        "t with the runs' degrees of freedom. A dash: a curve does not reach the place, or has one run.",
+    ]
+    if plan.target is not None:
+        said.append(
+            f"Cost: tokens sampled until {plan.target.tokens:g} tokens a response at {100 * plan.target.accuracy:g} % "
+            "right on held-out problems, at the strength that is there first."
+        )
+    return " ".join(said)
+
+
+def frontier_markdown(table: FrontierTable, family: Sequence[str]) -> str:
+    """Return the tables in Markdown.
+
+    Args:
+        table: the numbers.
+        family: the curves that are tested together.
+    """
+    accuracy, tokens = METRICS["accuracy"], METRICS["response_tokens"]
+    parts = [plan_text(table, family), "### Accuracy at equal length, %"]
+    parts.append(_own(table, table.accuracy, accuracy, [f"{place:g} tokens" for place in table.plan.at_tokens]))
+    for reference, gaps in table.accuracy_gaps.items():
+        parts += [f"### Accuracy at equal length less that of {reference}, points", _tested(table, reference, gaps)]
+    if table.plan.at_accuracy:
+        heads = [f"{100 * place:g} %" for place in table.plan.at_accuracy]
+        parts += ["### Tokens at equal accuracy", _own(table, table.tokens, tokens, heads)]
+        for reference, gaps in table.tokens_gaps.items():
+            parts += [f"### Tokens at equal accuracy less those of {reference}", _gaps(table, gaps, tokens, heads)]
+    if table.times:
+        heads = [TIME.title, *(f"less {reference}" for reference in table.time_gaps)]
+        lines = [
+            [name, *_numbers(table, [found], TIME), *_numbers(table, _beside(table.time_gaps, name), TIME, True)]
+            for name, found in table.times.items()
+        ]
+        parts += ["### Tokens sampled until the target, thousands", Table.of("", ["curve", *heads], lines).markdown()]
+    if table.controls:
+        metrics = list(dict.fromkeys(m for gap in table.controls for m in gap.differences))
+        lines = [
+            [
+                f"{gap.control} less {gap.method}",
+                gap.strength,
+                *(_number(table, gap.differences.get(m), METRICS[m], True) for m in metrics),
+            ]
+            for gap in table.controls
+        ]
+        heads = ["points" if m == "accuracy" else METRICS[m].title for m in metrics]
+        parts += ["### Controls at equal strength", Table.of("", ["control", "strength", *heads], lines).markdown()]
+    if masses := mass_rows(table.curves):
+        said = (
+            "Shares of the advantage over all tokens, mean over training: taken away and put on, by sign; first of the "
+            "verdict's own leave-one-out advantage, then of the method's before its steps. A method that divides by "
+            "the standard deviation puts on."
+        )
+        heads = [name.replace("/", ": ").replace("_", " ") for name in MASSES]
+        parts += ["### Advantage taken away and put on, %", Table.of("", ["row", *heads], masses).markdown(), said]
+    if table.caveats:
+        parts += ["Caveats:", "\n".join(f"- {text}" for text in table.caveats)]
+    return "\n\n".join(parts) + "\n"
+
+
+def frontier_json(table: FrontierTable, family: Sequence[str], about: Mapping[str, Any]) -> str:
+    """Return all numbers as JSON: estimates with standard error and degrees of freedom.
+
+    Args:
+        table: the numbers.
+        family: the curves that are tested together.
+        about: how it was made.
+    """
+    content = {
+        "schema_version": 1,
+        **about,
+        "plan": table.plan.model_dump(),
+        "family": list(family),
+        "level": table.level,
+        "caveats": list(table.caveats),
+        "curves": {curve.name: _curve_json(table, curve) for curve in table.curves},
+        "against": {
+            reference: {
+                name: {
+                    "accuracy_at_tokens": _places(table.accuracy_gaps[reference][name]),
+                    "tokens_at_accuracy": _places(table.tokens_gaps[reference][name]),
+                    "tokens_until_target": _json(table.time_gaps.get(reference, {}).get(name)),
+                    "p": test.p,
+                    "p_equal": test.p_equal,
+                    "in_family": test.in_family,
+                    "verdict": test.verdict,
+                }
+                for name, test in tests.items()
+            }
+            for reference, tests in table.tests.items()
+        },
+        "controls": [
+            {
+                "control": gap.control,
+                "method": gap.method,
+                "strength": gap.strength,
+                "differences": {name: _json(found) for name, found in gap.differences.items()},
+            }
+            for gap in table.controls
+        ],
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def mass_rows(curves: Iterable[Curve]) -> list[list[str]]:
+    """Return row → shares of `MASSES` in percent, means over runs; without rows whose logs do not say."""
+    found = []
+    for row in (row for curve in curves for row in curve.rows):
+        masses = mean_mass(row.costs.values())
+        if masses:
+            found.append([row.name, *(f"{100 * masses[n]:.1f}" if n in masses else NOTHING for n in MASSES)])
+    return found
+
+
+def mean_mass(runs: Iterable[Any]) -> dict[str, float]:
+    """Return name of `MASSES` → mean over runs, of what all of them logged."""
+    logged = [run.mass for run in runs]
+    return {n: sum(m[n] for m in logged) / len(logged) for n in MASSES if logged and all(n in m for m in logged)}
+
+
+def written_p(p: float | None) -> str:
+    """Return a p-value as it is written."""
+    return NOTHING if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _own(table: FrontierTable, values: Gaps, metric: Metric, heads: Sequence[str]) -> str:
+    by_name = {curve.name: curve for curve in table.curves}
+    lines = [
+        [name, by_name[name].group, str(len(by_name[name].seeds)), *_numbers(table, found.values(), metric)]
+        for name, found in values.items()
+    ]
+    return Table.of("", ["curve", "group", "runs", *heads], lines).markdown()
+
+
+def _gaps(table: FrontierTable, gaps: Gaps, metric: Metric, heads: Sequence[str]) -> str:
+    lines = [[name, *_numbers(table, found.values(), metric, True)] for name, found in gaps.items()]
+    return Table.of("", ["curve", *heads], lines).markdown()
+
+
+def _tested(table: FrontierTable, reference: str, gaps: Gaps) -> str:
+    plan = table.plan
+    lines = []
+    for name, found in gaps.items():
+        test = table.tests[reference][name]
+        lines.append(
+            [
+                name if test.in_family else f"{name} (not in the family)",
+                *_numbers(table, found.values(), METRICS["accuracy"], True),
+                written_p(test.p),
+                written_p(test.p_equal),
+                test.verdict,
+            ]
+        )
+    heads = [f"{place:g} tokens{' (primary)' if place == plan.primary else ''}" for place in plan.at_tokens]
+    return Table.of("", ["curve", *heads, "p", "p of a loss or gain beyond the margin", "result"], lines).markdown()
+
+
+def _beside(gaps: Mapping[str, Mapping[str, Estimate | None]], name: str) -> list[Estimate | None]:
+    return [found.get(name) for found in gaps.values()]
+
+
+def _numbers(
+    table: FrontierTable, found: Iterable[Estimate | None], metric: Metric, difference: bool = False
+) -> list[Value]:
+    return [_number(table, each, metric, difference) for each in found]
+
+
+def _number(table: FrontierTable, found: Estimate | None, metric: Metric, difference: bool = False) -> Number:
+    interval: Interval | None = None if found is None else found.interval(table.level)
+    return Number(interval, metric, difference)
+
+
+def _curve_json(table: FrontierTable, curve: Curve) -> dict[str, Any]:
+    return {
+        "group": curve.group,
+        "control_of": curve.control_of,
+        "seeds": list(curve.seeds),
+        "rows": {
+            row.name: {
+                "strength": strength,
+                "response_tokens": curve.draws.tokens_DK[0, k],
+                "accuracy": curve.draws.accuracy_DK[0, k],
+                "mass": mean_mass(row.costs.values()),
+            }
+            for k, (row, strength) in enumerate(zip(curve.rows, curve.draws.strengths, strict=True))
+        },
+        "accuracy_at_tokens": _places(table.accuracy[curve.name]),
+        "tokens_at_accuracy": _places(table.tokens[curve.name]),
+        "tokens_until_target": _json(table.times.get(curve.name)),
+    }
+
+
+def _places(found: Mapping[float, Estimate | None]) -> dict[str, Any]:
+    return {f"{place:g}": _json(each) for place, each in found.items()}
+
+
+def _json(found: Estimate | None) -> dict[str, Any] | None:
+    return None if found is None else asdict(found)

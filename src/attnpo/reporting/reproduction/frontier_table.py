@@ -1,0 +1,347 @@
+"""The numbers of a comparison of methods over their strength: at equal length, at equal accuracy, and what it took."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from attnpo.errors import DataError
+from attnpo.evaluation.comparison import Bootstrap, MeasuredArm, on_common_problems, problem_table, result_file
+from attnpo.evaluation.metrics import ratio_cells
+from attnpo.evaluation.result import EvaluationResult
+from attnpo.evaluation.strength import StrengthCurve, first_time
+from attnpo.frontier_plan import FrontierPlan
+from attnpo.reporting.reproduction.table import TrainedRow
+from attnpo.significance import Estimate, estimate, holm
+from attnpo.statistics import Floats, two_level_draws
+
+METRICS = ("response_tokens", "accuracy")
+BESIDE = ("accuracy", "response_tokens", "redundant_steps")
+"""What a control's differences are told of; what an evaluation lacks is left out."""
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One method at its strengths.
+
+    Attributes:
+        name: the method.
+        group: what it is for.
+        rows: its rows, weakest first.
+        seeds: training seeds that all of them have.
+        draws: accuracy and length on the data and the resamples.
+        beside: metric of `BESIDE` → (1 + 2R, K) of each strength.
+        control_of: the curve whose strengths it is held against.
+        times: row → (1 + 2R,) tokens sampled until the target; NaN where it was not reached.
+    """
+
+    name: str
+    group: str
+    rows: tuple[TrainedRow, ...]
+    seeds: tuple[int, ...]
+    draws: StrengthCurve
+    beside: Mapping[str, Floats]
+    control_of: str = ""
+    times: Mapping[str, Floats] = field(default_factory=dict)
+
+    @property
+    def df(self) -> int:
+        """Degrees of freedom of its runs; 0 where they cannot be told to differ."""
+        return len(self.seeds) - 1
+
+    def least_time(self) -> Floats | None:
+        """Return the least tokens until the target over its strengths, chosen anew in each resample."""
+        if not self.times:
+            return None
+        least = np.nan_to_num(np.stack(list(self.times.values())), nan=np.inf).min(axis=0)
+        return np.where(np.isinf(least), np.nan, least)
+
+
+@dataclass(frozen=True)
+class CurveTest:
+    """A curve against a reference where the plan tests it.
+
+    Attributes:
+        difference: its accuracy less the reference's; None where either does not reach the place.
+        p: p-value of no difference, Holm-adjusted over the family where the curve belongs to it.
+        p_equal: p-value of a difference of the margin or more, adjusted likewise.
+        in_family: whether it belongs to the family.
+    """
+
+    difference: Estimate | None
+    p: float | None
+    p_equal: float | None
+    in_family: bool
+
+    @property
+    def verdict(self) -> str:
+        """What the tests say, in words."""
+        if self.difference is None or self.p is None or self.p_equal is None:
+            return "not known"
+        differs = "" if self.p > ALPHA else "more accurate" if self.difference.value > 0 else "less accurate"
+        equal = "equal within the margin" if self.p_equal <= ALPHA else ""
+        return ", ".join(filter(None, (differs, equal))) or "open"
+
+
+@dataclass(frozen=True)
+class ControlGap:
+    """A control at one strength less the method that it controls at the same."""
+
+    control: str
+    method: str
+    strength: str
+    differences: Mapping[str, Estimate | None]
+
+
+Gaps = Mapping[str, Mapping[float, Estimate | None]]
+"""Curve → place → what it has there."""
+
+
+@dataclass(frozen=True)
+class FrontierTable:
+    """The comparison.
+
+    Attributes:
+        plan: what was to be compared.
+        curves: the curves.
+        accuracy: accuracy of each curve at the plan's lengths.
+        tokens: length of each at the plan's accuracies.
+        accuracy_gaps: reference → the same for the other curves less it.
+        tokens_gaps: reference → likewise.
+        tests: reference → curve → the test at the primary length.
+        times: curve → tokens sampled until the target, at the strength that reached it first.
+        time_gaps: reference → curve → the same less the reference's.
+        controls: controls beside what they control.
+        level: coverage of the intervals.
+        caveats: what to know of the runs.
+    """
+
+    plan: FrontierPlan
+    curves: tuple[Curve, ...]
+    accuracy: Gaps
+    tokens: Gaps
+    accuracy_gaps: Mapping[str, Gaps]
+    tokens_gaps: Mapping[str, Gaps]
+    tests: Mapping[str, Mapping[str, CurveTest]]
+    times: Mapping[str, Estimate | None]
+    time_gaps: Mapping[str, Mapping[str, Estimate | None]]
+    controls: tuple[ControlGap, ...]
+    level: float
+    caveats: tuple[str, ...] = ()
+
+
+def frontier_table(
+    base: Path,
+    rows: Sequence[TrainedRow],
+    plan: FrontierPlan,
+    family: Sequence[str],
+    bootstrap: Bootstrap | None = None,
+) -> FrontierTable:
+    """Compare curves as a plan says.
+
+    Problems are drawn for all curves alike, training runs for each curve on its own and for its strengths alike
+    (`attnpo.statistics.two_level_draws`, `attnpo.significance.estimate`).
+
+    Args:
+        base: evaluation folder of the starting model.
+        rows: rows with at least one finished run each; those of a curve weakest first.
+        plan: where, against what, and what is tested.
+        family: curves that are tested together; what of it is not there yet counts as not known.
+        bootstrap: how resamples are made.
+
+    Raises:
+        DataError: an evaluation is missing or malformed, or models on the way were measured on other problems.
+    """
+    bootstrap = bootstrap or Bootstrap()
+    by_curve: dict[str, list[TrainedRow]] = {}
+    for row in rows:
+        by_curve.setdefault(row.curve or row.name, []).append(row)
+    caveats: list[str] = []
+    start = _arm("base", [base])
+    curves = []
+    for number, (name, found) in enumerate(by_curve.items()):
+        seeds = sorted(set.intersection(*(set(row.folders) for row in found)))
+        caveats += _left_out(name, found, seeds)
+        if seeds:
+            curves.append(_curve(name, found, seeds, number, start, plan, bootstrap))
+    gaps = _Gaps(curves, plan.against)
+    places = {"accuracy": plan.at_tokens, "tokens": plan.at_accuracy}
+    reading: dict[str, Callable[[Curve, float], Floats]] = {
+        "accuracy": lambda curve, place: curve.draws.accuracy_at(place),
+        "tokens": lambda curve, place: curve.draws.tokens_at(place),
+    }
+    own = {
+        kind: {c.name: {p: _known(read(c, p), c.df) for p in places[kind]} for c in curves}
+        for kind, read in reading.items()
+    }
+    beside = {kind: gaps.at(read, places[kind]) for kind, read in reading.items()}
+    times = {c.name: c.least_time() for c in curves}
+    measured = {name: draws for name, draws in times.items() if draws is not None}
+    return FrontierTable(
+        plan=plan,
+        curves=tuple(curves),
+        accuracy=own["accuracy"],
+        tokens=own["tokens"],
+        accuracy_gaps=beside["accuracy"],
+        tokens_gaps=beside["tokens"],
+        tests={
+            name: _tests({curve: found[plan.primary] for curve, found in gap.items()}, family, name, plan.margin)
+            for name, gap in beside["accuracy"].items()
+        },
+        times={c.name: _known(measured[c.name], c.df) for c in curves if c.name in measured},
+        time_gaps={
+            name: {curve: found[0.0] for curve, found in gap.items()}
+            for name, gap in gaps.at(lambda curve, _: measured[curve.name], (0.0,), set(measured)).items()
+        },
+        controls=tuple(_control_gaps(curves)),
+        level=bootstrap.level,
+        caveats=tuple(caveats),
+    )
+
+
+@dataclass(frozen=True)
+class _Gaps:
+    curves: Sequence[Curve]
+    against: Sequence[str]
+
+    def at(
+        self,
+        read: Callable[[Curve, float], Floats],
+        places: Sequence[float],
+        among: set[str] | None = None,
+    ) -> dict[str, dict[str, dict[float, Estimate | None]]]:
+        """Return reference → other curve → place → the difference of what is read there."""
+        known = [c for c in self.curves if among is None or c.name in among]
+        found: dict[str, dict[str, dict[float, Estimate | None]]] = {}
+        for reference in (c for name in self.against for c in known if c.name == name):
+            held = {place: read(reference, place) for place in places}
+            found[reference.name] = {
+                c.name: {place: _difference(read(c, place), held[place], c, reference) for place in places}
+                for c in known
+                if c is not reference
+            }
+        return found
+
+
+def _curve(
+    name: str,
+    rows: Sequence[TrainedRow],
+    seeds: Sequence[int],
+    number: int,
+    start: MeasuredArm,
+    plan: FrontierPlan,
+    bootstrap: Bootstrap,
+) -> Curve:
+    runs_seed = [bootstrap.seed, 4, number]
+    arms = [_arm(row.name, [row.folders[seed] for seed in seeds]) for row in rows]
+    held = [m for m in BESIDE if all(m in arm.metrics() for arm in arms)]
+    metrics = list(dict.fromkeys((*METRICS, *held)))
+    draws_KDM = [_draws(arm, metrics, runs_seed, bootstrap) for arm in arms]
+    by_metric = {m: np.stack([draws[:, i] for draws in draws_KDM], axis=1) for i, m in enumerate(metrics)}
+    strengths = tuple(row.strength or row.name for row in rows)
+    return Curve(
+        name=name,
+        group=rows[0].group,
+        rows=tuple(rows),
+        seeds=tuple(seeds),
+        draws=StrengthCurve(strengths, by_metric["response_tokens"], by_metric["accuracy"]),
+        beside={m: by_metric[m] for m in held},
+        control_of=rows[0].control_of,
+        times={
+            row.name: found
+            for row, arm in zip(rows, arms, strict=True)
+            if (found := _times(row, arm, seeds, start, plan, runs_seed, bootstrap)) is not None
+        },
+    )
+
+
+def _times(
+    row: TrainedRow,
+    arm: MeasuredArm,
+    seeds: Sequence[int],
+    start: MeasuredArm,
+    plan: FrontierPlan,
+    runs_seed: Sequence[int],
+    bootstrap: Bootstrap,
+) -> Floats | None:
+    """Return (1 + 2R,) tokens sampled until the target; None where no models on the way were measured."""
+    courses = [row.course.get(seed, ()) for seed in seeds]
+    sampled = [row.costs[seed].sampled_tokens for seed in seeds]
+    if plan.target is None or not all(courses) or None in sampled:
+        return None
+    parts = [_arm(row.name, [point.folder for point in points]) for points in zip(*courses, strict=True)]
+    first, *later, last = on_common_problems([start, *parts, arm])
+    times = [0.0, *(float(np.mean([p.sampled for p in points])) for points in zip(*courses, strict=True))]
+    times.append(float(np.mean([tokens for tokens in sampled if tokens is not None])))
+    if any(b <= a for a, b in pairwise(times)):
+        raise DataError(f"row {row.name}: models on the way are not in the order of their tokens; run it again")
+    draws_TDM = np.stack([_draws(each, METRICS, runs_seed, bootstrap) for each in (first, *later, last)])
+    target, at = plan.target, np.array(times)
+    return np.array(
+        [first_time(at, d[:, 0], d[:, 1], target.tokens, target.accuracy) for d in draws_TDM.transpose(1, 0, 2)]
+    )
+
+
+def _draws(arm: MeasuredArm, metrics: Sequence[str], runs_seed: Sequence[int], bootstrap: Bootstrap) -> Floats:
+    runs = [ratio_cells(run, metrics) for run in arm.runs]
+    return two_level_draws(runs, bootstrap.n_resamples, bootstrap.seed, runs_seed)
+
+
+def _arm(name: str, folders: Sequence[Path]) -> MeasuredArm:
+    files = [result_file(folder) for folder in folders]
+    return MeasuredArm(name, tuple(problem_table(EvaluationResult.load(file), file) for file in files))
+
+
+def _known(draws: Floats, df: int) -> Estimate | None:
+    return estimate(draws, df) if df > 0 else None
+
+
+def _difference(ours: Floats, theirs: Floats, curve: Curve, reference: Curve) -> Estimate | None:
+    df = curve.df + reference.df if curve.df and reference.df else 0
+    return _known(ours - theirs, df)
+
+
+def _tests(
+    differences: Mapping[str, Estimate | None], family: Sequence[str], reference: str, margin: float
+) -> dict[str, CurveTest]:
+    def values(of: Callable[[Estimate], float]) -> dict[str, float | None]:
+        raw = {name: None if found is None else of(found) for name, found in differences.items()}
+        asked = {name: raw.get(name) for name in family if name != reference}
+        adjusted: dict[str, float] = holm(asked)
+        return {name: None if p is None else adjusted.get(name, p) for name, p in raw.items()}
+
+    differs = values(lambda found: found.p_differs())
+    equal = values(lambda found: found.p_equivalent(margin))
+    return {name: CurveTest(found, differs[name], equal[name], name in family) for name, found in differences.items()}
+
+
+def _control_gaps(curves: Sequence[Curve]) -> list[ControlGap]:
+    by_name = {curve.name: curve for curve in curves}
+    found = []
+    for control in curves:
+        method = by_name.get(control.control_of)
+        for k, strength in enumerate(control.draws.strengths if method is not None else ()):
+            if method is None or strength not in method.draws.strengths:
+                continue
+            place = method.draws.strengths.index(strength)
+            differences = {
+                metric: _difference(draws[:, k], method.beside[metric][:, place], control, method)
+                for metric, draws in control.beside.items()
+                if metric in method.beside
+            }
+            found.append(ControlGap(control.name, method.name, strength, differences))
+    return found
+
+
+def _left_out(name: str, rows: Sequence[TrainedRow], seeds: Sequence[int]) -> list[str]:
+    """Return a sentence where strengths of a curve have other seeds, which its curve then lacks."""
+    more = sorted({seed for row in rows for seed in row.folders} - set(seeds))
+    if not more:
+        return []
+    said = f"seeds {', '.join(map(str, more))} are not there at every strength and left out of its curve"
+    return [f"{name}: {said}." if seeds else f"{name}: no seed is there at every strength, so it has no curve."]

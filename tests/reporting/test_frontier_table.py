@@ -1,0 +1,198 @@
+"""Methods over their strength: numbers the long way, what is tested, what is left open, files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from reproduced import measure, trained_row
+
+from attnpo.evaluation.comparison import Bootstrap
+from attnpo.evaluation.result import EvaluationResult
+from attnpo.frontier_plan import FrontierPlan
+from attnpo.reporting.reproduction import (
+    CoursePoint,
+    frontier_json,
+    frontier_markdown,
+    frontier_table,
+    save_frontier_curves,
+)
+from attnpo.reporting.reproduction.frontier_picture import frontier_panels
+from attnpo.reporting.reproduction.frontier_table import CurveTest
+from attnpo.significance import Estimate
+
+PLAN = FrontierPlan(
+    against=("tlmre", "truncation"),
+    at_tokens=(120, 110),
+    primary=110,
+    at_accuracy=(0.6,),
+    margin=0.05,
+    target={"tokens": 125, "accuracy": 0.5},
+)
+FAMILY = ["tlmre", "attnpo", "truncation", "lcr1"]
+FEW = Bootstrap(n_resamples=300)
+
+
+def strengths(path, name, dials, seeds=(1, 2, 3), group="main", control_of=""):
+    """One row a strength: (strength, better, shorter)."""
+    return [
+        replace(
+            trained_row(path, f"{name}-{strength}", seeds, better, shorter, group),
+            curve=name,
+            strength=strength,
+            control_of=control_of,
+        )
+        for strength, better, shorter in dials
+    ]
+
+
+@pytest.fixture
+def base(tmp_path):
+    return measure(tmp_path / "base", "base", 0)
+
+
+@pytest.fixture
+def rows(tmp_path):
+    return [
+        trained_row(tmp_path, "rloo", (1, 2, 3), 0.2, 0),
+        *strengths(tmp_path, "tlmre", [("0.1", 0.2, 4), ("0.2", 0.1, 30), ("0.4", 0.0, 50)]),
+        *strengths(tmp_path, "attnpo", [("0.1", 0.25, 4), ("0.2", 0.2, 40)], group="attnpo"),
+        *strengths(tmp_path, "shuffled", [("0.1", 0.2, 2), ("0.3", 0.2, 45)], group="control", control_of="attnpo"),
+    ]
+
+
+@pytest.fixture
+def table(base, rows):
+    return frontier_table(base, rows, PLAN, FAMILY, FEW)
+
+
+def plain(row, column):
+    tables = [EvaluationResult.load(folder / "evaluation.json").problems for folder in row.folders.values()]
+    return float(np.mean([t.column(column).sum() / t.column("responses").sum() for t in tables]))
+
+
+def test_accuracy_at_equal_length_the_long_way(table, rows):
+    by_name = {row.name: row for row in rows}
+    points = sorted(
+        (plain(by_name[n], "response_tokens"), plain(by_name[n], "correct")) for n in by_name if "tlmre" in n
+    )
+    for place in PLAN.at_tokens:
+        expected = np.interp(place, *zip(*points, strict=True))
+        assert table.accuracy["tlmre"][place].value == pytest.approx(expected)
+        ours = table.accuracy["attnpo"][place].value
+        gap = table.accuracy_gaps["tlmre"]["attnpo"][place]
+        assert gap.value == pytest.approx(ours - expected)
+        assert gap.df >= 4
+        assert gap.error > 0
+    assert list(table.accuracy_gaps) == ["tlmre"]  # there is no truncation yet
+    assert set(table.accuracy_gaps["tlmre"]) == {"rloo", "attnpo", "shuffled"}
+
+
+def test_what_a_curve_does_not_reach_is_not_known(table):
+    assert table.accuracy["rloo"][110] is None
+    assert table.tests["tlmre"]["rloo"].verdict == "not known"
+    assert table.tests["tlmre"]["rloo"].p is None
+
+
+def test_holm_counts_the_family_that_was_planned(table):
+    test = table.tests["tlmre"]["attnpo"]
+    raw = table.accuracy_gaps["tlmre"]["attnpo"][110]
+    # attnpo is alone there of three that were planned: truncation and lcr1 count as not significant
+    assert test.p == pytest.approx(min(1, 3 * raw.p_differs()))
+    assert test.p_equal == pytest.approx(min(1, 3 * raw.p_equivalent(0.05)))
+    control = table.tests["tlmre"]["shuffled"]
+    assert not control.in_family
+    assert control.p == table.accuracy_gaps["tlmre"]["shuffled"][110].p_differs()
+
+
+@pytest.mark.parametrize(
+    ("value", "p", "p_equal", "said"),
+    [
+        (0.1, 0.01, 0.9, "more accurate"),
+        (-0.1, 0.01, 0.9, "less accurate"),
+        (-0.01, 0.04, 0.01, "less accurate, equal within the margin"),
+        (0.0, 0.9, 0.01, "equal within the margin"),
+        (0.0, 0.9, 0.2, "open"),
+    ],
+)
+def test_verdicts(value, p, p_equal, said):
+    assert CurveTest(Estimate(value, 0.01, 4), p, p_equal, True).verdict == said
+
+
+def test_controls_are_held_against_the_same_strength(table, rows):
+    (gap,) = table.controls
+    by_name = {row.name: row for row in rows}
+    assert (gap.control, gap.method, gap.strength) == ("shuffled", "attnpo", "0.1")
+    expected = plain(by_name["shuffled-0.1"], "response_tokens") - plain(by_name["attnpo-0.1"], "response_tokens")
+    assert gap.differences["response_tokens"].value == pytest.approx(expected)
+
+
+def test_seeds_that_one_strength_lacks_are_left_out_and_told(base, rows, tmp_path):
+    short = strengths(tmp_path / "more", "alp", [("1", 0.2, 10)]) + strengths(
+        tmp_path / "more", "alp", [("2", 0.1, 30)], seeds=(2, 3, 4)
+    )
+    table = frontier_table(base, [*rows, *short], PLAN, FAMILY, FEW)
+    curve = next(c for c in table.curves if c.name == "alp")
+    assert curve.seeds == (2, 3)
+    assert table.caveats == ("alp: seeds 1, 4 are not there at every strength and left out of its curve.",)
+
+
+def test_one_run_tells_nothing_of_runs(base, tmp_path):
+    rows = strengths(tmp_path, "tlmre", [("0.1", 0.2, 10), ("0.2", 0.1, 40)], seeds=(1,))
+    rows += strengths(tmp_path, "attnpo", [("0.1", 0.2, 10), ("0.2", 0.1, 40)])
+    table = frontier_table(base, rows, PLAN, FAMILY, FEW)
+    assert table.accuracy["tlmre"][110] is None
+    assert table.tests["tlmre"]["attnpo"].verdict == "not known"
+
+
+def test_tokens_until_the_target_by_hand(base, rows, tmp_path):
+    """Lengths on the way: base, 10 shorter at 20,000 tokens, 30 at 40,000, as in the end at 80,000."""
+    timed = []
+    for row in rows:
+        course = {
+            seed: tuple(
+                CoursePoint(sampled, measure(tmp_path / row.name / f"{seed}-{n}", row.name, seed, 0.3, shorter))
+                for n, (sampled, shorter) in enumerate([(20_000.0, 5), (40_000.0, 30)])
+            )
+            for seed in row.folders
+        }
+        timed.append(replace(row, course=course))
+    table = frontier_table(base, timed, PLAN, FAMILY, FEW)
+    start, row = EvaluationResult.load(base / "evaluation.json").problems, timed[1]
+    lengths = [start.column("response_tokens").mean()]
+    for n in range(2):
+        points = [row.course[seed][n].folder for seed in row.folders]
+        lengths.append(plain(replace(row, folders=dict(enumerate(points))), "response_tokens"))
+    piece = next(i for i in range(2) if lengths[i] > 125 >= lengths[i + 1])
+    share = (lengths[piece] - 125) / (lengths[piece] - lengths[piece + 1])
+    curve = next(c for c in table.curves if c.name == "tlmre")
+    assert curve.times[row.name][0] == pytest.approx(20_000 * (piece + share))
+    assert curve.least_time()[0] == min(draws[0] for draws in curve.times.values())
+    assert table.time_gaps["tlmre"]["attnpo"] is not None
+    assert "### Tokens sampled until the target, thousands" in frontier_markdown(table, FAMILY)
+
+
+def test_what_is_written(table, tmp_path):
+    text = frontier_markdown(table, FAMILY)
+    assert (
+        "Primary: accuracy at 110 tokens a response against tlmre, two-sided, Holm over attnpo, truncation, lcr1."
+        in text
+    )
+    assert "margin of 5 points" in text
+    assert "| curve | 120 tokens | 110 tokens (primary) | p |" in text
+    assert "| shuffled (not in the family) |" in text
+    assert "| shuffled less attnpo | 0.1 |" in text
+    content = json.loads(frontier_json(table, FAMILY, {"date": "2026-01-02"}))
+    assert content["plan"]["primary"] == 110
+    assert content["against"]["tlmre"]["attnpo"]["accuracy_at_tokens"]["110"]["df"] >= 4
+    assert [panel.title for panel in frontier_panels(table)] == ["attnpo, 3 runs", "shuffled, 3 runs"]
+    assert save_frontier_curves(table, tmp_path / "frontier.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_masses_are_means_over_runs(base, rows):
+    masses = {"verdict/positive_removed": 0.25, "outcome/negative_added": 0.0}
+    costs = {seed: replace(cost, mass=masses) for seed, cost in rows[0].costs.items()}
+    table = frontier_table(base, [replace(rows[0], costs=costs), *rows[1:]], PLAN, FAMILY, FEW)
+    assert "| rloo | 25.0 | – | – | – | – | – | – | 0.0 |" in frontier_markdown(table, FAMILY)

@@ -1,0 +1,161 @@
+"""The suite of curves: it ships complete, expands dials, keeps pilots apart and holds what was planned."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from reproduced import head_sets, measure, write_cell
+
+from attnpo.cli.main import main
+from attnpo.cli.row_list import cell_minutes
+from attnpo.errors import ConfigError, OutputError
+from attnpo.study.arms import COURSE, course_folders
+from attnpo.study.cells import Cell, Experiment, cells_of, choose_cells
+from attnpo.study.reproducing import reproduce
+from attnpo.study.sizes import Sizes
+from attnpo.study.suite import load_suite
+from attnpo.study.worlds import GSM, TINYWORLD
+
+SUITE = load_suite(suite="frontier")
+SMALL = """
+defaults: {seeds: [5, 6], num_eval: 30}
+frontier: {against: [tlmre], at_tokens: [115], primary: 115, margin: 0.05, pilot_seeds: [1, 2]}
+rows:
+  - {name: tlmre, method: tlmre, group: main, dial: alpha_len, strengths: [0.1, 0.4]}
+  - {name: alp, method: alp, group: main, dial: beta, strengths: [0.001, 0.003]}
+"""
+
+
+@pytest.fixture
+def small(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return path
+
+
+@pytest.mark.parametrize("row", SUITE.rows, ids=lambda row: row.name)
+def test_every_row_can_be_trained_under_the_limit_of_the_small_world(row):
+    row.build(TINYWORLD.limit(Sizes()))
+    assert row.heads == "chosen" or row.needs_heads
+
+
+def test_curves_have_five_strengths_and_controls_those_of_what_they_control():
+    for name, rows in SUITE.curves.items():
+        assert len(rows) >= 5 or name == "rloo"
+        assert len({row.strength for row in rows}) == len(rows)
+        for row in rows:
+            if row.control_of:
+                assert row.strength in {other.strength for other in SUITE.curves[row.control_of]}
+    assert set(SUITE.frontier.against) <= set(SUITE.family)
+    assert {"attnpo", "attnpo-tuned"} <= set(SUITE.family)
+    assert not {"rloo", "mean-gamma", "oracle"} & set(SUITE.family)
+
+
+def test_a_dial_makes_a_row_a_strength(small):
+    suite = load_suite(small)
+    assert [row.name for row in suite.rows] == ["tlmre-0.1", "tlmre-0.4", "alp-0.001", "alp-0.003"]
+    assert suite["tlmre-0.4"].settings == {"alpha_len": 0.4}
+    assert (suite["tlmre-0.4"].curve, suite["tlmre-0.4"].strength) == ("tlmre", "0.4")
+    assert [row.name for row in suite.choose("all", ["alp", "tlmre-0.1"])] == ["tlmre-0.1", "alp-0.001", "alp-0.003"]
+    cells = cells_of(suite.rows, [5, 6])
+    assert [cell.name for cell in choose_cells(cells, ["alp"])] == [
+        "alp-0.001/5", "alp-0.003/5", "alp-0.001/6", "alp-0.003/6",
+    ]  # fmt: skip
+
+
+def test_defaults_give_way_to_what_is_given(small):
+    suite = load_suite(small)
+    sizes, seeds = suite.meant(Sizes(), [1, 2, 3], set())
+    assert (sizes, seeds) == (Sizes(num_eval=30), [5, 6])
+    assert suite.meant(Sizes(num_eval=70), [9], {"num_eval", "seeds"}) == (Sizes(num_eval=70), [9])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("strengths: [0.1, 0.4]", "strengths: 0.1"), "row tlmre: give dial, the name of a setting, and strengths"),
+        (("dial: beta, ", ""), "row alp: give dial"),
+        (("primary: 115", "primary: 110"), "primary 110 is none of at_tokens"),
+        (("against: [tlmre]", "against: [truncation]"), "against: no curve is called truncation"),
+        (("group: main, dial: beta", "group: main, control_of: x, dial: beta"), "control_of: no curve is called x"),
+        (("margin: 0.05", "margin: 5"), "frontier: margin"),
+    ],
+)
+def test_mistakes_in_a_suite_of_curves(small, change, message):
+    small.write_text(SMALL.replace(*change))
+    with pytest.raises(ConfigError) as error:
+        load_suite(small)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_default_is_refused(small):
+    small.write_text(SMALL.replace("num_eval: 30", "num_evals: 30"))
+    with pytest.raises(ConfigError, match="defaults: num_evals is no setting"):
+        load_suite(small).meant(Sizes(), [1], set())
+
+
+def test_a_world_without_curves():
+    with pytest.raises(ConfigError, match="--suite frontier: none ships for gsm"):
+        load_suite(world=GSM, suite="frontier")
+
+
+def test_models_on_the_way_are_kept_and_measured(tmp_path):
+    head_sets(tmp_path / "heads")
+    sizes = Sizes(num_course=40)
+    experiment, cell = Experiment(tmp_path, sizes), Cell(SUITE["tlmre-0.1"], 21)
+    train, evaluate, *course = experiment.arm(cell).commands
+    assert train.settings["keep_models"] == COURSE
+    assert [c.settings["model"] for c in course] == course_folders(cell.folder(tmp_path))
+    assert {c.settings["num_problems"] for c in course} == {40}
+    assert course[0].done == tmp_path / "tlmre-0.1" / "seed-21" / "course" / "1" / "evaluation.json"
+    assert evaluate.settings["num_problems"] == 500
+    settings = experiment.settings(cell)
+    assert settings["course"]["num_problems"] == 40
+    plain = Experiment(tmp_path, Sizes()).settings(cell)
+    assert {**settings, "course": None} == {**plain, "course": None}  # what was trained is the same
+    assert cell_minutes(sizes) > cell_minutes(Sizes())
+    with pytest.raises(ConfigError, match="--num_course 40: goes by --max_sampled_tokens"):
+        Sizes(num_course=40, max_sampled_tokens=0)
+
+
+def test_pilots_never_stand_beside_others(small, tmp_path):
+    suite = load_suite(small)
+    assert suite.is_pilot([1, 2])
+    assert not suite.is_pilot([5, 6])
+    with pytest.raises(ConfigError, match="--seeds 1: was a pilot's"):
+        suite.is_pilot([1, 5])
+    sizes = Sizes(num_eval=30)
+    experiment = Experiment(tmp_path / "runs", sizes)
+    measure(experiment.output_dir / "base", "base", 0)
+    for row in suite.rows:
+        for seed in (1, 5, 6):
+            write_cell(experiment, Cell(row, seed), shorter=10 + 20 * (row.strength in ("0.4", "0.003")))
+    done = reproduce(suite, suite.rows, [5, 6], sizes, experiment.output_dir, run=False)
+    assert {file.name for file in done.files} >= {"curves.md", "curves.json", "frontier.png", "results.md"}
+    content = json.loads((experiment.output_dir / "curves.json").read_text())
+    assert content["curves"]["alp"]["seeds"] == [5, 6]
+    assert json.loads((experiment.output_dir / "table.json").read_text())["rows"]["alp-0.001"]["seeds"] == [5, 6]
+    text = (experiment.output_dir / "results.md").read_text()
+    assert text.index("Primary: accuracy at 115 tokens") < text.index("### All rows")
+    # The pilot on its own has a table and no comparison.
+    pilot = reproduce(suite, suite.rows, [1], sizes, experiment.output_dir, run=False)
+    assert "curves.md" not in {file.name for file in pilot.files}
+    assert json.loads((experiment.output_dir / "table.json").read_text())["rows"]["alp-0.001"]["seeds"] == [1]
+    # What was planned stays.
+    changed = suite.model_copy(update={"frontier": suite.frontier.model_copy(update={"margin": 0.1})})
+    with pytest.raises(OutputError, match=r"plan\.margin \(there 0\.05, asked 0\.1\)"):
+        reproduce(changed, suite.rows, [5, 6], sizes, experiment.output_dir, run=False)
+
+
+def test_the_list_of_the_suite_takes_its_defaults(capsys):
+    main(["reproduce", "--suite", "frontier", "--list", "--rows", "tlmre"])
+    assert "6 rows x 5 seeds, 160,000 sampled tokens each" in capsys.readouterr().out
+
+
+def test_sizes_of_a_suite_are_whole(tmp_path):
+    sizes, seeds = SUITE.meant(Sizes(), [1], set())
+    assert sizes == replace(Sizes(), num_eval=1000, num_course=200)
+    assert not set(seeds) & set(SUITE.frontier.pilot_seeds)
