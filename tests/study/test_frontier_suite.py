@@ -140,6 +140,9 @@ def test_pilots_never_stand_beside_others(small, tmp_path):
     assert json.loads((experiment.output_dir / "table.json").read_text())["rows"]["alp-0.001"]["seeds"] == [5, 6]
     text = (experiment.output_dir / "results.md").read_text()
     assert text.index("Primary: accuracy at 115 tokens") < text.index("### All rows")
+    page = (experiment.output_dir / "report.html").read_text()
+    assert 'id="curves"' in page
+    assert "Accuracy at equal length less that of tlmre, points" in page
     # The pilot on its own has a table and no comparison.
     pilot = reproduce(suite, suite.rows, [1], sizes, experiment.output_dir, run=False)
     assert "curves.md" not in {file.name for file in pilot.files}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -30,16 +31,17 @@ class StrengthCurve:
 
     def accuracy_at(self, tokens: float) -> Floats:
         """Return (D,) accuracy at a length, NaN where the curve does not reach it."""
-        return np.array([accuracy_at(*knots, tokens) for knots in self._knots()])
+        return np.array([accuracy_at(*knots, tokens) for knots in self._knots])
 
     def tokens_at(self, accuracy: float) -> Floats:
         """Return (D,) length at an accuracy, NaN where it is not known; see `tokens_at`."""
-        return np.array([tokens_at(*knots, accuracy) for knots in self._knots()])
+        return np.array([tokens_at(*knots, accuracy) for knots in self._knots])
 
     def blocks(self) -> list[list[int]]:
         """Return which strengths stand for one point on the data, shortest first."""
         return [list(block) for block in reversed(falling_blocks(self.tokens_DK[0]))]
 
+    @cached_property
     def _knots(self) -> list[tuple[Floats, Floats]]:
         return [curve_knots(t, a) for t, a in zip(self.tokens_DK, self.accuracy_DK, strict=True)]
 

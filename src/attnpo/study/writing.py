@@ -103,16 +103,19 @@ def _write_part(
     write_atomically(paths[0], markdown)
     write_atomically(paths[1], table_csv(table))
     write_atomically(paths[2], table_json(table, about))
-    write_method_page(table, paths[4], UNSEEN_TITLE if part else TITLE, told(about))
-    if suite is None or suite.frontier is None:
-        return WrittenTable(about, markdown), [*paths, *save_method_frontiers(table, paths[3])[1:]]
-    frontier = frontier_table(experiment.output_dir / "base" / part, rows, suite.frontier, suite.family)
-    curves = frontier_markdown(frontier, suite.family)
-    files = [folder / name for name in FRONTIER_FILES]
-    write_atomically(files[0], curves)
-    write_atomically(files[1], frontier_json(frontier, suite.family, about))
-    save_frontier_curves(frontier, paths[3])
-    return WrittenTable(about, markdown, f"{curves}\n### All rows\n\n"), [*paths, *files]
+    plan = None if suite is None else suite.frontier
+    frontier, curves = None, ""
+    if suite is not None and plan is not None:
+        frontier = frontier_table(experiment.output_dir / "base" / part, rows, plan, suite.family)
+        curves = frontier_markdown(frontier, suite.family)
+        more = [folder / name for name in FRONTIER_FILES]
+        write_atomically(more[0], curves)
+        write_atomically(more[1], frontier_json(frontier, suite.family, about))
+        save_frontier_curves(frontier, paths[3])
+    else:
+        more = save_method_frontiers(table, paths[3])[1:]
+    write_method_page(table, paths[4], UNSEEN_TITLE if part else TITLE, told(about), frontier)
+    return WrittenTable(about, markdown, f"{curves}\n### All rows\n\n" if curves else ""), [*paths, *more]
 
 
 def trained_rows(experiment: Experiment, suite: Suite, cells: Iterable[Cell], part: str = "") -> list[TrainedRow]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from attnpo.metrics import METRICS, Metric
@@ -14,6 +14,11 @@ from attnpo.significance import Estimate
 from attnpo.statistics import Interval
 from attnpo.tables import NOTHING, Number, Table, Value
 
+MASS_NOTE = (
+    "Shares of the advantage over all tokens, mean over training: taken away and put on, by sign; first of the "
+    "verdict's own leave-one-out advantage, then of the method's before its steps. A method that divides by the "
+    "standard deviation puts on."
+)
 TIME = Metric("thousand tokens until the target", scale=0.001, digits=1, better="low")
 
 
@@ -35,50 +40,59 @@ def plan_text(table: FrontierTable, family: Sequence[str]) -> str:
     return " ".join(said)
 
 
+@dataclass(frozen=True)
+class Section:
+    """A table under its own heading, with words below."""
+
+    title: str
+    table: Table
+    note: str = ""
+
+
+def frontier_sections(table: FrontierTable) -> list[Section]:
+    """Return the tables; those that nothing is known for are left out."""
+    plan, tokens = table.plan, METRICS["response_tokens"]
+    lengths = [f"{place:g} tokens{' (primary)' if place == plan.primary else ''}" for place in plan.at_tokens]
+    shares = [f"{100 * place:g} %" for place in plan.at_accuracy]
+    found = [Section("Accuracy at equal length, %", _own(table, table.accuracy, METRICS["accuracy"], lengths))]
+    for reference, gaps in table.accuracy_gaps.items():
+        title = f"Accuracy at equal length less that of {reference}, points"
+        found.append(Section(title, _tested(table, reference, gaps, lengths)))
+    if shares:
+        found.append(Section("Tokens at equal accuracy", _own(table, table.tokens, tokens, shares)))
+        for reference, gaps in table.tokens_gaps.items():
+            lines = [[name, *_numbers(table, held.values(), tokens, True)] for name, held in gaps.items()]
+            title = f"Tokens at equal accuracy less those of {reference}"
+            found.append(Section(title, Table.of("", ["curve", *shares], lines)))
+    if table.times:
+        heads = [TIME.title, *(f"less {reference}" for reference in table.time_gaps)]
+        lines = [
+            [
+                name,
+                _number(table, time, TIME),
+                *(_number(table, g.get(name), TIME, True) for g in table.time_gaps.values()),
+            ]
+            for name, time in table.times.items()
+        ]
+        found.append(Section("Tokens sampled until the target, thousands", Table.of("", ["curve", *heads], lines)))
+    if table.controls:
+        found.append(Section("Controls at equal strength", _controls(table)))
+    if masses := mass_rows(table.curves):
+        heads = [name.replace("/", ": ").replace("_", " ") for name in MASSES]
+        found.append(Section("Advantage taken away and put on, %", Table.of("", ["row", *heads], masses), MASS_NOTE))
+    return found
+
+
 def frontier_markdown(table: FrontierTable, family: Sequence[str]) -> str:
-    """Return the tables in Markdown.
+    """Return what was planned and the tables in Markdown.
 
     Args:
         table: the numbers.
         family: the curves that are tested together.
     """
-    accuracy, tokens = METRICS["accuracy"], METRICS["response_tokens"]
-    parts = [plan_text(table, family), "### Accuracy at equal length, %"]
-    parts.append(_own(table, table.accuracy, accuracy, [f"{place:g} tokens" for place in table.plan.at_tokens]))
-    for reference, gaps in table.accuracy_gaps.items():
-        parts += [f"### Accuracy at equal length less that of {reference}, points", _tested(table, reference, gaps)]
-    if table.plan.at_accuracy:
-        heads = [f"{100 * place:g} %" for place in table.plan.at_accuracy]
-        parts += ["### Tokens at equal accuracy", _own(table, table.tokens, tokens, heads)]
-        for reference, gaps in table.tokens_gaps.items():
-            parts += [f"### Tokens at equal accuracy less those of {reference}", _gaps(table, gaps, tokens, heads)]
-    if table.times:
-        heads = [TIME.title, *(f"less {reference}" for reference in table.time_gaps)]
-        lines = [
-            [name, *_numbers(table, [found], TIME), *_numbers(table, _beside(table.time_gaps, name), TIME, True)]
-            for name, found in table.times.items()
-        ]
-        parts += ["### Tokens sampled until the target, thousands", Table.of("", ["curve", *heads], lines).markdown()]
-    if table.controls:
-        metrics = list(dict.fromkeys(m for gap in table.controls for m in gap.differences))
-        lines = [
-            [
-                f"{gap.control} less {gap.method}",
-                gap.strength,
-                *(_number(table, gap.differences.get(m), METRICS[m], True) for m in metrics),
-            ]
-            for gap in table.controls
-        ]
-        heads = ["points" if m == "accuracy" else METRICS[m].title for m in metrics]
-        parts += ["### Controls at equal strength", Table.of("", ["control", "strength", *heads], lines).markdown()]
-    if masses := mass_rows(table.curves):
-        said = (
-            "Shares of the advantage over all tokens, mean over training: taken away and put on, by sign; first of the "
-            "verdict's own leave-one-out advantage, then of the method's before its steps. A method that divides by "
-            "the standard deviation puts on."
-        )
-        heads = [name.replace("/", ": ").replace("_", " ") for name in MASSES]
-        parts += ["### Advantage taken away and put on, %", Table.of("", ["row", *heads], masses).markdown(), said]
+    parts = [plan_text(table, family)]
+    for section in frontier_sections(table):
+        parts += [f"### {section.title}", section.table.markdown(), *([section.note] if section.note else [])]
     if table.caveats:
         parts += ["Caveats:", "\n".join(f"- {text}" for text in table.caveats)]
     return "\n\n".join(parts) + "\n"
@@ -149,22 +163,16 @@ def written_p(p: float | None) -> str:
     return NOTHING if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _own(table: FrontierTable, values: Gaps, metric: Metric, heads: Sequence[str]) -> str:
+def _own(table: FrontierTable, values: Gaps, metric: Metric, heads: Sequence[str]) -> Table:
     by_name = {curve.name: curve for curve in table.curves}
     lines = [
         [name, by_name[name].group, str(len(by_name[name].seeds)), *_numbers(table, found.values(), metric)]
         for name, found in values.items()
     ]
-    return Table.of("", ["curve", "group", "runs", *heads], lines).markdown()
+    return Table.of("", ["curve", "group", "runs", *heads], lines)
 
 
-def _gaps(table: FrontierTable, gaps: Gaps, metric: Metric, heads: Sequence[str]) -> str:
-    lines = [[name, *_numbers(table, found.values(), metric, True)] for name, found in gaps.items()]
-    return Table.of("", ["curve", *heads], lines).markdown()
-
-
-def _tested(table: FrontierTable, reference: str, gaps: Gaps) -> str:
-    plan = table.plan
+def _tested(table: FrontierTable, reference: str, gaps: Gaps, heads: Sequence[str]) -> Table:
     lines = []
     for name, found in gaps.items():
         test = table.tests[reference][name]
@@ -177,12 +185,21 @@ def _tested(table: FrontierTable, reference: str, gaps: Gaps) -> str:
                 test.verdict,
             ]
         )
-    heads = [f"{place:g} tokens{' (primary)' if place == plan.primary else ''}" for place in plan.at_tokens]
-    return Table.of("", ["curve", *heads, "p", "p of a loss or gain beyond the margin", "result"], lines).markdown()
+    return Table.of("", ["curve", *heads, "p", "p of a loss or gain beyond the margin", "result"], lines)
 
 
-def _beside(gaps: Mapping[str, Mapping[str, Estimate | None]], name: str) -> list[Estimate | None]:
-    return [found.get(name) for found in gaps.values()]
+def _controls(table: FrontierTable) -> Table:
+    metrics = list(dict.fromkeys(m for gap in table.controls for m in gap.differences))
+    lines = [
+        [
+            f"{gap.control} less {gap.method}",
+            gap.strength,
+            *(_number(table, gap.differences.get(m), METRICS[m], True) for m in metrics),
+        ]
+        for gap in table.controls
+    ]
+    heads = ["points" if m == "accuracy" else METRICS[m].title for m in metrics]
+    return Table.of("", ["control", "strength", *heads], lines)
 
 
 def _numbers(

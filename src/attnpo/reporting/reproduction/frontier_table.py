@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from attnpo.errors import DataError
 from attnpo.evaluation.comparison import Bootstrap, MeasuredArm, on_common_problems, problem_table, result_file
 from attnpo.evaluation.metrics import ratio_cells
 from attnpo.evaluation.result import EvaluationResult
@@ -155,7 +154,7 @@ def frontier_table(
         bootstrap: how resamples are made.
 
     Raises:
-        DataError: an evaluation is missing or malformed, or models on the way were measured on other problems.
+        DataError: an evaluation is missing or malformed, or models on the way were measured on other problems alone.
     """
     bootstrap = bootstrap or Bootstrap()
     by_curve: dict[str, list[TrainedRow]] = {}
@@ -269,7 +268,10 @@ def _times(
     runs_seed: Sequence[int],
     bootstrap: Bootstrap,
 ) -> Floats | None:
-    """Return (1 + 2R,) tokens sampled until the target; None where no models on the way were measured."""
+    """Return (1 + 2R,) tokens sampled until the target; None where no models on the way were measured.
+
+    None, too, where a single step spent more than a model's share of the tokens: there is no way to be timed then.
+    """
     courses = [row.course.get(seed, ()) for seed in seeds]
     sampled = [row.costs[seed].sampled_tokens for seed in seeds]
     if plan.target is None or not all(courses) or None in sampled:
@@ -279,7 +281,7 @@ def _times(
     times = [0.0, *(float(np.mean([p.sampled for p in points])) for points in zip(*courses, strict=True))]
     times.append(float(np.mean([tokens for tokens in sampled if tokens is not None])))
     if any(b <= a for a, b in pairwise(times)):
-        raise DataError(f"row {row.name}: models on the way are not in the order of their tokens; run it again")
+        return None
     draws_TDM = np.stack([_draws(each, METRICS, runs_seed, bootstrap) for each in (first, *later, last)])
     target, at = plan.target, np.array(times)
     return np.array(

@@ -19,6 +19,9 @@ from attnpo.reporting.reproduction.exports import (
     main_table,
 )
 from attnpo.reporting.reproduction.figure import row_points
+from attnpo.reporting.reproduction.frontier_exports import frontier_sections
+from attnpo.reporting.reproduction.frontier_picture import frontier_panels
+from attnpo.reporting.reproduction.frontier_table import FrontierTable
 from attnpo.reporting.reproduction.marks import GROUPS, KIND_TITLES, KINDS, kind_of, row_mark
 from attnpo.reporting.reproduction.table import MethodTable
 from attnpo.reporting.skeleton import environment, write_page
@@ -38,7 +41,9 @@ class Grid:
     table: Table
 
 
-def write_method_page(table: MethodTable, output: Path, title: str, about: Mapping[str, Any]) -> Path:
+def write_method_page(
+    table: MethodTable, output: Path, title: str, about: Mapping[str, Any], frontier: FrontierTable | None = None
+) -> Path:
     """Write the page.
 
     Args:
@@ -46,14 +51,17 @@ def write_method_page(table: MethodTable, output: Path, title: str, about: Mappi
         output: the file to write.
         title: title of the page.
         about: how it was made: date, commit, command, machines, settings by name.
+        frontier: the rows as curves over strength, where that was planned.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    return write_page(render_method_page(table, title, about), output)
+    return write_page(render_method_page(table, title, about, frontier), output)
 
 
-def render_method_page(table: MethodTable, title: str, about: Mapping[str, Any]) -> str:
+def render_method_page(
+    table: MethodTable, title: str, about: Mapping[str, Any], frontier: FrontierTable | None = None
+) -> str:
     """Return the page as HTML; see `write_method_page`."""
     marks = {row.name: row_mark(row) for row in table.rows}
     grids = [
@@ -65,12 +73,19 @@ def render_method_page(table: MethodTable, title: str, about: Mapping[str, Any])
         )
         for name, rows in table.against.items()
     ]
+    if frontier is not None:
+        grids[:0] = [
+            Grid(f"curves-{number}", section.title, section.note, section.table)
+            for number, section in enumerate(frontier_sections(frontier), start=1)
+        ]
     grids.append(Grid("credit", "Credit", AUDITED, audit_table(table)))
     grids.append(Grid("difficulty", "Difficulty", "Answered right by difficulty, %.", difficulty_table(table)))
     grids = [grid for grid in grids if grid.table.rows]
     curves = curve_groups(table, marks)
     points = row_points(table.rows)
-    nav = [("result", "Result"), *((grid.id, grid.title) for grid in grids)]
+    nav = [("result", "Result"), *((grid.id, grid.title) for grid in grids if not grid.id.startswith("curves"))]
+    panels = [] if frontier is None else frontier_panels(frontier)
+    nav[1:1] = [("curves", "Curves")] if panels else []
     nav += [("training", "Training")] if curves else []
     return (
         environment()
@@ -87,6 +102,7 @@ def render_method_page(table: MethodTable, title: str, about: Mapping[str, Any])
             },
             main=main_table(table),
             grids=grids,
+            panels=panels,
             curves=curves,
             missing=table.missing,
             caveats=table.caveats,
