@@ -28,11 +28,19 @@ def rows(steps: StepBatch, index: list[int]) -> StepBatch:
     return replace(steps, **changes)
 
 
-STEP_CREDIT = ["attnpo", "attnpo_shuffled", "attnpo_uniform", "oracle", "oracle_reversed"]
+STEP_CREDIT = [
+    "attnpo",
+    "attnpo_shuffled",
+    "attnpo_uniform",
+    "attnpo_mean_gamma",
+    "attnpo_random_steps",
+    "oracle",
+    "oracle_reversed",
+]
 
 
 def test_registry_names_match_the_classes():
-    assert list(METHODS)[:8] == ["rloo", "grpo", "tlmre", *STEP_CREDIT]
+    assert list(METHODS)[:10] == ["rloo", "grpo", "tlmre", *STEP_CREDIT]
     assert all(build_method(name).name == name for name in METHODS)
     needs = {name: (build_method(name).needs_scores, build_method(name).needs_labels) for name in METHODS}
     assert needs["tlmre"] == needs["rloo"] == needs["grpo"] == (False, False)
