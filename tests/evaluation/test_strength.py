@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from attnpo.evaluation.strength import (
@@ -74,11 +74,12 @@ def test_pooled_lengths_are_the_nearest_falling_ones(tokens):
 def test_the_least_length_against_a_fine_grid(pieces, wanted):
     lengths = np.cumsum([float(step) + more / 10 for more, step, _ in pieces])
     accuracies = np.array([a for _, _, a in pieces])
+    assume(abs(accuracies - wanted).min() > 0.02)  # the grid sees no narrower peak
     grid = np.linspace(lengths[0], lengths[-1], 4001)
     reached = grid[np.interp(grid, lengths, accuracies) >= wanted]
     found = tokens_at(lengths, accuracies, wanted)
     if not len(reached) or accuracies[0] >= wanted:
-        assert math.isnan(found) or abs(max(accuracies) - wanted) < 1e-3
+        assert math.isnan(found)
     else:
         assert found == pytest.approx(reached[0], abs=1.01 * (grid[1] - grid[0]))
 
