@@ -58,9 +58,9 @@ class ReproduceArguments:
     suite: str | None = field(
         default=None,
         metadata={
-            "help": "Rows: main (published methods), ablations (of AttnPO, with controls and bounds), all of these, newer "
-            "(published methods of 2025-26) or frontier (methods at several strengths, compared as curves); main if "
-            "absent, all in gsm."
+            "help": "Rows: main (published methods), ablations (of AttnPO, with controls and bounds), all of these, "
+            "newer (published methods of 2025-26) or frontier (methods at several strengths, compared as curves); main "
+            "if absent, all in gsm."
         },
     )
     rows: Names = field(
