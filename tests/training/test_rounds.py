@@ -137,6 +137,37 @@ def test_a_process_keeps_its_own_part_of_what_all_gathered(parts):
     assert round_.tensors["pass_rate"].tolist() == [0.5] * 4
 
 
+def test_steps_of_all_processes_where_rewards_read_them(parts):
+    settings = {"pressure": "redundant", "mask_verdict": False, "to_go": False}
+    parts.method, parts.process = build_method("split_oracle", settings), 1
+    round_ = Round(parts, ROWS, range(4, 8), progress_step=0)
+    tokenizer = world_tokenizer()
+    prompt_ids = [render_prompt(tokenizer, row["prompt"]) for row in round_.rows]
+    texts = ["So Kim has 3.\n\nKim has 3.</think>3", *TEXTS[1:]]
+    ids = [[*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id] for text in texts]
+    round_.take(prompt_ids, ids)
+    round_.segment(max(map(len, ids)))
+    round_.verify(round_.solutions)
+    num_steps = round_.tensors["step_mask"].shape[1]
+
+    def gather(tensor):  # the other process has seen the same, and one response of more steps
+        return torch.cat([tensor + 2, tensor]) if tensor.shape == (1,) else torch.cat([tensor, tensor])
+
+    parts.gather = gather
+    groups = round_.gather(torch.tensor([[float(r.correct)] for r in round_.rollouts] * 2))
+    steps = groups.steps
+    assert steps.step_mask_BK.shape == (8, num_steps + 2)
+    assert steps.owned_BK[:4].equal(steps.owned_BK[4:])
+    assert steps.owned_BK[4:, :num_steps].equal(round_.tensors["step_mask"])
+    assert not steps.owned_BK[:, num_steps:].any()
+    assert steps.pass_rate_B.tolist() == [0.5] * 8
+    round_.judge(groups)
+    counted = [sum(s.tokens[1] - s.tokens[0] for s in r.steps if s.label == "redundant") for r in round_.rollouts]
+    assert counted[0] > counted[2] == 0
+    first, third = round_.tensors["advantages"][0], round_.tensors["advantages"][2]
+    assert first < third  # both right; what is redundant costs
+
+
 def test_a_finished_round_is_written_down_and_other_rewards_count_by_their_weight(parts, fake):
     round_ = Round(parts, ROWS, range(8, 12), progress_step=5)
     prompt_ids = [render_prompt(world_tokenizer(), row["prompt"]) for row in round_.rows]
