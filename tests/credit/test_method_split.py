@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from attnpo.credit import REDUNDANT, GroupBatch, build_method, tlmre_rewards
 from attnpo.credit.advantages import group_advantages, rloo_advantages
 from attnpo.credit.replay import replay
-from attnpo.errors import DataError
+from attnpo.errors import ConfigError, DataError
 from attnpo.rollouts import Rollout, Step
 
 
@@ -81,6 +81,8 @@ def test_hard_support_and_soft_pressure():
 
 
 def test_what_is_missing_is_named(make_groups, make_steps):
+    with pytest.raises(ConfigError, match=r"^whiten: split credit"):
+        build_method("split", {"whiten": True})
     groups = make_groups([(True, 5), (False, 3)])
     with pytest.raises(DataError, match=r"^method split: needs steps"):
         build_method("split", {"pressure": "redundant"}).rewards(groups)

@@ -1,4 +1,4 @@
-"""Credit that judges steps or splits the advantage, inside the trainer on the small world."""
+"""Credit that judges steps, splits the advantage or deletes steps, inside the trainer on the small world."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ METHODS = {
     "split": {},
     "redundant-pressure": {"to_go": True},
     "split_oracle": {"pressure": "redundant", "token_price": 0.01},
+    "split_causal": {"measured_share": 0.5},
     "oracle-keep-sum": {"schedule": False},
     "attnpo-before-error": {"error_finder": "attnpo.tinyworld.oracle:first_error"},
 }
@@ -47,8 +48,12 @@ def test_two_steps_train(make_trainer, name):
     assert any(row["grad_norm"] > 0 for row in rows)
     assert all(advantages.isfinite().all() for *_, advantages in seen)
     assert any(((gamma != 1) & steps.owned_BK).any() for steps, gamma, _ in seen) or name == "redundant-pressure"
-    assert (rows[-1]["attnpo/extra_pass_tokens"] > 0) == (name == "redundant-pressure")
+    costs = name in ("redundant-pressure", "split_causal")
+    assert (rows[-1]["attnpo/extra_pass_tokens"] > 0) == costs
     rollouts = list(read_rollouts(trainer.rollouts_path))
+    if name == "split_causal":
+        effects = torch.cat([steps.step_values["deletion_effect"].flatten() for steps, *_ in seen])
+        assert effects.abs().max() > 1
     if name == "redundant-pressure":  # one pass over everything
         assert rows[-1]["attnpo/extra_pass_tokens"] > sum(rollout.n_tokens for rollout in rollouts)
 

@@ -59,8 +59,8 @@ class ReproduceArguments:
         default=None,
         metadata={
             "help": "Rows: main (published methods), ablations (of AttnPO, with controls and bounds), all of these, "
-            "newer (published methods of 2025-26) or frontier (methods at several strengths, compared as curves); main "
-            "if absent, all in gsm."
+            "newer (published methods of 2025-26), hypotheses (credits of this project's own, and bounds) or frontier "
+            "(methods at several strengths, compared as curves); main if absent, all in gsm."
         },
     )
     rows: Names = field(

@@ -18,15 +18,16 @@ from attnpo.study.worlds import TINYWORLD, UNSEEN, World
 if TYPE_CHECKING:
     from attnpo.credit import Method
 
-Group = Literal["main", "attnpo", "ablation", "control", "bound", "options", "newer"]
+Group = Literal["main", "attnpo", "ablation", "control", "bound", "options", "newer", "hypotheses"]
 SUITES: Mapping[str, tuple[Group, ...]] = {
     "main": ("main", "attnpo"),
     "ablations": ("attnpo", "ablation", "control", "bound", "options"),
     "all": ("main", "attnpo", "ablation", "control", "bound", "options"),
     "newer": ("newer", "attnpo"),
+    "hypotheses": ("hypotheses", "bound"),
     "frontier": ("main", "newer", "attnpo", "ablation", "control", "bound", "options"),
 }
-"""Suite → groups of its rows; the newer neighbours are a table of their own, those of the frontier a file."""
+"""Suite → groups of its rows; newer neighbours and hypotheses are tables of their own, those of the frontier a file."""
 FRONTIER = "frontier"
 FAMILY: tuple[Group, ...] = ("main", "newer", "attnpo", "options")
 """Groups whose curves are tested together; ablations, controls and bounds are told with their intervals alone."""

@@ -17,6 +17,7 @@ from attnpo.credit.methods.attnpo_shuffled import AttnPOShuffled
 from attnpo.credit.methods.attnpo_uniform import AttnPOUniform
 from attnpo.credit.methods.autothink import AutoThink
 from attnpo.credit.methods.base import Method
+from attnpo.credit.methods.causal import Causal, SplitCausal
 from attnpo.credit.methods.dapo_overlong import DAPOOverlong
 from attnpo.credit.methods.ddca import DDCA
 from attnpo.credit.methods.decs import DECS
@@ -71,6 +72,8 @@ METHODS: dict[str, type[Method]] = {
         OracleExtended,
         SplitCredit,
         SplitOracle,
+        Causal,
+        SplitCausal,
         ThinkPrune,
         Kimi,
         LASER,

@@ -17,6 +17,7 @@ from attnpo.credit.pressure import LengthTerm, advantages_to_go, token_weights
 from attnpo.credit.rescaling import step_support, token_advantages
 from attnpo.credit.rewards import outcome_rewards
 from attnpo.credit.settings import BarSettings
+from attnpo.errors import ConfigError
 
 Pressure = Literal["length", "redundant"]
 VERDICT: Final = "verdict_advantage"
@@ -48,6 +49,13 @@ class SplitSettings(BarSettings):
     token_price: float = setting(
         0.0, AT_LEAST_0, "Reward that every counted token costs, in right and wrong responses alike, beside alpha_len."
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.whiten:
+            raise ConfigError(
+                "whiten: split credit gives a token two advantages, which are not whitened; set it to false"
+            )
 
 
 class SplitCredit(Scored):

@@ -30,12 +30,15 @@ GROUPS: Mapping[str, str] = {
     "control": "controls",
     "bound": "bounds, which take the truth",
     "options": "options",
+    "hypotheses": "hypotheses",
 }
+_LIKE = {"newer": "main", "hypotheses": "options"}
+"""Groups that are drawn as others are."""
 
 
 def kind_of(row: TableRow) -> str:
     """Return which kind of row it is."""
-    return "tlmre" if row.name.startswith("tlmre") else "main" if row.group == "newer" else row.group
+    return "tlmre" if row.name.startswith("tlmre") else _LIKE.get(row.group, row.group)
 
 
 def row_mark(row: TableRow) -> ArmMark:

@@ -1,0 +1,130 @@
+"""Steps scored by what deleting them does to the answer, while training: the expensive bound of a step signal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from attnpo.credit.batches import StepBatch
+from attnpo.credit.checks import POSITIVE, SHARE, setting
+from attnpo.credit.methods.attnpo import AttnPO
+from attnpo.credit.methods.scored import Scored
+from attnpo.credit.methods.split import SplitCredit, SplitSettings
+from attnpo.credit.policy import Policy, Probed, Sampled
+from attnpo.credit.rescaling import step_baseline
+from attnpo.credit.seeding import stream
+from attnpo.credit.settings import BarSettings, CreditSettings
+from attnpo.labeling.causal import TraceBuilder
+from attnpo.rollouts import Rollout
+
+EFFECT: Final = "deletion_effect"
+"""Value of a step: log p(F | response) - log p(F | response without it), in nats."""
+MEASURED: Final = "measured"
+"""Fact: 1 where a response's steps were deleted."""
+
+
+@dataclass(frozen=True)
+class EffectSettings(BarSettings):
+    """What is measured, and which effect lies on the bar. Both values are this project's."""
+
+    measured_share: float = setting(
+        0.25,
+        SHARE,
+        "Share of responses whose steps are deleted, chosen at random; the others' steps lie on S_base.",
+    )
+    effect_bar: float = setting(1.0, POSITIVE, "Effect of a deletion that lies on S_base, in nats.")
+
+
+@dataclass(frozen=True)
+class CausalSettings(EffectSettings, CreditSettings):
+    """AttnPO's settings, and what is measured."""
+
+
+@dataclass(frozen=True)
+class CausalSplitSettings(EffectSettings, SplitSettings):
+    """Split credit's settings, and what is measured."""
+
+
+class EffectScores(Scored):
+    """S = S_base * max(0, effect) / effect_bar, effect = log p(F) - log p(F without the step) (this project).
+
+    A response with K steps costs K + 1 passes over it, counted in `attnpo/extra_pass_tokens`. Each step is deleted
+    alone, so steps that say the same hide each other.
+    """
+
+    extra_passes = "K + 1 a measured response of K steps"
+    needs_scores = False
+    settings: EffectSettings
+
+    def probe(self, sampled: Sampled, policy: Policy) -> Probed:
+        """Delete each step of some responses, and read off what their answer loses."""
+        build, rollouts = TraceBuilder(policy.tokenizer), sampled.rollouts
+        effects = [[0.0] * len(rollout.steps) for rollout in rollouts]
+        chosen = [row for row, r in enumerate(rollouts) if _has_choice(r) and self._is_chosen(r, sampled.progress_step)]
+        contexts: list[tuple[int, ...]] = []
+        answers: list[tuple[int, ...]] = []
+        deletions: list[tuple[int, int | None]] = []
+        for row in chosen:
+            trace = build(rollouts[row])
+            for step in (None, *trace.deletable):
+                deleted = () if step is None else (step,)
+                contexts.append((*sampled.prompt_ids[row], *trace.think_without(deleted)))
+                answers.append(trace.answer)
+                deletions.append((row, step))
+        whole: dict[int, float] = {}
+        for (row, step), stats in zip(deletions, policy.token_stats(contexts, answers), strict=True):
+            total = float(stats.log_probs_T.double().sum())
+            if step is None:
+                whole[row] = total
+            else:
+                effects[row][step] = whole[row] - total
+        measured = [float(row in whole) for row in range(len(rollouts))]
+        return Probed(facts={MEASURED: measured}, step_values={EFFECT: effects})
+
+    @torch.no_grad()
+    def step_scores(self, steps: StepBatch) -> Tensor:
+        """Return (B, K) scores by effect; S_base itself where nothing was measured.
+
+        Raises:
+            DataError: the effects are not given.
+        """
+        effects_BK = self.known(steps.step_values.get(EFFECT), "effects of deletions")
+        measured_B = self.known(steps.facts.get(MEASURED), "effects of deletions")
+        share_BK = effects_BK.clamp(min=0) / self.settings.effect_bar
+        return step_baseline(steps, self.settings)[:, None] * torch.where(measured_B[:, None] > 0, share_BK, 1.0)
+
+    def _is_chosen(self, rollout: Rollout, progress_step: int) -> bool:
+        rng = stream(self.name, self.settings.seed, progress_step, rollout.problem_id, rollout.sample)
+        return rng.random() < self.settings.measured_share
+
+
+class Causal(EffectScores, AttnPO):
+    """AttnPO by what deleting a step does to the answer."""
+
+    name = "causal"
+    paper = "bound of AttnPO"
+    source = "this project"
+    formula = "AttnPO with S = S_base max(0, effect) / effect_bar, effect = log p(F) - log p(F without the step)"
+    settings_type = CausalSettings
+    settings: CausalSettings
+
+
+class SplitCausal(EffectScores, SplitCredit):
+    """Split credit by what deleting a step does to the answer."""
+
+    name = "split_causal"
+    paper = "bound of split credit"
+    source = "this project"
+    formula = "split with S = S_base max(0, effect) / effect_bar, effect = log p(F) - log p(F without the step)"
+    settings_type = CausalSplitSettings
+    settings: CausalSplitSettings
+
+
+def _has_choice(rollout: Rollout) -> bool:
+    """Whether it has two steps or more, and a final answer."""
+    owners: Sequence[int] = [k for k, step in enumerate(rollout.steps) if step.tokens[1] > step.tokens[0]]
+    return len(owners) >= 2 and rollout.answer_tokens[1] > rollout.answer_tokens[0]
