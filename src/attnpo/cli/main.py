@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": "measure accuracy and response length, on benchmarks or any problems, from any engine",
     "compare": "set evaluations side by side: paired differences, tables, frontier",
     "reproduce": "train every method with one budget, and write the comparison table",
+    "gradients": "measure in one gradient what each credit changes: accuracy, length, direction, noise",
     "card": "write the model card of a trained model, and upload both",
     "report": "write one HTML page that shows what a run did",
     "inspect": "show one response with its steps shaded by score",

@@ -1,7 +1,9 @@
 """Where models come from: a folder, the Hub, a GGUF file, an adapter or a name, made one thing that can be loaded."""
 
+from attnpo.models.adapters import adapter_parameters
 from attnpo.models.cache import remembered
 from attnpo.models.devices import DTYPES, check_dtype, chosen_dtype, find_device
+from attnpo.models.forward import last_logits
 from attnpo.models.loading import load_config, load_model, load_tokenizer, model_dtype, plain_folder, saved_dtype
 from attnpo.models.named import NAMED, TINYWORLD
 from attnpo.models.sources import ModelSource, find_model
@@ -11,10 +13,12 @@ __all__ = [
     "NAMED",
     "TINYWORLD",
     "ModelSource",
+    "adapter_parameters",
     "check_dtype",
     "chosen_dtype",
     "find_device",
     "find_model",
+    "last_logits",
     "load_config",
     "load_model",
     "load_tokenizer",

@@ -184,6 +184,17 @@ def laid_upon(model: Any, adapters: Sequence[AdapterFolder], base: str) -> Any:
     return wrapped
 
 
+def adapter_parameters(model: Any) -> list[torch.nn.Parameter]:
+    """Return the parameters of the adapters that a model is wrapped in, ready to be differentiated by; [] without."""
+    prefix = getattr(getattr(model, "base_model", None), "prefix", None)
+    if not hasattr(model, "peft_config") or prefix is None:
+        return []
+    found = [parameter for name, parameter in model.named_parameters() if prefix in name]
+    for parameter in found:
+        parameter.requires_grad_(True)
+    return found
+
+
 def _is_sum(config: Any) -> bool:
     """Whether an adapter adds a product of two matrices to weights, whatever these are."""
     return config.peft_type == "LORA" and not config.use_dora and not config.modules_to_save and config.bias == "none"

@@ -69,7 +69,12 @@ def load_config(source: ModelSource) -> Any:
 
 
 def load_model(
-    source: ModelSource, *, dtype: str = "auto", device: str = "auto", attn_implementation: str | None = None
+    source: ModelSource,
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+    attn_implementation: str | None = None,
+    adapters_apart: bool = False,
 ) -> Any:
     """Load the model for inference.
 
@@ -81,6 +86,7 @@ def load_model(
         dtype: `auto`, or a name of `DTYPES`.
         device: `auto`, or a device's name.
         attn_implementation: transformers' name, its own choice if None.
+        adapters_apart: keep adapters parts of their own in float32 too.
 
     Raises:
         ConfigError: there is none at that path or id, an adapter does not fit, or a setting does not.
@@ -91,7 +97,7 @@ def load_model(
     model = _load_base(source, type_, attn_implementation)
     if source.adapters:
         adapters = [AdapterFolder(folder, source.said) for folder in source.adapters]
-        lay = merged if type_ == torch.float32 else laid_upon
+        lay = merged if type_ == torch.float32 and not adapters_apart else laid_upon
         model = lay(model, adapters, _base_name(source, source.adapters[0]))
     if not source.is_plain:
         end_turns(model.generation_config, load_tokenizer(source))

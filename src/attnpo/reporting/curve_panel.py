@@ -176,7 +176,8 @@ def _grid(frame: _Frame, series: Sequence[Series], write: Callable[[float], str]
     if frame.axis.names is None:
         known = sorted({x for s in series for x in s.xs})
         few = known if len(known) <= 12 and all(v == int(v) for v in known) else ticks(frame.x.low, frame.x.high, 5)
-        marked = [(v, axis_number(v)) for v in few if v == int(v)]
+        whole = [v for v in few if v == int(v)]
+        marked = [(v, axis_number(v)) for v in whole or few]
     else:
         drawn = {x for s in series for x in s.xs}
         marked = [(x, name) for x, name in frame.axis.names if x in drawn]

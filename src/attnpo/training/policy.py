@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from attnpo.credit import Continuation, Policy, TokenStats
+from attnpo.models import last_logits
 from attnpo.rollouts import SegmentedResponse
 from attnpo.sampling import Row, SampledResponse, SamplingParams, TransformersSampler
 from attnpo.training.budget import TokenCount
@@ -151,7 +152,7 @@ def response_stats(
     for start in range(0, len(texts), micro_batch):
         drawn = responses[start : start + micro_batch]
         kept = max(map(len, drawn)) + 1
-        logits = _last_logits(model, pad_id, texts[start : start + micro_batch], kept)
+        logits = last_logits(model, pad_id, texts[start : start + micro_batch], kept)
         for response, row in zip(drawn, logits, strict=True):
             # The logits at a place are those of the token after it.
             scaled_TV = row[kept - len(response) - 1 : kept - 1] / temperature
@@ -171,15 +172,4 @@ def response_stats(
 def next_logits(model: Any, pad_id: int, contexts: Sequence[Sequence[int]], micro_batch: int = 8) -> torch.Tensor:
     """Return (N, V) float32 logits of the token that follows each context, on the CPU."""
     batches = (contexts[start : start + micro_batch] for start in range(0, len(contexts), micro_batch))
-    return torch.cat([_last_logits(model, pad_id, batch, 1)[:, -1].cpu() for batch in batches])
-
-
-def _last_logits(model: Any, pad_id: int, texts: Sequence[Sequence[int]], kept: int) -> torch.Tensor:
-    """Return (B, kept, V) float32 logits of the last `kept` places of texts padded on the left."""
-    width = max(map(len, texts))
-    ids = torch.tensor([[pad_id] * (width - len(text)) + list(text) for text in texts], device=model.device)
-    mask = torch.tensor([[0] * (width - len(text)) + [1] * len(text) for text in texts], device=model.device)
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
-    output = model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, logits_to_keep=kept)
-    logits: torch.Tensor = output.logits[:, -kept:].float()
-    return logits
+    return torch.cat([last_logits(model, pad_id, batch, 1)[:, -1].cpu() for batch in batches])

@@ -27,6 +27,7 @@ def sample_groups(
     params: SamplingParams,
     opening: str = "",
     progress: Progress | None = None,
+    description: str = "traces to show",
 ) -> list[Rollout]:
     """Sample, judge and label `samples` responses to each of the first `problems` problems, or read them off disk."""
     chosen = session.problems[:problems]
@@ -43,7 +44,7 @@ def sample_groups(
         labeler=session.labeler,
         opening=opening,
         progress=progress,
-        description="traces to show",
+        description=description,
     )
     return read_groups(collected.path, chosen)
 

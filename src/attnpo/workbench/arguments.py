@@ -210,6 +210,63 @@ class EvaluateArguments:
 
 
 @dataclass
+class GradientsArguments:
+    """Which credits are held against each other, on which responses, and how their gradients are kept."""
+
+    output_dir: str = field(
+        default="runs/gradients", metadata={"help": "Folder of gradients.json, gradients.md and gradients.svg."}
+    )
+    rollouts: str | None = field(
+        default=None,
+        metadata={
+            "help": "Rollouts file of the model's responses, whole groups drawn at temperature without top_p, top_k or "
+            "min_p (from evaluate or discover); sampled if absent."
+        },
+    )
+    methods: list[str] = field(
+        default_factory=lambda: [
+            "attnpo",
+            "attnpo_mean_gamma",
+            "attnpo_shuffled",
+            "attnpo_random_steps",
+            "oracle",
+            "oracle_reversed",
+        ],
+        metadata={
+            "help": "Methods beside TLMRE, whose curve is always there: METHOD, or METHOD+setting=value+setting=1,2,3 "
+            "to vary a setting. Methods with a length term are drawn at strengths."
+        },
+    )
+    strengths: list[Share] = field(
+        default_factory=lambda: [0.1, 0.2, 0.3, 0.4, 0.6],
+        metadata={"help": "Weights of the length term (alpha_len), of methods whose settings vary nothing else."},
+    )
+    heads: str | None = field(
+        default=None, metadata={"help": "Head set (file, published name or pairs) of methods that read scores."}
+    )
+    problems_per_batch: AtLeast1 = field(default=16, metadata={"help": "Problems of one batch, each with its group."})
+    samples_per_problem: AtLeast1 = field(default=8, metadata={"help": "When sampling: responses a problem."})
+    max_new_tokens: AtLeast1 = field(default=4096, metadata={"help": "When sampling: limit on a response, in tokens."})
+    temperature: Positive = field(default=1.0, metadata={"help": "Temperature that responses are (or were) drawn at."})
+    seed: Seed = field(default=0, metadata={"help": "When sampling: seed."})
+    opening: str = field(
+        default="", metadata={"help": "When sampling: text behind the generation prompt (\\n: line break)."}
+    )
+    progress_step: Count = field(
+        default=1_000_000,
+        metadata={"help": "Optimizer step that credit is given at; the default lies behind every schedule."},
+    )
+    micro_batch: AtLeast1 = field(default=32, metadata={"help": "Responses in one forward pass."})
+    sketch: Count | None = field(
+        default=None,
+        metadata={
+            "help": "Numbers that each gradient is sketched to; 0 keeps it whole. If absent it is whole where all "
+            "gradients take at most 8 GiB of disk, else 262144 numbers."
+        },
+    )
+
+
+@dataclass
 class InspectArguments:
     """Which response, from where."""
 

@@ -54,13 +54,14 @@ def model_source(arguments: ModelArguments) -> ModelSource:
     return find_model(arguments.model, arguments.base_model, arguments.revision, arguments.trust_remote_code)
 
 
-def open_model(arguments: ModelArguments, source: ModelSource) -> Any:
-    """Load a model for inference as the settings say."""
+def open_model(arguments: ModelArguments, source: ModelSource, adapters_apart: bool = False) -> Any:
+    """Load a model for inference as the settings say; `adapters_apart` keeps adapters parts of their own."""
     return load_model(
         source,
         dtype=arguments.dtype,
         device=arguments.device,
         attn_implementation=arguments.attn_implementation,
+        adapters_apart=adapters_apart,
     )
 
 
@@ -140,6 +141,7 @@ class Session:
         dataset_name: the data set as results should name it.
         engine: how responses are sampled.
         served_facts: what the server says of its weights; asked for where results are first bound to them.
+        adapters_apart: whether the model's adapters stay parts of their own, to be differentiated by.
         on_tokens: called with the number of tokens that the transformers engine drew at once, where a bar is to move
             by them.
     """
@@ -158,6 +160,7 @@ class Session:
             AttnPOError: something is missing or malformed.
         """
         self._model_arguments, self._step_arguments = model_arguments, step_arguments
+        self.adapters_apart = False
         if engine.engine.startswith("transformers"):
             find_device(model_arguments.device)
         check_dtype(model_arguments.dtype)
@@ -186,7 +189,7 @@ class Session:
     @functools.cached_property
     def model(self) -> Any:
         """The transformers model, loaded now if it was not before."""
-        return open_model(self._model_arguments, self.source)
+        return open_model(self._model_arguments, self.source, self.adapters_apart)
 
     @functools.cached_property
     def sampler(self) -> Any:

@@ -1,0 +1,26 @@
+"""What a credit changes, measured in one gradient: accuracy, length, what is new in it, and its noise."""
+
+from attnpo.gradients.batch import Batch
+from attnpo.gradients.credits import Credit, method_credits, split_credits, wanted_credits
+from attnpo.gradients.products import Products, jackknife
+from attnpo.gradients.result import GradientsResult, credit_rows
+from attnpo.gradients.run import Policy, fill
+from attnpo.gradients.store import Store
+from attnpo.gradients.wanted import Wanted, parse_wanted
+
+__all__ = [
+    "Batch",
+    "Credit",
+    "GradientsResult",
+    "Policy",
+    "Products",
+    "Store",
+    "Wanted",
+    "credit_rows",
+    "fill",
+    "jackknife",
+    "method_credits",
+    "parse_wanted",
+    "split_credits",
+    "wanted_credits",
+]

@@ -1,0 +1,51 @@
+"""Credits that are sums of others cost no pass: a few independent rows, and every credit as a combination of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+
+TOLERANCE = 1e-6
+"""Share of a row's norm below which what others do not explain of it is rounding: advantages are float32."""
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Some of M rows, and all of them as combinations of those.
+
+    Attributes:
+        chosen: places of the R independent rows, ascending.
+        coefficients_MR: row m is sum over r of coefficients[m, r] * row chosen[r].
+    """
+
+    chosen: tuple[int, ...]
+    coefficients_MR: Floats
+
+
+def independent_rows(rows_MN: Floats, tolerance: float = TOLERANCE) -> Basis:
+    """Choose rows that span all of them: Gram-Schmidt, the least explained row first.
+
+    TLMRE's credit is linear in its strength, so that its whole curve takes two rows. A row of zeros takes none.
+    """
+    norms_M = np.linalg.norm(rows_MN, axis=1)
+    left_MN = rows_MN / np.where(norms_M > 0, norms_M, 1.0)[:, None]
+    chosen: list[int] = []
+    for _ in range(min(rows_MN.shape)):
+        place = int(np.argmax(unexplained_M := np.linalg.norm(left_MN, axis=1)))
+        if unexplained_M[place] <= tolerance:
+            break
+        chosen.append(place)
+        direction_N = left_MN[place] / unexplained_M[place]
+        left_MN = left_MN - np.outer(left_MN @ direction_N, direction_N)
+        left_MN[chosen] = 0.0
+    chosen.sort()
+    if not chosen:
+        return Basis((), np.zeros((len(rows_MN), 0)))
+    coefficients_MR = np.linalg.lstsq(rows_MN[chosen].T, rows_MN.T, rcond=None)[0].T
+    coefficients_MR[chosen] = np.eye(len(chosen))
+    return Basis(tuple(chosen), coefficients_MR)

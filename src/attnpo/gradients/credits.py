@@ -1,0 +1,138 @@
+"""The credits that are held against each other: what is wanted of a policy, methods at several strengths, parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attnpo.credit import build_method
+from attnpo.credit.batches import ESSENTIAL, REDUNDANT
+from attnpo.credit.methods.attnpo_random_steps import move_attenuation
+from attnpo.credit.rescaling import step_baseline
+from attnpo.credit.rewards import length_z_scores
+from attnpo.credit.settings import CreditSettings
+from attnpo.gradients.batch import Batch
+from attnpo.gradients.split import kept_share, on_steps, still_to_come, whole_response
+from attnpo.gradients.wanted import Wanted
+
+ACCURACY, LENGTH, REDUNDANT_TOKENS, ESSENTIAL_TOKENS = "accuracy", "length", "redundant tokens", "essential tokens"
+LENGTH_TERM = "length term"
+"""Minus sigmoid(z) of correct responses: TLMRE weighed alpha is `accuracy` + alpha times this."""
+TLMRE = "tlmre"
+COMMON = 0.2
+"""Strength of the TLMRE credit that Adam's metric is of."""
+
+
+@dataclass(frozen=True)
+class Credit:
+    """A way to give (B, T) token advantages to a batch.
+
+    Attributes:
+        name: its name.
+        family: the curve that it is a point of.
+        strength: its place on the curve, None where there is no dial.
+        beside: the credit whose signal to noise its own is divided by.
+        advantages: gives them.
+    """
+
+    name: str
+    family: str
+    strength: float | None
+    beside: str
+    advantages: Callable[[Batch], Tensor]
+
+
+def token_advantages(credits: Sequence[Credit], batch: Batch) -> Tensor:
+    """Return (M, B, T) float64, the advantages of every token under every credit, 0 behind responses."""
+    return torch.stack([credit.advantages(batch).double() * batch.inside_BT for credit in credits])
+
+
+def wanted_credits(labelled: bool) -> list[Credit]:
+    """Return those whose mean gradient is, without bias, that of what they are named after, and the length term.
+
+    Accuracy and what is saved: minus the length, the tokens of redundant and of essential steps.
+
+    Args:
+        labelled: whether steps carry labels.
+    """
+
+    def length_term(batch: Batch) -> Tensor:
+        groups = batch.plain.groups
+        values_PG = -length_z_scores(groups.correct_PG, groups.lengths_PG).sigmoid() * groups.correct_PG
+        return _every_token(values_PG.reshape(-1), batch)
+
+    def saved(label: int) -> Callable[[Batch], Tensor]:
+        return lambda batch: _every_token(-(batch.labels_BT == label).float().sum(dim=1), batch)
+
+    found = [
+        Credit(ACCURACY, ACCURACY, None, ACCURACY, lambda b: _every_token(b.plain.groups.correct_PG.float(), b)),
+        Credit(LENGTH, LENGTH, None, LENGTH, lambda b: _every_token(-b.plain.groups.lengths_PG.float(), b)),
+        Credit(LENGTH_TERM, LENGTH_TERM, None, LENGTH, length_term),
+    ]
+    if labelled:
+        found.append(Credit(REDUNDANT_TOKENS, REDUNDANT_TOKENS, None, LENGTH, saved(REDUNDANT)))
+        found.append(Credit(ESSENTIAL_TOKENS, ESSENTIAL_TOKENS, None, LENGTH, saved(ESSENTIAL)))
+    return found
+
+
+def split_credits(labelled: bool, scored: bool) -> list[Credit]:
+    """Return the verdict's credit on the steps that count, and the length's on what is still to come.
+
+    Args:
+        labelled: whether steps carry labels.
+        scored: whether there are heads to score them with.
+    """
+
+    def masked(share: Callable[[Batch], Tensor]) -> Callable[[Batch], Tensor]:
+        return lambda b: on_steps(b.plain.steps.advantages_B, share(b), b.plain.step_index_BT)
+
+    def by_label(batch: Batch) -> Tensor:
+        labels_BK = batch.plain.steps.labels_BK
+        assert labels_BK is not None
+        return (labels_BK != REDUNDANT).float()
+
+    def at_random(batch: Batch) -> Tensor:
+        return move_attenuation(by_label(batch), batch.plain.steps, batch.number)
+
+    def by_score(batch: Batch) -> Tensor:
+        steps = batch.replayed(build_method("attnpo")).steps
+        return kept_share(steps.scores_BK, step_baseline(steps, CreditSettings()))
+
+    def to_come(costs: Callable[[Batch], Tensor]) -> Callable[[Batch], Tensor]:
+        return lambda b: still_to_come(costs(b).float(), b.plain.steps.response_lengths_B, b.group_size)
+
+    found = [("length still to come", LENGTH, to_come(lambda batch: batch.inside_BT))]
+    if labelled:
+        found += [
+            ("redundant tokens still to come", LENGTH, to_come(lambda b: (b.labels_BT == REDUNDANT) & b.inside_BT)),
+            ("accuracy, oracle's steps", ACCURACY, masked(by_label)),
+            ("accuracy, random steps", ACCURACY, masked(at_random)),
+        ]
+    if scored:
+        found.append(("accuracy, heads' steps", ACCURACY, masked(by_score)))
+    return [Credit(name, name, None, beside, advantages) for name, beside, advantages in found]
+
+
+def method_credits(wanted: Sequence[Wanted]) -> list[Credit]:
+    """Return the methods' credits and TLMRE's curve at all their strengths, which takes no pass of its own."""
+    strengths = {entry.alpha_len for entry in wanted} - {None} | {COMMON}
+    curve = [Wanted(TLMRE, {"alpha_len": a}, f"{TLMRE} {a:g}", TLMRE, a) for a in sorted(filter(None, strengths))]
+    others = [entry for entry in wanted if entry.name not in {point.name for point in curve}]
+    return [_method_credit(entry) for entry in (*curve, *others)]
+
+
+def _method_credit(entry: Wanted) -> Credit:
+    def advantages(batch: Batch) -> Tensor:
+        # A method learns from the groups that it sees; no batch is to depend on another.
+        method = build_method(entry.method, {"seed": batch.number, **entry.settings})
+        return batch.replayed(method).advantages_BT
+
+    beside = ACCURACY if not entry.alpha_len else f"{TLMRE} {entry.alpha_len:g}"
+    return Credit(entry.name, entry.family, entry.strength, beside, advantages)
+
+
+def _every_token(values: Tensor, batch: Batch) -> Tensor:
+    return whole_response(values, batch.group_size)[:, None].expand(batch.inside_BT.shape)

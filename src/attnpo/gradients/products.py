@@ -1,0 +1,77 @@
+"""Inner products of mean gradients from different batches, with errors by a jackknife over batches.
+
+A batch's own inner products carry its noise: the mean of <g_mb, g_nb'> over b != b' alone is <mu_m, mu_n> without bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Products:
+    """All that is kept of the gradients of M credits on B batches; any linear combination of credits follows from it.
+
+    Attributes:
+        within_BMM: <g_mb, g_nb>, of one batch.
+        with_sum_BMM: <g_mb, sum over all b' of g_nb'>.
+    """
+
+    within_BMM: Floats
+    with_sum_BMM: Floats
+
+    def moments(self) -> Moments:
+        """Return the moments of all batches, then those with each batch left out in turn.
+
+        Raises:
+            ValueError: there are fewer than three batches.
+        """
+        within_BMM, count = self.within_BMM, len(self.within_BMM)
+        if count < 3:
+            raise ValueError(f"{count} batches; a jackknife takes at least three")
+        all_MM, own_MM = self.with_sum_BMM.sum(axis=0), within_BMM.sum(axis=0)
+        cross_BMM = self.with_sum_BMM + self.with_sum_BMM.transpose(0, 2, 1)
+        between_BMM = (all_MM - own_MM - cross_BMM + 2 * within_BMM) / ((count - 1) * (count - 2))
+        return Moments(
+            np.concatenate([((all_MM - own_MM) / (count * (count - 1)))[None], between_BMM]),
+            np.concatenate([(own_MM / count)[None], (own_MM - within_BMM) / (count - 1)]),
+        )
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of all B batches in row 0, without batch b in row 1 + b.
+
+    Attributes:
+        between_SMM: <mu_m, mu_n>.
+        within_SMM: mean of <g_m, g_n> over batches.
+    """
+
+    between_SMM: Floats
+    within_SMM: Floats
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its standard error, NaN where it is not known."""
+
+    value: float
+    error: float
+
+
+def jackknife(values_S: Floats) -> Estimate:
+    """Return the estimate of a statistic from its values on all batches (first) and without each batch in turn."""
+    left_out = values_S[1:]
+    spread = ((left_out - left_out.mean()) ** 2).sum() * (len(left_out) - 1) / len(left_out)
+    return Estimate(float(values_S[0]), float(np.sqrt(spread)))
+
+
+Statistic = Callable[[Moments], Floats]
+"""(S,) values of moments."""

@@ -1,0 +1,159 @@
+"""From batches of responses to their gradients on disk, batch by batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import Progress
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from attnpo.gradients.basis import independent_rows
+from attnpo.gradients.batch import Batch
+from attnpo.gradients.credits import Credit, token_advantages
+from attnpo.gradients.passes import LogProbs, credit_gradients, response_log_probs
+from attnpo.gradients.projection import CountSketch, Whole
+from attnpo.gradients.store import ADAM, PLAIN, Store, adam_weights
+from attnpo.progress import bar
+
+MOMENTS_FILE = "second_moments.safetensors"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is differentiated.
+
+    Attributes:
+        model: causal language model, in evaluation mode.
+        parameters: what its gradients are taken by.
+        pad_id: padding token.
+        temperature: softmax temperature that the responses were sampled at.
+        micro_batch: responses a forward pass.
+    """
+
+    model: Any
+    parameters: Sequence[Tensor]
+    pad_id: int
+    temperature: float = 1.0
+    micro_batch: int = 32
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return sum(parameter.numel() for parameter in self.parameters)
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.parameters[0].device
+
+    def gradients(self, batch: Batch, advantages_RBT: Tensor, take: Callable[[int, Tensor], None]) -> None:
+        """Hand on the parts of a batch's gradients, as `credit_gradients` does."""
+        sizes = [len(ids) + r.n_tokens for ids, r in zip(batch.prompt_ids, batch.rollouts, strict=True)]
+        credit_gradients(self._log_probs(batch), sizes, self.parameters, advantages_RBT, self.micro_batch, take)
+
+    def _log_probs(self, batch: Batch) -> LogProbs:
+        def log_probs(rows: Sequence[int]) -> Tensor:
+            prompts = [batch.prompt_ids[row] for row in rows]
+            responses = [batch.rollouts[row].response_ids for row in rows]
+            return response_log_probs(self.model, self.pad_id, prompts, responses, self.temperature)
+
+        return log_probs
+
+
+def fill(
+    store: Store,
+    make_batch: Callable[[int], Batch],
+    credits: Sequence[Credit],
+    policy: Policy,
+    sketch: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Compute the gradients of the batches that are not on disk yet.
+
+    Takes in memory the gradients of one batch: R independent credits of `width` float32 numbers, for both metrics
+    where they are sketched. Sketched, Adam's metric takes a pass of its own over all batches before.
+
+    Args:
+        store: where they go.
+        make_batch: batch by number.
+        credits: the credits.
+        policy: what is differentiated.
+        sketch: numbers that a gradient is sketched to; None keeps it whole.
+        progress: display, or None.
+    """
+    projections = _projections(store, make_batch, credits, policy, sketch, progress)
+    missing = store.missing()
+    with bar(progress, "gradients", store.batches, done=store.batches - len(missing)) as advance:
+        for number in missing:
+            batch = make_batch(number)
+            advantages_MBT = token_advantages(credits, batch)
+            basis = independent_rows(advantages_MBT.flatten(1).numpy())
+            found = _gradients(policy, batch, advantages_MBT[list(basis.chosen)], projections)
+            store.save(number, found, basis)
+            advance(1, f"{len(basis.chosen)} passes for {len(credits)} credits")
+
+
+def _gradients(
+    policy: Policy, batch: Batch, advantages_RBT: Tensor, projections: Mapping[str, Callable[[Tensor], Tensor]]
+) -> dict[str, Tensor]:
+    found: dict[str, list[Tensor | None]] = {metric: [None] * len(advantages_RBT) for metric in projections}
+
+    def take(r: int, part_D: Tensor) -> None:
+        for metric, project in projections.items():
+            kept, before = project(part_D), found[metric][r]
+            found[metric][r] = kept if before is None else before.add_(kept)
+
+    policy.gradients(batch, advantages_RBT, take)
+    empty = {metric: project(torch.zeros(policy.size, device=policy.device)) for metric, project in projections.items()}
+    return {
+        metric: torch.stack([empty[metric] if row is None else row for row in rows])
+        if rows
+        else empty[metric].new_zeros(0, len(empty[metric]))
+        for metric, rows in found.items()
+    }
+
+
+def _projections(
+    store: Store,
+    make_batch: Callable[[int], Batch],
+    credits: Sequence[Credit],
+    policy: Policy,
+    sketch: int | None,
+    progress: Progress | None,
+) -> dict[str, Callable[[Tensor], Tensor]]:
+    if sketch is None:
+        return {PLAIN: Whole(policy.size)}
+    keep = CountSketch(policy.size, sketch, policy.device)
+    moments_D = _second_moments(store, make_batch, credits[store.common], policy, progress)
+    # The metric's square root on both sides of an inner product.
+    roots_D = torch.from_numpy(adam_weights(moments_D.double().numpy())).sqrt().float().to(policy.device)
+    return {PLAIN: keep, ADAM: lambda gradient_D: keep(gradient_D * roots_D)}
+
+
+def _second_moments(
+    store: Store, make_batch: Callable[[int], Batch], common: Credit, policy: Policy, progress: Progress | None
+) -> Tensor:
+    """Return (D,) the mean over batches of the common credit's squared gradient; goes on where it was interrupted."""
+    path = store.folder / MOMENTS_FILE
+    kept = load_file(path) if path.exists() else {"sum": torch.zeros(policy.size), "batches": torch.tensor(0)}
+    done, sum_D = int(kept["batches"]), kept["sum"]
+    with bar(progress, "Adam's metric", store.batches, done=done) as advance:
+        for number in range(done, store.batches):
+            batch = make_batch(number)
+            found = _gradients(policy, batch, token_advantages([common], batch), {PLAIN: Whole(policy.size)})
+            sum_D = sum_D + found[PLAIN][0].cpu() ** 2
+            _write(path, {"sum": sum_D, "batches": torch.tensor(number + 1)})
+            advance(1)
+    return sum_D / store.batches
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    temporary = path.with_suffix(".tmp")
+    save_file(dict(tensors), temporary)
+    os.replace(temporary, path)

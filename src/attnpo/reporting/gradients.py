@@ -1,0 +1,141 @@
+"""What credits change: tables of every measure, and accuracy against length for the noise of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from attnpo.gradients import GradientsResult
+from attnpo.gradients.result import CreditRow, Known
+from attnpo.gradients.store import ADAM, PLAIN
+from attnpo.reporting.curve_panel import Axis, curve_panel
+from attnpo.reporting.figures import save_panels
+from attnpo.reporting.marks import SHAPES, ArmMark, key_mark
+from attnpo.reporting.panels import Panel, Series
+from attnpo.statistics import Interval
+from attnpo.tables import NOTHING, Table
+
+TITLES: Mapping[str, str] = {PLAIN: "Plain inner product", ADAM: "Adam's metric"}
+COLUMNS: Mapping[str, tuple[str, int]] = {
+    "accuracy": ("accuracy", 3),
+    "tokens_saved": ("tokens saved", 1),
+    "outside": ("outside plane", 3),
+    "above_curve": ("above TLMRE's curve", 3),
+    "noise": ("noise", 2),
+    "signal_to_noise": ("signal/noise", 3),
+    "signal_to_noise_ratio": ("ratio", 2),
+    "accuracy_for_noise": ("accuracy/√noise", 3),
+}
+"""Measure → title and decimals, in the terminal."""
+MORE: Mapping[str, tuple[str, int]] = {
+    "redundant_saved": ("redundant saved", 1),
+    "essential_saved": ("essential saved", 1),
+    "accuracy_per_100_tokens_saved": ("accuracy per 100 tokens saved", 3),
+    "redundant_per_token_saved": ("redundant per token saved", 2),
+    "essential_per_token_saved": ("essential per token saved", 2),
+    "tokens_for_noise": ("tokens saved/√noise", 1),
+}
+"""Further columns of the Markdown file."""
+NOTE = (
+    "First-order changes by a unit step along the mean gradient, ± one standard error (jackknife over batches). "
+    "Outside plane: share of |μ|² outside the span of accuracy and TLMRE's length term. Above TLMRE's curve: accuracy "
+    "beyond that of TLMRE's unit step that saves as many tokens. Ratio: signal to noise against accuracy, length, or "
+    "TLMRE of the same strength."
+)
+CONFIDENT = 1.96
+"""Standard errors to either side of a 95 % interval."""
+
+
+def gradients_table(result: GradientsResult, metric: str, more: bool = False) -> Table:
+    """Return every credit with what a unit step along it changes; `more` adds columns."""
+    columns = {**COLUMNS, **MORE} if more else COLUMNS
+    rows = [
+        [row.name, *(said(row.measures[metric].get(name), digits) for name, (_, digits) in columns.items())]
+        for row in result.rows
+    ]
+    return Table.of(TITLES[metric], ["credit", *(title for title, _ in columns.values())], rows)
+
+
+def said(known: Known | None, digits: int) -> str:
+    """Return `0.339 ±0.032`; three significant digits where the value is too large or small for `digits` decimals."""
+    if known is None or known.value is None:
+        return NOTHING
+    value = known.value
+    write = f".{digits}f" if value == 0 or 10.0**-digits <= abs(value) < 10_000 else ".3g"
+    return f"{value:{write}}" if known.error is None else f"{value:{write}} ±{known.error:{write}}"
+
+
+def gradients_markdown(result: GradientsResult) -> str:
+    """Return the tables and the cosines with TLMRE's curve as Markdown."""
+    parts = [f"# Gradients of {result.model}", sentence(result), NOTE]
+    for metric in TITLES:
+        parts += [f"## {TITLES[metric]}", gradients_table(result, metric, more=True).markdown()]
+        curve = [row.name for row in result.rows if row.family in ("accuracy", "length", "tlmre")]
+        rows = [[row.name, *(said(row.cosines[metric][name], 3) for name in curve)] for row in result.rows]
+        parts += ["Cosines of mean gradients:", Table.of("", ["credit", *curve], rows).markdown()]
+    if result.left_out:
+        parts.append(left_out(result))
+    return "\n\n".join(parts) + "\n"
+
+
+def sentence(result: GradientsResult) -> str:
+    """Return what was measured on, in a sentence."""
+    kept = "whole" if result.sketch is None else f"sketched to {result.sketch:,} numbers"
+    responses = result.batches * result.problems_per_batch * result.group_size
+    return (
+        f"{responses:,} responses of {result.model} in {result.batches} batches of {result.problems_per_batch} × "
+        f"{result.group_size}: {100 * result.accuracy:.1f} % right, {result.tokens:.1f} tokens; gradients by "
+        f"{result.parameters:,} parameters, {kept}."
+    )
+
+
+def left_out(result: GradientsResult) -> str:
+    """Return which methods give no credit to these responses, and why."""
+    return "Left out: " + "; ".join(f"{name}: {reason}" for name, reason in result.left_out.items()) + "."
+
+
+def save_gradients(result: GradientsResult, path: Path) -> Path:
+    """Draw accuracy against tokens saved for the noise of a step, methods as curves over their strength.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    families = list(dict.fromkeys(row.family for row in _drawn(result)))
+    marks = {family: key_mark(family, 1 + number % (len(SHAPES) - 1)) for number, family in enumerate(families)}
+    panels = [gradients_panel(result, metric, marks) for metric in TITLES]
+    return save_panels(panels, path, columns=2, key=list(marks.values()))
+
+
+def gradients_panel(result: GradientsResult, metric: str, marks: Mapping[str, ArmMark]) -> Panel:
+    """Return the picture in one metric: ⟨μ, ∇accuracy⟩ against ⟨μ, ∇saved tokens⟩, both over √noise."""
+    series = []
+    for family, mark in marks.items():
+        rows = [row for row in _drawn(result) if row.family == family and _point(row, metric) is not None]
+        rows.sort(key=lambda row: (row.strength is None, row.strength))
+        if not rows:
+            continue
+        points = [_point(row, metric) for row in rows]
+        series.append(
+            Series(
+                mark,
+                tuple(x for x, _ in filter(None, points)),
+                tuple(y.value for _, y in filter(None, points)),
+                tuple(y for _, y in filter(None, points)),
+                tuple(row.name for row in rows),
+            )
+        )
+    axis = Axis("tokens saved for the noise of a step")
+    return curve_panel(TITLES[metric], series, axis, note="accuracy for the noise of a step", width=460, height=330)
+
+
+def _drawn(result: GradientsResult) -> list[CreditRow]:
+    """Credits that are points of a curve, and those of the verdict alone."""
+    return [row for row in result.rows if row.strength is not None or row.name.startswith("accuracy")]
+
+
+def _point(row: CreditRow, metric: str) -> tuple[float, Interval] | None:
+    saved, gained = (row.measures[metric][name] for name in ("tokens_for_noise", "accuracy_for_noise"))
+    if saved.value is None or gained.value is None or gained.error is None:
+        return None
+    margin = CONFIDENT * gained.error
+    return saved.value, Interval(value=gained.value, low=gained.value - margin, high=gained.value + margin)

@@ -1,0 +1,327 @@
+"""What credits change, measured in gradients of responses at hand or sampled now."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress
+
+from attnpo.attention import Head, resolve_heads, score_steps
+from attnpo.credit import Policy as LentPolicy
+from attnpo.discovery import read_traces
+from attnpo.errors import ConfigError, DataError
+from attnpo.files import UserFile
+from attnpo.gradients import (
+    Batch,
+    Credit,
+    GradientsResult,
+    Policy,
+    Store,
+    Wanted,
+    credit_rows,
+    fill,
+    method_credits,
+    parse_wanted,
+    split_credits,
+    wanted_credits,
+)
+from attnpo.gradients.credits import COMMON, TLMRE
+from attnpo.gradients.wanted import reason_to_leave_out
+from attnpo.labeling import label_steps
+from attnpo.ledger import settings_path
+from attnpo.models import adapter_parameters
+from attnpo.output import prepare_output_dir, write_atomically
+from attnpo.reporting.gradients import gradients_markdown, save_gradients
+from attnpo.rollouts import Rollout
+from attnpo.sampling import SamplingParams, TransformersSampler
+from attnpo.sampling.prompts import opening_text, render_prompt
+from attnpo.training.budget import TokenCount
+from attnpo.training.policy import PolicyDraws, build_policy
+from attnpo.verification import Verifier
+from attnpo.workbench.annotating import sample_groups
+from attnpo.workbench.arguments import DataArguments, GradientsArguments, ModelArguments, StepArguments
+from attnpo.workbench.loading import Session, open_session, open_verifier
+
+logger = logging.getLogger(__name__)
+
+ROLLOUTS_FILE = "gradients_rollouts.jsonl"
+SKETCH = 262_144
+"""Numbers that a gradient is sketched to where all of them whole would take too much disk."""
+WHOLE_BYTES = 8 * 2**30
+PLAIN_SAMPLING: dict[str, Any] = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
+LEAST_BATCHES = 3
+
+
+def measure_gradients(
+    arguments: GradientsArguments,
+    model_arguments: ModelArguments,
+    data_arguments: DataArguments,
+    step_arguments: StepArguments,
+    progress: Progress | None = None,
+) -> GradientsResult:
+    """Hold credits against each other on the same responses; writes `gradients.json`, `.md` and `.svg`.
+
+    Args:
+        arguments: which credits and responses, and how gradients are kept.
+        model_arguments: which model; of one with adapters, gradients are by these alone.
+        data_arguments: which problems, where responses are sampled.
+        step_arguments: how responses are cut, verified and labelled.
+        progress: display, or None.
+
+    Raises:
+        AttnPOError: something is missing or malformed.
+    """
+    wanted = [entry for text in arguments.methods for entry in parse_wanted(text, arguments.strengths)]
+    if arguments.rollouts:
+        _check_plain(Path(arguments.rollouts), arguments.temperature)
+    output_dir = prepare_output_dir(Path(arguments.output_dir))
+    session = open_session(model_arguments, data_arguments, step_arguments, problems=[] if arguments.rollouts else None)
+    session.adapters_apart = True
+    heads = resolve_heads(arguments.heads, session.config).heads if arguments.heads else []
+    with open_verifier(step_arguments) as verifier:
+        rollouts = _responses(arguments, session, verifier, output_dir, progress)
+        groups = whole_groups(rollouts, arguments.problems_per_batch)
+        run = _Run(arguments, session, verifier, groups, heads, wanted)
+        result = run.measure(output_dir, progress)
+    result.save(output_dir / "gradients.json")
+    write_atomically(output_dir / "gradients.md", gradients_markdown(result))
+    save_gradients(result, output_dir / "gradients.svg")
+    return result
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Whole groups of one size, as many as fill batches.
+
+    Attributes:
+        rollouts: the responses, group after group.
+        size: G.
+        batches: how many batches they are.
+    """
+
+    rollouts: list[Rollout]
+    size: int
+    batches: int
+
+    def batch(self, number: int) -> list[Rollout]:
+        """Return the responses of a batch."""
+        each = len(self.rollouts) // self.batches
+        return self.rollouts[number * each : (number + 1) * each]
+
+
+def whole_groups(rollouts: Sequence[Rollout], problems: int) -> Groups:
+    """Return the groups of the largest number of responses that most problems have, `problems` of them a batch.
+
+    What is left out is said.
+
+    Raises:
+        DataError: they are not enough for three batches, or groups have one response.
+    """
+    groups: dict[str, list[Rollout]] = {}
+    for rollout in rollouts:
+        groups.setdefault(rollout.problem_id, []).append(rollout)
+    sizes = Counter(map(len, groups.values()))
+    size = max(sizes, key=lambda n: (sizes[n], n))
+    whole = [group for group in groups.values() if len(group) == size]
+    batches = len(whole) // problems
+    if size < 2:
+        raise DataError("gradients: problems have one response each, and credit is relative to a group; sample several")
+    if batches < LEAST_BATCHES:
+        raise DataError(
+            f"gradients: {len(whole)} problems of {size} responses make {batches} batches of {problems}, and errors "
+            f"take at least {LEAST_BATCHES}; give more problems, or fewer a batch with --problems_per_batch"
+        )
+    kept = whole[: batches * problems]
+    if len(kept) < len(groups):
+        logger.warning(
+            "%d of %d problems left out: groups of other sizes than %d, and what fills no batch",
+            len(groups) - len(kept),
+            len(groups),
+            size,
+        )
+    return Groups([rollout for group in kept for rollout in group], size, batches)
+
+
+@dataclass
+class _Run:
+    """Credits on whole groups of responses."""
+
+    arguments: GradientsArguments
+    session: Session
+    verifier: Verifier
+    groups: Groups
+    heads: Sequence[Head]
+    wanted: Sequence[Wanted]
+
+    def __post_init__(self) -> None:
+        rollouts = self.groups.rollouts
+        self.labelled = any(step.label for rollout in rollouts for step in rollout.steps)
+        longest = max(rollout.n_tokens for rollout in rollouts)
+        self.left_out: dict[str, str] = {}
+        for entry in self.wanted:
+            reason = reason_to_leave_out(
+                entry.build(),
+                labelled=self.labelled,
+                scored=bool(self.heads),
+                progress_step=self.arguments.progress_step,
+                longest=longest,
+            )
+            if reason is not None:
+                self.left_out[entry.family] = reason
+        given = [entry for entry in self.wanted if entry.family not in self.left_out]
+        self.credits: list[Credit] = [
+            *wanted_credits(self.labelled),
+            *method_credits(given),
+            *split_credits(self.labelled, bool(self.heads)),
+        ]
+
+    def measure(self, output_dir: Path, progress: Progress | None) -> GradientsResult:
+        """Return what is known of every credit."""
+        policy = self._policy()
+        names = [credit.name for credit in self.credits]
+        store = Store(output_dir / "gradients", self.groups.batches, names.index(f"{TLMRE} {COMMON:g}"))
+        sketch = self._sketch(policy.size, output_dir)
+        store.claim(self._settings(policy.size, sketch))
+        products = store.kept_products()
+        if products is None:
+            fill(store, self._batch, self.credits, policy, sketch, progress)
+            products = store.products(progress)
+            store.keep_products(products)
+        rollouts = self.groups.rollouts
+        return GradientsResult(
+            model=self.session.model_name,
+            source=self.arguments.rollouts or self.session.dataset_name,
+            batches=self.groups.batches,
+            problems_per_batch=self.arguments.problems_per_batch,
+            group_size=self.groups.size,
+            accuracy=sum(bool(rollout.correct) for rollout in rollouts) / len(rollouts),
+            tokens=sum(rollout.n_tokens for rollout in rollouts) / len(rollouts),
+            parameters=policy.size,
+            sketch=sketch,
+            heads=[(head.layer, head.head) for head in self.heads],
+            progress_step=self.arguments.progress_step,
+            rows=credit_rows(products, self.credits),
+            left_out=self.left_out,
+        )
+
+    def _policy(self) -> Policy:
+        model, tokenizer = self.session.model, self.session.tokenizer
+        parameters = adapter_parameters(model) or [each for each in model.parameters() if each.requires_grad]
+        return Policy(model, parameters, tokenizer.pad_token_id, self.arguments.temperature, self.arguments.micro_batch)
+
+    def _sketch(self, parameters: int, output_dir: Path) -> int | None:
+        """Return what gradients are sketched to; None keeps them whole."""
+        needed = 4 * parameters * len(self.credits) * self.groups.batches
+        if self.arguments.sketch is None and needed > WHOLE_BYTES:
+            return SKETCH
+        sketch = self.arguments.sketch or None
+        if sketch is None and needed > (free := shutil.disk_usage(output_dir).free):
+            raise ConfigError(
+                f"--sketch {self.arguments.sketch}: whole gradients take up to {needed / 2**30:.0f} GiB, and "
+                f"{output_dir} has {free / 2**30:.0f} free; give --sketch {SKETCH}"
+            )
+        return sketch
+
+    def _settings(self, parameters: int, sketch: int | None) -> dict[str, Any]:
+        """Return everything that the gradients on disk depend on."""
+        digest = hashlib.sha256()
+        for rollout in self.groups.rollouts:
+            digest.update(rollout.to_json().encode("utf-8", "surrogatepass"))
+        return {
+            "model": self.session.model_name,
+            "model_fingerprint": self.session.context.get("model_fingerprint"),
+            "parameters": parameters,
+            "rollouts": digest.hexdigest()[:16],
+            "problems_per_batch": self.arguments.problems_per_batch,
+            "temperature": self.arguments.temperature,
+            "progress_step": self.arguments.progress_step,
+            "heads": [list(head) for head in self.heads],
+            "methods": {entry.name: dict(entry.settings) for entry in self.wanted},
+            "credits": [credit.name for credit in self.credits],
+            "sketch": sketch,
+        }
+
+    def _batch(self, number: int) -> Batch:
+        rollouts = self.groups.batch(number)
+        tokenizer, model = self.session.tokenizer, self.session.model
+        prompts = [tuple(render_prompt(tokenizer, rollout.prompt, rollout.opening)) for rollout in rollouts]
+
+        def read_scores(some: Sequence[Rollout]) -> list[Any]:
+            return score_steps(model, tokenizer, some, self.heads, batch_size=self.arguments.micro_batch)
+
+        return Batch(
+            rollouts,
+            self.groups.size,
+            number,
+            self.arguments.progress_step,
+            read_scores=read_scores if self.heads else None,
+            heads=self.heads,
+            policy=self._lend,
+            prompt_ids=prompts,
+        )
+
+    def _lend(self, batch: Batch) -> LentPolicy:
+        """Return the policy as a method may probe it."""
+        longest = max(rollout.n_tokens for rollout in batch.rollouts)
+        groups = [row // batch.group_size for row in range(len(batch.rollouts))]
+        draws = PolicyDraws(
+            TransformersSampler(self.session.model, self.session.tokenizer),
+            SamplingParams(longest, self.arguments.temperature, seed=batch.number),
+            batch.prompt_ids,
+            groups,
+            TokenCount(),
+            extra=True,
+        )
+        return build_policy(draws, self.session.segmenter, self.verifier.verify, self.arguments.micro_batch)
+
+
+def _responses(
+    arguments: GradientsArguments, session: Session, verifier: Verifier, output_dir: Path, progress: Progress | None
+) -> list[Rollout]:
+    """Return labelled responses, where labels are to be had: from a file, or sampled."""
+    if arguments.rollouts:
+        rollouts = read_traces(Path(arguments.rollouts), session.segmenter, verifier)
+        labeler = session.labeler
+        return rollouts if labeler is None else [label_steps(labeler, rollout) for rollout in rollouts]
+    opening = opening_text(arguments.opening)
+    session.check_room(session.problems, arguments.max_new_tokens, opening)
+    return sample_groups(
+        output_dir / ROLLOUTS_FILE,
+        session,
+        verifier,
+        problems=len(session.problems),
+        samples=arguments.samples_per_problem,
+        params=SamplingParams(arguments.max_new_tokens, arguments.temperature, seed=arguments.seed),
+        opening=opening,
+        progress=progress,
+        description="sampling",
+    )
+
+
+def _check_plain(path: Path, temperature: float) -> None:
+    """Check that a rollouts file's responses were drawn from the softmax at this temperature, as far as it is said.
+
+    Raises:
+        DataError: there is no such file.
+        ConfigError: they were drawn otherwise, so that no gradient of theirs is unbiased.
+    """
+    UserFile(path, "rollouts file").check()
+    beside = settings_path(path)
+    if not beside.is_file():
+        return
+    drawn = UserFile(beside).json().get("sampling") or {}
+    cut = [f"{name} {drawn[name]:g}" for name, plain in PLAIN_SAMPLING.items() if drawn.get(name, plain) != plain]
+    if cut:
+        raise ConfigError(
+            f"--rollouts {path}: drawn with {', '.join(cut)}, under which gradients are biased; sample without, as "
+            "`attnpo gradients` does itself"
+        )
+    if drawn.get("temperature", temperature) != temperature:
+        raise ConfigError(f"--rollouts {path}: drawn at temperature {drawn['temperature']:g}; give --temperature")

@@ -1,0 +1,75 @@
+"""Measures of known mean gradients against plain geometry."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from attnpo.gradients import measures
+from attnpo.gradients.products import Moments
+
+RNG = np.random.default_rng(3)
+ACCURACY, SAVED, TERM = RNG.normal(size=(3, 6))
+ACCURACY += 1.5 * SAVED  # a verdict's gradient that saves tokens too
+TERM = 0.7 * SAVED + 0.2 * TERM - 0.1 * ACCURACY
+
+
+def moments(*more: np.ndarray, noise: float = 2.0) -> Moments:
+    rows = np.stack([ACCURACY, SAVED, TERM, *more])
+    inner = (rows @ rows.T)[None]
+    return Moments(inner, inner + noise * np.eye(len(rows)))
+
+
+def unit(vector: np.ndarray) -> np.ndarray:
+    return vector / np.linalg.norm(vector)
+
+
+@pytest.mark.parametrize("strength", [0.05, 0.2, 0.5])
+def test_the_curve_itself_lies_on_the_curve(strength):
+    point = ACCURACY + strength * TERM
+    below_the_most = unit(point) @ SAVED < max(unit(ACCURACY + a * TERM) @ SAVED for a in np.linspace(0, 50, 4001))
+    assert below_the_most
+    assert measures.above_curve(moments(3.0 * point), 3, 0, 1, 2)[0] == pytest.approx(0, abs=1e-9)
+
+
+def test_what_leaves_the_plane_is_held_against_the_point_that_saves_as_much():
+    away = RNG.normal(size=6)
+    credit = ACCURACY + 0.3 * TERM + 0.4 * away
+    strengths = np.linspace(-0.9, 5, 400_001)
+    points = ACCURACY + strengths[:, None] * TERM
+    points /= np.linalg.norm(points, axis=1)[:, None]
+    nearest = np.abs(points @ SAVED - unit(credit) @ SAVED).argmin()
+    wanted = unit(credit) @ ACCURACY - points[nearest] @ ACCURACY
+    assert abs(wanted) > 0.01
+    assert measures.above_curve(moments(credit), 3, 0, 1, 2)[0] == pytest.approx(wanted, abs=1e-4)
+
+
+def test_no_strength_saves_as_much():
+    assert np.isnan(measures.above_curve(moments(SAVED), 3, 0, 1, 2)[0])
+
+
+def test_share_outside_a_span_is_that_of_the_projection():
+    credit = ACCURACY - TERM + RNG.normal(size=6)
+    span = np.stack([ACCURACY, TERM])
+    projected = span.T @ np.linalg.lstsq(span.T, credit, rcond=None)[0]
+    wanted = 1 - projected @ projected / (credit @ credit)
+    found = moments(credit)
+    assert measures.outside(found, 3, [0, 2])[0] == pytest.approx(wanted)
+    assert measures.outside(found, 0, [0, 2])[0] == 0
+
+
+def test_worked_numbers():
+    rows = np.array([[3.0, 4.0], [1.0, 0.0]])
+    inner = (rows @ rows.T)[None]
+    found = Moments(inner, inner + np.diag([5.0, 3.0]))
+    assert measures.unit_change(found, 0, 1)[0] == pytest.approx(3 / 5)
+    assert measures.cosine(found, 0, 1)[0] == pytest.approx(3 / 5)
+    assert measures.ratio(found, 0, 1, 0)[0] == pytest.approx(3 / 25)
+    assert measures.noise(found, 0)[0] == pytest.approx(5)
+    assert measures.signal_to_noise(found, 0)[0] == pytest.approx(5)
+    assert measures.bought(found, 0, 1)[0] == pytest.approx(3 / np.sqrt(5))
+
+
+def test_a_square_that_noise_made_negative_has_no_root():
+    found = Moments(np.array([[[-0.1, 0.2], [0.2, 1.0]]]), np.ones((1, 2, 2)))
+    assert np.isnan(measures.unit_change(found, 0, 1)[0])

@@ -1,0 +1,68 @@
+"""Over all groups of an enumerated policy a credit's expected gradient is exactly that of what it is named after."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import enumerated
+import pytest
+import torch
+
+from attnpo.gradients import Batch, split_credits, wanted_credits
+from attnpo.gradients.credits import token_advantages
+
+NAMED = {
+    **{name: name for name in enumerated.WANTED},
+    "length still to come": "length",
+    "redundant tokens still to come": "redundant tokens",
+}
+
+
+class Table:
+    """A softmax policy with free logits behind every prefix."""
+
+    def __init__(self, most: int):
+        self.responses = list(enumerated.all_responses(most))
+        prefixes = {ids[:place] for ids in self.responses for place in range(len(ids))}
+        self.place = {prefix: row for row, prefix in enumerate(sorted(prefixes))}
+        generator = torch.Generator().manual_seed(most)
+        self.logits = torch.randn(len(prefixes), 3, dtype=torch.float64, generator=generator, requires_grad=True)
+
+    def log_probs(self, ids: tuple[int, ...]) -> torch.Tensor:
+        table = self.logits.log_softmax(dim=1)
+        return torch.stack([table[self.place[ids[:place]], token] for place, token in enumerate(ids)])
+
+
+@pytest.mark.parametrize(("most", "size"), [(3, 2), (2, 3)])
+def test_expected_gradient_over_all_groups(most, size):
+    policy = Table(most)
+    log_probs = {ids: policy.log_probs(ids) for ids in policy.responses}
+    assert sum(math.exp(values.sum().item()) for values in log_probs.values()) == pytest.approx(1)
+    groups = list(itertools.product(policy.responses, repeat=size))
+    batch = Batch([enumerated.rollout(ids) for group in groups for ids in group], size)
+    credits = [*wanted_credits(labelled=True), *split_credits(labelled=True, scored=False)]
+    advantages = dict(zip([c.name for c in credits], token_advantages(credits, batch), strict=True))
+    chances = [math.exp(sum(log_probs[ids].sum().item() for ids in group)) for group in groups]
+    for credit, wanted in NAMED.items():
+        surrogate = sum(
+            chance / size * (advantages[credit][row, : len(ids)] * log_probs[ids]).sum()
+            for number, (group, chance) in enumerate(zip(groups, chances, strict=True))
+            for row, ids in enumerate(group, start=number * size)
+        )
+        (found,) = torch.autograd.grad(surrogate, policy.logits, retain_graph=True)
+        value = enumerated.WANTED[wanted]
+        expectation = sum(values.sum().exp() * value(ids) for ids, values in log_probs.items())
+        (true,) = torch.autograd.grad(expectation, policy.logits, retain_graph=True)
+        assert true.abs().max() > 0.01
+        assert torch.allclose(found, true, atol=1e-7), credit
+
+
+def test_what_is_still_to_come_is_no_noisier():
+    policy = Table(3)
+    groups = list(itertools.product(policy.responses, repeat=2))
+    batch = Batch([enumerated.rollout(ids) for group in groups for ids in group], 2)
+    credits = {c.name: c for c in (*wanted_credits(True), *split_credits(True, False))}
+    names = ("length", "length still to come")
+    whole, to_come = token_advantages([credits[name] for name in names], batch)
+    assert to_come.abs().sum() < whole.abs().sum()

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+
+from attnpo.credit import build_method
+from attnpo.errors import ConfigError
+from attnpo.gradients import method_credits, parse_wanted
+from attnpo.gradients.wanted import reason_to_leave_out
+
+
+def test_strengths_go_to_methods_with_a_length_term():
+    found = parse_wanted("attnpo", [0.1, 0.6])
+    assert [(w.name, w.family, w.strength, dict(w.settings)) for w in found] == [
+        ("attnpo 0.1", "attnpo", 0.1, {"alpha_len": 0.1}),
+        ("attnpo 0.6", "attnpo", 0.6, {"alpha_len": 0.6}),
+    ]
+    (alone,) = parse_wanted("rloo", [0.1, 0.6])
+    assert (alone.name, alone.strength) == ("rloo", None)
+
+
+def test_settings_are_fixed_or_varied():
+    both = parse_wanted("attnpo+lam=0+alpha_len=0.2,0.4", [0.9])
+    assert [w.name for w in both] == ["attnpo lam=0 0.2", "attnpo lam=0 0.4"]
+    (fixed,) = parse_wanted("attnpo+alpha_len=0.3", [0.9])
+    assert (fixed.name, fixed.strength, fixed.alpha_len) == ("attnpo 0.3", 0.3, 0.3)
+    varied = parse_wanted("alp+beta=0.001,0.01", [0.9])
+    assert [(w.name, w.strength) for w in varied] == [("alp 0.001", 0.001), ("alp 0.01", 0.01)]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("ppo", "--methods ppo: method: 'ppo' is unknown"),
+        ("attnpo+alpha=1", "alpha: method 'attnpo' has no such setting"),
+        ("attnpo+lam", r"write METHOD\+setting=value"),
+        ("attnpo+lam=0,1+alpha_len=0,1", "lam and alpha_len both vary"),
+        ("attnpo+alpha_len=0.2,3", "alpha_len: 3 is not allowed"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(text, said):
+    with pytest.raises(ConfigError, match=said):
+        parse_wanted(text, [0.2])
+
+
+def test_tlmre_is_there_at_every_strength_once():
+    names = [c.name for c in method_credits([*parse_wanted("attnpo", [0.4]), *parse_wanted("tlmre", [0.4, 0.6])])]
+    assert names == ["tlmre 0.2", "tlmre 0.4", "tlmre 0.6", "attnpo 0.4"]
+    beside = {c.name: c.beside for c in method_credits(parse_wanted("attnpo", [0.0, 0.4]))}
+    assert beside["attnpo 0.4"] == "tlmre 0.4"
+    assert beside["attnpo 0"] == "accuracy"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("attnpo", None),
+        ("lcr1", "draws responses of its own"),
+        ("l1_max", "asks for other responses"),
+        ("thinkprune", "cuts responses at"),
+        ("oracle", "reads labels"),
+    ],
+)
+def test_why_a_method_is_left_out(name, reason):
+    found = reason_to_leave_out(build_method(name), labelled=False, scored=True, progress_step=0, longest=10**6)
+    assert (found or "None").startswith(str(reason))
+    assert reason_to_leave_out(
+        build_method("attnpo"), labelled=True, scored=False, progress_step=0, longest=9
+    ).startswith("reads heads")

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from attnpo.gradients import GradientsResult
+from attnpo.gradients.result import CreditRow, Known
+from attnpo.reporting.gradients import gradients_markdown, gradients_table, said, save_gradients
+
+MEASURES = ("accuracy", "tokens_saved", "tokens_for_noise", "accuracy_for_noise")
+
+
+def row(name: str, family: str, strength: float | None, saved: float, gained: float | None) -> CreditRow:
+    measures = dict.fromkeys(MEASURES, Known(value=saved, error=0.5))
+    measures["accuracy_for_noise"] = Known(value=gained, error=None if gained is None else 0.01)
+    cosines = {"accuracy": Known(value=0.5, error=0.1), "tlmre 0.2": Known(value=1, error=0)}
+    return CreditRow(
+        name=name,
+        family=family,
+        strength=strength,
+        beside="accuracy",
+        measures={"plain": measures, "adam": measures},
+        cosines={"plain": cosines, "adam": cosines},
+    )
+
+
+@pytest.fixture
+def result() -> GradientsResult:
+    return GradientsResult(
+        model="tiny",
+        source="data",
+        batches=4,
+        problems_per_batch=2,
+        group_size=8,
+        accuracy=0.5,
+        tokens=100.25,
+        parameters=1000,
+        sketch=None,
+        heads=[],
+        progress_step=0,
+        rows=[
+            row("accuracy", "accuracy", None, -0.3, 0.11),
+            row("tlmre 0.2", "tlmre", 0.2, 0.1, 0.09),
+            row("tlmre 0.6", "tlmre", 0.6, 0.4, 0.02),
+            row("attnpo 0.6", "attnpo", 0.6, 0.3, None),
+        ],
+        left_out={"lcr1": "draws responses of its own"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (0.3391, 0.0324, "0.339 ±0.032"),
+        (0.0, 0.0, "0.000 ±0.000"),
+        (0.00001234, 0.000001, "1.23e-05 ±1e-06"),
+        (123456.0, None, "1.23e+05"),
+        (None, None, "–"),
+    ],
+)
+def test_a_value_with_its_error(value, error, text):
+    assert said(Known(value=value, error=error), 3) == text
+
+
+def test_tables(result):
+    rows = gradients_table(result, "plain").rows
+    assert [r.head for r in rows] == ["accuracy", "tlmre 0.2", "tlmre 0.6", "attnpo 0.6"]
+    assert rows[1].cells[1] == "0.1 ±0.5"
+    text = gradients_markdown(result)
+    assert "64 responses of tiny in 4 batches of 2 × 8: 50.0 % right, 100.2 tokens" in text
+    assert "| credit | accuracy | tlmre 0.2 | tlmre 0.6 |" in text or "| credit | accuracy | tlmre 0.2 |" in text
+    assert "Left out: lcr1: draws responses of its own." in text
+
+
+def test_picture_joins_the_strengths_of_a_method(result, tmp_path):
+    drawn = save_gradients(result, tmp_path / "g.svg").read_text()
+    assert drawn.count("Adam&#39;s metric") >= 1
+    for title in ("accuracy", "tlmre"):
+        assert f">{title}</text>" in drawn
+    (curve,) = {path.count("L") for path in re.findall(r'd="(M[^"]*)" class="line"', drawn)}
+    assert curve == 1  # two strengths; a point that is not known is left out
+    assert "accuracy: -0.3" in drawn

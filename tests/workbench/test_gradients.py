@@ -1,0 +1,96 @@
+"""`attnpo gradients` on the small world's checkpoint, from sampling to the picture."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from attnpo.cli.main import main
+from attnpo.errors import ConfigError, DataError
+from attnpo.gradients import GradientsResult
+from attnpo.rollouts import read_rollouts
+from attnpo.workbench.arguments import DataArguments, GradientsArguments, ModelArguments, StepArguments
+from attnpo.workbench.differentiating import measure_gradients, whole_groups
+
+MODEL = {"model": "tinyworld", "device": "cpu", "segmentation": "paragraphs", "verifier": "exact"}
+SAMPLED = {"data": "tinyworld", "num_problems": 6, "samples_per_problem": 3, "max_new_tokens": 40}
+CREDITS = {"heads": "2.3,2.1", "strengths": 0.2, "problems_per_batch": 2, "labeler": "attnpo.tinyworld:label_steps"}
+METHODS = ["--methods", "attnpo", "lcr1"]
+
+
+def run(folder, **settings):
+    flags = {**MODEL, **CREDITS, **settings, "output_dir": folder}
+    main(["gradients", *METHODS, *(word for name, value in flags.items() for word in (f"--{name}", str(value)))])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("gradients")
+    run(path, **SAMPLED)
+    return path
+
+
+def test_everything_is_written(folder):
+    result = GradientsResult.load(folder / "gradients.json")
+    names = [row.name for row in result.rows]
+    assert {"accuracy", "length", "length term", "tlmre 0.2", "attnpo 0.2", "accuracy, heads' steps"} <= set(names)
+    assert result.left_out == {"lcr1": "draws responses of its own"}
+    assert (result.batches, result.group_size, result.sketch, result.heads) == (3, 3, None, [(2, 3), (2, 1)])
+    assert "| attnpo 0.2 |" in (folder / "gradients.md").read_text()
+    assert (folder / "gradients.svg").read_text().startswith("<svg")
+    assert not list((folder / "gradients").glob("0*"))
+
+
+def test_the_same_command_computes_nothing_again(folder, monkeypatch):
+    before = (folder / "gradients.json").read_text()
+    monkeypatch.setattr("attnpo.workbench.differentiating.fill", None)
+    run(folder, **SAMPLED)
+    assert (folder / "gradients.json").read_text() == before
+
+
+def test_responses_of_a_file_give_the_same_figures(folder, tmp_path):
+    run(tmp_path, rollouts=folder / "gradients_rollouts.jsonl")
+    found, wanted = (json.loads((path / "gradients.json").read_text())["rows"] for path in (tmp_path, folder))
+    assert found == wanted
+
+
+def measure(tmp_path, **settings):
+    model, steps = ModelArguments(model="tinyworld", device="cpu"), StepArguments(verifier="exact")
+    arguments = GradientsArguments(output_dir=str(tmp_path / "out"), **settings)
+    return measure_gradients(arguments, model, DataArguments(), steps)
+
+
+def test_responses_that_were_not_drawn_from_the_softmax_are_refused(folder, tmp_path):
+    file = folder / "gradients_rollouts.jsonl"
+    with pytest.raises(ConfigError, match=r"drawn at temperature 1; give --temperature"):
+        measure(tmp_path, rollouts=str(file), temperature=0.6)
+    copy = tmp_path / file.name
+    copy.write_bytes(file.read_bytes())
+    settings = json.loads((folder / "gradients_rollouts.settings.json").read_text())
+    settings["sampling"]["top_p"] = 0.95
+    (tmp_path / "gradients_rollouts.settings.json").write_text(json.dumps(settings))
+    with pytest.raises(ConfigError, match=r"drawn with top_p 0\.95, under which gradients are biased"):
+        measure(tmp_path, rollouts=str(copy))
+
+
+def test_too_few_responses_are_refused(folder):
+    rollouts = list(read_rollouts(folder / "gradients_rollouts.jsonl"))
+    with pytest.raises(DataError, match="6 problems of 3 responses make 1 batches of 4"):
+        whole_groups(rollouts, 4)
+    with pytest.raises(DataError, match="one response each"):
+        whole_groups(rollouts[::3], 1)
+
+
+def test_groups_of_other_sizes_are_left_out(folder, caplog):
+    rollouts = list(read_rollouts(folder / "gradients_rollouts.jsonl"))[1:]
+    groups = whole_groups(rollouts, 1)
+    assert (groups.size, groups.batches) == (3, 5)
+    assert len({rollout.problem_id for rollout in groups.batch(0)}) == 1
+    assert "1 of 6 problems left out" in caplog.text
+
+
+def test_a_method_that_does_not_exist_costs_nothing(tmp_path):
+    with pytest.raises(ConfigError, match="--methods ppo"):
+        measure(tmp_path, methods=["ppo"])
+    assert not (tmp_path / "out").exists()
