@@ -70,6 +70,14 @@ def test_worked_numbers():
     assert measures.bought(found, 0, 1)[0] == pytest.approx(3 / np.sqrt(5))
 
 
+def test_credits_that_nothing_moves_are_not_known():
+    found = Moments(np.zeros((1, 4, 4)), np.zeros((1, 4, 4)))
+    assert np.isnan(measures.outside(found, 3, [0, 2])[0])
+    assert np.isnan(measures.above_curve(found, 3, 0, 1, 2)[0])
+    assert np.isnan(measures.signal_to_noise(found, 3)[0])
+    assert np.isnan(measures.ratio(found, 3, 0, 1)[0])
+
+
 def test_a_square_that_noise_made_negative_has_no_root():
     found = Moments(np.array([[[-0.1, 0.2], [0.2, 1.0]]]), np.ones((1, 2, 2)))
     assert np.isnan(measures.unit_change(found, 0, 1)[0])

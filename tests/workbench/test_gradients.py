@@ -14,7 +14,7 @@ from attnpo.workbench.arguments import DataArguments, GradientsArguments, ModelA
 from attnpo.workbench.differentiating import measure_gradients, whole_groups
 
 MODEL = {"model": "tinyworld", "device": "cpu", "segmentation": "paragraphs", "verifier": "exact"}
-SAMPLED = {"data": "tinyworld", "num_problems": 6, "samples_per_problem": 3, "max_new_tokens": 40}
+SAMPLED = {"data": "tinyworld", "num_problems": 6, "samples_per_problem": 3, "max_new_tokens": 160}
 CREDITS = {"heads": "2.3,2.1", "strengths": 0.2, "problems_per_batch": 2, "labeler": "attnpo.tinyworld:label_steps"}
 METHODS = ["--methods", "attnpo", "lcr1"]
 

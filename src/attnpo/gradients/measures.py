@@ -22,7 +22,7 @@ def length(moments: Moments, credit: int) -> Floats:
 
 def ratio(moments: Moments, credit: int, top: int, bottom: int) -> Floats:
     """Return (S,) the change of one wanted thing for a unit of change of another, by steps along a credit."""
-    return moments.between_SMM[:, credit, top] / moments.between_SMM[:, credit, bottom]
+    return divided(moments.between_SMM[:, credit, top], moments.between_SMM[:, credit, bottom])
 
 
 def cosine(moments: Moments, first: int, second: int) -> Floats:
@@ -33,14 +33,16 @@ def cosine(moments: Moments, first: int, second: int) -> Floats:
 def outside(moments: Moments, credit: int, span: Sequence[int]) -> Floats:
     """Return (S,) the share of |mu_m|^2 outside the span of other mean gradients: 1 - b^T A^-1 b / |mu_m|^2.
 
-    A credit of the span itself has 0.
+    A credit of the span itself has 0; NaN where the others do not span as many dimensions as they are.
     """
     if credit in span:
         return np.zeros(len(moments.between_SMM))
     inner_SNN = moments.between_SMM[:, span][:, :, span]
     with_SN = moments.between_SMM[:, span, credit]
+    spans_S = np.linalg.matrix_rank(inner_SNN) == len(span)
+    inner_SNN = np.where(spans_S[:, None, None], inner_SNN, np.eye(len(span)))
     explained_S = np.einsum("sn,sn->s", with_SN, np.linalg.solve(inner_SNN, with_SN[:, :, None])[:, :, 0])
-    return 1 - explained_S / moments.between_SMM[:, credit, credit]
+    return np.where(spans_S, 1 - divided(explained_S, moments.between_SMM[:, credit, credit]), np.nan)
 
 
 def noise(moments: Moments, credit: int) -> Floats:
@@ -50,13 +52,18 @@ def noise(moments: Moments, credit: int) -> Floats:
 
 def signal_to_noise(moments: Moments, credit: int) -> Floats:
     """Return (S,) |mu|^2 over the noise."""
-    return moments.between_SMM[:, credit, credit] / noise(moments, credit)
+    return divided(moments.between_SMM[:, credit, credit], noise(moments, credit))
 
 
 def bought(moments: Moments, credit: int, wanted: int) -> Floats:
     """Return (S,) <mu_m, mu_w> / sqrt(noise): what a batch buys of something at a given noise of the step."""
     noise_S = noise(moments, credit)
     return moments.between_SMM[:, credit, wanted] / np.sqrt(np.where(noise_S > 0, noise_S, np.nan))
+
+
+def divided(top_S: Floats, bottom_S: Floats) -> Floats:
+    """Return (S,) quotients, NaN where the divisor is 0."""
+    return np.divide(top_S, bottom_S, out=np.full_like(top_S, np.nan), where=bottom_S != 0)
 
 
 def above_curve(moments: Moments, credit: int, accuracy: int, saved: int, term: int) -> Floats:

@@ -128,7 +128,7 @@ def _measured(moments: Moments, place: int, credits: Sequence[Credit]) -> dict[s
         "above_curve": measures.above_curve(moments, place, accuracy, saved, term),
         "noise": measures.noise(moments, place),
         "signal_to_noise": signal_S,
-        "signal_to_noise_ratio": signal_S / beside_S,
+        "signal_to_noise_ratio": measures.divided(signal_S, beside_S),
         "accuracy_for_noise": measures.bought(moments, place, accuracy),
         "tokens_for_noise": measures.bought(moments, place, saved),
     }

@@ -139,6 +139,8 @@ def whole_groups(rollouts: Sequence[Rollout], problems: int) -> Groups:
             f"take at least {LEAST_BATCHES}; give more problems, or fewer a batch with --problems_per_batch"
         )
     kept = whole[: batches * problems]
+    if all(len({bool(rollout.correct) for rollout in group}) == 1 for group in kept):
+        logger.warning("no problem has both right and wrong responses: nothing says what changes accuracy")
     if len(kept) < len(groups):
         logger.warning(
             "%d of %d problems left out: groups of other sizes than %d, and what fills no batch",
