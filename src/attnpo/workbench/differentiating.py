@@ -119,7 +119,7 @@ class Groups:
 def whole_groups(rollouts: Sequence[Rollout], problems: int) -> Groups:
     """Return the groups of the largest number of responses that most problems have, `problems` of them a batch.
 
-    What is left out is said.
+    Groups are taken in the order of their problems' ids, whatever the order of a file. What is left out is said.
 
     Raises:
         DataError: they are not enough for three batches, or groups have one response.
@@ -129,7 +129,7 @@ def whole_groups(rollouts: Sequence[Rollout], problems: int) -> Groups:
         groups.setdefault(rollout.problem_id, []).append(rollout)
     sizes = Counter(map(len, groups.values()))
     size = max(sizes, key=lambda n: (sizes[n], n))
-    whole = [group for group in groups.values() if len(group) == size]
+    whole = [group for _, group in sorted(groups.items()) if len(group) == size]
     batches = len(whole) // problems
     if size < 2:
         raise DataError("gradients: problems have one response each, and credit is relative to a group; sample several")
