@@ -21,7 +21,7 @@ from attnpo.gradients.wanted import Wanted
 ACCURACY, LENGTH, REDUNDANT_TOKENS, ESSENTIAL_TOKENS = "accuracy", "length", "redundant tokens", "essential tokens"
 LENGTH_TERM = "length term"
 """Minus sigmoid(z) of correct responses: TLMRE weighed alpha is `accuracy` + alpha times this."""
-TLMRE = "tlmre"
+ATTNPO, TLMRE = "attnpo", "tlmre"
 COMMON = 0.2
 """Strength of the TLMRE credit that Adam's metric is of."""
 
@@ -86,9 +86,6 @@ def split_credits(labelled: bool, scored: bool) -> list[Credit]:
         scored: whether there are heads to score them with.
     """
 
-    def masked(share: Callable[[Batch], Tensor]) -> Callable[[Batch], Tensor]:
-        return lambda b: on_steps(b.plain.steps.advantages_B, share(b), b.plain.step_index_BT)
-
     def by_label(batch: Batch) -> Tensor:
         labels_BK = batch.plain.steps.labels_BK
         assert labels_BK is not None
@@ -97,10 +94,6 @@ def split_credits(labelled: bool, scored: bool) -> list[Credit]:
     def at_random(batch: Batch) -> Tensor:
         return move_attenuation(by_label(batch), batch.plain.steps, batch.number)
 
-    def by_score(batch: Batch) -> Tensor:
-        steps = batch.replayed(build_method("attnpo")).steps
-        return kept_share(steps.scores_BK, step_baseline(steps, CreditSettings()))
-
     def to_come(costs: Callable[[Batch], Tensor]) -> Callable[[Batch], Tensor]:
         return lambda b: still_to_come(costs(b).float(), b.plain.steps.response_lengths_B, b.group_size)
 
@@ -108,11 +101,11 @@ def split_credits(labelled: bool, scored: bool) -> list[Credit]:
     if labelled:
         found += [
             ("redundant tokens still to come", LENGTH, to_come(lambda b: (b.labels_BT == REDUNDANT) & b.inside_BT)),
-            ("accuracy, oracle's steps", ACCURACY, masked(by_label)),
-            ("accuracy, random steps", ACCURACY, masked(at_random)),
+            ("accuracy, oracle's steps", ACCURACY, _masked(by_label)),
+            ("accuracy, random steps", ACCURACY, _masked(at_random)),
         ]
     if scored:
-        found.append(("accuracy, heads' steps", ACCURACY, masked(by_score)))
+        found.append(("accuracy, heads' steps", ACCURACY, _masked(_support)))
     return [Credit(name, name, None, beside, advantages) for name, beside, advantages in found]
 
 
@@ -132,6 +125,17 @@ def _method_credit(entry: Wanted) -> Credit:
 
     beside = ACCURACY if not entry.alpha_len else f"{TLMRE} {entry.alpha_len:g}"
     return Credit(entry.name, entry.family, entry.strength, beside, advantages)
+
+
+def _masked(share: Callable[[Batch], Tensor]) -> Callable[[Batch], Tensor]:
+    """Return what gives the verdict's advantage to each step by its (B, K) share, right and wrong responses alike."""
+    return lambda b: on_steps(b.plain.steps.advantages_B, share(b), b.plain.step_index_BT)
+
+
+def _support(batch: Batch) -> Tensor:
+    """Return (B, K) how far the answer rests on each step: min(1, S / S_base)."""
+    steps = batch.replayed(build_method(ATTNPO)).steps
+    return kept_share(steps.scores_BK, step_baseline(steps, CreditSettings()))
 
 
 def _every_token(values: Tensor, batch: Batch) -> Tensor:
