@@ -9,13 +9,15 @@ import torch
 from torch import Tensor
 
 from attnpo.credit import build_method
+from attnpo.credit.advantages import rloo_advantages
 from attnpo.credit.batches import ESSENTIAL, REDUNDANT
 from attnpo.credit.methods.attnpo_random_steps import move_attenuation
-from attnpo.credit.rescaling import step_baseline
+from attnpo.credit.pressure import LengthTerm, advantages_to_go
+from attnpo.credit.rescaling import step_support
+from attnpo.credit.rescaling import token_advantages as spread_over_steps
 from attnpo.credit.rewards import length_z_scores
 from attnpo.credit.settings import CreditSettings
 from attnpo.gradients.batch import Batch
-from attnpo.gradients.split import kept_share, on_steps, still_to_come, whole_response
 from attnpo.gradients.wanted import Wanted
 
 ACCURACY, LENGTH, REDUNDANT_TOKENS, ESSENTIAL_TOKENS = "accuracy", "length", "redundant tokens", "essential tokens"
@@ -95,7 +97,7 @@ def split_credits(labelled: bool, scored: bool) -> list[Credit]:
         return move_attenuation(by_label(batch), batch.plain.steps, batch.number)
 
     def to_come(costs: Callable[[Batch], Tensor]) -> Callable[[Batch], Tensor]:
-        return lambda b: still_to_come(costs(b).float(), b.plain.steps.response_lengths_B, b.group_size)
+        return lambda b: _still_to_come(costs(b), b)
 
     found = [("length still to come", LENGTH, to_come(lambda batch: batch.inside_BT))]
     if labelled:
@@ -129,14 +131,28 @@ def _method_credit(entry: Wanted) -> Credit:
 
 def _masked(share: Callable[[Batch], Tensor]) -> Callable[[Batch], Tensor]:
     """Return what gives the verdict's advantage to each step by its (B, K) share, right and wrong responses alike."""
-    return lambda b: on_steps(b.plain.steps.advantages_B, share(b), b.plain.step_index_BT)
+    return lambda b: spread_over_steps(b.plain.steps.advantages_B, share(b), b.plain.step_index_BT)
 
 
 def _support(batch: Batch) -> Tensor:
     """Return (B, K) how far the answer rests on each step: min(1, S / S_base)."""
     steps = batch.replayed(build_method(ATTNPO)).steps
-    return kept_share(steps.scores_BK, step_baseline(steps, CreditSettings()))
+    return step_support(steps.scores_BK, steps, CreditSettings())
 
 
 def _every_token(values: Tensor, batch: Batch) -> Tensor:
-    return whole_response(values, batch.group_size)[:, None].expand(batch.inside_BT.shape)
+    """Return (B, T) leave-one-out advantages of a number of each response, the same on all its tokens (Eq. 4)."""
+    advantages_B1 = rloo_advantages(values.reshape(-1, batch.group_size)).reshape(-1, 1)
+    return advantages_B1.expand(batch.inside_BT.shape)
+
+
+def _still_to_come(costs_BT: Tensor, batch: Batch) -> Tensor:
+    """Return (B, T) advantages at a price of 1 for what a response still costs from a token on.
+
+    Without bias if a token's cost is decided by what stands before it and by itself: true of length; nearly of
+    redundant tokens, whose label later text may change.
+    """
+    groups = batch.plain.groups
+    weights_PGT = costs_BT.double().view(*groups.correct_PG.shape, -1)
+    term = LengthTerm.of(groups.correct_PG, weights_PGT.sum(dim=2), alpha_len=0.0, price=1.0)
+    return advantages_to_go(term, groups.correct_PG, groups.lengths_PG, weights_PGT).flatten(0, 1)

@@ -231,6 +231,7 @@ class GradientsArguments:
             "attnpo_random_steps",
             "oracle",
             "oracle_reversed",
+            "split",
         ],
         metadata={
             "help": "Methods beside TLMRE, whose curve is always there: METHOD, or METHOD+setting=value+setting=1,2,3 "
@@ -238,7 +239,7 @@ class GradientsArguments:
         },
     )
     strengths: list[Share] = field(
-        default_factory=lambda: [0.1, 0.2, 0.3, 0.4, 0.6],
+        default_factory=lambda: [0.2, 0.4, 0.6],
         metadata={"help": "Weights of the length term (alpha_len), of methods whose settings vary nothing else."},
     )
     heads: str | None = field(
