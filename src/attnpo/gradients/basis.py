@@ -46,6 +46,6 @@ def independent_rows(rows_MN: Floats, tolerance: float = TOLERANCE) -> Basis:
     chosen.sort()
     if not chosen:
         return Basis((), np.zeros((len(rows_MN), 0)))
-    coefficients_MR = np.linalg.lstsq(rows_MN[chosen].T, rows_MN.T, rcond=None)[0].T
+    coefficients_MR = np.asarray(np.linalg.lstsq(rows_MN[chosen].T, rows_MN.T, rcond=None)[0].T, dtype=np.float64)
     coefficients_MR[chosen] = np.eye(len(chosen))
     return Basis(tuple(chosen), coefficients_MR)

@@ -78,8 +78,8 @@ def parse_wanted(text: str, strengths: Sequence[float]) -> list[Wanted]:
         if not varied:
             own = settings.alpha_len if DIAL in fixed and isinstance(settings, LengthTermSettings) else None
             return [Wanted(method, fixed, family if own is None else f"{family} {_said(own)}", family, own)]
-        ((dial, values),) = varied.items()
-        made = [Wanted(method, {**fixed, dial: v}, f"{family} {_said(v)}", family, _number(v)) for v in values]
+        ((dial, places),) = varied.items()
+        made = [Wanted(method, {**fixed, dial: v}, f"{family} {_said(v)}", family, _number(v)) for v in places]
         for entry in made:
             entry.build()
     except ConfigError as error:
