@@ -16,6 +16,7 @@ from attnpo.workbench.differentiating import measure_gradients, whole_groups
 MODEL = {"model": "tinyworld", "device": "cpu", "segmentation": "paragraphs", "verifier": "exact"}
 SAMPLED = {"data": "tinyworld", "num_problems": 6, "samples_per_problem": 3, "max_new_tokens": 160}
 CREDITS = {"heads": "2.3,2.1", "strengths": 0.2, "problems_per_batch": 2, "labeler": "attnpo.tinyworld:label_steps"}
+CREDITS["signals"] = "log_prob"
 METHODS = ["--methods", "attnpo", "lcr1"]
 
 
@@ -34,7 +35,8 @@ def folder(tmp_path_factory):
 def test_everything_is_written(folder):
     result = GradientsResult.load(folder / "gradients.json")
     names = [row.name for row in result.rows]
-    assert {"accuracy", "length", "length term", "tlmre 0.2", "attnpo 0.2", "accuracy, heads' steps"} <= set(names)
+    assert {"accuracy", "length", "length term", "tlmre 0.2", "attnpo 0.2", "accuracy, steps by heads"} <= set(names)
+    assert {"attnpo 0.2 by log_prob", "accuracy, steps by log_prob"} <= set(names)
     assert result.left_out == {"lcr1": "draws responses of its own"}
     assert (result.batches, result.group_size, result.sketch, result.heads) == (3, 3, None, [(2, 3), (2, 1)])
     assert "| attnpo 0.2 |" in (folder / "gradients.md").read_text()

@@ -1,7 +1,7 @@
 """What a credit changes, measured in one gradient: accuracy, length, what is new in it, and its noise."""
 
 from attnpo.gradients.batch import Batch
-from attnpo.gradients.credits import Credit, method_credits, split_credits, wanted_credits
+from attnpo.gradients.credits import Credit, method_credits, signal_credits, split_credits, wanted_credits
 from attnpo.gradients.products import Products, jackknife
 from attnpo.gradients.result import GradientsResult, credit_rows
 from attnpo.gradients.run import Policy, fill
@@ -21,6 +21,7 @@ __all__ = [
     "jackknife",
     "method_credits",
     "parse_wanted",
+    "signal_credits",
     "split_credits",
     "wanted_credits",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,12 +13,16 @@ from torch import Tensor
 
 from attnpo.attention import Head
 from attnpo.credit import Policy, build_method
+from attnpo.credit.layout import pack_scores
 from attnpo.credit.methods.base import Method
 from attnpo.credit.replay import Replay, replay
 from attnpo.errors import DataError
 from attnpo.rollouts import Rollout
+from attnpo.signals import Signal
 
 Scores = NDArray[np.float32]
+HEADS = "heads"
+"""The signal that `Batch.heads` are."""
 
 
 @dataclass
@@ -33,6 +37,8 @@ class Batch:
         max_length: limit on a response in tokens, where known.
         read_scores: scores the steps of the responses, per response (K, H); None where there are no heads.
         heads: the H heads.
+        signals: other step signals.
+        read_signals: scores the steps by them, by name per response (K,); None where there are none.
         policy: lends the policy to methods that probe; None where there is none.
         prompt_ids: what the model reads for each response.
     """
@@ -44,6 +50,8 @@ class Batch:
     max_length: int | None = None
     read_scores: Callable[[Sequence[Rollout]], list[Scores]] | None = None
     heads: Sequence[Head] = ()
+    signals: Sequence[Signal] = ()
+    read_signals: Callable[[Sequence[Rollout]], Mapping[str, list[Scores]]] | None = None
     policy: Callable[[Batch], Policy] | None = None
     prompt_ids: Sequence[tuple[int, ...]] = ()
 
@@ -66,8 +74,8 @@ class Batch:
         outside_B1 = labels_BK.new_full((len(labels_BK), 1), -1)
         return torch.cat([outside_B1, labels_BK], dim=1).gather(1, self.plain.step_index_BT.long() + 1)
 
-    def replayed(self, method: Method) -> Replay:
-        """Return the credit that a method gives these responses.
+    def replayed(self, method: Method, signal: str | None = None) -> Replay:
+        """Return the credit that a method gives these responses, by its own step signal or the one named.
 
         Raises:
             DataError: it needs what is not given.
@@ -77,7 +85,7 @@ class Batch:
             method,
             self.rollouts,
             self.group_size,
-            scores=self._scores_for(method) if method.needs_scores else None,
+            scores=self._scores_for(method, signal or method.signal) if method.needs_scores else None,
             progress_step=self.progress_step,
             max_length=self.max_length,
             policy=self.policy(self) if probes and self.policy is not None else None,
@@ -90,6 +98,21 @@ class Batch:
             raise DataError("no heads are given to score steps with")
         return self.read_scores(self.rollouts)
 
-    def _scores_for(self, method: Method) -> list[Scores]:
+    @cached_property
+    def _signal_scores(self) -> Mapping[str, list[Scores]]:
+        assert self.read_signals is not None
+        return self.read_signals(self.rollouts)
+
+    def _scores_for(self, method: Method, name: str) -> list[Scores]:
+        if name != HEADS:
+            steps, signal = self.plain.steps, next(signal for signal in self.signals if signal.name == name)
+            scores_BK = signal.for_credit(
+                pack_scores(self._signal_scores[name], steps.step_mask_BK.shape[1]),
+                steps.step_lengths_BK,
+                steps.owned_BK,
+                steps.answer_lengths_B,
+                steps.response_lengths_B,
+            )
+            return list(scores_BK.numpy())
         columns = [self.heads.index(head) for head in method.select_heads(self.heads)]
         return [scores_KH[:, columns].mean(axis=1) for scores_KH in self._scores]

@@ -17,7 +17,7 @@ from attnpo.credit.rescaling import step_support
 from attnpo.credit.rescaling import token_advantages as spread_over_steps
 from attnpo.credit.rewards import length_z_scores
 from attnpo.credit.settings import CreditSettings
-from attnpo.gradients.batch import Batch
+from attnpo.gradients.batch import HEADS, Batch
 from attnpo.gradients.wanted import Wanted
 
 ACCURACY, LENGTH, REDUNDANT_TOKENS, ESSENTIAL_TOKENS = "accuracy", "length", "redundant tokens", "essential tokens"
@@ -103,12 +103,29 @@ def split_credits(labelled: bool, scored: bool) -> list[Credit]:
     if labelled:
         found += [
             ("redundant tokens still to come", LENGTH, to_come(lambda b: (b.labels_BT == REDUNDANT) & b.inside_BT)),
-            ("accuracy, oracle's steps", ACCURACY, _masked(by_label)),
+            ("accuracy, steps by oracle", ACCURACY, _masked(by_label)),
             ("accuracy, random steps", ACCURACY, _masked(at_random)),
         ]
     if scored:
-        found.append(("accuracy, heads' steps", ACCURACY, _masked(_support)))
+        found.append(("accuracy, steps by heads", ACCURACY, _masked(_support)))
     return [Credit(name, name, None, beside, advantages) for name, beside, advantages in found]
+
+
+def signal_credits(names: Sequence[str]) -> list[Credit]:
+    """Return AttnPO's credit by each signal in place of the heads, and the verdict's on the steps that it keeps."""
+
+    def attnpo(name: str) -> Callable[[Batch], Tensor]:
+        return lambda b: b.replayed(build_method(ATTNPO, {"alpha_len": COMMON}), name).advantages_BT
+
+    def verdict(name: str) -> Callable[[Batch], Tensor]:
+        return _masked(lambda b: _support(b, name))
+
+    found = []
+    for name in names:
+        by, on = f"{ATTNPO} {COMMON:g} by {name}", f"{ACCURACY}, steps by {name}"
+        found.append(Credit(by, by, None, f"{TLMRE} {COMMON:g}", attnpo(name)))
+        found.append(Credit(on, on, None, ACCURACY, verdict(name)))
+    return found
 
 
 def method_credits(wanted: Sequence[Wanted]) -> list[Credit]:
@@ -134,9 +151,9 @@ def _masked(share: Callable[[Batch], Tensor]) -> Callable[[Batch], Tensor]:
     return lambda b: spread_over_steps(b.plain.steps.advantages_B, share(b), b.plain.step_index_BT)
 
 
-def _support(batch: Batch) -> Tensor:
+def _support(batch: Batch, signal: str = HEADS) -> Tensor:
     """Return (B, K) how far the answer rests on each step: min(1, S / S_base)."""
-    steps = batch.replayed(build_method(ATTNPO)).steps
+    steps = batch.replayed(build_method(ATTNPO), signal).steps
     return step_support(steps.scores_BK, steps, CreditSettings())
 
 

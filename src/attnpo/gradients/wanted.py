@@ -12,6 +12,7 @@ from attnpo.credit import build_method
 from attnpo.credit.methods.base import Method
 from attnpo.credit.settings import LengthTermSettings
 from attnpo.errors import ConfigError
+from attnpo.gradients.batch import HEADS
 
 DIAL = "alpha_len"
 """The setting that is varied where none is named."""
@@ -106,7 +107,7 @@ def reason_to_leave_out(
     limit = method.response_limit(progress_step)
     if limit is not None and limit < longest:
         return f"cuts responses at {limit} tokens"
-    if method.needs_scores and not scored:
+    if method.needs_scores and method.signal == HEADS and not scored:
         return "reads heads, and none are given (--heads)"
     if method.needs_labels and not labelled:
         return "reads labels, and the steps carry none (--labeler)"

@@ -245,6 +245,13 @@ class GradientsArguments:
     heads: str | None = field(
         default=None, metadata={"help": "Head set (file, published name or pairs) of methods that read scores."}
     )
+    signals: str = field(
+        default="none",
+        metadata={
+            "help": "Step signals in place of the heads, in AttnPO and in the verdict's credit (`attnpo signals`): names "
+            "separated by commas, all, or none."
+        },
+    )
     problems_per_batch: AtLeast1 = field(default=16, metadata={"help": "Problems of one batch, each with its group."})
     samples_per_problem: AtLeast1 = field(default=8, metadata={"help": "When sampling: responses a problem."})
     max_new_tokens: AtLeast1 = field(default=4096, metadata={"help": "When sampling: limit on a response, in tokens."})

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,11 @@ from attnpo.gradients import (
     fill,
     method_credits,
     parse_wanted,
+    signal_credits,
     split_credits,
     wanted_credits,
 )
+from attnpo.gradients.batch import HEADS
 from attnpo.gradients.credits import COMMON, TLMRE
 from attnpo.gradients.wanted import reason_to_leave_out
 from attnpo.labeling import label_steps
@@ -42,6 +44,7 @@ from attnpo.reporting.gradients import gradients_markdown, save_gradients
 from attnpo.rollouts import Rollout
 from attnpo.sampling import SamplingParams, TransformersSampler
 from attnpo.sampling.prompts import opening_text, render_prompt
+from attnpo.signals import build_signal, rivals, score_signals
 from attnpo.training.budget import TokenCount
 from attnpo.training.policy import PolicyDraws, build_policy
 from attnpo.verification import Verifier
@@ -79,6 +82,7 @@ def measure_gradients(
         AttnPOError: something is missing or malformed.
     """
     wanted = [entry for text in arguments.methods for entry in parse_wanted(text, arguments.strengths)]
+    rivals(arguments.signals)  # names a signal that there is none of
     if arguments.rollouts:
         _check_plain(Path(arguments.rollouts), arguments.temperature)
     output_dir = prepare_output_dir(Path(arguments.output_dir))
@@ -178,9 +182,15 @@ class _Run:
             if reason is not None:
                 self.left_out[entry.family] = reason
         given = [entry for entry in self.wanted if entry.family not in self.left_out]
+        signals = {signal.name: signal for signal in rivals(self.arguments.signals)}
+        rival = [name for name, signal in signals.items() if self.labelled or "labels" not in signal.needs]
+        self.left_out |= {f"signal {name}": "reads labels, and there are none" for name in signals if name not in rival}
+        own = {method.signal for method in (entry.build() for entry in given) if method.needs_scores} - {HEADS}
+        self.signals = [signals.get(name) or build_signal(name) for name in dict.fromkeys([*rival, *sorted(own)])]
         self.credits: list[Credit] = [
             *wanted_credits(self.labelled),
             *method_credits(given),
+            *signal_credits(rival),
             *split_credits(self.labelled, bool(self.heads)),
         ]
 
@@ -265,8 +275,17 @@ class _Run:
             self.arguments.progress_step,
             read_scores=read_scores if self.heads else None,
             heads=self.heads,
+            signals=self.signals,
+            read_signals=self._read_signals,
             policy=self._lend,
             prompt_ids=prompts,
+        )
+
+    def _read_signals(self, rollouts: Sequence[Rollout]) -> Mapping[str, Any]:
+        own = self.arguments
+        model, tokenizer = self.session.model, self.session.tokenizer
+        return score_signals(
+            model, tokenizer, rollouts, self.signals, batch_size=own.micro_batch, temperature=own.temperature
         )
 
     def _lend(self, batch: Batch) -> LentPolicy:
