@@ -248,8 +248,8 @@ class GradientsArguments:
     signals: str = field(
         default="none",
         metadata={
-            "help": "Step signals in place of the heads, in AttnPO and in the verdict's credit (`attnpo signals`): names "
-            "separated by commas, all, or none."
+            "help": "Step signals in place of the heads, in AttnPO and in the verdict's credit (`attnpo signals`): "
+            "names separated by commas, all, or none."
         },
     )
     problems_per_batch: AtLeast1 = field(default=16, metadata={"help": "Problems of one batch, each with its group."})
