@@ -106,13 +106,7 @@ class Batch:
     def _scores_for(self, method: Method, name: str) -> list[Scores]:
         if name != HEADS:
             steps, signal = self.plain.steps, next(signal for signal in self.signals if signal.name == name)
-            scores_BK = signal.for_credit(
-                pack_scores(self._signal_scores[name], steps.step_mask_BK.shape[1]),
-                steps.step_lengths_BK,
-                steps.owned_BK,
-                steps.answer_lengths_B,
-                steps.response_lengths_B,
-            )
-            return list(scores_BK.numpy())
+            known_BK = pack_scores(self._signal_scores[name], steps.step_mask_BK.shape[1])
+            return list(signal.for_credit(known_BK, steps).numpy())
         columns = [self.heads.index(head) for head in method.select_heads(self.heads)]
         return [scores_KH[:, columns].mean(axis=1) for scores_KH in self._scores]
