@@ -80,13 +80,13 @@ def gguf_settings(path: Path, said: str) -> Path:
     header = _checked_header(path, said)
     if not header.fields.get("tokenizer.ggml.tokens"):
         raise ConfigError(f"{said}: holds no tokenizer; convert the model with one")
+    if header.fields.get("tokenizer.ggml.eos_token_id") is None:  # transformers 5.17 makes one up
+        raise ConfigError(f"{said}: names no end token, so no response would end; convert the model with one")
 
     def make(folder: Path) -> None:
         with _reading(said):
             config = AutoConfig.from_pretrained(str(path.parent), gguf_file=path.name)
             tokenizer = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
-        if tokenizer.eos_token_id is None:
-            raise ConfigError(f"{said}: names no end token, so no response would end; convert the model with one")
         config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         generation = transformers.GenerationConfig.from_model_config(config)
