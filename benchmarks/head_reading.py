@@ -20,6 +20,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from torch import Tensor
 from transformers import AutoModel, PreTrainedModel, Qwen2Config
 
 from attnpo.attention import Head, read_step_scores
+from attnpo.signals import Places, Signal, build_signal
 
 
 def main() -> None:
@@ -43,6 +45,7 @@ def main() -> None:
     parser.add_argument("--step-tokens", type=int, default=64, help="tokens a step")
     parser.add_argument("--rounds", type=int, default=9, help="rounds at the shortest length; fewer at longer ones")
     parser.add_argument("--training-limit", type=int, help="longest length to time training steps at")
+    parser.add_argument("--signals", help="step signals to read as well (`attnpo signals`), comma-separated")
     parser.add_argument("--eager-limit", type=int, default=4096, help="longest length to run eager at")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, help="also write the figures here")
@@ -117,11 +120,21 @@ def forward_variants(model: PreTrainedModel, args: argparse.Namespace, length: i
         with implementation(model, "eager"):
             return model(tokens, output_attentions=True).attentions
 
+    @torch.no_grad()
+    def signalled(signal: Signal) -> Any:
+        step_index_BL, answer_mask_BL = annotations(args, length)
+        places = Places(step_index_BL, answer_mask_BL, torch.ones_like(tokens), int(step_index_BL.max()) + 1)
+        with signal.attach(model, places) as seen:
+            model(tokens)
+        return seen
+
     variants: dict[str, Variant] = {
         "plain": plain,
         "3 heads": lambda: reading(few_heads(model)),
         "all heads": lambda: reading(None),
     }
+    for name in args.signals.split(",") if args.signals else ():
+        variants[f"signal {name}"] = partial(signalled, build_signal(name))
     if length <= args.eager_limit:
         variants["eager output_attentions"] = eager
     return variants

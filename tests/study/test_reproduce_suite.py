@@ -24,6 +24,15 @@ def test_every_row_can_be_trained_under_the_limit_of_the_small_world(row):
     assert row.heads == "chosen" or row.needs_heads
 
 
+def test_a_row_may_name_another_signal():
+    row = SUITE["attnpo"]
+    assert row.needs_heads
+    assert not row.model_copy(update={"training": {"signal": "log_prob"}}).needs_heads
+    assert row.model_copy(update={"training": {"signal": "heads_ranked"}}).needs_heads
+    with pytest.raises(ConfigError, match="signal: 'entropy' is unknown"):
+        _ = row.model_copy(update={"training": {"signal": "entropy"}}).needs_heads
+
+
 def test_every_method_and_every_preset_has_a_row():
     asked = {row.method for row in SUITE.rows}
     behind = {preset.method for name in asked if (preset := find_preset(name)) is not None}
