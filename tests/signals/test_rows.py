@@ -168,5 +168,6 @@ def test_five_layers_of_the_middle_third(depth, layers):
         vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=depth, num_attention_heads=2,
         num_key_value_heads=1,
     )  # fmt: skip
-    heads = middle_heads(Qwen2ForCausalLM(config))
+    wrapped = torch.nn.Sequential(Qwen2ForCausalLM(config))  # as DDP and others wrap it: no config of its own
+    heads = middle_heads(wrapped)
     assert [(head.layer, head.head) for head in heads] == [(layer, head) for layer in layers for head in (0, 1)]

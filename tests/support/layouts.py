@@ -156,8 +156,8 @@ class TracedTrainer(AttnPOTrainer):
         self.trace.responses.update(zip(round_.row_ids, round_.response_ids, strict=True))
         super().on_responses(round_, width)
 
-    def step_advantages(self, tensors: Any, advantages_B: Any, scores_BKN: Any) -> torch.Tensor:
-        advantages_BT = super().step_advantages(tensors, advantages_B, scores_BKN)
+    def step_advantages(self, tensors: Any, advantages_B: Any, scores_BK: Any) -> torch.Tensor:
+        advantages_BT = super().step_advantages(tensors, advantages_B, scores_BK)
         for row_id, length, row in zip(
             tensors["row_ids"].tolist(), tensors["response_lengths"].tolist(), advantages_BT, strict=True
         ):

@@ -38,8 +38,9 @@ SPECS = {
     "lora": {"lora": True, "micro_batches": 3},
     "bf16": {"settings": {"bf16": True}},
     "sampled": {"samples": True},
+    "signal": {"settings": {"signal": "flow_tracer"}},
 }
-SHARDED = ("accumulated", "two_updates", "checkpointed", "lora", "bf16", "sampled")
+SHARDED = ("accumulated", "two_updates", "checkpointed", "lora", "bf16", "sampled", "signal")
 LOADED = {
     "loaded_accumulated": {"distributed": {"fsdp_size": 2}, "micro_batches": 3},
     "tensor_parallel": {"distributed": {"tp_size": 2}},

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attnpo.attention import Head
+from attnpo.attention.hook import find_decoder
 from attnpo.documents import Document
 from attnpo.errors import AttnPOError, ConfigError, UnsupportedModelError
 from attnpo.signals.base import Need, Places, Seen, Signal
@@ -82,7 +83,7 @@ class Probe(Signal):
         Raises:
             UnsupportedModelError: otherwise.
         """
-        config = model.config.get_text_config(decoder=True)
+        config = find_decoder(model).config
         layer, width = self.known.layer, len(self.known.weights)
         if layer >= config.num_hidden_layers or width != config.hidden_size:
             raise UnsupportedModelError(

@@ -8,6 +8,7 @@ from typing import Any, Final
 from torch import Tensor
 
 from attnpo.attention import Head, StepReading, read_step_scores, readable_heads
+from attnpo.attention.hook import find_decoder
 from attnpo.attention.reduction import Reduce
 from attnpo.signals.base import Places
 
@@ -24,7 +25,7 @@ def middle_heads(model: Any) -> list[Head]:
         UnsupportedModelError: no layer can be read.
     """
     heads, _ = readable_heads(model)
-    depth = model.config.get_text_config(decoder=True).num_hidden_layers
+    depth = find_decoder(model).config.num_hidden_layers
     every = sorted({head.layer for head in heads})
     middle = [layer for layer in every if depth // 3 <= layer < -(-2 * depth // 3)] or every
     count = min(LAYERS, len(middle))
