@@ -153,6 +153,10 @@ def test_methods(printed):
     assert "attnpo-pa-only" in printed("methods")
 
 
+def test_signals(printed):
+    assert "flow_tracer" in printed("signals")
+
+
 def test_no_command_is_left_out():
     # quickstart is run by test_whole_line.py, in a narrow terminal as well.
     names = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}

@@ -22,6 +22,8 @@ def test_defaults_are_the_published_settings():
         "gamma_floor": 0.0,
         "advantage": "rloo",
         "scale_advantages": False,
+        "whiten": False,
+        "resample_groups": 0,
         "baseline_denominator": "response",
         "seed": 0,
         "num_heads": None,

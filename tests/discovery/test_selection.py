@@ -10,7 +10,7 @@ from attnpo.discovery.selection import Ensemble, choose, ensemble_sra, greedy_se
 def table(differences):
     differences = np.asarray(differences, dtype=np.float32)
     m = len(differences)
-    return PairTable(differences, np.arange(m), np.ones((m, 2), dtype=int), *[np.zeros((m, 2), dtype=int)] * 2)
+    return PairTable(differences, np.arange(m), np.ones((m, 2), dtype=int))
 
 
 def slow_sra(differences, heads):
