@@ -94,7 +94,8 @@ CAUSAL = f"{DISCOVER} --labeler causal"
 JUDGE = f"{DISCOVER} --labeler judge --judge_models a --judge_base_urls http://127.0.0.1:9/v1"
 INSPECT = f"inspect {WORLD} --max_new_tokens 8"
 COMMANDS_SAID = (
-    "quickstart, discover, coldstart, train, methods, signals, evaluate, compare, reproduce, gradients, card, report, inspect"
+    "quickstart, discover, coldstart, train, methods, signals, evaluate, compare, reproduce, gradients, "
+    "card, report, inspect"
 )
 HEADS_HINT = "make one with `attnpo discover`, give heads as '16.2,20.9', or name a head set that ships: …"
 STEPS = "is called with (question, response, steps), but takes (a) (too many positional arguments)"
