@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from engine_servers import EngineServer
+from engine_servers import EngineServer, same_ids
 from tinyworld_gguf import write_tinyworld_gguf
 
 from attnpo.cli import evaluate as evaluate_command
@@ -56,13 +56,7 @@ def sampler(server, tokenizer, api="completions") -> ServerSampler:
 
 @pytest.mark.parametrize("api", ["completions", "chat"])
 def test_responses_are_those_of_our_sampler_token_for_token(server, tokenizer, asked, ours, greedy, api, figure):
-    asking = sampler(server, tokenizer, api)
-    found = dict(asking.sample(asked, greedy))
-    asking.close()
-    assert all(response.exact_ids for response in found.values())
-    same = [list(found[index].ids) == ours[index] for index in range(len(asked))]
-    figure(f"llama.cpp, {api}: {sum(same)} of {len(same)} greedy responses have our sampler's ids")
-    assert all(same)
+    same_ids(sampler(server, tokenizer, api), asked, ours, greedy, f"llama.cpp, {api}", figure)
 
 
 def test_it_says_what_it_serves(server):

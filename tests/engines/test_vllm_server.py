@@ -8,11 +8,10 @@ import threading
 import time
 
 import pytest
-from safetensors.torch import load_file, save_file
 
 pytest.importorskip("vllm", reason="vLLM is not installed: make test-vllm")
 
-from engine_servers import EngineServer
+from engine_servers import EngineServer, replaced_weights, same_ids
 from vllm_on_cpu import ENVIRONMENT, serve
 
 from attnpo.cli import evaluate as evaluate_command
@@ -41,12 +40,7 @@ def server(model, figure):
 @pytest.mark.parametrize("api", ["completions", "chat"])
 def test_responses_are_those_of_our_sampler_token_for_token(server, tokenizer, asked, ours, greedy, api, figure):
     sampler = ServerSampler(Server(Endpoint(server.base_url, "tinyworld", concurrency=4)), tokenizer, api)
-    found = dict(sampler.sample(asked, greedy))
-    sampler.close()
-    assert all(response.exact_ids for response in found.values())
-    same = [list(found[index].ids) == ours[index] for index in range(len(asked))]
-    figure(f"vLLM, a server, {api}: {sum(same)} of {len(same)} greedy responses have our sampler's ids")
-    assert all(same)
+    same_ids(sampler, asked, ours, greedy, f"vLLM, a server, {api}", figure)
 
 
 def test_a_prompt_longer_than_its_room_is_that_responses_failure_alone(server, tokenizer, asked, greedy):
@@ -108,13 +102,5 @@ def test_replaced_weights_are_other_results(server, model, tmp_path):
     facts = EvaluationResult.load(tmp_path / "evaluation.json").settings["served"]
     assert facts["weights"] == files_fingerprint(model)
     assert facts["dtype"].endswith("float32")
-    file = model / "model.safetensors"
-    kept = file.read_bytes()
-    tensors = load_file(file)
-    tensors[max(tensors)] += 0.01
-    save_file(tensors, file, metadata={"format": "pt"})
-    try:
-        with pytest.raises(OutputError, match=r"of other settings: served\.weights \(there"):
-            evaluate(tmp_path, server, 1)
-    finally:
-        file.write_bytes(kept)
+    with replaced_weights(model), pytest.raises(OutputError, match=r"of other settings: served\.weights \(there"):
+        evaluate(tmp_path, server, 1)

@@ -8,10 +8,15 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
+from safetensors.torch import load_file, save_file
+
+from attnpo.sampling import SampleRequest, SamplingParams
 
 START_SECONDS = 900.0
 
@@ -98,3 +103,34 @@ class EngineServer:
 
     def _said(self) -> str:
         return self._log.read_text(errors="replace")[-4000:]
+
+
+def same_ids(
+    sampler: Any,
+    asked: Sequence[SampleRequest],
+    ours: Sequence[list[int]],
+    params: SamplingParams,
+    name: str,
+    figure: Callable[[str], None],
+) -> None:
+    """Hold an engine's responses against our sampler's, token for token, and note how many are the same."""
+    found = dict(sampler.sample(asked, params))
+    sampler.close()
+    assert all(response.exact_ids for response in found.values())
+    same = [list(found[index].ids) == ours[index] for index in range(len(asked))]
+    figure(f"{name}: {sum(same)} of {len(same)} greedy responses have our sampler's ids")
+    assert all(same)
+
+
+@contextmanager
+def replaced_weights(model: Path) -> Iterator[None]:
+    """Let a folder hold other weights while the block runs."""
+    file = model / "model.safetensors"
+    kept = file.read_bytes()
+    tensors = load_file(file)
+    tensors[max(tensors)] += 0.01
+    save_file(tensors, file, metadata={"format": "pt"})
+    try:
+        yield
+    finally:
+        file.write_bytes(kept)

@@ -5,21 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-import torch
 from fake_policy import QUESTION, FakePolicy, world_tokenizer
+from round_parts import round_parts
 from small_training import config
 
 from attnpo.credit import Ask, Method
 from attnpo.errors import ConfigError
 from attnpo.rollouts import read_rollouts
 from attnpo.sampling import render_prompt
-from attnpo.segmentation import PhraseFamilies
-from attnpo.training.dropped import DroppedLog
-from attnpo.training.overlap import BackgroundChecks
 from attnpo.training.resampling import settle
-from attnpo.training.round_log import RoundLog
-from attnpo.training.rounds import Round, RoundParts
-from attnpo.training.run_meter import RunMeter
+from attnpo.training.rounds import Round
 
 FAST = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "max_completion_length": 128, "heads": None}
 
@@ -37,27 +32,8 @@ class Noting(Method):
 def settled(tmp_path, solutions, others, attempts):
     """Settle a round of groups of two: the first sample answers 3, the second 4."""
     fake = FakePolicy(write=lambda item: "So 3.</think>3" if item.sample == 0 else "So 4, no, 4.</think>4")
-    policy, meter = fake.lend(), RunMeter(PhraseFamilies.load())
-    checks = BackgroundChecks(policy.segment, policy.verify, lambda: 0)
-    parts = RoundParts(
-        method=Noting(),
-        checks=checks,
-        in_background=True,
-        opens_think=policy.opens_think,
-        verdicts=lambda completions, solutions: checks.verdicts(completions, solutions)[0],
-        labeler=None,
-        meter=meter,
-        log=RoundLog(meter, DroppedLog(tmp_path / "dropped.jsonl"), None, 0, lambda reasons: None),
-        policy=lambda *_, **__: None,
-        group_size=2,
-        max_length=64,
-        solution_column="solution",
-        opening="",
-        ends_itself=lambda ids: ids[-1] == world_tokenizer().eos_token_id,
-        gather=lambda tensor: tensor,
-        process=0,
-        device=torch.device("cpu"),
-    )
+    policy = fake.lend()
+    parts = round_parts(policy, tmp_path, Noting(), 2)
     rows = [{"prompt": QUESTION, "solution": s, "problem_id": f"first-{s}"} for s in solutions for _ in range(2)]
     round_ = Round(parts, rows, range(10, 10 + len(rows)), progress_step=5)
     asked = []

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
 import pytest
 import torch
 from fake_policy import QUESTION, FakePolicy, world_tokenizer
+from round_parts import round_parts
 
 from attnpo.credit import Ask, Continuation, Method, Probed, build_method
 from attnpo.rollouts import read_rollouts
 from attnpo.sampling import render_prompt
-from attnpo.segmentation import PhraseFamilies
 from attnpo.tinyworld import label_steps
-from attnpo.training.dropped import DroppedLog
-from attnpo.training.overlap import BackgroundChecks
-from attnpo.training.round_log import RoundLog
-from attnpo.training.rounds import Round, RoundParts, plain_verdicts, token_credit
-from attnpo.training.run_meter import RunMeter
+from attnpo.training.rounds import Round, plain_verdicts, token_credit
 
 ROWS = [{"prompt": QUESTION, "solution": "3", "problem_id": "coins"}] * 4
 TEXTS = ["So Kim has 3.\n\nRight.</think>3", "So 4.</think>4", "So 3.</think>3", "So 4"]
@@ -51,38 +45,7 @@ def fake():
 
 @pytest.fixture
 def parts(fake, tmp_path):
-    policy = fake.lend()
-    opened = []
-
-    @contextmanager
-    def open_policy(prompt_ids, group_ids, *, extra=False):
-        opened.append((list(group_ids), extra))
-        yield policy
-
-    checks = BackgroundChecks(policy.segment, policy.verify, lambda: 0)
-    meter = RunMeter(PhraseFamilies.load())
-    dropped, reasons = DroppedLog(tmp_path / "dropped.jsonl"), []
-    made = RoundParts(
-        method=Noting(),
-        checks=checks,
-        in_background=True,
-        opens_think=policy.opens_think,
-        verdicts=lambda completions, solutions: checks.verdicts(completions, solutions)[0],
-        labeler=label_steps,
-        meter=meter,
-        log=RoundLog(meter, dropped, tmp_path / "rollouts.jsonl", 0, reasons.extend),
-        policy=open_policy,
-        group_size=4,
-        max_length=64,
-        solution_column="solution",
-        opening="",
-        ends_itself=lambda ids: ids[-1] == world_tokenizer().eos_token_id,
-        gather=lambda tensor: tensor,
-        process=0,
-        device=torch.device("cpu"),
-    )
-    made.opened, made.reasons = opened, reasons
-    return made
+    return round_parts(fake.lend(), tmp_path, Noting(), 4, label_steps)
 
 
 def test_a_round_from_the_question_to_the_credit_of_each_token(parts, fake):
