@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from attnpo.credit.checks import Allowed
 from attnpo.credit.policy import Continuation, Policy
+from attnpo.errors import DataError
 from attnpo.rollouts import Rollout, SegmentedResponse, Span
 from attnpo.think import THINK_CLOSE
 
@@ -45,14 +46,19 @@ class Exit:
 
 
 @torch.no_grad()
-def without_closing(advantages_BT: Tensor, start_B: Tensor, end_B: Tensor) -> Tensor:
-    """Return (B, T) advantages that are 0 on the tokens of closings, which the policy did not choose.
+def without_closing(advantages_BT: Tensor, facts: Mapping[str, Tensor]) -> Tensor:
+    """Return (B, T) advantages that are 0 on the tokens of closings that were forced: the policy did not choose them.
 
     Args:
         advantages_BT: (B, T) advantages.
-        start_B: (B,) where each response's closing begins (`FORCED`).
-        end_B: (B,) where it ends.
+        facts: (B,) facts of the responses; `FORCED` among them.
+
+    Raises:
+        DataError: the spans of the closings are missing.
     """
+    if missing := [name for name in FORCED if name not in facts]:
+        raise DataError(f"the responses do not carry the spans of the closings: {', '.join(missing)}")
+    start_B, end_B = (facts[name] for name in FORCED)
     places_T = torch.arange(advantages_BT.shape[1], device=advantages_BT.device)
     return advantages_BT.masked_fill((places_T >= start_B[:, None]) & (places_T < end_B[:, None]), 0.0)
 

@@ -7,18 +7,6 @@ from torch import Tensor
 from attnpo.signals.base import Seen, Signal
 
 
-class Shorter(Signal):
-    """The fewer tokens a step has, the more it deserves to be kept."""
-
-    name = "shorter"
-    formula = "-|s|, tokens"
-    rule = "shorter first"
-
-    def score(self, seen: Seen) -> Tensor:
-        """Return (B, K) minus the tokens of each step."""
-        return -seen.step_lengths_BK.float()
-
-
 class Longer(Signal):
     """The more tokens a step has, the more it deserves to be kept."""
 
@@ -31,16 +19,16 @@ class Longer(Signal):
         return seen.step_lengths_BK.float()
 
 
-class FewerCharacters(Signal):
-    """The fewer characters a step has, the more it deserves to be kept."""
+class Shorter(Longer):
+    """The fewer tokens a step has, the more it deserves to be kept."""
 
-    name = "fewer_characters"
-    formula = "-characters of s"
-    rule = "fewer characters first"
+    name = "shorter"
+    formula = "-|s|, tokens"
+    rule = "shorter first"
 
     def score(self, seen: Seen) -> Tensor:
-        """Return (B, K) minus the characters of each step."""
-        return -seen.step_characters_BK.float()
+        """Return (B, K) minus the tokens of each step."""
+        return -super().score(seen)
 
 
 class MoreCharacters(Signal):
@@ -53,3 +41,15 @@ class MoreCharacters(Signal):
     def score(self, seen: Seen) -> Tensor:
         """Return (B, K) characters of each step."""
         return seen.step_characters_BK.float()
+
+
+class FewerCharacters(MoreCharacters):
+    """The fewer characters a step has, the more it deserves to be kept."""
+
+    name = "fewer_characters"
+    formula = "-characters of s"
+    rule = "fewer characters first"
+
+    def score(self, seen: Seen) -> Tensor:
+        """Return (B, K) minus the characters of each step."""
+        return -super().score(seen)

@@ -8,18 +8,6 @@ from torch import Tensor
 from attnpo.signals.base import Seen, Signal
 
 
-class Earlier(Signal):
-    """The nearer a step is to the start, the more it deserves to be kept."""
-
-    name = "earlier"
-    formula = "-k of s_k"
-    rule = "earlier first"
-
-    def score(self, seen: Seen) -> Tensor:
-        """Return (B, K) minus the place of each step."""
-        return -_places(seen)
-
-
 class Later(Signal):
     """The nearer a step is to the answer, the more it deserves to be kept."""
 
@@ -29,9 +17,17 @@ class Later(Signal):
 
     def score(self, seen: Seen) -> Tensor:
         """Return (B, K) places, from 0."""
-        return _places(seen)
+        number_K = torch.arange(seen.step_mask_BK.shape[1], dtype=torch.float32, device=seen.step_mask_BK.device)
+        return number_K.expand(seen.step_mask_BK.shape)
 
 
-def _places(seen: Seen) -> Tensor:
-    number_K = torch.arange(seen.step_mask_BK.shape[1], dtype=torch.float32, device=seen.step_mask_BK.device)
-    return number_K.expand(seen.step_mask_BK.shape)
+class Earlier(Later):
+    """The nearer a step is to the start, the more it deserves to be kept."""
+
+    name = "earlier"
+    formula = "-k of s_k"
+    rule = "earlier first"
+
+    def score(self, seen: Seen) -> Tensor:
+        """Return (B, K) minus the place of each step."""
+        return -super().score(seen)

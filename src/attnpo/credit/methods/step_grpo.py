@@ -145,7 +145,4 @@ class StepGRPO(Method):
             DataError: the spans of the closings are not given.
         """
         advantages_BT = super().spread(steps, gamma_BK, step_index_BT)
-        if self.settings.credit_closing:
-            return advantages_BT
-        start_B, end_B = (self.known(steps.facts.get(name), "the spans of the closings") for name in FORCED)
-        return without_closing(advantages_BT, start_B, end_B)
+        return advantages_BT if self.settings.credit_closing else without_closing(advantages_BT, steps.facts)
