@@ -157,6 +157,12 @@ def test_signals(printed):
     assert "flow_tracer" in printed("signals")
 
 
+def test_gradients(root, printed):
+    batches = ("--problems_per_batch", "1", "--samples_per_problem", "2", "--max_new_tokens", "8")
+    flags = (*WORLD, "--data", "tinyworld", "--num_problems", "3", *batches, "--methods", "rloo")
+    assert f"written to {root / 'out'}\n" in printed("gradients", *flags, "--output_dir", root / "out")
+
+
 def test_no_command_is_left_out():
     # quickstart is run by test_whole_line.py, in a narrow terminal as well.
     names = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
