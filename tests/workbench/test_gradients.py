@@ -84,6 +84,21 @@ def test_too_few_responses_are_refused(folder):
         whole_groups(rollouts[::3], 1)
 
 
+@pytest.mark.parametrize("few", [{"problems_per_batch": 3}, {"samples_per_problem": 1}])
+def test_too_few_problems_are_refused_before_any_is_answered(few, tmp_path, monkeypatch):
+    monkeypatch.setattr("attnpo.workbench.differentiating.sample_groups", None)
+    with pytest.raises(SystemExit):
+        run(tmp_path, **SAMPLED | few)
+    assert not (tmp_path / "gradients_rollouts.jsonl").exists()
+
+
+def test_where_no_credit_changes_anything_it_is_said(tmp_path, caplog):
+    responses = {"num_problems": 3, "samples_per_problem": 2, "max_new_tokens": 4, "problems_per_batch": 1}
+    run(tmp_path, **SAMPLED | responses)
+    assert "gradients.svg is not drawn: no credit changes anything on these responses" in caplog.text
+    assert "| attnpo 0.2 |" in (tmp_path / "gradients.md").read_text()
+
+
 def test_groups_of_other_sizes_are_left_out(folder, caplog):
     rollouts = list(read_rollouts(folder / "gradients_rollouts.jsonl"))[1:]
     groups = whole_groups(rollouts, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from attnpo.reporting.marks import SHAPES, ArmMark, key_mark
 from attnpo.reporting.panels import Panel, Series
 from attnpo.statistics import Interval
 from attnpo.tables import NOTHING, Table
+
+logger = logging.getLogger(__name__)
 
 TITLES: Mapping[str, str] = {PLAIN: "Plain inner product", ADAM: "Adam's metric"}
 COLUMNS: Mapping[str, tuple[str, int]] = {
@@ -94,15 +97,21 @@ def left_out(result: GradientsResult) -> str:
     return "Left out: " + "; ".join(f"{name}: {reason}" for name, reason in result.left_out.items()) + "."
 
 
-def save_gradients(result: GradientsResult, path: Path) -> Path:
+def save_gradients(result: GradientsResult, path: Path) -> Path | None:
     """Draw accuracy against tokens saved for the noise of a step, methods as curves over their strength.
+
+    Without a credit that changes something there is nothing to draw: None, and it is said.
 
     Raises:
         OutputError: the file cannot be written.
     """
     families = list(dict.fromkeys(row.family for row in _drawn(result)))
     marks = {family: key_mark(family, 1 + number % (len(SHAPES) - 1)) for number, family in enumerate(families)}
-    panels = [gradients_panel(result, metric, marks) for metric in TITLES]
+    shown = [metric for metric in TITLES if any(_point(row, metric) for row in _drawn(result))]
+    if not shown:
+        logger.warning("%s is not drawn: no credit changes anything on these responses", path)
+        return None
+    panels = [gradients_panel(result, metric, marks) for metric in shown]
     return save_panels(panels, path, columns=2, key=list(marks.values()))
 
 

@@ -120,6 +120,23 @@ class Groups:
         return self.rollouts[number * each : (number + 1) * each]
 
 
+def count_batches(groups: int, size: int, problems: int) -> int:
+    """Return how many batches of so many problems these groups of `size` responses make.
+
+    Raises:
+        DataError: they are not enough for three batches, or groups have one response.
+    """
+    batches = groups // problems
+    if size < 2:
+        raise DataError("gradients: problems have one response each, and credit is relative to a group; sample several")
+    if batches < LEAST_BATCHES:
+        raise DataError(
+            f"gradients: {groups} problems of {size} responses make {batches} batches of {problems}, and errors "
+            f"take at least {LEAST_BATCHES}; give more problems, or fewer a batch with --problems_per_batch"
+        )
+    return batches
+
+
 def whole_groups(rollouts: Sequence[Rollout], problems: int) -> Groups:
     """Return the groups of the largest number of responses that most problems have, `problems` of them a batch.
 
@@ -134,14 +151,7 @@ def whole_groups(rollouts: Sequence[Rollout], problems: int) -> Groups:
     sizes = Counter(map(len, groups.values()))
     size = max(sizes, key=lambda n: (sizes[n], n))
     whole = [group for _, group in sorted(groups.items()) if len(group) == size]
-    batches = len(whole) // problems
-    if size < 2:
-        raise DataError("gradients: problems have one response each, and credit is relative to a group; sample several")
-    if batches < LEAST_BATCHES:
-        raise DataError(
-            f"gradients: {len(whole)} problems of {size} responses make {batches} batches of {problems}, and errors "
-            f"take at least {LEAST_BATCHES}; give more problems, or fewer a batch with --problems_per_batch"
-        )
+    batches = count_batches(len(whole), size, problems)
     kept = whole[: batches * problems]
     if all(len({bool(rollout.correct) for rollout in group}) == 1 for group in kept):
         logger.warning("no problem has both right and wrong responses: nothing says what changes accuracy")
@@ -311,6 +321,7 @@ def _responses(
         rollouts = read_traces(Path(arguments.rollouts), session.segmenter, verifier)
         labeler = session.labeler
         return rollouts if labeler is None else [label_steps(labeler, rollout) for rollout in rollouts]
+    count_batches(len(session.problems), arguments.samples_per_problem, arguments.problems_per_batch)
     opening = opening_text(arguments.opening)
     session.check_room(session.problems, arguments.max_new_tokens, opening)
     return sample_groups(
