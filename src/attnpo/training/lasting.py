@@ -12,11 +12,11 @@ from transformers import Trainer
 from transformers.trainer_utils import TrainOutput
 
 from attnpo.errors import OutputError
+from attnpo.training.interrupts import InterruptCallback
 from attnpo.training.loss_mean import LossMeanCallback
 from attnpo.training.nan_guard import NanGuardCallback
 from attnpo.training.patient_client import PatientClient
 from attnpo.training.saving import BorderCallback, newest_whole, remove_half_written, says_disk_full
-from attnpo.training.signals import SignalCallback
 from attnpo.training.updates import RunFinished, UpdatesCallback
 
 TRAIN_LOSS = "train_loss"
@@ -34,7 +34,7 @@ class LongRun:
         updates: counts optimizer steps that had a gradient.
         nan_guard: skips updates that are not finite.
         loss_mean: the whole run's mean loss.
-        signals: ends the run on Ctrl-C and SIGTERM.
+        interrupts: ends the run on Ctrl-C and SIGTERM.
     """
 
     def __init__(self, trainer: Any, budget_is_spent: Callable[[], bool]) -> None:
@@ -49,9 +49,9 @@ class LongRun:
             on_update=self.updates.note_update,
         )
         self.loss_mean = LossMeanCallback(lambda loss: self._sum(loss) / trainer.accelerator.num_processes)
-        self.signals = SignalCallback(self._sum, border.is_border, trainer.accelerator.device)
+        self.interrupts = InterruptCallback(self._sum, border.is_border, trainer.accelerator.device)
         # The signal's last: it ends the run after a save.
-        for callback in (self.nan_guard, self.loss_mean, self.updates, border, self.signals):
+        for callback in (self.nan_guard, self.loss_mean, self.updates, border, self.interrupts):
             trainer.add_callback(callback)
         self._make_patient()
 
@@ -65,7 +65,7 @@ class LongRun:
             OutputError: the disk is full or broken.
         """
         trainer: Trainer = self.trainer
-        self.signals.install()
+        self.interrupts.install()
         try:
             with self.named_disk_errors():
                 output = train()
@@ -73,7 +73,7 @@ class LongRun:
             trainer.is_in_train = False
             output = TrainOutput(trainer.state.global_step, 0.0, {})
         finally:
-            self.signals.restore()
+            self.interrupts.restore()
         self.updates.check_steps(trainer.state)
         metrics = self.whole_loss(output.metrics) if output.metrics else {}
         return output._replace(training_loss=self.loss_mean.mean, metrics=metrics)

@@ -94,7 +94,8 @@ def prepare_method(trainer: Any) -> None:
             file.save(method.state_dict(), count)
             bar.update(len(part))
             done = len(rows) - max(0, len(numbers) - (place + 1) * AT_ONCE)
-            trainer.long_run.signals.stop_before_training(f"{done} of {len(rows)} problems are measured in {file.path}")
+            measured = f"{done} of {len(rows)} problems are measured in {file.path}"
+            trainer.long_run.interrupts.stop_before_training(measured)
     states = gather_object([method.state_dict()])
     if len(states) > 1:
         method.load_state_dict(join_states(states))

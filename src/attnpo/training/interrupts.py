@@ -31,7 +31,7 @@ class TrainingInterrupted(KeyboardInterrupt):
         self.code = code
 
 
-class SignalCallback(TrainerCallback):
+class InterruptCallback(TrainerCallback):
     """Ends a run at the next step that can be gone on from exactly, on all processes alike, with a checkpoint.
 
     Args:

@@ -8,13 +8,13 @@ import pytest
 import torch
 from transformers import TrainerControl
 
-from attnpo.training import signals
-from attnpo.training.signals import SignalCallback, TrainingInterrupted
+from attnpo.training import interrupts
+from attnpo.training.interrupts import InterruptCallback, TrainingInterrupted
 
 
 @pytest.fixture
 def callback():
-    made = SignalCallback(lambda tensor: tensor, can_stop=lambda step: step % 2 == 0)
+    made = InterruptCallback(lambda tensor: tensor, can_stop=lambda step: step % 2 == 0)
     made.install()
     yield made
     made.restore()
@@ -48,7 +48,7 @@ def test_the_same_press_that_arrives_twice_is_one(callback):
 @pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
 def test_a_second_signal_quits_at_once(callback, monkeypatch, number, error):
     clock = iter([100.0, 103.0])
-    monkeypatch.setattr(signals.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(interrupts.time, "monotonic", lambda: next(clock))
     os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(error) as caught:
         os.kill(os.getpid(), number)
@@ -56,7 +56,7 @@ def test_a_second_signal_quits_at_once(callback, monkeypatch, number, error):
 
 
 def test_a_signal_to_another_process_stops_this_one_alike():
-    made = SignalCallback(lambda tensor: tensor + torch.tensor([0.0, 1.0]), can_stop=lambda step: True)
+    made = InterruptCallback(lambda tensor: tensor + torch.tensor([0.0, 1.0]), can_stop=lambda step: True)
     control = TrainerControl()
     made.on_step_end(None, state(3), control)
     assert control.should_training_stop
@@ -79,8 +79,8 @@ def test_the_last_step_ends_the_run_as_always(callback):
 
 
 def test_signals_are_given_back():
-    before = [signal.getsignal(number) for number in signals.SIGNALS]
-    made = SignalCallback(lambda tensor: tensor, lambda step: True)
+    before = [signal.getsignal(number) for number in interrupts.SIGNALS]
+    made = InterruptCallback(lambda tensor: tensor, lambda step: True)
     made.install()
     made.restore()
-    assert [signal.getsignal(number) for number in signals.SIGNALS] == before
+    assert [signal.getsignal(number) for number in interrupts.SIGNALS] == before
