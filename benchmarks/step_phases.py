@@ -1,6 +1,7 @@
 """Where a training step's time goes, how each phase grows, and whether verification and segmentation hold it up.
 
     python benchmarks/step_phases.py                        # CPU, about ten minutes on idle cores
+    python benchmarks/step_phases.py --signal fai           # `head reading` is then what that signal reads of attention
     python benchmarks/step_phases.py --device cuda --dtype bfloat16 --preset qwen2-1.5b --lengths 1024,2048,4096
 
 Three parts, all on the real `AttnPOTrainer` with learning rate 0 and the same responses at every step:
@@ -47,8 +48,10 @@ from measuring import (
 from step_cost import numbers
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Qwen2ForCausalLM, TrainerCallback
 
+from attnpo.signals import heads as chosen_heads
+from attnpo.signals import rows as whole_rows
 from attnpo.tinyworld import checkpoint_path, generate_problems, reference_trace, train_dataset
-from attnpo.training import AttnPOConfig, AttnPOTrainer, passes
+from attnpo.training import AttnPOConfig, AttnPOTrainer
 
 PHASES = (
     "sampling", "segmentation", "verification", "forward", "head reading", "credit", "backward", "optimizer", "rest",
@@ -135,7 +138,7 @@ def run(trainer: PhasedTrainer, clock: Any, alternate: bool = False) -> list[dic
     trainer.watch = Stopwatch(str(trainer.accelerator.device), clock)
     note = Note(trainer, alternate)
     trainer.add_callback(note)
-    with timed_reading(trainer.watch, passes), contextlib.redirect_stdout(io.StringIO()):
+    with timed_reading(trainer.watch, chosen_heads, whole_rows), contextlib.redirect_stdout(io.StringIO()):
         trainer.train()
     trainer.verifier.close()
     return note.steps[WARM_UP:]
@@ -155,6 +158,7 @@ def config(folder: str, args: argparse.Namespace, **settings: Any) -> AttnPOConf
         "bf16": args.dtype == "bfloat16",
         "gradient_checkpointing": False,
         "check_in_background": False,
+        "signal": args.signal,
         "report_to": "none",
         "logging_steps": 1000,
         "save_strategy": "no",
@@ -344,6 +348,7 @@ def main() -> None:
     parser.add_argument("--overlap-rows", type=int, default=64, help="responses a step in the overlap part")
     parser.add_argument("--workers", type=numbers, default=[1, 4], help="verifier_workers in the overlap part")
     parser.add_argument("--rounds", type=int, default=8, help="steps of each kind")
+    parser.add_argument("--signal", help="step signal in place of the heads (`attnpo signals`)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
         "--clock", choices=["wall", "processor"], default="wall", help="processor: parts 1 and 2 beside other work"
