@@ -169,3 +169,32 @@ def test_memory_is_bounded_by_the_chunk(tools):
     with Largest():
         reduction_module.read_layer(*calls[0])
     assert max(sizes) <= max(4 * chunk * length, calls[0][0].query_BHLD.nbytes)
+
+
+@pytest.mark.parametrize("heads", [[(2, 0), (2, 1), (1, 3)], [(1, 0), (2, 3), (1, 4)]])
+def test_what_a_reduction_keeps_stands_layer_behind_layer(tools, heads):
+    """Its columns need not be heads: here two a layer, whatever the number of heads, and heads in any order."""
+
+    def first_and_count(call, chosen, heads_N, rows, answer_chunk):
+        column = torch.tensor([float(chosen[0]), float(len(chosen))])
+        return column.expand(rows.batch_size, rows.num_steps, 2)
+
+    scores = read(tools.model("qwen2"), tools.batch("right"), [Head(*head) for head in heads], reduce=first_and_count)
+    layers = list(dict.fromkeys(layer for layer, _ in heads))
+    own = [[head for layer, head in heads if layer == here] for here in layers]
+    assert scores[0, 0].tolist() == [number for chosen in own for number in (chosen[0], len(chosen))]
+    assert (scores == scores[0, 0]).all()
+
+
+def test_logits_of_a_reading_beside_those_of_the_pass(tools):
+    """Two heads of three layers of some: a row of keys for each answer token."""
+    model, batch = tools.model("qwen2"), tools.batch("right")
+    with torch.no_grad(), read_step_scores(model, [Head(1, 0), Head(2, 3)], *batch.annotations) as reading:
+        model(**batch.inputs)
+    step_index_BL, answer_mask_BL = batch.annotations[:2]
+    rows, length = step_index_BL.shape
+    answers = sum(int(mask.sum()) for mask, steps in zip(answer_mask_BL, step_index_BL, strict=True) if max(steps) >= 0)
+    config = model.config
+    whole = rows * length**2 * config.num_attention_heads * config.num_hidden_layers
+    assert reading.logits == (2 * answers * length, whole)
+    assert answers > 2

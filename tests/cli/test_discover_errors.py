@@ -12,7 +12,9 @@ from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 from attnpo.attention import resolve_heads
 from attnpo.cli.main import main
 from attnpo.discovery.run import PROBING_SET_FILE
+from attnpo.ledger import settings_path
 from attnpo.rollouts import write_rollouts
+from attnpo.signals.probe import ProbeWeights
 from attnpo.tinyworld import checkpoint_path
 
 
@@ -77,11 +79,21 @@ def test_a_transfer_file_without_labels(capsys, tmp_path, labelled, traces):
     [
         ({"checkpoints": "a,b"}, "--checkpoints"),
         ({"verify": "2.3", "transfer": "pass_rate"}, "--transfer"),
+        ({"verify": "2.3", "signals": "log_prob,probe"}, "--signals: probe has weights of its own; give its file"),
         ({"opening": "<think>", "engine": "server", "base_url": "http://127.0.0.1:9/v1", "api": "chat"}, "--opening"),
     ],
 )
 def test_settings_that_would_do_nothing_are_refused(capsys, tmp_path, traces, settings, word):
     assert word in fails(capsys, tmp_path, traces=traces, **settings)
+
+
+@pytest.mark.parametrize("asked", [{}, {"verify": "2.3"}])
+def test_a_signal_that_does_not_fit_the_model(capsys, tmp_path, asked):
+    ProbeWeights(layer=9, weights=[1.0] * 4).save(tmp_path / "probe.json")
+    sampled = {"data": "tinyworld", "num_problems": 2, "labeler": "attnpo.tinyworld:label_steps", "max_new_tokens": 16}
+    error = fails(capsys, tmp_path, signals=tmp_path / "probe.json", **sampled, **asked)
+    assert "probe: fitted to layer 9 of a model of 4 dimensions" in error
+    assert not list((tmp_path / "out").glob("*.jsonl"))  # nothing was sampled
 
 
 def test_checkpoints_that_cannot_be_compared(capsys, tmp_path, traces):
@@ -99,9 +111,23 @@ def test_verifying_on_the_traces_the_heads_were_found_on_is_said(capsys, tmp_pat
         heads = tmp_path / folder / "heads.json"
         resolve_heads("2.3", config).save(heads)
         write_rollouts(tmp_path / folder / PROBING_SET_FILE, known)
-        discover(tmp_path, traces=traces, verify=heads, random_model=False, output_dir=tmp_path / f"{folder}-out")
+        out = tmp_path / f"{folder}-out"
+        discover(tmp_path, traces=traces, verify=heads, random_model=False, signals="log_prob", output_dir=out)
         printed = " ".join(capsys.readouterr().out.split())
         assert (f"2 of {len(labelled)} responses are among those the heads were found on" in printed) == (
             folder == "found"
         )
-        assert json.loads((tmp_path / f"{folder}-out" / "verification.json").read_text())["num_responses"] > 0
+        verification = json.loads((out / "verification.json").read_text())
+        assert verification["num_responses"] > 0
+        assert "signal: log_prob" in [figure["name"] for figure in verification["figures"]]
+
+
+def test_traces_of_another_temperature_are_said(caplog, tmp_path, traces):
+    settings = {"traces": traces, "verify": "2.3", "random_model": False, "signals": "log_prob"}
+    beside = settings_path(traces)
+    for theirs, ours, said in ((0.6, 1.0, True), (0.6, 0.6, False)):
+        caplog.clear()
+        beside.write_text(json.dumps({"sampling": {"temperature": theirs}}))
+        discover(tmp_path, temperature=ours, output_dir=tmp_path / f"at-{ours}", **settings)
+        assert ("sampled at temperature 0.6; signals read log-probabilities" in caplog.text) == said
+    beside.unlink()

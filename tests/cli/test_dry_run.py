@@ -9,6 +9,7 @@ from model_folders import QWEN_1_5B, model_folder, problems_file
 
 from attnpo.cli.flags import is_switched_on
 from attnpo.cli.main import main
+from attnpo.signals.probe import ProbeWeights
 
 SMALL = {**QWEN_1_5B, "hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2, "vocab_size": 1000}
 SMALL["max_position_embeddings"] = 512
@@ -177,3 +178,29 @@ def test_vllm_that_cannot_hold_a_sequence(run):
 )
 def test_only_flags_ask_for_a_dry_run(argv, asked):
     assert is_switched_on(argv, "dry_run") is asked
+
+
+def test_heads_that_are_not_read_are_named(run, tmp_path):
+    note = "heads: 0.3,1.5 is not read, method 'attnpo' goes by signal 'log_prob'; leave it out"
+    found = run(signal="log_prob")
+    assert note in found["notes"]
+    assert found["facts"]["heads"] == "none: method 'attnpo' goes by signal 'log_prob'"
+    assert run(signal="log_prob", heads=None)["facts"]["heads"] == found["facts"]["heads"]
+    assert not [line for line in run(signal="heads_ranked")["notes"] if line.startswith("heads")]
+    missing = run(signal="heads_ranked", model=tmp_path / "nowhere")
+    assert missing["facts"]["heads"] == "0.3,1.5"
+
+
+@pytest.mark.parametrize(
+    ("probe", "said"),
+    [
+        ({"layer": 2, "weights": [1.0] * 48}, "fitted to layer 2 of a model of 48 dimensions, this one has 2 layers"),
+        ({"layer": 1, "weights": [1.0] * 32}, "fitted to layer 1 of a model of 32 dimensions, this one has 2 layers"),
+        ({"layer": 1, "weights": [1.0] * 48}, None),
+    ],
+)
+def test_a_signal_that_does_not_fit_the_model(run, tmp_path, probe, said):
+    ProbeWeights(**probe).save(tmp_path / "probe.json")
+    problems = run(signal=tmp_path / "probe.json", heads=None)["problems"]
+    assert len(problems) == (0 if said is None else 1)
+    assert said is None or said in problems[0]

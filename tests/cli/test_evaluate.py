@@ -15,6 +15,7 @@ from attnpo.errors import ConfigError, EngineError, OutputError
 from attnpo.evaluation import EvaluationResult, EvaluationSettings
 from attnpo.rollouts import read_rollouts
 from attnpo.sampling import TransformersSampler
+from attnpo.signals import rivals
 from attnpo.workbench.arguments import DataArguments, EvaluateArguments, StepArguments
 from attnpo.workbench.evaluating import benchmark_targets, stand_ins
 
@@ -206,3 +207,29 @@ def test_heads_need_a_transformers_model(tmp_path):
     settings = {"engine": "server", "base_url": "http://127.0.0.1:1/v1", "heads": "2.0", "output_dir": tmp_path}
     with pytest.raises(ConfigError, match=r"--heads: .*not with --engine server"):
         evaluate_command.run(flags(**{**SMALL, **settings, "data": "tinyworld"}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"annotate_signals": "log_prob"},
+            r"^--annotate_signals: scores the traces that --heads annotates; add --heads",
+        ),
+        ({"heads": "2.0", "annotate_signals": "logprob"}, r"^signal: 'logprob' is unknown"),
+        ({"heads": "2.0", "annotate_signals": "oracle"}, r"^--annotate_signals: oracle reads step labels, and nothing"),
+        ({"heads": "2.0", "annotate_signals": "probe"}, r"^--annotate_signals: probe has weights of its own; give its"),
+    ],
+)
+def test_signals_that_cannot_be_read_are_refused_before_anything_is_loaded(settings, said, tmp_path, monkeypatch):
+    monkeypatch.setattr("attnpo.workbench.evaluating.open_session", None)
+    with pytest.raises(ConfigError, match=said):
+        evaluate_command.run(flags(**{**SMALL, **settings, "data": "tinyworld", "output_dir": tmp_path}))
+
+
+def test_all_signals_but_what_reads_labels_stand_beside_the_heads(data, tmp_path, capsys):
+    settings = {"data": data, "prompt_column": "question", "solution_column": "answer", "heads": "2.0"}
+    settings |= {"max_new_tokens": 48, "num_problems": 2, "temperature": 0.5}
+    run(capsys, **settings, annotate_signals="all", output_dir=tmp_path / "out")
+    names = {name for r in read_rollouts(tmp_path / "out" / "annotated.jsonl") for s in r.steps for name in s.signals}
+    assert names == {signal.name for signal in rivals(labelled=False)}

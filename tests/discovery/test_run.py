@@ -12,7 +12,7 @@ from attnpo.attention import Head, HeadSet
 from attnpo.discovery import DiscoveryResult, DiscoverySettings, GateCounts, discover, sample_traces
 from attnpo.discovery.result import RuleResult, judge
 from attnpo.discovery.run import analyse, relative_attention
-from attnpo.errors import ConfigError, DataError, OutputError
+from attnpo.errors import ConfigError, DataError, OutputError, UnsupportedModelError
 from attnpo.labeling import FunctionLabeler
 from attnpo.rollouts import Rollout, Step, read_rollouts
 from attnpo.signals.probe import ProbeWeights
@@ -96,10 +96,27 @@ def test_signals_may_be_chosen_or_left_out(toy, model, tmp_path):
     few = replace(SETTINGS, signals="log_prob, random")
     assert set(run(toy, model, tmp_path / "few", settings=few).signals) == {"heads_ranked", "log_prob", "random"}
     assert not (tmp_path / "few" / "probe.json").exists()
+    own = replace(SETTINGS, signals="own_signals:Thirds,own_signals:Halves,own_signals:LikeLogProb,longer")
+    found = run(toy, model, tmp_path / "own", settings=own)
+    assert set(found.signals) == {"heads_ranked", *own.signals.split(",")}
+    assert found.signals["own_signals:Thirds"].sra == found.signals["longer"].sra == found.trivial["longer first"].sra
+    assert found.signals["own_signals:Halves"].sra == found.trivial["shorter first"].sra
     none = replace(SETTINGS, signals="none")
     assert set(run(toy, model, tmp_path / "none", settings=none).signals) == {"heads_ranked"}
     with pytest.raises(ConfigError, match="signal: 'entropy' is unknown"):
         DiscoverySettings(signals="entropy")
+    with pytest.raises(ConfigError, match="signals: heads reads a chosen head set, and none is given here"):
+        DiscoverySettings(signals="log_prob,heads")
+
+
+def test_a_signal_that_does_not_fit_is_refused_before_anything_is_labelled(toy, model, tmp_path):
+    ProbeWeights(layer=5, weights=[1.0] * 16).save(tmp_path / "probe.json")
+    settings = replace(SETTINGS, signals=str(tmp_path / "probe.json"))
+    with pytest.raises(UnsupportedModelError, match="fitted to layer 5"):
+        run(toy, model, tmp_path / "out", settings=settings)
+    assert not (tmp_path / "out" / "labels.jsonl").exists()
+    ProbeWeights(layer=1, weights=[1.0] * 16).save(tmp_path / "probe.json")
+    assert set(run(toy, model, tmp_path / "out", settings=settings).signals) == {"heads_ranked", settings.signals}
 
 
 def test_an_interrupted_discovery_ends_with_the_same_numbers(toy, model, tmp_path):

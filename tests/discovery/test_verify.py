@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -18,9 +20,11 @@ from attnpo.discovery.evidence import (
 )
 from attnpo.discovery.measure import measure
 from attnpo.discovery.random_model import random_copy
+from attnpo.discovery.signals import signal_result
 from attnpo.discovery.verify import compare_figures, stored_figures, verify_heads, with_evidence
-from attnpo.errors import DataError, HeadSetError
+from attnpo.errors import ConfigError, DataError, HeadSetError
 from attnpo.labeling import label_steps
+from attnpo.signals import build_signal, score_signals
 from attnpo.statistics import Interval
 
 SETTINGS = DiscoverySettings(resamples=100, batch_size=8)
@@ -97,8 +101,28 @@ def test_a_head_set_without_figures(toy, model, rollouts):
     result = verify_heads(resolve_heads("0.1", model.config), model, toy.tokenizer, rollouts, settings)
     assert result.proven_then is None
     assert all(figure.then is None and figure.inside is None for figure in result.figures)
-    assert not any("random" in figure.name for figure in result.figures)
+    assert not any("random model" in figure.name for figure in result.figures)
     assert result.verdict.endswith("The head set carries no figures to compare with.")
+
+
+def test_rival_signals_are_measured_beside_the_heads(toy, model, rollouts):
+    """At the temperature of sampling; they decide nothing, and nothing is stored of them to compare with."""
+    settings = replace(SETTINGS, signals="log_prob,own_signals:Thirds", temperature=0.5)
+    head_set = resolve_heads("0.1,1.0", model.config)
+    result = verify_heads(head_set, model, toy.tokenizer, rollouts, settings)
+    figures = {figure.name: figure for figure in result.figures}
+    scores = score_signals(model, toy.tokenizer, rollouts, [build_signal("log_prob")], temperature=0.5)["log_prob"]
+    expected = signal_result(build_signal("log_prob"), rollouts, scores, settings)
+    assert figures["signal: log_prob"].now == expected.sra
+    assert figures["signal: log_prob, length-matched"].now == expected.sra_length_matched
+    assert figures["signal: own_signals:Thirds"].now == figures["trivial: longer first"].now
+    assert figures["signal: heads_ranked"].now == figures["sra"].now
+    assert figures["signal: log_prob"].then is None
+    none = verify_heads(head_set, model, toy.tokenizer, rollouts, replace(settings, signals="none"))
+    kept = [figure for figure in result.figures if figure.name in {other.name for other in none.figures}]
+    assert kept == none.figures
+    with pytest.raises(ConfigError, match="probe has weights of its own"):
+        verify_heads(head_set, model, toy.tokenizer, rollouts, replace(settings, signals="probe"))
 
 
 def test_what_cannot_be_verified(toy, model, rollouts):

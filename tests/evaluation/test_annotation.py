@@ -7,6 +7,7 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from attnpo.attention import Head, score_steps
+from attnpo.credit import pack_steps
 from attnpo.evaluation.annotation import annotate
 from attnpo.rollouts import Rollout
 from attnpo.signals import build_signal, score_signals
@@ -72,3 +73,29 @@ def test_rival_signals_stand_beside_the_score_on_its_scale(toy, tmp_path, model)
             assert step.signals == pytest.approx({name: 2 * u[name] * even for name in u})  # the truth knows nothing
         assert Rollout.from_json(rollout.to_json()) == rollout
     assert "signals" not in plain[0].to_json()
+
+
+def test_signals_are_read_at_the_temperature_of_sampling(toy, tmp_path, model):
+    """Tempered probabilities order steps otherwise than plain ones."""
+    rollouts = toy.rollouts(tmp_path, problems=4, samples=2)
+    signals = [build_signal("entropy_high"), build_signal("log_prob")]
+
+    def shown(**options):
+        annotated = annotate(model, toy.tokenizer, rollouts, [Head(1, 0)], signals=signals, **options)
+        return {s.name: [step.signals[s.name] for r in annotated for step in r.steps] for s in signals}
+
+    raw = score_signals(model, toy.tokenizer, rollouts, signals, temperature=0.3)
+    for signal in signals:
+        steps = pack_steps(rollouts, raw[signal.name])
+        ranked_BK = signal.for_credit(steps.scores_BK, steps)
+        expected = [score for row, r in zip(ranked_BK.tolist(), rollouts, strict=True) for score in row[: len(r.steps)]]
+        assert shown(temperature=0.3)[signal.name] == pytest.approx(expected)
+    assert shown(temperature=0.3) != shown()
+
+
+def test_traces_without_a_label_leave_out_what_reads_labels(toy, tmp_path, model, caplog):
+    rollouts = toy.rollouts(tmp_path, problems=2, samples=2)
+    signals = [build_signal("oracle"), build_signal("earlier")]
+    annotated = annotate(model, toy.tokenizer, rollouts, [Head(1, 0)], signals=signals)
+    assert "no step of the traces to show has a label; left out: oracle" in caplog.text
+    assert all(set(step.signals) == {"earlier"} for r in annotated for step in r.steps)

@@ -168,6 +168,12 @@ def test_a_method_without_attention(tmp_path):
     assert "nie2026attnpo" not in text
 
 
+def test_a_run_by_another_signal_does_not_speak_of_attention(tmp_path):
+    _, text = written(run_folder(tmp_path, head_set=None, settings={"signal": "fai"}))
+    assert "No head set was chosen: the signal `fai` scores the steps." in text
+    assert "reads no attention" not in text
+
+
 def test_the_command_writes_the_card(tmp_path, capsys):
     run = run_folder(tmp_path)
     main(["card", str(run), "--base", str(tmp_path / "base")])

@@ -57,14 +57,13 @@ def truth(model, rollout) -> SimpleNamespace:
     )
 
 
-@pytest.fixture(scope="session")
-def small():
+def world(layers: int) -> SimpleNamespace:
     torch.manual_seed(0)
     config = Qwen2Config(
         vocab_size=128,
         hidden_size=32,
         intermediate_size=32,
-        num_hidden_layers=3,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         initializer_range=0.4,
@@ -75,3 +74,13 @@ def small():
     return SimpleNamespace(
         model=model, tokenizer=CharacterTokenizer(), rollouts=rollouts, truths=truths, truth=truth, response=response
     )
+
+
+@pytest.fixture(scope="session")
+def small():
+    return world(3)
+
+
+@pytest.fixture(scope="session")
+def deep():
+    return world(7)

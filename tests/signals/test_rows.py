@@ -19,12 +19,16 @@ from attnpo.signals.rows import middle_heads
 NAMES = ("fai", "waad", "flow_tracer")
 
 
+def with_long(world):
+    """A response more, whose steps lie farther apart than the windows are wide."""
+    rollouts = [*world.rollouts, world.response(7, 14)]
+    assert rollouts[-1].n_tokens > 60
+    return SimpleNamespace(rollouts=rollouts, truths=[*world.truths, world.truth(world.model, rollouts[-1])])
+
+
 @pytest.fixture(scope="module")
 def long(small):
-    """A response whose steps lie farther apart than the windows are wide."""
-    rollouts = [*small.rollouts, small.response(7, 14)]
-    assert rollouts[-1].n_tokens > 60
-    return SimpleNamespace(rollouts=rollouts, truths=[small.truth(small.model, r) for r in rollouts])
+    return with_long(small)
 
 
 def spans(truth, rollout, heads):
@@ -98,12 +102,15 @@ def flow_tracer(truth, rollout, heads):
     return flow_by_walks(paid)[1:-1]
 
 
-def test_signals_of_all_rows_are_what_brute_force_says(small, long):
-    """The tiny model's middle third is its second layer."""
-    heads = [4 * head.layer + head.head for head in middle_heads(small.model)]
-    assert heads == [4, 5, 6, 7]
+@pytest.mark.parametrize(("world", "layers"), [("small", [1]), ("deep", [2, 3, 4])])
+def test_signals_of_all_rows_are_what_brute_force_says(request, world, layers):
+    """In one layer and in several, whose heads and nodes must not be mixed up."""
+    world = request.getfixturevalue(world)
+    long = with_long(world)
+    heads = [4 * head.layer + head.head for head in middle_heads(world.model)]
+    assert heads == [4 * layer + head for layer in layers for head in range(4)]
     signals = [build_signal(name) for name in NAMES]
-    found = score_signals(small.model, small.tokenizer, long.rollouts, signals, batch_size=3)
+    found = score_signals(world.model, world.tokenizer, long.rollouts, signals, batch_size=3)
     for name, brute in zip(NAMES, (fai, waad, flow_tracer), strict=True):
         for number, (rollout, truth) in enumerate(zip(long.rollouts, long.truths, strict=True)):
             np.testing.assert_allclose(

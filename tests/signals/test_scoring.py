@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from own_signals import LikeLogProb
 
 from attnpo.attention import Head
-from attnpo.signals import SIGNALS, Signal, build_signal, known_scores, score_signals
+from attnpo.errors import ConfigError, UnsupportedModelError
+from attnpo.models import token_statistics
+from attnpo.signals import SIGNALS, build_signal, known_scores, score_signals
 from attnpo.signals import scoring as scoring_module
-from attnpo.signals.passes import token_statistics
+from attnpo.signals.probe import Probe, ProbeWeights
 
 
 def scored(small, *names, **options):
@@ -82,15 +87,16 @@ def test_the_temperature_is_that_of_sampling(small):
     found = scored(small, "log_prob", "entropy_high", temperature=0.5)
     logits = torch.tensor([[[1.0, 2.0, -1.0]]])
     exact = (logits.double() / 0.5).log_softmax(-1)[0, 0]
-    log_probs, entropies = token_statistics(logits, torch.tensor([[1]]), temperature=0.5)
-    assert float(log_probs) == pytest.approx(float(exact[1]))
+    log_probs, likeliest, entropies = token_statistics(logits, torch.tensor([[0]]), temperature=0.5)
+    assert float(log_probs) == pytest.approx(float(exact[0]))
+    assert float(likeliest) == pytest.approx(float(exact[1]))
     assert float(entropies) == pytest.approx(float(-(exact.exp() * exact).sum()))
     assert found["entropy_high"][0].tolist() != scored(small, "entropy_high")["entropy_high"][0].tolist()
 
 
 def test_an_impossible_token_leaves_the_entropy_finite():
     logits = torch.tensor([[[0.0, 0.0, float("-inf")]]])
-    log_probs, entropies = token_statistics(logits, torch.tensor([[0]]), at_once=1)
+    log_probs, _, entropies = token_statistics(logits, torch.tensor([[0]]), at_once=1)
     assert float(entropies) == pytest.approx(np.log(2))
     assert float(log_probs) == pytest.approx(-np.log(2))
 
@@ -120,14 +126,50 @@ def test_the_model_is_left_in_its_mode(small):
     small.model.eval()
 
 
-def test_a_signal_of_ones_own(small):
-    class Thirds(Signal):
-        name = "thirds"
+def test_signals_of_ones_own_join_the_pass(small):
+    """One reads something that no need names; one is named as another is."""
+    names = ("own_signals:Thirds", "own_signals:Attached", "own_signals:LikeLogProb", "log_prob", "entropy_high")
+    found = scored(small, *names)
+    width = max(len(r.prompt) for r in small.rollouts) + max(r.n_tokens for r in small.rollouts)
+    for number, rollout in enumerate(small.rollouts):
+        lengths = [step.tokens[1] - step.tokens[0] for step in rollout.steps]
+        assert found["own_signals:Thirds"][number].tolist() == pytest.approx([n / 3 for n in lengths])
+        seen = {float(score) - n for score, n in zip(found["own_signals:Attached"][number], lengths, strict=True)}
+        assert len(seen) == 1
+        assert len(rollout.prompt) + rollout.n_tokens <= seen.pop() <= width
+        np.testing.assert_allclose(found["own_signals:LikeLogProb"][number], 2 * found["entropy_high"][number])
+    assert found["log_prob"][0].tolist() == scored(small, "log_prob")["log_prob"][0].tolist()
+    twice = [LikeLogProb(), build_signal("log_prob")]
+    with pytest.raises(ConfigError, match=r"^signals: two go by the name 'log_prob'; give each class a `name`"):
+        score_signals(small.model, small.tokenizer, small.rollouts, twice)
 
-        def score(self, seen):
-            return seen.step_lengths_BK / 3
 
-    found = score_signals(small.model, small.tokenizer, small.rollouts, [Thirds(), build_signal("log_prob")])
-    assert found["thirds"][0].tolist() == pytest.approx(
-        [(s.tokens[1] - s.tokens[0]) / 3 for s in small.rollouts[0].steps]
-    )
+def test_a_signal_that_attaches_something_is_read_in_a_pass():
+    assert build_signal("own_signals:Attached").is_read_in_a_pass
+    assert not build_signal("own_signals:Thirds").is_read_in_a_pass
+
+
+def test_a_batch_without_labels_takes_nothing_from_the_others(small):
+    bare = replace(small.rollouts[1], steps=tuple(replace(step, label=None) for step in small.rollouts[1].steps))
+    rollouts = [small.rollouts[0], bare, *small.rollouts[2:]]
+    signals = [build_signal("oracle"), build_signal("log_prob")]
+    found = score_signals(small.model, small.tokenizer, rollouts, signals, batch_size=1)["oracle"]
+    whole = known_scores(signals[:1], small.rollouts)["oracle"]
+    assert np.isnan(found[1]).all()
+    for number in (0, 2, 3):
+        np.testing.assert_array_equal(found[number], whole[number])
+
+
+def test_rows_are_numbered_from_where_one_says(small):
+    signals = [build_signal("random", seed=5), build_signal("log_prob")]
+    found = score_signals(small.model, small.tokenizer, small.rollouts, signals, batch_size=2, first_row_id=7)
+    known = known_scores(signals[:1], small.rollouts, first_row_id=7)
+    assert [row.tolist() for row in found["random"]] == [row.tolist() for row in known["random"]]
+
+
+def test_what_does_not_fit_the_model_is_refused_before_a_pass(small):
+    hook = small.model.register_forward_pre_hook(lambda *_: pytest.fail("a pass was made"))
+    probe = Probe(fitted=ProbeWeights(layer=1, weights=[0.5] * 16))
+    with pytest.raises(UnsupportedModelError, match="fitted to layer 1 of a model of 16 dimensions"):
+        score_signals(small.model, small.tokenizer, small.rollouts, [build_signal("log_prob"), probe])
+    hook.remove()

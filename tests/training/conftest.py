@@ -37,9 +37,9 @@ def make_trainer(model, tokenizer, problems, tmp_path):
     made = []
 
     def make(model: Any = model, **settings: Any) -> AttnPOTrainer:
-        own = ("optimizers", "callbacks", "peft_config", "labeler", "processing_class")
+        own = ("optimizers", "callbacks", "peft_config", "labeler", "processing_class", "heads_given")
         options = {"labeler": label_steps, "processing_class": tokenizer}
-        options |= {name: settings.pop(name) for name in own if name in settings}
+        options |= {name.removesuffix("_given"): settings.pop(name) for name in own if name in settings}
         trainer = AttnPOTrainer(model, config(tmp_path / "run", **settings), problems, **options)
         made.append(trainer)
         return trainer

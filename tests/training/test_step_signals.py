@@ -15,6 +15,7 @@ from attnpo.credit.methods.catalogue import needs
 from attnpo.errors import ConfigError
 from attnpo.rollouts import read_rollouts
 from attnpo.signals import build_signal, score_signals
+from attnpo.signals.position import Earlier
 from attnpo.signals.probe import ProbeWeights
 
 FAST = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "max_completion_length": 128}
@@ -40,6 +41,13 @@ def watched(trainer):
         ("log_prob", {"num_iterations": 2}),
         ("entropy_low", {"num_iterations": 2}),
         ("think_close", {}),
+        ("fai", {}),
+        ("waad", {"num_iterations": 2}),
+        ("flow_tracer", {}),
+        ("flow_tracer", {"num_iterations": 2}),
+        ("own_signals:Attached", {}),
+        ("own_signals:Thirds", {}),
+        ("random", {"seed": 3}),
         ("earlier", {}),
         ("oracle", {}),
         ("probe.json", {"num_iterations": 2}),
@@ -58,18 +66,44 @@ def test_credit_is_given_what_one_looks_up_afterwards(make_trainer, model, token
     rollouts = list(read_rollouts(trainer.rollouts_path))
     assert sorted(seen) == list(range(8))
     assert len(passes) == (2 if "num_iterations" in settings else 1)
-    check_given(seen, before, tokenizer, rollouts, name, settings.get("temperature", 1.0))
+    check_given(seen, before, tokenizer, rollouts, name, settings.get("temperature", 1.0), settings.get("seed", 42))
 
 
-def check_given(seen, model, tokenizer, rollouts, name, temperature=1.0):
+def check_given(seen, model, tokenizer, rollouts, name, temperature=1.0, seed=42):
     """Scores that credit was given are those of the signal."""
-    signal = build_signal(name)
+    signal = build_signal(name, seed=seed)
     scores = score_signals(model, tokenizer, rollouts, [signal], temperature=temperature)[signal.name]
     steps = pack_steps(rollouts, scores)
     expected = signal.for_credit(steps.scores_BK, steps)
     given = torch.stack([seen[row] for row in range(8)])
     torch.testing.assert_close(given, expected[:, : given.shape[1]], equal_nan=True, rtol=1e-4, atol=1e-5)
     assert (given.nan_to_num() > 0).any()
+
+
+@pytest.mark.parametrize(("name", "heads"), [("fai", 8), ("heads", 2), ("log_prob", None)])
+def test_what_a_reading_costs_is_counted(make_trainer, name, heads):
+    """Attention logits computed for the signal, in units of those of the pass: 4 layers of 4 heads."""
+    own = {} if name == "heads" else {"heads": None}
+    trainer = make_trainer(signal=name, save_rollouts=True, pack_micro_batches=False, **own, **FAST)
+    widths = []
+
+    def note(module, args, options):
+        if module.training:
+            widths.append(options["input_ids"].shape[1])
+
+    trainer.model.register_forward_pre_hook(note, with_kwargs=True)
+    trainer.train()
+    (line,) = [row for row in trainer.state.log_history if "attnpo/steps_per_response" in row]
+    if heads is None:
+        assert "attnpo/extra_attention" not in line
+        return
+    rollouts, (width,) = list(read_rollouts(trainer.rollouts_path)), widths
+    answered = [r for r in rollouts if r.steps and r.answer_tokens[1] > r.answer_tokens[0]]
+    queries = sum(r.answer_tokens[1] - r.answer_tokens[0] for r in answered)
+    if name == "fai":  # every token from the first step on
+        queries = sum(r.n_tokens - r.steps[0].tokens[0] for r in rollouts if r.steps)
+    expected = queries * width * heads / (len(rollouts) * width**2 * 16)
+    assert line["attnpo/extra_attention"] == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(("name", "is_read"), [("log_prob", True), ("earlier", False)])
@@ -112,11 +146,30 @@ def test_what_a_signal_lacks_is_said_before_the_model_is_loaded(make_trainer):
         make_trainer(signal="heads_ranked", heads=None)
 
 
-def test_a_run_without_heads_has_none_to_exchange(make_trainer):
+def test_a_run_without_heads_has_none_to_exchange(make_trainer, caplog):
     trainer = make_trainer(signal="log_prob")
     assert trainer.head_set is None
-    with pytest.raises(ConfigError, match="there are none to exchange"):
+    assert "heads: not read" not in caplog.text  # those of the configuration may be for a probe
+    with pytest.raises(ConfigError, match=r"^heads: method 'attnpo' goes by signal 'log_prob'; there are none to exch"):
         trainer.use_heads([(3, 1)])
+
+
+def test_heads_that_are_given_and_not_read_are_named(make_trainer, caplog):
+    make_trainer(signal="log_prob", heads_given=[(3, 1)])
+    assert "heads: not read, method 'attnpo' goes by signal 'log_prob'; leave them out" in caplog.text
+
+
+def test_steps_that_rewards_were_made_of_are_not_scored_again(make_trainer, monkeypatch):
+    scored = []
+    inner = Earlier.score
+
+    def score(self, seen):
+        scored.append(len(seen.step_mask_BK))
+        return inner(self, seen)
+
+    monkeypatch.setattr(Earlier, "score", score)
+    make_trainer(method="redundant-pressure", signal="earlier", heads=None, **FAST).train()
+    assert scored == [8]
 
 
 def test_a_method_may_have_a_signal_of_its_own(make_trainer, monkeypatch):

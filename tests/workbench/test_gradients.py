@@ -10,13 +10,14 @@ from attnpo.cli.main import main
 from attnpo.errors import ConfigError, DataError
 from attnpo.gradients import GradientsResult
 from attnpo.rollouts import read_rollouts
+from attnpo.signals.random import Random
 from attnpo.workbench.arguments import DataArguments, GradientsArguments, ModelArguments, StepArguments
 from attnpo.workbench.differentiating import measure_gradients, whole_groups
 
 MODEL = {"model": "tinyworld", "device": "cpu", "segmentation": "paragraphs", "verifier": "exact"}
 SAMPLED = {"data": "tinyworld", "num_problems": 6, "samples_per_problem": 3, "max_new_tokens": 160}
 CREDITS = {"heads": "2.3,2.1", "strengths": 0.2, "problems_per_batch": 2, "labeler": "attnpo.tinyworld:label_steps"}
-CREDITS["signals"] = "log_prob"
+CREDITS["signals"] = "log_prob,own_signals:Thirds,own_signals:LikeLogProb"
 METHODS = ["--methods", "attnpo", "lcr1"]
 
 
@@ -36,7 +37,8 @@ def test_everything_is_written(folder):
     result = GradientsResult.load(folder / "gradients.json")
     names = [row.name for row in result.rows]
     assert {"accuracy", "length", "length term", "tlmre 0.2", "attnpo 0.2", "accuracy, steps by heads"} <= set(names)
-    assert {"attnpo 0.2 by log_prob", "accuracy, steps by log_prob"} <= set(names)
+    for signal in CREDITS["signals"].split(","):
+        assert {f"attnpo 0.2 by {signal}", f"accuracy, steps by {signal}"} <= set(names)
     assert result.left_out == {"lcr1": "draws responses of its own"}
     assert (result.batches, result.group_size, result.sketch, result.heads) == (3, 3, None, [(2, 3), (2, 1)])
     assert "| attnpo 0.2 |" in (folder / "gradients.md").read_text()
@@ -111,3 +113,30 @@ def test_a_method_that_does_not_exist_costs_nothing(tmp_path):
     with pytest.raises(ConfigError, match="--methods ppo"):
         measure(tmp_path, methods=["ppo"])
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"heads": None, "signals": "heads_ranked"},
+            r"^--signals: heads_ranked reads a chosen head set, and none is gi",
+        ),
+        ({"signals": "probe"}, r"^--signals: probe has weights of its own; give its file"),
+    ],
+)
+def test_signals_that_cannot_be_read_are_refused_before_anything_is_loaded(tmp_path, monkeypatch, settings, said):
+    monkeypatch.setattr("attnpo.workbench.differentiating.open_session", None)
+    with pytest.raises(ConfigError, match=said):
+        measure(tmp_path, **settings)
+
+
+def test_draws_of_a_signal_differ_from_batch_to_batch(folder, tmp_path, monkeypatch):
+    """Each response has a number of its own in the run."""
+    numbers = []
+    inner = Random.score
+    monkeypatch.setattr(
+        Random, "score", lambda self, seen: numbers.append(seen.row_ids_B.tolist()) or inner(self, seen)
+    )
+    run(tmp_path, rollouts=folder / "gradients_rollouts.jsonl", signals="random")
+    assert sorted(number for batch in numbers for number in batch) == list(range(18))

@@ -88,6 +88,14 @@ class StepReading:
         scores_BKN = self._in_order()
         return scores_BKN if self._plan.packing is None else self._plan.packing.by_sequence(scores_BKN)
 
+    @property
+    def logits(self) -> tuple[int, int]:
+        """Attention logits that the reading computes once more, and those of the pass itself: all heads, all layers."""
+        rows, length = self._plan.step_index_BL.shape
+        config = self._decoder.config
+        own = rows * length * length * int(config.num_attention_heads) * int(config.num_hidden_layers)
+        return sum(self._rows.answer_counts) * length * len(self._heads), own
+
     def _raise_what_was_seen(self) -> None:
         """Judge what was set aside during the pass, so that the device is not waited for in it."""
         for layer, deviation, allowed in self._deviations:
@@ -120,7 +128,7 @@ class StepReading:
             for layer, heads in self._layers.items()
             for column, head in enumerate(heads)
         }
-        if list(columns) == self._heads:
+        if self._reduce is not None or list(columns) == self._heads:  # what a reduction keeps need not go by heads
             return torch.cat([self._scores[layer].to(device) for layer in self._layers], dim=-1)
         places = [columns[head] for head in self._heads]
         return torch.stack([self._scores[layer][..., column].to(device) for layer, column in places], dim=-1)

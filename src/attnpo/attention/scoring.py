@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -50,19 +50,56 @@ def score_steps(
         DataError: a response holds a token that the model does not know.
         UnsupportedModelError: the model has no attention that can be read.
     """
+    scores: dict[int, NDArray[np.float32]] = {}
+
+    def read(batch: Sequence[int], prompts: Sequence[Sequence[int]], pad_id: int) -> None:
+        scores_BKN = _score_batch(model, heads, prompts, [rollouts[i] for i in batch], pad_id)
+        for row, index in enumerate(batch):
+            scores[index] = scores_BKN[row, : len(rollouts[index].steps)]
+
+    read_in_batches(model, tokenizer, rollouts, read, batch_size, progress=progress, description=description)
+    return [scores[index] for index in range(len(rollouts))]
+
+
+def read_in_batches(
+    model: Any,
+    tokenizer: Any,
+    rollouts: Sequence[Rollout],
+    read: Callable[[Sequence[int], Sequence[Sequence[int]], int], None],
+    batch_size: int,
+    *,
+    max_tokens: int | None = None,
+    progress: Progress | None = None,
+    description: str = "",
+) -> None:
+    """Take all responses through the model, the longest first, in evaluation mode.
+
+    Args:
+        model: the causal language model.
+        tokenizer: renders the prompts.
+        rollouts: the responses.
+        read: makes a pass over some of them, given their places, the ids of their prompts and the padding token.
+        batch_size: most responses a pass.
+        max_tokens: most response tokens a pass, padded; a pass has one response at least. None for no limit.
+        progress: display, or None.
+        description: text of the progress bar.
+
+    Raises:
+        DataError: a response holds a token that the model does not know.
+    """
     check_token_ids(rollouts, int(model.config.get_text_config(decoder=True).vocab_size))
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
     prompts = [render_prompt(tokenizer, rollout.prompt, rollout.opening) for rollout in rollouts]
-    order = sorted(range(len(rollouts)), key=lambda i: -(len(prompts[i]) + rollouts[i].n_tokens))
-    scores: dict[int, NDArray[np.float32]] = {}
+    left = sorted(range(len(rollouts)), key=lambda i: -(len(prompts[i]) + rollouts[i].n_tokens))
     with evaluating(model), bar(progress, description, len(rollouts)) as advance:
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
-            scores_BKN = _score_batch(model, heads, [prompts[i] for i in batch], [rollouts[i] for i in batch], pad_id)
-            for row, index in enumerate(batch):
-                scores[index] = scores_BKN[row, : len(rollouts[index].steps)]
+        while left:
+            size = batch_size
+            if max_tokens is not None:
+                longest = max(1, *(rollouts[i].n_tokens for i in left[:batch_size]))
+                size = min(size, max(1, max_tokens // longest))
+            batch, left = left[:size], left[size:]
+            read(batch, [prompts[i] for i in batch], pad_id)
             advance(len(batch))
-    return [scores[index] for index in range(len(rollouts))]
 
 
 @torch.no_grad()

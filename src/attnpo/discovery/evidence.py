@@ -224,7 +224,7 @@ class Figure(BaseModel):
     """One figure of a head set's evidence, and the same on new traces.
 
     Attributes:
-        name: what it is: "sra", "trivial: shorter first", "credit: PA redundant", …
+        name: what it is: "sra", "trivial: shorter first", "signal: log_prob", "credit: PA redundant", …
         then: as the head set carries it; None where it does not.
         now: on the new traces; None where they have no such pairs or tokens.
         inside: whether the new value lies in the stored interval. With as many new traces as old ones about one figure

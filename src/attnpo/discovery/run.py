@@ -27,7 +27,7 @@ from attnpo.errors import DataError
 from attnpo.labeling import StepLabeler, label_rollouts
 from attnpo.output import prepare_output_dir
 from attnpo.rollouts import Rollout, write_rollouts
-from attnpo.signals import StepScores, rivals, score_signals, wants_probe
+from attnpo.signals import Signal, StepScores, rivals, score_signals, wants_probe
 from attnpo.signals.probe import Probe, StepStates
 from attnpo.statistics import Interval
 
@@ -92,12 +92,15 @@ def discover(
         credit: settings of Eq. 6-8 for the credit accuracy; None takes the published ones.
 
     Raises:
-        UnsupportedModelError: the model has no attention that can be read.
+        UnsupportedModelError: the model has no attention that can be read, or lacks what a signal reads.
         DataError: too few responses are left after the gates.
         OutputError: the folder cannot be written, or holds labels of other settings.
     """
     start = time.perf_counter()
     heads, unreadable = readable_heads(model)
+    signals: list[Signal] = rivals(settings.signals, seed=settings.seed, fits_probe=True)
+    for signal in signals:
+        signal.check(model)
     prepare_output_dir(output_dir)
     gates = Gates(settings.min_pass_rate, settings.min_steps)
     passing = gates.before_labels(traces)
@@ -115,7 +118,7 @@ def discover(
         model,
         tokenizer,
         rollouts,
-        [*rivals(settings.signals), *states],
+        [*signals, *states],
         batch_size=settings.batch_size,
         temperature=settings.temperature or 1.0,
         progress=progress,

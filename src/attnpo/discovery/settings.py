@@ -44,4 +44,4 @@ class DiscoverySettings(SamplingSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        rivals(self.signals)  # names a signal that there is none of
+        rivals(self.signals, fits_probe=True)  # names what there is none of, or cannot be read

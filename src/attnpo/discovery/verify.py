@@ -23,6 +23,7 @@ from attnpo.discovery.random_model import random_copy
 from attnpo.discovery.settings import DiscoverySettings
 from attnpo.errors import HeadSetError
 from attnpo.rollouts import Rollout
+from attnpo.signals import rivals, score_signals
 from attnpo.statistics import Interval
 
 
@@ -42,14 +43,15 @@ def verify_heads(
     """Measure a head set on traces that it was not found on, and compare with what it says of itself.
 
     All heads are read, for the rule `all heads`; where `settings.random_model` asks for it a random-initialised copy of
-    the model is read as well, at the same heads (`random model, same heads`).
+    the model is read as well, at the same heads (`random model, same heads`). Rival signals (`settings.signals`) are
+    measured beside the heads.
 
     Args:
         head_set: the head set.
         model: the model to read.
         tokenizer: renders the prompts.
         rollouts: new labelled, correct responses of the model.
-        settings: intervals, batch size, random model.
+        settings: intervals, batch size, random model, rival signals and the temperature that they are read at.
         model_name: the model, as the result should name it.
         dataset_name: the data set, as the result should name it.
         labeler_name: the labeler, as the result should name it.
@@ -57,14 +59,18 @@ def verify_heads(
         progress: display, or None.
 
     Raises:
+        ConfigError: a signal is named that has no fitted weights.
         HeadSetError: the heads do not fit the model, or their evidence is malformed.
-        UnsupportedModelError: the layer of a head has no softmax attention.
+        UnsupportedModelError: the layer of a head has no softmax attention, or a signal does not fit the model.
         DataError: no response has both an essential and a redundant step.
     """
     start = time.perf_counter()
     head_set.validate_for(model.config)
     check_readable(model, head_set.heads)
     stored = stored_figures(head_set)
+    signals = rivals(settings.signals, head_set.heads, settings.seed)
+    for signal in signals:
+        signal.check(model)
     heads, _ = readable_heads(model)
     scores = score_steps(model, tokenizer, rollouts, heads, batch_size=settings.batch_size, progress=progress)
     random_scores = None
@@ -78,8 +84,25 @@ def verify_heads(
             progress=progress,
             description="random model",
         )
-    chosen = [heads.index(head) for head in head_set.heads]
-    measured = measure(rollouts, scores, chosen, heads, settings, random_scores=random_scores, credit=credit)
+    signal_scores = score_signals(
+        model,
+        tokenizer,
+        rollouts,
+        signals,
+        batch_size=settings.batch_size,
+        temperature=settings.temperature or 1.0,
+        progress=progress,
+    )
+    measured = measure(
+        rollouts,
+        scores,
+        [heads.index(head) for head in head_set.heads],
+        heads,
+        settings,
+        random_scores=random_scores,
+        signal_scores=signal_scores,
+        credit=credit,
+    )
     figures = compare_figures(stored, measured_figures(measured))
     proven_then = head_set.evidence.get("proven")
     return VerificationResult(
@@ -103,9 +126,11 @@ def verify_heads(
 def measured_figures(measured: HeadSetMeasures) -> dict[str, Interval | None]:
     """Return everything measured that is an interval, by the names that `stored_figures` uses."""
     figures: dict[str, Interval | None] = {"sra": measured.sra, "sra_length_matched": measured.sra_length_matched}
-    for name, rule in measured.trivial.items():
-        figures[f"trivial: {name}"] = rule.sra
-        figures[f"trivial: {name}, length-matched"] = rule.sra_length_matched
+    rankings = {f"trivial: {name}": rule for name, rule in measured.trivial.items()}
+    rankings |= {f"signal: {name}": signal for name, signal in measured.signals.items()}
+    for name, ranking in rankings.items():
+        figures[name] = ranking.sra
+        figures[f"{name}, length-matched"] = ranking.sra_length_matched
     figures.update({f"credit: {cell}": interval for cell, interval in measured.credit_accuracy.items()})
     return figures
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -15,6 +16,9 @@ from attnpo.attention import Head, score_steps
 from attnpo.credit import CreditSettings, GroupBatch, Method, build_method, pack_steps
 from attnpo.rollouts import Rollout
 from attnpo.signals import Signal, StepScores, score_signals
+from attnpo.signals.scoring import are_labelled
+
+logger = logging.getLogger(__name__)
 
 
 def annotate(
@@ -26,6 +30,7 @@ def annotate(
     *,
     method: str = "attnpo",
     signals: Sequence[Signal] = (),
+    temperature: float = 1.0,
     batch_size: int = 16,
     progress: Progress | None = None,
 ) -> list[Rollout]:
@@ -41,6 +46,7 @@ def annotate(
         settings: settings of the credit; the paper's by default.
         method: a method of `attnpo.credit.METHODS`.
         signals: rival signals to score the steps by as well, on the scale of the heads' scores.
+        temperature: of sampling; log-probabilities and entropies are those of it.
         batch_size: responses a forward pass.
         progress: display, or None.
 
@@ -64,9 +70,14 @@ def annotate(
         )
         for rollout, scores_K, gamma_K in zip(judged, ensemble, gamma_BK, strict=True)
     ]
+    if not are_labelled(annotated) and (blind := [s for s in signals if "labels" in s.needs]):
+        logger.warning("no step of the traces to show has a label; left out: %s", ", ".join(s.name for s in blind))
+        signals = [s for s in signals if s not in blind]
     if not signals:
         return annotated
-    found = score_signals(model, tokenizer, annotated, signals, batch_size=batch_size, progress=progress)
+    found = score_signals(
+        model, tokenizer, annotated, signals, batch_size=batch_size, temperature=temperature, progress=progress
+    )
     on_scale = {signal.name: _on_scale(signal, annotated, found[signal.name]) for signal in signals}
     return [
         replace(

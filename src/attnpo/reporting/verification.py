@@ -23,7 +23,7 @@ def figure_table(result: VerificationResult) -> Table:
     dots = Dots.over([i for f in result.figures for i in (f.then, f.now) if i is not None])
     rows = []
     for f in result.figures:
-        ours = not f.name.startswith("trivial")
+        ours = not f.name.startswith(("trivial", "signal"))
         verdict = (
             NOTHING
             if f.overlap is None

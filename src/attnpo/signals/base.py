@@ -49,7 +49,7 @@ class Seen:
         step_characters_BK: characters of each step.
         answer_lengths_B: tokens |F| of the final answer.
         response_lengths_B: tokens |o| of the response.
-        row_ids_B: unique per response of the run; seeds what a signal draws.
+        row_ids_B: unique per response of the run; with the signal's seed it decides what is drawn.
         labels_BK: step labels as `attnpo.credit.batches` codes them, where known.
         log_probs_BT: log-probability of each response token, where the signal needs it; 0 on padding or anything.
         entropies_BT: entropy in nats of the distribution that it was drawn from, where the signal needs it.
@@ -102,7 +102,8 @@ class Signal:
     `rule` is how discovery calls a ranking that a head set has to beat before it counts as proven.
     """
 
-    name: ClassVar[str] = "own"
+    name: str = "own"  # as it was asked for, where `build_signal` made it
+    seed: int = 0  # of what it draws
     paper: ClassVar[str] = "not published"
     arxiv: ClassVar[str | None] = None
     source: ClassVar[str] = "this project"  # where the formula was read off
@@ -117,8 +118,8 @@ class Signal:
 
     @property
     def is_read_in_a_pass(self) -> bool:
-        """Whether a forward pass has to be looked at."""
-        return any(need in IN_A_PASS for need in self.needs)
+        """Whether a forward pass has to be looked at: for what it needs, or because it attaches something."""
+        return any(need in IN_A_PASS for need in self.needs) or type(self).attach is not Signal.attach
 
     def check(self, model: Any) -> None:
         """Raise `UnsupportedModelError` where the model lacks what is read of a pass."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from attnpo.attention import StepReading
 from attnpo.attention.hook import AttentionCall
 from attnpo.attention.reduction import Rows, probability_chunks
 from attnpo.signals.base import Places, Seen, Signal
@@ -41,29 +39,15 @@ class FlowTracer(Signal):
         """Check that some layer has attention that can be read."""
         middle_heads(model)
 
-    @contextmanager
-    def attach(self, model: Any, places: Places) -> Iterator[_Attention]:
+    def attach(self, model: Any, places: Places) -> AbstractContextManager[Any]:
         """Read what nodes pay each other."""
-        node_BL = node_of_token(places)
-        with read_rows(model, places, partial(_between_nodes, node_BL, places.num_steps + 2)) as reading:
-            yield _Attention(reading, places.num_steps + 2)
+        return read_rows(model, places, partial(_between_nodes, node_of_token(places), places.num_steps + 2))
 
     def score(self, seen: Seen) -> Tensor:
         """Return (B, K) flows in [0, 1]; 0 for all steps where no attention leads from the answer to the question."""
-        paid_BMM = seen.reading.paid_BMM
+        read = seen.reading.scores_BKN  # M columns a layer
+        paid_BMM = read.view(len(read), read.shape[1], -1, read.shape[1]).mean(dim=2)
         return flows(paid_BMM.cpu())[:, 1:-1].float().to(paid_BMM.device)  # not every device has float64
-
-
-@dataclass(frozen=True)
-class _Attention:
-    reading: StepReading
-    nodes: int
-
-    @property
-    def paid_BMM(self) -> Tensor:
-        """(B, M, M) mean attention of a token of each node to each other node, mean over layers."""
-        read = self.reading.scores_BKN
-        return read.view(len(read), self.nodes, -1, self.nodes).mean(dim=2)
 
 
 def node_of_token(places: Places) -> Tensor:

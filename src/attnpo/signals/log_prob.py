@@ -12,13 +12,14 @@ class LogProb(Signal):
     """The surer the model was of a step, the more it deserves to be kept.
 
     u(s) = 1 / |s| sum over the tokens t of s of log pi(t | before), under the sampling policy at the sampling
-    temperature (SAS, arXiv 2604.24003, which gives correct responses no advantage on the 30 % of steps with lowest u).
+    temperature (SAS, arXiv 2604.24003, which takes the advantage from the 30 % of steps with lowest u in a right
+    response, and with highest u in a wrong one).
     """
 
     name = "log_prob"
     paper = "SAS"
     arxiv = "2604.24003"
-    source = "secondary notes"
+    source = "official code"
     formula = "mean log pi of the step's tokens"
     needs = ("log-probabilities",)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from attnpo.credit.batches import ESSENTIAL, REDUNDANT
+from attnpo.credit.methods.oracle import scores_by_label
 from attnpo.errors import DataError
 from attnpo.signals.base import Seen, Signal
 
@@ -26,6 +26,4 @@ class OracleSignal(Signal):
         """
         if seen.labels_BK is None:
             raise DataError("signal oracle: the steps carry no labels; give a labeller (step_labeler)")
-        scores_BK = torch.full(seen.labels_BK.shape, float("nan"), device=seen.labels_BK.device)
-        scores_BK = scores_BK.masked_fill(seen.labels_BK == REDUNDANT, 0.0)
-        return scores_BK.masked_fill(seen.labels_BK == ESSENTIAL, 2.0)
+        return scores_by_label(seen.labels_BK, torch.tensor(float("nan"), device=seen.labels_BK.device))

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from attnpo.attention import StepReading
+from attnpo.models import token_statistics
 from attnpo.signals.base import Places, Seen, Signal
 
 
@@ -22,6 +24,11 @@ class SignalReading:
     signal: Signal
     tensors: Mapping[str, Tensor]
     reading: Any = None
+
+    @property
+    def logits(self) -> tuple[int, int]:
+        """Attention logits computed for the signal alone, and those of the pass itself; zeros where it reads none."""
+        return self.reading.logits if isinstance(self.reading, StepReading) else (0, 0)
 
     def seen(self, log_probs_BT: Tensor | None, entropies_BT: Tensor | None) -> Seen:
         """Return what the signal scores by, given the pass's log-probabilities and entropies of response tokens."""
@@ -110,32 +117,10 @@ def look(
     log_probs_BT = entropies_BT = None
     if asks_logits:
         logits_BTV = output.logits[:, -width - 1 : -1]
-        log_probs_BT, entropies_BT = token_statistics(logits_BTV, ids_BL[:, -width:], temperature)
+        log_probs_BT, _, entropies_BT = token_statistics(logits_BTV, ids_BL[:, -width:], temperature)
     return [reading.seen(log_probs_BT, entropies_BT) for reading in readings]
 
 
 def wants_logits(signals: Sequence[Signal]) -> bool:
     """Whether a signal reads log-probabilities or entropies."""
     return any({"log-probabilities", "entropies"} & set(signal.needs) for signal in signals)
-
-
-@torch.no_grad()
-def token_statistics(
-    logits_BTV: Tensor, ids_BT: Tensor, temperature: float = 1.0, at_once: int = 2**24
-) -> tuple[Tensor, Tensor]:
-    """Return the log-probability of each token and the entropy in nats of its distribution, (B, T) float32.
-
-    Args:
-        logits_BTV: logits that each token was drawn from (those of the place before it).
-        ids_BT: the tokens.
-        temperature: softmax temperature of sampling.
-        at_once: most logits held in float32 at once.
-    """
-    rows_NV, ids_N = logits_BTV.flatten(0, 1), ids_BT.flatten()
-    size = max(1, at_once // rows_NV.shape[1])
-    log_probs, entropies = [], []
-    for start in range(0, len(ids_N), size):
-        log_probs_CV = torch.log_softmax(rows_NV[start : start + size].float() / temperature, dim=-1)
-        log_probs.append(log_probs_CV.gather(1, ids_N[start : start + size, None])[:, 0])
-        entropies.append(-(log_probs_CV.exp() * log_probs_CV.clamp(min=torch.finfo(torch.float32).min)).sum(dim=-1))
-    return torch.cat(log_probs).view(ids_BT.shape), torch.cat(entropies).view(ids_BT.shape)

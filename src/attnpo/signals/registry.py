@@ -69,17 +69,20 @@ def signal_class(name: str) -> type[Signal]:
     return SIGNALS[name]
 
 
-def build_signal(name: str, heads: Sequence[Head] = ()) -> Signal:
-    """Return the signal of that name.
+def build_signal(name: str, heads: Sequence[Head] = (), seed: int = 0) -> Signal:
+    """Return the signal of that name; it goes by it from then on, whatever its class is called.
 
     Args:
         name: a key of `SIGNALS`, the path of a probe's file (.json), or `module:Class`.
         heads: the chosen heads, for signals that read them.
+        seed: the run's, for signals that draw.
 
     Raises:
         ConfigError: there is no such signal or file.
     """
-    return Probe.load(name) if name.endswith(".json") else signal_class(name)(heads)
+    signal = Probe.load(name) if name.endswith(".json") else signal_class(name)(heads)
+    signal.name, signal.seed = name, seed
+    return signal
 
 
 def needs_heads(name: str | None) -> bool:
@@ -115,21 +118,53 @@ def rules() -> list[Signal]:
     return [build_signal(name) for name, signal in SIGNALS.items() if signal.rule is not None and not signal.needs]
 
 
-def rivals(names: str = "all") -> list[Signal]:
-    """Return the signals that discovery sets beside its heads and rules.
+def rivals(
+    names: str = "all",
+    heads: Sequence[Head] | None = None,
+    seed: int = 0,
+    *,
+    flag: str = "signals",
+    labelled: bool = True,
+    fits_probe: bool = False,
+) -> list[Signal]:
+    """Return the signals that are set beside a head set.
 
     Args:
-        names: `all`, `none`, or names separated by commas; heads and the rules themselves are passed over.
+        names: `none`, names separated by commas, or `all`: those that are no rule and need neither heads nor a file.
+        heads: the head set, empty where it is not known yet; None where there is none.
+        seed: the run's, for signals that draw.
+        flag: how the setting is called in errors.
+        labelled: whether steps have labels; without them `all` leaves out what reads some.
+        fits_probe: whether the caller fits `probe` itself; it is not among those returned then.
 
     Raises:
-        ConfigError: there is no such signal.
+        ConfigError: there is no such signal or file, or one is named that reads what there is none of.
     """
-    listed = [name.strip() for name in names.split(",") if name.strip()]
-    chosen = list(SIGNALS) if names == "all" else [] if names == "none" else list(dict.fromkeys(listed))
-    found = [build_signal(name) for name in chosen]
-    return [s for s in found if s.rule is None and not {"heads", "probe file"} & set(s.needs)]
+    if names == "none":
+        return []
+    if names == "all":
+        found = [build_signal(name, seed=seed) for name in SIGNALS]
+        return [s for s in found if s.rule is None and not {"heads", "probe file"} & set(s.needs) and _has(s, labelled)]
+    asked = [name for name in _listed(names) if not (fits_probe and name == Probe.name)]
+    found = [build_signal(name, heads or (), seed) for name in asked]
+    for signal in found:
+        if "heads" in signal.needs and heads is None:
+            raise ConfigError(f"{flag}: {signal.name} reads a chosen head set, and none is given here; leave it out")
+        if isinstance(signal, Probe) and signal.fitted is None:
+            raise ConfigError(f"{flag}: probe has weights of its own; give its file (probe.json of `attnpo discover`)")
+        if not _has(signal, labelled):
+            raise ConfigError(f"{flag}: {signal.name} reads step labels, and nothing gives them; give a labeler")
+    return found
 
 
 def wants_probe(names: str = "all") -> bool:
-    """Whether a probe is among the signals that `rivals` was asked for: it has to be fitted first."""
-    return names == "all" or Probe.name in [name.strip() for name in names.split(",")]
+    """Whether the signals that `rivals` is asked for include a probe that is to be fitted first."""
+    return names == "all" or Probe.name in _listed(names)
+
+
+def _has(signal: Signal, labelled: bool) -> bool:
+    return labelled or "labels" not in signal.needs
+
+
+def _listed(names: str) -> list[str]:
+    return list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 from torch import Tensor
 
-from attnpo.attention.scoring import evaluating
+from attnpo.attention.scoring import read_in_batches
 from attnpo.credit.layout import lay_out, lay_out_tokens
-from attnpo.progress import bar
-from attnpo.rollouts import Rollout, check_token_ids
-from attnpo.sampling import render_prompt
+from attnpo.errors import ConfigError
+from attnpo.rollouts import Rollout
 from attnpo.signals.base import Seen, Signal
 from attnpo.signals.passes import look, wants_logits
 
@@ -25,17 +24,23 @@ MAX_LOGITS = 2**28
 """Logits of a pass held at once; longer responses and larger vocabularies get fewer rows."""
 
 
-def known_scores(signals: Sequence[Signal], rollouts: Sequence[Rollout]) -> dict[str, StepScores]:
+def known_scores(
+    signals: Sequence[Signal], rollouts: Sequence[Rollout], first_row_id: int = 0
+) -> dict[str, StepScores]:
     """Score the steps of segmented responses by signals that read no pass, as `score_signals` does.
 
     Args:
         signals: the signals.
         rollouts: segmented responses, labelled where a signal reads labels.
+        first_row_id: number of the first response; the others follow.
 
     Raises:
+        ConfigError: two signals go by one name.
         DataError: a signal reads a pass.
     """
-    seen = Seen.of(_laid_out(rollouts, range(len(rollouts)))) if rollouts else None
+    _check_names(signals)
+    row_ids = range(first_row_id, first_row_id + len(rollouts))
+    seen = Seen.of(_laid_out(rollouts, row_ids, are_labelled(rollouts))) if rollouts else None
     return {signal.name: [] if seen is None else _unpadded(signal.score(seen), rollouts) for signal in signals}
 
 
@@ -47,6 +52,7 @@ def score_signals(
     *,
     batch_size: int = 16,
     temperature: float = 1.0,
+    first_row_id: int = 0,
     progress: Progress | None = None,
     description: str = "scoring signals",
 ) -> dict[str, StepScores]:
@@ -62,6 +68,7 @@ def score_signals(
         signals: the signals, of different names; no pass is made where none reads one.
         batch_size: responses a forward pass.
         temperature: softmax temperature of log-probabilities and entropies.
+        first_row_id: number of the first response, the others follow; with a signal's seed it decides what it draws.
         progress: display, or None.
         description: text of the progress bar.
 
@@ -69,38 +76,57 @@ def score_signals(
         By the signal's name, per response (K,) float32 in the signal's own unit.
 
     Raises:
+        ConfigError: two signals go by one name.
         DataError: a response holds a token that the model does not know, or lacks what a signal reads.
         UnsupportedModelError: the model has no attention that can be read.
     """
     if not any(signal.is_read_in_a_pass for signal in signals):
-        return known_scores(signals, rollouts)
-    config = model.config.get_text_config(decoder=True)
-    check_token_ids(rollouts, int(config.vocab_size))
-    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-    prompts = [render_prompt(tokenizer, rollout.prompt, rollout.opening) for rollout in rollouts]
+        return known_scores(signals, rollouts, first_row_id)
+    _check_names(signals)
+    for signal in signals:
+        signal.check(model)
+    labelled = are_labelled(rollouts)
     device = next(model.parameters()).device
     found: dict[str, dict[int, NDArray[np.float32]]] = {signal.name: {} for signal in signals}
-    left = sorted(range(len(rollouts)), key=lambda i: -(len(prompts[i]) + rollouts[i].n_tokens))
-    with evaluating(model), bar(progress, description, len(rollouts)) as advance:
-        while left:
-            longest = max(rollouts[i].n_tokens for i in left[:batch_size])
-            room = max(1, MAX_LOGITS // (longest * config.vocab_size)) if wants_logits(signals) else batch_size
-            batch, left = left[: min(batch_size, room)], left[min(batch_size, room) :]
-            here = [rollouts[i] for i in batch]
-            tensors = _laid_out(here, batch, device)
-            ids = [rollout.response_ids for rollout in here]
-            looked = look(model, signals, [prompts[i] for i in batch], ids, tensors, pad_id, temperature)
-            for signal, seen in zip(signals, looked, strict=True):
-                found[signal.name] |= dict(zip(batch, _unpadded(signal.score(seen), here), strict=True))
-            advance(len(batch))
+
+    def read(batch: Sequence[int], prompts: Sequence[Sequence[int]], pad_id: int) -> None:
+        here = [rollouts[i] for i in batch]
+        tensors = _laid_out(here, [first_row_id + i for i in batch], labelled, device)
+        ids = [rollout.response_ids for rollout in here]
+        for signal, seen in zip(signals, look(model, signals, prompts, ids, tensors, pad_id, temperature), strict=True):
+            found[signal.name] |= dict(zip(batch, _unpadded(signal.score(seen), here), strict=True))
+
+    read_in_batches(
+        model,
+        tokenizer,
+        rollouts,
+        read,
+        batch_size,
+        max_tokens=MAX_LOGITS // model.config.get_text_config(decoder=True).vocab_size
+        if wants_logits(signals)
+        else None,
+        progress=progress,
+        description=description,
+    )
     return {name: [rows_of[i] for i in range(len(rollouts))] for name, rows_of in found.items()}
 
 
+def are_labelled(rollouts: Sequence[Rollout]) -> bool:
+    """Whether a step of any of them has a label; true where there is no step."""
+    steps = [step for rollout in rollouts for step in rollout.steps]
+    return not steps or any(step.label for step in steps)
+
+
+def _check_names(signals: Sequence[Signal]) -> None:
+    names = [signal.name for signal in signals]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"signals: two go by the name {twice[0]!r}; give each class a `name` of its own")
+
+
 def _laid_out(
-    rollouts: Sequence[Rollout], row_ids: Sequence[int], device: torch.device | str = "cpu"
+    rollouts: Sequence[Rollout], row_ids: Sequence[int], labelled: bool, device: torch.device | str = "cpu"
 ) -> Mapping[str, Tensor]:
     width = max(rollout.n_tokens for rollout in rollouts)
-    labelled = any(step.label for rollout in rollouts for step in rollout.steps)
     tensors = lay_out(rollouts, [0] * len(rollouts), row_ids, device, labelled=labelled)
     return tensors | lay_out_tokens(rollouts, width, device)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ from attnpo.training.config import AttnPOConfig
 from attnpo.training.data_checks import check_training_data
 from attnpo.training.estimate import launched_layout
 from attnpo.verification import Verifier, build_verifier
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -70,6 +73,8 @@ def find_components(
     if isinstance(model, ModelSource):
         settle_dtype(args, model, config)
     head_set = needed_heads(method, args, heads if heads is not None else args.heads, config)
+    if heads is not None and head_set is None:
+        logger.warning("heads: not read, %s; leave them out", reads_no_heads(args))
     labeler = needed_labeler(method, args, labeler)
     examine(
         RunParts(
@@ -123,7 +128,7 @@ def needed_heads(
         ConfigError: the method reads attention, and no heads are given.
         HeadSetError: the head set does not fit the model.
     """
-    if not needs_heads(signal_of(args.method, args.signal)):
+    if reads_no_heads(args):
         return None
     if heads is None:
         raise ConfigError(
@@ -131,6 +136,14 @@ def needed_heads(
             "such as 16.2,20.9,23.2"
         )
     return None if config is None else resolve_heads(heads, config)
+
+
+def reads_no_heads(args: AttnPOConfig) -> str | None:
+    """Return why a run reads no heads, None where it reads some."""
+    signal = signal_of(args.method, args.signal)
+    if needs_heads(signal):
+        return None
+    return f"method '{args.method}' " + ("reads no attention" if signal is None else f"goes by signal '{signal}'")
 
 
 def needed_labeler(method: Method, args: AttnPOConfig, labeler: Labeler | None = None) -> Labeler | None:

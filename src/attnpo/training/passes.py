@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -23,12 +23,25 @@ Read = Callable[[Mapping[str, Tensor], slice], AbstractContextManager[SignalRead
 """Reads step scores of some rows, laid out in a round's tensors, inside one forward pass."""
 
 
-def signal_reader(model: Any, signal: Signal, attention_mask_BL: Tensor, answer_chunk: int) -> Read:
-    """Return what reads a signal in passes over prompts and responses."""
+def signal_reader(
+    model: Any, signal: Signal, attention_mask_BL: Tensor, answer_chunk: int, count_logits: Callable[[int, int], None]
+) -> Read:
+    """Return what reads a signal in passes over prompts and responses.
 
-    def read(tensors: Mapping[str, Tensor], rows: slice) -> AbstractContextManager[SignalReading]:
+    Args:
+        model: the policy.
+        signal: what scores the steps.
+        attention_mask_BL: of the passes' rows.
+        answer_chunk: most queries whose attention is held at once.
+        count_logits: is told what each reading computed of attention (`StepReading.logits`).
+    """
+
+    @contextmanager
+    def read(tensors: Mapping[str, Tensor], rows: slice) -> Iterator[SignalReading]:
         here = {name: tensor[rows] for name, tensor in tensors.items()}
-        return read_signal(model, signal, here, attention_mask_BL[rows], answer_chunk)
+        with read_signal(model, signal, here, attention_mask_BL[rows], answer_chunk) as reading:
+            yield reading
+        count_logits(*reading.logits)
 
     return read
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from attnpo.credit import Continuation, Policy, TokenStats
-from attnpo.models import last_logits
+from attnpo.models import last_logits, token_statistics
 from attnpo.rollouts import SegmentedResponse
 from attnpo.sampling import Row, SampledResponse, SamplingParams, TransformersSampler
 from attnpo.training.budget import TokenCount
@@ -155,16 +155,9 @@ def response_stats(
         logits = last_logits(model, pad_id, texts[start : start + micro_batch], kept)
         for response, row in zip(drawn, logits, strict=True):
             # The logits at a place are those of the token after it.
-            scaled_TV = row[kept - len(response) - 1 : kept - 1] / temperature
-            log_probs_TV = torch.log_softmax(scaled_TV, dim=-1)
-            token_T1 = torch.tensor(list(response), dtype=torch.long, device=row.device)[:, None]
-            found.append(
-                TokenStats(
-                    log_probs_T=log_probs_TV.gather(1, token_T1)[:, 0].cpu(),
-                    top_log_probs_T=log_probs_TV.amax(dim=-1).cpu(),
-                    entropies_T=torch.special.entr(torch.softmax(scaled_TV, dim=-1)).sum(dim=-1).cpu(),
-                )
-            )
+            logits_1TV = row[None, kept - len(response) - 1 : kept - 1]
+            ids_1T = torch.tensor([list(response)], dtype=torch.long, device=row.device)
+            found.append(TokenStats(*(v_1T[0].cpu() for v_1T in token_statistics(logits_1TV, ids_1T, temperature))))
     return found
 
 

@@ -36,6 +36,11 @@ class RunMeter(Meter):
         """Add `count` cases among `of`."""
         self.add(name, torch.tensor(float(count), device=self.device), float(of))
 
+    def add_reading(self, read: int, own: int) -> None:
+        """Count attention logits computed for a signal alone, and those of the pass that it was read in."""
+        if own:  # else it reads no attention
+            self.count("extra_attention", read, own)
+
     def add_responses(self, rollouts: Sequence[Rollout], tensors: Mapping[str, torch.Tensor]) -> None:
         """Count steps and phrases of new responses, given with what `credit.layout.lay_out` makes of them."""
         steps_BK, labels_BK = tensors["step_mask"], tensors.get("labels")

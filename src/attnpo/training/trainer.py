@@ -39,7 +39,7 @@ from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.signals import Seen, Signal, build_signal, signal_of
 from attnpo.training.budget import CourseCallback, TokenCount, TokenCountCallback, token_schedule
 from attnpo.training.callbacks import BeginCallback, MethodStateCallback, PreparationCallback, RolloutsFileCallback
-from attnpo.training.components import find_components, source_of
+from attnpo.training.components import find_components, reads_no_heads, source_of
 from attnpo.training.config import AttnPOConfig
 from attnpo.training.data_checks import with_text_solutions
 from attnpo.training.dropped import DroppedLog
@@ -214,12 +214,12 @@ class AttnPOTrainer(GRPOTrainer):
             heads: head set: path, `HeadSet`, or pairs (layer, head).
 
         Raises:
-            ConfigError: the method reads no attention.
+            ConfigError: no heads are read.
             HeadSetError: the head set does not fit the model.
             UnsupportedModelError: a chosen layer has no softmax attention.
         """
         if self.head_set is None:
-            raise ConfigError(f"heads: method '{self.args.method}' reads no attention; there are none to exchange")
+            raise ConfigError(f"heads: {reads_no_heads(self.args)}; there are none to exchange")
         head_set = resolve_heads(heads, self.model.config)
         check_readable(self.model, head_set.heads)
         self.head_set, self.credit_heads = head_set, self.credit.select_heads(head_set.heads)
@@ -227,7 +227,7 @@ class AttnPOTrainer(GRPOTrainer):
 
     def _build_signal(self) -> Signal | None:
         name = signal_of(self.args.method, self.args.signal)
-        return None if name is None else build_signal(name, self.credit_heads)
+        return None if name is None else build_signal(name, self.credit_heads, self.args.seed)
 
     def _reads_a_pass(self) -> bool:
         return self.signal is not None and self.signal.is_read_in_a_pass
@@ -340,7 +340,7 @@ class AttnPOTrainer(GRPOTrainer):
             output[SAMPLING_LOGPS] = lay_out_log_probs(round_.sampling_log_probs, width, self.accelerator.device)
         tensors, scores_BK = round_.tensors, round_.scores_BK
         advantages_B = tensors.pop("advantages")
-        if self.signal is not None and not self.signal.is_read_in_a_pass:
+        if scores_BK is None and self.signal is not None and not self.signal.is_read_in_a_pass:
             scores_BK = self.signal.credit_scores(Seen.of(tensors))
         if self._reads_a_pass() and scores_BK is None:
             output["advantages"] = advantages_B
@@ -529,7 +529,10 @@ class AttnPOTrainer(GRPOTrainer):
             return output
 
         signal = self.signal if self._reads_a_pass() else None
-        read = None if signal is None else signal_reader(model, signal, attention_mask, self.args.answer_chunk)
+        read = None
+        if signal is not None:
+            chunk, count = self.args.answer_chunk, self.meter.add_reading
+            read = signal_reader(model, signal, attention_mask, chunk, count)
         if self._loss_inputs is not None:
             return read_loss_pass(make_pass, read, self._loss_inputs, self.step_advantages, self._hold_tokens())
         # With a PEFT policy the reference pass also runs on `self.model`, but only after the policy's own.

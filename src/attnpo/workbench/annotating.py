@@ -67,6 +67,14 @@ def annotate_problems(
     rollouts = sample_groups(
         path, session, verifier, problems=problems, samples=samples, params=params, opening=opening, progress=progress
     )
-    annotated = annotate(session.model, session.tokenizer, rollouts, head_set.heads, signals=signals, progress=progress)
+    annotated = annotate(
+        session.model,
+        session.tokenizer,
+        rollouts,
+        head_set.heads,
+        signals=signals,
+        temperature=params.temperature or 1.0,
+        progress=progress,
+    )
     write_rollouts(output_dir / "annotated.jsonl", annotated)
     return annotated

@@ -8,6 +8,7 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +83,15 @@ def measure_gradients(
         AttnPOError: something is missing or malformed.
     """
     wanted = [entry for text in arguments.methods for entry in parse_wanted(text, arguments.strengths)]
-    rivals(arguments.signals)  # names a signal that there is none of
+    rivals(arguments.signals, [] if arguments.heads else None, flag="--signals")  # names what cannot be read
     if arguments.rollouts:
         _check_plain(Path(arguments.rollouts), arguments.temperature)
     output_dir = prepare_output_dir(Path(arguments.output_dir))
     session = open_session(model_arguments, data_arguments, step_arguments, problems=[] if arguments.rollouts else None)
     session.adapters_apart = True
     heads = resolve_heads(arguments.heads, session.config).heads if arguments.heads else []
+    for signal in rivals(arguments.signals, heads if arguments.heads else None):
+        signal.check(session.model)
     with open_verifier(step_arguments) as verifier:
         rollouts = _responses(arguments, session, verifier, output_dir, progress)
         groups = whole_groups(rollouts, arguments.problems_per_batch)
@@ -192,11 +195,12 @@ class _Run:
             if reason is not None:
                 self.left_out[entry.family] = reason
         given = [entry for entry in self.wanted if entry.family not in self.left_out]
-        signals = {signal.name: signal for signal in rivals(self.arguments.signals)}
+        signals = {signal.name: signal for signal in rivals(self.arguments.signals, self.heads or None)}
         rival = [name for name, signal in signals.items() if self.labelled or "labels" not in signal.needs]
         self.left_out |= {f"signal {name}": "reads labels, and there are none" for name in signals if name not in rival}
         own = {method.signal for method in (entry.build() for entry in given) if method.needs_scores} - {HEADS}
-        self.signals = [signals.get(name) or build_signal(name) for name in dict.fromkeys([*rival, *sorted(own)])]
+        names = dict.fromkeys([*rival, *sorted(own)])
+        self.signals = [signals.get(name) or build_signal(name, self.heads) for name in names]
         self.credits: list[Credit] = [
             *wanted_credits(self.labelled),
             *method_credits(given),
@@ -286,16 +290,20 @@ class _Run:
             read_scores=read_scores if self.heads else None,
             heads=self.heads,
             signals=self.signals,
-            read_signals=self._read_signals,
+            read_signals=partial(self._read_signals, number * len(rollouts)),
             policy=self._lend,
             prompt_ids=prompts,
         )
 
-    def _read_signals(self, rollouts: Sequence[Rollout]) -> Mapping[str, Any]:
-        own = self.arguments
-        model, tokenizer = self.session.model, self.session.tokenizer
+    def _read_signals(self, first_row_id: int, rollouts: Sequence[Rollout]) -> Mapping[str, Any]:
         return score_signals(
-            model, tokenizer, rollouts, self.signals, batch_size=own.micro_batch, temperature=own.temperature
+            self.session.model,
+            self.session.tokenizer,
+            rollouts,
+            self.signals,
+            batch_size=self.arguments.micro_batch,
+            temperature=self.arguments.temperature,
+            first_row_id=first_row_id,
         )
 
     def _lend(self, batch: Batch) -> LentPolicy:

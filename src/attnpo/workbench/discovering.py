@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,15 +27,19 @@ from attnpo.labeling.build import build_labeler
 from attnpo.labeling.causal import CausalLabeler, CausalSettings
 from attnpo.labeling.given import GivenLabeler
 from attnpo.labeling.judge import JudgeLabeler, JudgeSettings
+from attnpo.ledger import settings_path
 from attnpo.output import prepare_output_dir
 from attnpo.reporting import save_ensemble_curves, save_heatmap
 from attnpo.rollouts import Rollout, prompt_text, read_rollouts
 from attnpo.sampling.engines import EngineSettings
 from attnpo.sampling.honoured import check_own
+from attnpo.signals import rivals
 from attnpo.verification import Verifier
 from attnpo.workbench.arguments import DataArguments, DiscoverArguments, ModelArguments, StepArguments
 from attnpo.workbench.loading import Session, open_session, open_verifier
 from attnpo.workbench.proving import Proving, check_proofs
+
+logger = logging.getLogger(__name__)
 
 CAUSAL = "causal"
 
@@ -128,6 +133,8 @@ class Discovering:
         Raises:
             AttnPOError: something is missing or malformed, or the engine or a judge went away.
         """
+        if self.session.loads_model:  # else once responses are there
+            self._check_signals()
         with self._working() as verifier:
             traces = self._traces(verifier, progress)
             if self.arguments.transfer in GROUPINGS:
@@ -173,6 +180,7 @@ class Discovering:
         assert self.arguments.verify is not None
         head_set = resolve_heads(self.arguments.verify, self.session.model.config)
         self.proving.check_checkpoints(head_set)
+        self._check_signals()
         with self._working() as verifier:
             traces = self._traces(verifier, progress)
             known = self._found_on(traces)
@@ -228,9 +236,31 @@ class Discovering:
             )
         if self.arguments.traces:
             UserFile(Path(self.arguments.traces), name=f"--traces {self.arguments.traces}").check()
+            self._check_temperature(Path(self.arguments.traces))
         check_own(self.engine.engine, self.settings.sampling.own())
         self.engine.check_opening(self.settings.opening)
         check_proofs(self.arguments, self.settings)
+
+    def _check_signals(self) -> None:
+        """Check that signals fit the model, which is loaded for that."""
+        for signal in rivals(self.settings.signals, fits_probe=not self.arguments.verify):
+            signal.check(self.session.model)
+
+    def _check_temperature(self, traces: Path) -> None:
+        """Say where signals are read at another temperature than the traces were sampled at, as far as it is known."""
+        beside, ours = settings_path(traces), self.settings.temperature
+        if self.settings.signals == "none" or not beside.is_file():
+            return
+        theirs = (UserFile(beside).json().get("sampling") or {}).get("temperature", ours)
+        if theirs != ours:
+            logger.warning(
+                "--traces %s: sampled at temperature %g; signals read log-probabilities and entropies at %g; give "
+                "--temperature %g",
+                traces,
+                theirs,
+                ours,
+                theirs,
+            )
 
     @contextmanager
     def _working(self) -> Iterator[Verifier]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from attnpo.attention import HeadSet, resolve_heads
+from attnpo.attention import Head, HeadSet, resolve_heads
 from attnpo.datasets import ProblemRow
 from attnpo.errors import ConfigError, EngineError
 from attnpo.evaluation import EvaluationResult, EvaluationSettings, evaluate
@@ -23,7 +23,7 @@ from attnpo.output import prepare_output_dir
 from attnpo.sampling.engines import EngineSettings
 from attnpo.sampling.honoured import check_own
 from attnpo.segmentation import PhraseFamilies
-from attnpo.signals import rivals
+from attnpo.signals import Signal, rivals
 from attnpo.workbench.annotating import annotate_problems
 from attnpo.workbench.arguments import DataArguments, EvaluateArguments, ModelArguments, StepArguments
 from attnpo.workbench.loading import Session, open_session, open_verifier
@@ -102,7 +102,10 @@ def evaluate_model(
     """
     output_dir = prepare_output_dir(Path(arguments.output_dir))
     _check_engine(arguments, settings, engine)
-    rivals(arguments.annotate_signals)  # names a signal that there is none of
+    if "annotate_signals" in given and not arguments.heads:
+        raise ConfigError("--annotate_signals: scores the traces that --heads annotates; add --heads, or leave it out")
+    if arguments.heads:
+        _annotate_signals(arguments, settings, [], bool(step_arguments.labeler))
     counter = load_counter(arguments.counter) if arguments.counter else None
     if arguments.benchmark:
         targets = benchmark_targets(arguments, data_arguments, step_arguments, settings, given, progress)
@@ -118,6 +121,9 @@ def evaluate_model(
     for target in targets:
         session.check_room(target.problems, target.settings.max_new_tokens, target.settings.opening)
     head_set = resolve_heads(arguments.heads, session.config) if arguments.heads else None
+    if head_set is not None:
+        for signal in _annotate_signals(arguments, settings, head_set.heads, session.labeler is not None):
+            signal.check(session.model)
     name = arguments.name or output_dir.resolve().name
     results: dict[str, EvaluationResult] = {}
     try:
@@ -254,10 +260,17 @@ def _measure(
                 samples=arguments.annotate_samples,
                 params=target.settings.sampling,
                 opening=target.settings.opening,
-                signals=rivals(arguments.annotate_signals),
+                signals=_annotate_signals(arguments, target.settings, head_set.heads, session.labeler is not None),
                 progress=progress,
             )
     return result
+
+
+def _annotate_signals(
+    arguments: EvaluateArguments, settings: EvaluationSettings, heads: Sequence[Head], labelled: bool
+) -> list[Signal]:
+    """Return the signals that annotated responses are scored by; one that is named and cannot be read is refused."""
+    return rivals(arguments.annotate_signals, heads, settings.seed, flag="--annotate_signals", labelled=labelled)
 
 
 def _context(target: Target, session: Session) -> Mapping[str, Any]:

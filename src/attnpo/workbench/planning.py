@@ -14,7 +14,7 @@ from attnpo.sampling.prompts import give_template_settings, render_prompt
 from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.training import AdapterSettings, AttnPOConfig
 from attnpo.training.checks import Findings, RunParts, examine
-from attnpo.training.components import needed_heads, needed_labeler, settle_dtype
+from attnpo.training.components import needed_heads, needed_labeler, reads_no_heads, settle_dtype
 from attnpo.training.estimate import Layout, meta_model, with_lora
 from attnpo.verification import build_verifier
 from attnpo.workbench.arguments import DataArguments, ProbeArguments, TrainArguments
@@ -86,6 +86,8 @@ def plan_run(
         if looked_at is not None and parts.model is not None:
             check_readable(parts.model, looked_at.heads)
         findings.facts["heads"] = _said_heads(run, args)
+        if args.heads is not None and run.probe is None and (reason := reads_no_heads(args)):
+            findings.note(f"heads: {args.heads} is not read, {reason}; leave it out")
     _build_parts(run, findings)
     examine(parts, findings)
     with findings.catching():
@@ -184,7 +186,8 @@ def _build_parts(run: PlannedRun, findings: Findings) -> None:
 
 def _said_heads(run: PlannedRun, args: AttnPOConfig) -> str:
     if run.heads is None:
-        return f"none: method '{args.method}' reads no attention"
+        reason = reads_no_heads(args)
+        return f"none: {reason}" if reason else str(args.heads)
     said = ", ".join(map(str, run.heads.heads))
     origin = "" if run.heads.found_by == "given" else f", found on {run.heads.model_id}"
     return f"{args.heads}: {said} (layer.head){origin}"

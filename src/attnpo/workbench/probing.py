@@ -10,7 +10,7 @@ from attnpo.attention import check_readable, resolve_heads
 from attnpo.discovery.probe import ProbeSettings, read_probe
 from attnpo.discovery.stability_callback import StabilityCallback
 from attnpo.errors import ConfigError
-from attnpo.signals import needs_heads, signal_of
+from attnpo.training.components import reads_no_heads
 from attnpo.workbench.arguments import ProbeArguments
 
 
@@ -31,10 +31,8 @@ class Probe:
         """
         if args.heads is None:
             raise ConfigError("--probe: needs heads to probe; give them with --heads")
-        if arguments.probe_reselect and not needs_heads(signal_of(args.method, args.signal)):
-            raise ConfigError(
-                f"--probe_reselect: method '{args.method}' reads no attention; there are none to exchange"
-            )
+        if arguments.probe_reselect and (reason := reads_no_heads(args)):
+            raise ConfigError(f"--probe_reselect: {reason}; there are none to exchange")
         settings = ProbeSettings(
             every=arguments.probe_every,
             min_sra=arguments.probe_min_sra,

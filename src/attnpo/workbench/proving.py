@@ -21,6 +21,7 @@ from attnpo.files import UserFile
 from attnpo.models import ModelSource, find_model, load_config
 from attnpo.reporting import save_intervention, save_stability
 from attnpo.rollouts import Rollout
+from attnpo.signals import rivals
 from attnpo.workbench.arguments import DiscoverArguments, ModelArguments
 from attnpo.workbench.loading import Session, open_model
 
@@ -190,6 +191,8 @@ def check_proofs(arguments: DiscoverArguments, settings: DiscoverySettings) -> N
         raise ConfigError("--checkpoints: compared on a head set's traces; name the head set with --verify")
     if arguments.verify and arguments.transfer:
         raise ConfigError("--transfer: chooses heads, --verify takes given ones; run them one after the other")
+    if arguments.verify:
+        rivals(settings.signals, [], flag="--signals")  # nothing is fitted here
     intervention_settings(arguments, settings)
 
 

@@ -17,6 +17,19 @@ from attnpo.credit.settings import CreditSettings
 from attnpo.errors import DataError
 
 
+def scores_by_label(labels_BK: Tensor, undecided_BK: Tensor, below: int = REDUNDANT, above: int = ESSENTIAL) -> Tensor:
+    """Return (B, K) float32 scores: 0 for the label `below`, 2 (above any baseline) for `above`.
+
+    Args:
+        labels_BK: step labels as `attnpo.credit.batches` codes them.
+        undecided_BK: what all other steps score; expanded to (B, K).
+        below: a label.
+        above: a label.
+    """
+    scores_BK = undecided_BK.float().expand(labels_BK.shape).masked_fill(labels_BK == below, 0.0)
+    return scores_BK.masked_fill(labels_BK == above, 2.0)
+
+
 class LabelScores(Scored):
     """Redundant steps score 0, essential ones 2 (above any baseline), undecided ones the baseline itself."""
 
@@ -36,9 +49,8 @@ class LabelScores(Scored):
         """
         if steps.labels_BK is None:
             raise DataError(f"method {self.name}: the steps carry no labels; give a labeller")
-        scores_BK = step_baseline(steps, self.settings)[:, None].expand(steps.labels_BK.shape)
-        scores_BK = scores_BK.masked_fill(steps.labels_BK == self.below, 0.0)
-        return scores_BK.masked_fill(steps.labels_BK == self.above, 2.0)
+        baseline_B1 = step_baseline(steps, self.settings)[:, None]
+        return scores_by_label(steps.labels_BK, baseline_B1, self.below, self.above)
 
 
 class Oracle(LabelScores, AttnPO):

@@ -21,8 +21,10 @@ CELLS = {
 }
 
 
-def heads_section(head_set: HeadSet | None, stability: StabilityResult | None) -> str:
-    """Return the section on heads, in Markdown."""
+def heads_section(head_set: HeadSet | None, stability: StabilityResult | None, signal: str | None = None) -> str:
+    """Return the section on heads, in Markdown; `signal` is what scored steps where the run named one."""
+    if head_set is None and signal is not None:
+        return f"No head set was chosen: the signal `{signal}` scores the steps."
     if head_set is None:
         return "The method reads no attention."
     names = ", ".join(str(head) for head in head_set.heads)

@@ -73,7 +73,9 @@ def model_card_text(
         "Accuracy and tokens, before and after": _joined(results_section(facts.measured), images.get("frontier")),
         "Use": _use(record),
         "Method": _method(record),
-        "Heads": _joined(heads_section(record.head_set, facts.stability), images.get("stability")),
+        "Heads": _joined(
+            heads_section(record.head_set, facts.stability, record.settings.get("signal")), images.get("stability")
+        ),
         "Training": _joined(_training(record), curves),
         "Citation": citations(record),
     }

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
+from attnpo.signals import build_signal, signal_of
 from attnpo.training.checks.findings import Findings
 from attnpo.training.checks.parts import RunParts
 from attnpo.training.checks.words import reason
@@ -54,3 +55,14 @@ def check_model(parts: RunParts, findings: Findings) -> None:
         findings.refuse(
             f"gradient_checkpointing: {type(model).__name__} does not support it; set gradient_checkpointing: false"
         )
+
+
+def check_signal(parts: RunParts, findings: Findings) -> None:
+    """Check that the step signal can be read off the model; heads are looked at where they are resolved."""
+    with findings.catching():
+        name = signal_of(parts.args.method, parts.args.signal)
+        if name is None or parts.model is None:
+            return
+        signal = build_signal(name)
+        if "heads" not in signal.needs:
+            signal.check(parts.model)

@@ -15,7 +15,7 @@ from attnpo.training.checks.machine import (
     check_resume,
     check_upload,
 )
-from attnpo.training.checks.model import check_model, check_tokenizer, check_weights
+from attnpo.training.checks.model import check_model, check_signal, check_tokenizer, check_weights
 from attnpo.training.checks.parts import RunParts
 from attnpo.training.checks.settings import (
     check_checkpoint_sampling,
@@ -47,6 +47,7 @@ CHECKS: Final[tuple[Callable[[RunParts, Findings], None], ...]] = (
     check_tokenizer,
     check_weights,
     check_model,
+    check_signal,
     check_counts,
 )
 """Every check of a run; a new one is a function in this room and a line here."""
