@@ -33,7 +33,7 @@ def test_an_answer_comes_back_whole_and_is_counted():
     with fake.FakeServer([fake.completion("four", tokens=3, prompt_tokens=7)]) as there, connect(there) as server:
         answer = server.post("completions", BODY)
     assert text(answer) == "four"
-    assert answer["usage"] == {"prompt_tokens": 7, "completion_tokens": 3}
+    assert (answer["usage"]["prompt_tokens"], answer["usage"]["completion_tokens"]) == (7, 3)
     assert there.requests[0].path == "/v1/completions"
     assert there.requests[0].body == {"model": "small", **BODY}
     usage = server.usage
@@ -41,7 +41,7 @@ def test_an_answer_comes_back_whole_and_is_counted():
 
 
 def test_json_under_another_content_type_is_read():
-    reply = fake.Reply({"choices": []}, content_type="text/plain")
+    reply = fake.odd({"choices": []}, content_type="text/plain")
     with fake.FakeServer([reply]) as there, connect(there) as server:
         assert server.post("completions", BODY) == {"choices": []}
 
@@ -56,7 +56,7 @@ def test_json_under_another_content_type_is_read():
         fake.status(503),
         fake.not_json(),
         fake.html(),
-        fake.Reply([1, 2]),
+        fake.odd([1, 2]),
         fake.cut_off(),
         fake.closed(),
         fake.reset(),
@@ -191,9 +191,9 @@ def test_an_answer_of_no_use_is_asked_for_again_a_few_times():
     def complaint(answer: dict) -> str | None:
         return None if answer["choices"] else "no choice in the answer"
 
-    with fake.FakeServer([fake.Reply({"choices": []})]) as there, connect(there) as server:
+    with fake.FakeServer([fake.odd({"choices": []})]) as there, connect(there) as server:
         assert text(server.post("completions", BODY, complaint)) == "ok"
-    empty = fake.Reply({"choices": []})
+    empty = fake.odd({"choices": []})
     with fake.FakeServer(then=lambda request: empty) as there, connect(there, first_wait=0.001) as server:
         with pytest.raises(EngineError, match="no choice in the answer"):
             server.post("completions", BODY, complaint)

@@ -7,11 +7,13 @@ from collections.abc import Callable
 import fake_server as fake
 import pytest
 from byte_tokenizer import byte_tokenizer
+from server_replies import VLLM
 from transformers import AutoTokenizer
 
 from attnpo.errors import ConfigError, EngineError
 from attnpo.sampling import SampledResponse, SampleRequest, SamplingParams, ServerSampler, render_prompt
-from attnpo.sampling.server_requests import prompt_as_text
+from attnpo.sampling.prompts import give_template_settings
+from attnpo.sampling.server_requests import DIALECTS, prompt_as_text, request_body
 from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.serving import Endpoint, RefusedError, Server
 from attnpo.tinyworld import checkpoint_path, heldout_dataset
@@ -97,12 +99,8 @@ def test_llama_cpp_tells_ids_beside_log_probabilities(tokenizer):
     ids = [*tokenizer("Add")["input_ids"], *tokenizer(" 2")["input_ids"]]
 
     def reply(request: fake.Request) -> fake.Reply:
-        answer = counting(tokenizer, "Add 2", "length", **told(request))(request)
-        return fake.Reply({**answer.body, "timings": {"predicted_n": 2}})
-
-    def told(request: fake.Request) -> dict:
-        content = [{"id": token, "token": "", "logprob": -0.1} for token in ids]
-        return {"logprobs": {"content": content}} if request.body.get("logprobs") else {}
+        told = ids if request.body.get("logprobs") else None
+        return fake.llama_completion("Add 2", "length", told, len(request.body["prompt"]))
 
     found, bodies = draw(reply, tokenizer, asked(tokenizer))
     assert found == {i: SampledResponse(ids, False, exact_ids=True) for i in range(3)}
@@ -116,6 +114,16 @@ def test_tokens_are_counted_as_the_server_does_where_it_tells_no_ids(tokenizer):
     found, _ = draw(reply, tokenizer, asked(tokenizer))
     assert {(response.n_tokens, response.exact_ids) for response in found.values()} == {(64, False)}
     assert all(len(response.ids) != 64 for response in found.values())
+
+
+@pytest.mark.parametrize("api", ["completions", "chat"])
+def test_vllm_knows_every_field_that_it_is_sent(api):
+    tokenizer = byte_tokenizer(special_think=True)
+    give_template_settings(tokenizer, '{"enable_thinking": true}')
+    body = request_body(DIALECTS[api][0], api, tokenizer, asked(tokenizer, 1)[0], PARAMS)
+    assert body["skip_special_tokens"] is False
+    assert ("chat_template_kwargs" in body) == (api == "chat")
+    assert {"model", *body} <= set(VLLM.fields[api])
 
 
 def test_seeds_differ_by_prompt_and_sample_and_stay_the_same(tokenizer):
@@ -326,20 +334,20 @@ def test_thought_that_the_server_took_out_is_put_back(field, opening, thought, c
 )
 def test_a_server_that_found_no_thought_has_the_last_word(message, finish, in_think):
     tokenizer = byte_tokenizer(opening="<think>\n")
-    answer = {"choices": [{"message": {"role": "assistant", **message}, "finish_reason": finish}]}
-    found, _ = draw(lambda request: fake.Reply(answer), tokenizer, asked(tokenizer, 1), api="chat")
+    reply = fake.chat(finish=finish, **message)
+    found, _ = draw(lambda request: reply, tokenizer, asked(tokenizer, 1), api="chat")
     assert found[0].in_think is in_think
 
 
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        (fake.Reply({"choices": []}), "without a choice"),
-        (fake.Reply({}), "without a choice"),
-        (fake.Reply({"error": {"message": "overloaded"}}), "without a choice: overloaded"),
-        (fake.Reply({"choices": [{"text": "x", "finish_reason": None}]}), "finish_reason is None"),
-        (fake.Reply({"choices": [{"text": "x", "finish_reason": "abort"}]}), "finish_reason is 'abort'"),
-        (fake.Reply({"choices": [{"text": None, "finish_reason": "stop"}]}), "without text"),
+        (fake.odd({"choices": []}), "without a choice"),
+        (fake.odd({}), "without a choice"),
+        (fake.odd({"error": {"message": "overloaded"}}), "without a choice: overloaded"),
+        (fake.odd({"choices": [{"text": "x", "finish_reason": None}]}), "finish_reason is None"),
+        (fake.odd({"choices": [{"text": "x", "finish_reason": "abort"}]}), "finish_reason is 'abort'"),
+        (fake.odd({"choices": [{"text": None, "finish_reason": "stop"}]}), "without text"),
     ],
     ids=["empty", "missing", "error", "no finish", "aborted", "no text"],
 )
@@ -446,28 +454,32 @@ def test_its_description_has_no_address(tokenizer):
     assert "127.0.0.1" not in str(description)
 
 
-def chat_answer(message, finish="stop"):
-    return {"choices": [{"message": {"role": "assistant", **message}, "finish_reason": finish}]}
+CALL = {"name": "f", "arguments": "{}"}
+TOOLS = [{"id": "1", "type": "function", "function": CALL}]
+
+
+def odd_message(**message) -> fake.Reply:
+    return fake.odd({"choices": [{"message": {"role": "assistant", **message}, "finish_reason": "stop"}]})
 
 
 @pytest.mark.parametrize(
-    ("api", "answer", "reason"),
+    ("api", "reply", "reason"),
     [
-        ("completions", {"choices": [{"text": "So", "finish_reason": "content_filter"}]}, "content_filter"),
-        ("chat", chat_answer({"content": "So"}, "content_filter"), "finish_reason content_filter"),
-        ("chat", chat_answer({"content": None}, "content_filter"), "finish_reason content_filter"),
-        ("chat", chat_answer({"content": None, "tool_calls": [{"id": "1"}]}, "tool_calls"), "finish_reason tool_calls"),
-        ("chat", chat_answer({"content": None, "tool_calls": [{"id": "1"}]}), "without content, with tool_calls"),
-        ("chat", chat_answer({"content": None, "function_call": {"name": "f"}}), "without content, with function_call"),
-        ("chat", chat_answer({"content": None, "refusal": "I cannot."}), "without content, with refusal"),
-        ("chat", chat_answer({"content": None}), "a message without content"),
-        ("chat", chat_answer({"content": None}, "length"), "a message without content"),
-        ("chat", chat_answer({}), "a message without content"),
+        ("completions", fake.odd({"choices": [{"text": "So", "finish_reason": "content_filter"}]}), "content_filter"),
+        ("chat", fake.chat("So", "content_filter"), "finish_reason content_filter"),
+        ("chat", fake.chat(None, "content_filter"), "finish_reason content_filter"),
+        ("chat", fake.chat(None, "tool_calls", tool_calls=TOOLS), "finish_reason tool_calls"),
+        ("chat", fake.chat(None, tool_calls=TOOLS), "without content, with tool_calls"),
+        ("chat", fake.chat(None, function_call=CALL), "without content, with function_call"),
+        ("chat", fake.chat(None, refusal="I cannot."), "without content, with refusal"),
+        ("chat", fake.chat(None), "a message without content"),
+        ("chat", fake.chat(None, "length"), "a message without content"),
+        ("chat", odd_message(), "a message without content"),
     ],
 )
-def test_an_outcome_that_will_not_change_is_a_response_that_failed(api, answer, reason):
+def test_an_outcome_that_will_not_change_is_a_response_that_failed(api, reply, reason):
     tokenizer = byte_tokenizer(opening="<think>\n")
-    found, bodies = draw(lambda request: fake.Reply(answer), tokenizer, asked(tokenizer, 2), api=api)
+    found, bodies = draw(lambda request: reply, tokenizer, asked(tokenizer, 2), api=api)
     assert [reason in str(response.failure) for response in found.values()] == [True, True]
     assert all(response.ids for response in found.values())
     assert len(bodies) == 3  # the trial and each request once
@@ -483,16 +495,15 @@ def test_an_outcome_that_will_not_change_is_a_response_that_failed(api, answer, 
 )
 def test_content_in_parts_is_read(content, text):
     tokenizer = byte_tokenizer(opening="<think>\n")
-    found, _ = draw(
-        lambda request: fake.Reply(chat_answer({"content": content})), tokenizer, asked(tokenizer, 1), api="chat"
-    )
+    reply = odd_message(content=content)
+    found, _ = draw(lambda request: reply, tokenizer, asked(tokenizer, 1), api="chat")
     assert tokenizer.decode(found[0].ids).removesuffix(tokenizer.eos_token) == text
     assert found[0].failure is None
 
 
 def test_one_refused_prompt_among_good_ones_costs_itself(tokenizer):
     good, count = counting(tokenizer, TEXT), iter(range(100))
-    refusal = fake.Reply({"error": {"message": "this prompt is moderated"}}, status=400)
+    refusal = fake.status(400, "this prompt is moderated")
     found, _ = draw(
         lambda request: refusal if next(count) == 1 else good(request), tokenizer, asked(tokenizer, 4), concurrency=1
     )
@@ -503,7 +514,7 @@ def test_one_refused_prompt_among_good_ones_costs_itself(tokenizer):
 
 def test_refusals_alone_are_an_error(tokenizer):
     good, count = counting(tokenizer, TEXT), iter(range(100))
-    refusal = fake.Reply({"error": {"message": "no such setting"}}, status=400)
+    refusal = fake.status(400, "no such setting")
     with pytest.raises(ConfigError, match="no such setting"):
         draw(lambda r: good(r) if next(count) == 0 else refusal, tokenizer, asked(tokenizer, 3), concurrency=1)
 
@@ -512,7 +523,7 @@ def test_the_shortest_prompt_refused_for_what_it_says_costs_itself(tokenizer):
     good, requests = counting(tokenizer, TEXT), asked(tokenizer, 2) + asked(tokenizer, 1, text="Say how much is {}?")
     shortest = min(requests, key=lambda r: len(r.prompt_ids)).prompt_ids
     text = tokenizer.decode(shortest)
-    refusal = fake.Reply({"error": {"message": "this prompt is moderated"}}, status=400)
+    refusal = fake.status(400, "this prompt is moderated")
 
     def moderated(request: fake.Request) -> fake.Reply:
         return refusal if request.body["prompt"] in (list(shortest), text) else good(request)

@@ -6,7 +6,8 @@
 
 The function gets a `Request` and returns a `Reply`; it runs in the request's own thread. `server.requests` holds what
 came, `server.most_at_once` how many were under way together, `server.die()` and `server.come_back()` stop and start
-it on the same port, and a reply with `dies_for` does so itself.
+it on the same port, and a reply with `dies_for` does so itself. A reply that no server in `server_replies` would give
+fails the `with` block at its end, unless `odd` made it; so does a page of `server.pages`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
+
+from server_replies import LLAMA_CPP, VLLM, said_by_none
+
+KINDS = {"/v1/completions": "completions", "/v1/chat/completions": "chat", "/v1/models": "models"}
+"""Address → kind of reply."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ class Reply:
     """What the server does with a request.
 
     `ending`: "whole" sends everything, "cut" half of the body, "close" nothing at all, "reset" a TCP reset.
+    `known`: a server of those that were recorded says it.
     """
 
     body: Any = None
@@ -47,26 +54,53 @@ class Reply:
     ending: Literal["whole", "cut", "close", "reset"] = "whole"
     content_type: str = "application/json"
     dies_for: float | None = None
+    known: bool = True
 
     def bytes(self) -> bytes:
         return self.body.encode() if isinstance(self.body, str) else json.dumps(self.body).encode()
 
 
+ABOUT = {"id": "cmpl-1", "created": 1, "model": "small"}
+
+
 def completion(text: str, finish: str | None = "stop", tokens: int = 1, prompt_tokens: int = 1, **choice: Any) -> Reply:
-    """A `/completions` answer; further keywords go into the choice (`token_ids`)."""
-    usage = {"prompt_tokens": prompt_tokens, "completion_tokens": tokens}
-    return Reply({"choices": [{"index": 0, "text": text, "finish_reason": finish, **choice}], "usage": usage})
+    """vLLM's `/completions` answer; further keywords go into the choice (`token_ids`)."""
+    choices = [{"index": 0, "text": text, "finish_reason": finish, **choice}]
+    return Reply(VLLM.filled("completions", {**ABOUT, "choices": choices, "usage": usage(prompt_tokens, tokens)}))
+
+
+def llama_completion(text: str, finish: str, ids: Iterable[int] | None, prompt_tokens: int) -> Reply:
+    """llama.cpp's `/completions` answer, with log-probabilities where ids are given."""
+    token = {"token": "", "bytes": [], "logprob": -0.1, "top_logprobs": []}
+    told = None if ids is None else {"content": [{"id": each, **token} for each in ids]}
+    choices = [{"index": 0, "text": text, "finish_reason": finish, "logprobs": told}]
+    return Reply(LLAMA_CPP.filled("completions", {**ABOUT, "choices": choices, "usage": usage(prompt_tokens, 1)}))
 
 
 def chat(content: str | None, finish: str | None = "stop", tokens: int = 1, prompt_tokens: int = 1, **message: Any):
-    """A `/chat/completions` answer; further keywords go into the message (`reasoning_content`)."""
-    choice = {"index": 0, "message": {"role": "assistant", "content": content, **message}, "finish_reason": finish}
-    return Reply({"choices": [choice], "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": tokens}})
+    """vLLM's `/chat/completions` answer; further keywords go into the message.
+
+    With `reasoning_content` it is llama.cpp's, or, with null beside it, that of a server which is not known here.
+    """
+    message = {"role": "assistant", "content": content, **message}
+    choices = [{"index": 0, "message": message, "finish_reason": finish}]
+    server = LLAMA_CPP if "reasoning_content" in message else VLLM
+    body = server.filled("chat", {**ABOUT, "choices": choices, "usage": usage(prompt_tokens, tokens)})
+    return Reply(body, known=server is VLLM or None not in message.values())
+
+
+def usage(prompt: int, sampled: int) -> dict[str, int]:
+    return {"prompt_tokens": prompt, "completion_tokens": sampled, "total_tokens": prompt + sampled}
 
 
 def status(code: int, message: str = "not now", retry_after: str | float | None = None) -> Reply:
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-    return Reply({"error": {"message": message, "type": "test"}}, status=code, headers=headers)
+    return Reply(VLLM.filled("error", {"error": {"message": message, "type": "test", "code": code}}), code, headers)
+
+
+def odd(body: Any, **settings: Any) -> Reply:
+    """What none of the servers that were recorded says: a broken answer, a word of another service."""
+    return Reply(body, known=False, **settings)
 
 
 def slow(reply: Reply, seconds: float) -> Reply:
@@ -74,11 +108,11 @@ def slow(reply: Reply, seconds: float) -> Reply:
 
 
 def not_json() -> Reply:
-    return Reply('{"choices": [', content_type="application/json")
+    return odd('{"choices": [')
 
 
 def html() -> Reply:
-    return Reply("<html>busy</html>", content_type="text/html")
+    return odd("<html>busy</html>", content_type="text/html")
 
 
 def cut_off() -> Reply:
@@ -117,6 +151,8 @@ class FakeServer:
         self._port = 0
         self.pages: dict[str, Any] = {}
         """What lies at an address (`/v1/models`), JSON values; anything else is a 404."""
+        self.strange: list[str] = []
+        """What it said that no server would say."""
         self.requests: list[Request] = []
         self.times: list[float] = []
         self.most_at_once = 0
@@ -129,11 +165,20 @@ class FakeServer:
         self.come_back()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer.join()
         self.die()
+        assert kind is not None or not self.strange, f"no server says so: {self.strange[0]}"
+
+    def _hold(self, path: str, reply: Reply) -> None:
+        """Note a reply that no server would give."""
+        if not reply.known or reply.ending in ("close", "reset"):
+            return
+        strange = said_by_none("error" if reply.status >= 400 else KINDS[path], reply.body)
+        if strange is not None:
+            self.strange.append(strange)
 
     def come_back(self) -> None:
         """Listen again, on the port of before."""
@@ -173,6 +218,7 @@ class FakeServer:
             queued = next(self._queue, None) if self._queue is not None else None
         try:
             reply = queued if queued is not None else self._function(request)
+            self._hold(path, reply)
             time.sleep(reply.delay)
             return reply
         finally:
@@ -231,7 +277,10 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
 
         def do_GET(self) -> None:
-            page = fake.pages.get(self.path.partition("?")[0])
+            path = self.path.partition("?")[0]
+            page = fake.pages.get(path)
+            if page is not None and path in KINDS:
+                fake._hold(path, Reply(page))
             data = json.dumps(page).encode()
             self.send_response(404 if page is None else 200)
             self.send_header("Content-Type", "application/json")

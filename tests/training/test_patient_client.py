@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from fake_server import FakeServer, completion
+from server_replies import vllm_pages
 from trl.generation import vllm_client
 from trl.generation.vllm_client import VLLMClient
 from trl.generation.vllm_generation import VLLMGeneration
@@ -19,46 +19,22 @@ RETRY_SECONDS = 0.1
 """What the breaks between the tries of TRL's client are made of: 0, 2, 4, 8 and 16 of them."""
 
 
-class Handler(BaseHTTPRequestHandler):
-    instance = "a"
-
-    def log_message(self, *_):
-        pass
-
-    def answer(self, body, status: int = 200):
-        content = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def do_GET(self):
-        info = {"vllm_config": {"instance_id": self.instance}}
-        self.answer(info if "server_info" in self.path else {"data": [{"id": "m"}]})
-
-    def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.answer({"choices": [{"token_ids": [7], "prompt_token_ids": [1], "logprobs": None}]})
+def named(server: FakeServer, instance: str) -> None:
+    server.pages = vllm_pages(instance=instance)
 
 
-def serve(port: int = 0, instance: str = "a") -> ThreadingHTTPServer:
-    server = ThreadingHTTPServer(("127.0.0.1", port), type("Named", (Handler,), {"instance": instance}))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
-
-
-def end(server: ThreadingHTTPServer) -> int:
-    port = server.server_address[1]
-    server.shutdown()
-    server.server_close()
-    return port
+def gone_for(server: FakeServer, seconds: float) -> None:
+    """Let it die and be started anew."""
+    server.die()
+    named(server, "b")
+    threading.Timer(seconds, server.come_back).start()
 
 
 class Client(VLLMClient):
     """TRL's client and its retries, with shorter breaks; what needs a GPU, the channel for weights, is stood in for."""
 
-    def __init__(self, port: int):
-        super().__init__(base_url=f"http://127.0.0.1:{port}")
+    def __init__(self, server: FakeServer):
+        super().__init__(base_url=server.base_url.removesuffix("/v1"))
         for adapter in self.session.adapters.values():
             adapter.max_retries = adapter.max_retries.new(backoff_factor=RETRY_SECONDS)
         self.events: list[str] = []
@@ -83,13 +59,13 @@ def no_vllm_needed(monkeypatch):
 
 @pytest.fixture
 def server():
-    made = serve()
-    yield made
-    end(made)
+    with FakeServer(lambda request: completion("four", token_ids=[7], prompt_token_ids=[1])) as made:
+        named(made, "a")
+        yield made
 
 
-def patient(port: int, patience: float = 20.0, sharded: bool = False) -> PatientClient:
-    client = Client(port)
+def patient(server: FakeServer, patience: float = 20.0, sharded: bool = False) -> PatientClient:
+    client = Client(server)
     return PatientClient(
         client,
         patience,
@@ -101,58 +77,49 @@ def patient(port: int, patience: float = 20.0, sharded: bool = False) -> Patient
 
 
 @pytest.mark.parametrize("away", [RETRY_SECONDS, 8 * RETRY_SECONDS])
-def test_a_server_that_comes_back_gets_the_weights_before_it_samples(away):
+def test_a_server_that_comes_back_gets_the_weights_before_it_samples(server, away):
     """Within the retries of TRL's client, which then reports no error, and after them."""
-    first = serve()
-    made = patient(first.server_address[1])
+    made = patient(server)
     assert made.generate(["a"]) == [[7]]
-    port = end(first)
-    later: list[ThreadingHTTPServer] = []
-    threading.Timer(away, lambda: later.append(serve(port, "b"))).start()
+    gone_for(server, away)
     assert made.generate(["a"]) == [[7]]
     assert made.client.events == ["close", "open cpu", "resend"]
     assert made.outages == 1
-    end(later[0])
 
 
 def test_sharded_weights_cannot_be_renewed_after_a_start_that_nobody_noticed(server):
-    made = patient(server.server_address[1], sharded=True)
-    server.RequestHandlerClass.instance = "b"
+    made = patient(server, sharded=True)
+    named(server, "b")
     with pytest.raises(TrainingError, match="sharded"):
         made.generate(["a"])
 
 
 def test_a_server_started_anew_between_two_steps_gets_its_channel_opened(server):
-    made = patient(server.server_address[1])
+    made = patient(server)
     made.update_named_params([], [])
     assert made.client.events == ["send"]
-    server.RequestHandlerClass.instance = "b"
+    named(server, "b")
     made.update_named_params([], [])
     made.update_named_params([], [])
     assert made.client.events == ["send", "close", "open cpu", "send", "send"]
 
 
-def test_a_server_that_stays_away_ends_the_run_with_the_checkpoint_named():
-    first = serve()
-    made = patient(first.server_address[1], patience=0.2)
-    port = end(first)
-    with pytest.raises(TrainingError, match=rf"127\.0\.0\.1:{port}: it stayed away for 0\.2 s; .* runs/a/checkpoint-6"):
+def test_a_server_that_stays_away_ends_the_run_with_the_checkpoint_named(server):
+    made = patient(server, patience=0.2)
+    server.die()
+    with pytest.raises(TrainingError, match=r"127\.0\.0\.1:\d+: it stayed away for 0\.2 s; .* runs/a/checkpoint-6"):
         made.generate(["a"])
 
 
-def test_sharded_weights_cannot_be_renewed_halfway():
-    first = serve()
-    made = patient(first.server_address[1], sharded=True)
-    port = end(first)
-    later: list[ThreadingHTTPServer] = []
-    threading.Timer(0.3, lambda: later.append(serve(port, "b"))).start()
+def test_sharded_weights_cannot_be_renewed_halfway(server):
+    made = patient(server, sharded=True)
+    gone_for(server, 0.3)
     with pytest.raises(TrainingError, match="sharded"):
         made.generate(["a"])
-    end(later[0])
 
 
 def test_a_server_that_answers_with_errors_for_a_while_is_waited_for(server):
-    made = patient(server.server_address[1])
+    made = patient(server)
     answers = [Exception("Request failed: 503, starting"), ConnectionResetError("reset"), [[7]]]
 
     def generate(prompts):
@@ -167,7 +134,7 @@ def test_a_server_that_answers_with_errors_for_a_while_is_waited_for(server):
 
 
 def test_a_mistake_is_no_outage(server):
-    made = patient(server.server_address[1])
+    made = patient(server)
     made.client.generate = lambda prompts: (_ for _ in ()).throw(ValueError("no such argument"))
     with pytest.raises(ValueError, match="no such argument"):
         made.generate(["a"])

@@ -9,6 +9,7 @@ import pytest
 from fake_server import FakeServer, completion
 from fake_vllm import fake_vllm
 from safetensors.torch import load_file, save_file
+from server_replies import vllm_pages
 
 from attnpo.cli import evaluate as evaluate_command
 from attnpo.collecting import files_fingerprint
@@ -81,32 +82,22 @@ def test_vllm_results_are_not_those_of_weights_that_took_their_place(vllm, tmp_p
         evaluate(tmp_path, model, engine="vllm")
 
 
-def served(server, model):
-    server.pages |= {
-        "/v1/models": {"data": [{"id": "m", "root": str(model), "created": len(server.pages), "max_model_len": 9}]},
-        "/version": {"version": "0.31.0"},
-        "/server_info": {
-            "vllm_config": {"instance_id": "x", "model_config": {"model": str(model), "dtype": "float32"}}
-        },
-    }
-
-
 def test_a_servers_results_are_those_of_the_weights_it_says_it_serves(tmp_path, model, caplog):
     with FakeServer(lambda request: completion("four", prompt_tokens=len(request.body["prompt"]))) as server:
         settings = {"engine": "server", "base_url": server.base_url, "served_model": "m", "model": "tinyworld"}
-        served(server, model)
+        server.pages = vllm_pages(model)
         evaluate(tmp_path, **settings)
         facts = EvaluationResult.load(tmp_path / "out" / "evaluation.json").settings["served"]
         assert facts["weights"] == files_fingerprint(model)
-        assert (facts["version"], facts["dtype"], "created" in facts) == ("0.31.0", "float32", False)
+        assert (facts["version"], facts["dtype"], "created" in facts) == ("0.31.0", "torch.float32", False)
         asked = len(server.requests)
-        served(server, model)
+        server.pages = vllm_pages(model, instance="2", created=2)
         evaluate(tmp_path, **settings)
         assert len(server.requests) == asked
         retrain(model)
         with pytest.raises(OutputError, match=r"of other settings: served\.weights \(there"):
             evaluate(tmp_path, **settings)
-        served(server, tmp_path / "elsewhere")
+        server.pages = vllm_pages(tmp_path / "elsewhere")
         with pytest.raises(OutputError, match=r"of other settings: served\.model \(there"):
             evaluate(tmp_path, **settings)
         server.die()

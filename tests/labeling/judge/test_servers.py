@@ -89,8 +89,8 @@ def test_what_is_told_of_the_form_is_a_setting(tmp_path):
         fake.reset(),
         replace(fake.chat("cut"), ending="cut"),
         fake.slow(fake.chat("late"), 0.4),
-        fake.Reply({"error": {"message": "upstream is busy"}}),
-        fake.Reply({"choices": []}),
+        fake.odd({"error": {"message": "upstream is busy"}}),
+        fake.odd({"choices": []}),
         fake.dying(0.1),
     ],
     ids=str,
@@ -141,7 +141,7 @@ def test_answers_in_parts_or_without_content_are_read(tmp_path):
         answer = ORACLE.answer(request.body)
         message = answer["choices"][0]["message"]
         message["content"] = [{"type": "text", "text": message["content"]}]
-        return fake.Reply(answer)
+        return fake.odd(answer)
 
     with fake.FakeServer([fake.chat(None, reasoning_content="…")], then=in_parts) as server:
         labels, report = run(server, tmp_path, ROLLOUTS[:1], judge_count=1)
@@ -203,9 +203,7 @@ def test_a_response_that_a_server_refuses_is_an_abstention(tmp_path, reply, reas
     assert str(reply.status) in row["evidence"]["votes"][0]["detail"]
 
 
-@pytest.mark.parametrize(
-    "poison", [fake.status(500, "crash"), fake.Reply({"error": {"message": "moderated"}})], ids=str
-)
+@pytest.mark.parametrize("poison", [fake.status(500, "crash"), fake.odd({"error": {"message": "moderated"}})], ids=str)
 def test_a_response_that_a_living_server_fails_on_does_not_end_the_run(tmp_path, poison):
     rollouts = world_rollouts(12)
     true = [true_labels(rollout) for rollout in rollouts]
