@@ -7,12 +7,12 @@ import operator
 import os
 import shutil
 import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
-from engine_servers import EngineServer, same_ids
+from engine_servers import EngineServer, killed_at, same_ids
+from opt_in import only_when_asked_for
+from server_replies import LLAMA_CPP
 from tinyworld_gguf import write_tinyworld_gguf
 
 from attnpo.cli import evaluate as evaluate_command
@@ -22,7 +22,7 @@ from attnpo.sampling import ServerSampler
 from attnpo.sampling.served import served_facts
 from attnpo.serving import Endpoint, Server
 
-pytest.importorskip("gguf", reason="writes a GGUF file: pip install gguf")
+only_when_asked_for("llama")
 
 PYTHON = os.environ.get("ATTNPO_LLAMA_PYTHON", sys.executable)
 """An interpreter that has xllamacpp."""
@@ -31,7 +31,7 @@ SETTINGS = ["--parallel", "4", "--ctx-size", "4096", "--threads", "1", "--flash-
 CACHE = ["--cache-type-k", "f32", "--cache-type-v", "f32"]
 
 if not (shutil.which("llama-server") or sys.executable != PYTHON or importlib.util.find_spec("xllamacpp")):
-    pytest.skip("no llama-server on the PATH and no package xllamacpp: make test-llama", allow_module_level=True)
+    pytest.fail("no llama-server on the PATH and no package xllamacpp: make test-llama installs it", pytrace=False)
 
 
 def command(model: Path, port: int) -> list[str]:
@@ -64,6 +64,18 @@ def test_it_says_what_it_serves(server):
     assert facts["meta"]["n_params"] > 0
 
 
+@pytest.mark.parametrize("logprobs", [False, True])
+def test_its_stand_in_says_what_it_says(server, logprobs):
+    client = Server(Endpoint(server.base_url, "tinyworld"))
+    own = {"max_tokens": 4, **({"logprobs": 1} if logprobs else {})}
+    replies = {"completions": client.post("completions", {"prompt": "How many?", **own})}
+    own = {"max_tokens": 4, **({"logprobs": True, "top_logprobs": 1} if logprobs else {})}
+    messages = [{"role": "user", "content": "How many?"}]
+    replies["chat"] = client.post("chat/completions", {"messages": messages, **own})
+    replies["models"] = client.look_up("models", True)
+    assert [LLAMA_CPP.wrong(kind, reply) for kind, reply in replies.items()] == [None] * 3
+
+
 def evaluate(folder: Path, server) -> None:
     given = {
         "model": "tinyworld",
@@ -85,19 +97,8 @@ def evaluate(folder: Path, server) -> None:
 
 def test_a_server_killed_in_the_middle_leaves_every_row_as_it_would_be(server, tmp_path, figure):
     evaluate(tmp_path / "whole", server)
-    rows = tmp_path / "cut" / "rollouts.jsonl"
-
-    def kill_and_return() -> None:
-        while not rows.exists() or rows.read_bytes().count(b"\n") < 3:
-            time.sleep(0.01)
-        server.kill()
-        time.sleep(2)
-        server.start()
-
-    killer = threading.Thread(target=kill_and_return)
-    killer.start()
-    evaluate(tmp_path / "cut", server)
-    killer.join()
+    with killed_at(server, tmp_path / "cut" / "rollouts.jsonl", 3, away=2):
+        evaluate(tmp_path / "cut", server)
     assert len(server.starts) == 2
     whole, cut = (
         sorted(read_rollouts(tmp_path / name / "rollouts.jsonl"), key=lambda row: row.problem_id)

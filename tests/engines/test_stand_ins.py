@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 
 import fake_vllm
 import pytest
+from opt_in import only_when_asked_for
 
-vllm = pytest.importorskip("vllm", reason="vLLM is not installed: make test-vllm")
+only_when_asked_for("vllm")
 
-from vllm.engine.arg_utils import EngineArgs  # noqa: E402
-from vllm.outputs import CompletionOutput, RequestOutput  # noqa: E402
-from vllm.sampling_params import RequestOutputKind  # noqa: E402
-from vllm.v1.engine.llm_engine import LLMEngine  # noqa: E402
+import vllm
+from vllm.engine.arg_utils import EngineArgs
+from vllm.outputs import CompletionOutput, RequestOutput
+from vllm.sampling_params import RequestOutputKind
+from vllm.v1.engine.llm_engine import LLMEngine
+from vllm_replies import RECORDED, recorded
 
-from attnpo.sampling.vllm_sampler import NAMED_ELSEWHERE  # noqa: E402
+from attnpo.sampling.vllm_sampler import NAMED_ELSEWHERE
 
 
 def test_sampling_settings_have_these_names_and_defaults():
@@ -51,6 +55,10 @@ def test_what_comes_back_has_these_fields():
     assert {"index", "text", "token_ids", "finish_reason"} <= {f.name for f in dataclasses.fields(CompletionOutput)}
     assert {"request_id", "outputs", "finished"} <= set(inspect.signature(RequestOutput).parameters)
     assert vllm.TokensPrompt(prompt_token_ids=[1, 2])["prompt_token_ids"] == [1, 2]
+
+
+def test_a_server_says_and_takes_what_was_recorded():
+    assert recorded() == json.loads(RECORDED.read_text())
 
 
 def test_its_own_errors_are_told_by_where_they_come_from():

@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections import Counter
 
 import pytest
 from engine_servers import replaced_weights
+from opt_in import only_when_asked_for
 
-vllm = pytest.importorskip("vllm", reason="vLLM is not installed: make test-vllm")
+only_when_asked_for("vllm")
 
-from attnpo.cli import discover as discover_command  # noqa: E402
-from attnpo.cli import evaluate as evaluate_command  # noqa: E402
-from attnpo.errors import ConfigError, OutputError  # noqa: E402
-from attnpo.evaluation import EvaluationResult  # noqa: E402
-from attnpo.rollouts import read_rollouts  # noqa: E402
-from attnpo.sampling import SampleRequest, SamplingParams, VLLMSampler  # noqa: E402
-from attnpo.tinyworld import checkpoint_path  # noqa: E402
+import vllm
+
+from attnpo.cli import discover as discover_command
+from attnpo.cli import evaluate as evaluate_command
+from attnpo.discovery.traces import TRACES_FILE
+from attnpo.errors import ConfigError, OutputError
+from attnpo.evaluation import EvaluationResult
+from attnpo.rollouts import read_rollouts
+from attnpo.sampling import SampleRequest, SamplingParams, VLLMSampler
+from attnpo.tinyworld import checkpoint_path
 
 EAGER = {"enforce_eager": True}
 ROOM = 512
@@ -120,6 +125,24 @@ def test_discovery_finds_the_head_that_knows(model, tmp_path, figure):
     assert {layer for layer, _ in found["chosen"]} == {2}
     assert found["chosen_sra"]["value"] > 0.85
     figure(f"vLLM, discover: heads {found['chosen']}, SRA {found['chosen_sra']['value']:.3f} on the other half")
+
+
+def test_causal_labels_are_those_of_the_transformers_engine(model, tmp_path, figure):
+    """Of responses that vLLM drew: deletions are felt in the model itself, answers are drawn again by the engine."""
+    own = {"model": model, "device": "cpu", "labeler": "causal", "random_model": "false", "min_pass_rate": 0}
+    own |= {"causal_resample": 1, "causal_resample_temperature": 0.0, "causal_resample_tokens": 64}
+    sampling = {"num_problems": 16, "samples_per_problem": 2, "max_new_tokens": 256}
+    discover_command.run(flags(output_dir=tmp_path / "vllm", **own, **sampling, **VLLM))
+    drawn = tmp_path / "vllm" / TRACES_FILE
+    discover_command.run(flags(output_dir=tmp_path / "ours", traces=drawn, **own, **OURS))
+    effects = [sorted((tmp_path / name / "causal_effects.jsonl").read_text().splitlines()) for name in ("vllm", "ours")]
+    kinds = Counter(json.loads(row)["measurement"] for row in effects[0])
+    same = len(set(effects[0]) & set(effects[1]))
+    figure(f"vLLM, discover by causal labels: {same} of {len(effects[0])} measurements as with the transformers engine")
+    assert kinds["resampled"] == kinds["alone"] > 10
+    assert effects[0] == effects[1]
+    chosen = [json.loads((tmp_path / name / "discovery.json").read_text())["chosen"] for name in ("vllm", "ours")]
+    assert chosen[0] == chosen[1]
 
 
 def test_a_prompt_longer_than_the_room_is_one_line(tokenizer, model, greedy):

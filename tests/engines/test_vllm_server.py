@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import operator
 import shutil
-import threading
-import time
 
 import pytest
+from opt_in import only_when_asked_for
 
-pytest.importorskip("vllm", reason="vLLM is not installed: make test-vllm")
+only_when_asked_for("vllm")
 
-from engine_servers import EngineServer, replaced_weights, same_ids
+from engine_servers import EngineServer, killed_at, replaced_weights, same_ids
+from server_replies import VLLM
 from vllm_on_cpu import ENVIRONMENT, serve
 
 from attnpo.cli import evaluate as evaluate_command
@@ -41,6 +41,17 @@ def server(model, figure):
 def test_responses_are_those_of_our_sampler_token_for_token(server, tokenizer, asked, ours, greedy, api, figure):
     sampler = ServerSampler(Server(Endpoint(server.base_url, "tinyworld", concurrency=4)), tokenizer, api)
     same_ids(sampler, asked, ours, greedy, f"vLLM, a server, {api}", figure)
+
+
+def test_its_stand_in_says_what_it_says(server):
+    client = Server(Endpoint(server.base_url, "tinyworld"))
+    own = {"max_tokens": 4, "return_token_ids": True}
+    replies = {
+        "completions": client.post("completions", {"prompt": [7, 8], "logprobs": 1, **own}),
+        "chat": client.post("chat/completions", {"messages": [{"role": "user", "content": "How many?"}], **own}),
+        "models": client.look_up("models", True),
+    }
+    assert [VLLM.wrong(kind, reply) for kind, reply in replies.items()] == [None] * 3
 
 
 def test_a_prompt_longer_than_its_room_is_that_responses_failure_alone(server, tokenizer, asked, greedy):
@@ -79,18 +90,8 @@ def rows(folder):
 
 def test_a_server_killed_in_the_middle_leaves_every_row_as_it_would_be(server, tmp_path, figure):
     evaluate(tmp_path / "whole", server, 24)
-
-    def kill_and_return() -> None:
-        file = tmp_path / "cut" / "rollouts.jsonl"
-        while not file.exists() or file.read_bytes().count(b"\n") < 6:
-            time.sleep(0.01)
-        server.kill()
-        server.start()
-
-    killer = threading.Thread(target=kill_and_return)
-    killer.start()
-    evaluate(tmp_path / "cut", server, 24)
-    killer.join()
+    with killed_at(server, tmp_path / "cut" / "rollouts.jsonl", 6):
+        evaluate(tmp_path / "cut", server, 24)
     assert len(server.starts) == 2
     whole, cut = rows(tmp_path / "whole"), rows(tmp_path / "cut")
     figure(f"vLLM, a server, kill -9 and return: {sum(map(operator.eq, whole, cut))} of {len(whole)} rows as without")

@@ -11,10 +11,11 @@ import time
 
 import pytest
 import torch
+from opt_in import only_when_asked_for
 
-pytest.importorskip("vllm", reason="vLLM is not installed: make test-vllm")
+only_when_asked_for("vllm")
 
-from engine_servers import EngineServer
+from engine_servers import EngineServer, beside
 from small_training import config
 from transformers import AutoModelForCausalLM
 from trl.generation.vllm_client import VLLMClient
@@ -33,6 +34,8 @@ SMALL = {
 }
 DIFFERENCE = "sampling/sampling_logp_difference"
 """TRL's metric of what vLLM and the model make of the same tokens."""
+SAME = 1e-4
+"""Differences below this are rounding; 6.4e-6 at most was seen."""
 
 
 @pytest.fixture
@@ -113,7 +116,7 @@ def test_colocated_it_credits_and_learns_as_with_our_sampler(model, tokenizer, t
     assert steps > 20
     found = differences(trained)
     assert len(found) == 2
-    assert max(found) < 0.01  # the second step samples with what the first one learned
+    assert max(found) < SAME  # the second step samples with what the first one learned
     figure(
         f"vLLM, colocated: credit of {steps} steps of 8 responses as without vLLM; largest difference of a token's "
         f"log-probability {found[0]:.1e}, after an update {found[1]:.1e}"
@@ -133,17 +136,23 @@ def test_with_a_server_that_is_killed_it_credits_and_learns_as_with_our_sampler(
         }
         trained = build(tmp_path / "vllm", model, tokenizer, max_steps=3, **vllm)
         draws = Draws(trained)
-        plain, asked = VLLMClient.generate, []
+        plain, asked, killed = VLLMClient.generate, [], threading.Event()
 
         def generate(self, *args, **named):
             asked.append(args)
             if len(asked) == 3:  # killed with the weights of the third step, before it samples
                 server.kill()
-                threading.Thread(target=server.start).start()
+                killed.set()
             return plain(self, *args, **named)
 
+        def return_when_killed(over: threading.Event) -> None:
+            while not killed.wait(0.1):
+                assert not over.is_set(), "the server was not killed"
+            server.start()
+
         patch.setattr(VLLMClient, "generate", generate)
-        trained.train()
+        with beside(return_when_killed):
+            trained.train()
         assert len(server.starts) == 2
     ours = build(tmp_path / "ours", model, tokenizer, max_steps=1)
     Draws(ours, draws.calls)
@@ -151,7 +160,7 @@ def test_with_a_server_that_is_killed_it_credits_and_learns_as_with_our_sampler(
     steps = assert_same_credit(trained, ours)
     found = differences(trained)
     assert len(found) == 3
-    assert max(found) < 0.01  # also of the server that was started anew
+    assert max(found) < SAME  # also of the server that was started anew
     assert events == ["open", "send", "send", "send", "close", "open", "send"]
     figure(
         f"vLLM, a server that trains along: credit of {steps} steps of 8 responses as without vLLM; largest "

@@ -6,10 +6,11 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,7 @@ class EngineServer:
     """
 
     def __init__(
-        self,
-        command: Callable[[int], Sequence[str]],
-        log: Path,
-        environment: Mapping[str, str] | None = None,
-        health: str = "/health",
+        self, command: Callable[[int], Sequence[str]], log: Path, environment: Mapping[str, str] | None = None
     ) -> None:
         """Keep what is needed.
 
@@ -48,12 +45,11 @@ class EngineServer:
             command: the command that serves at a port.
             log: file for what it prints.
             environment: variables beside this process's own.
-            health: page that answers 200 once requests are taken.
         """
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}/v1"
         self.starts: list[float] = []
-        self._command, self._log, self._health = list(command(self.port)), log, health
+        self._command, self._log = list(command(self.port)), log
         self._environment = {**os.environ, "HF_HUB_OFFLINE": "1", **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -64,20 +60,15 @@ class EngineServer:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
-    def start(self, wait: bool = True) -> None:
-        """Start it, and wait until it is healthy unless told otherwise."""
+    def start(self) -> None:
+        """Start it, and wait until it is healthy."""
         with self._log.open("ab") as output:
-            self._process = subprocess.Popen(
+            self._process = process = subprocess.Popen(
                 self._command, stdout=output, stderr=subprocess.STDOUT, env=self._environment
             )
-        if wait:
-            self.wait()
-
-    def wait(self) -> None:
         begin = time.monotonic()
         while not self.healthy():
-            assert self._process is not None
-            assert self._process.poll() is None, self._said()
+            assert process.poll() is None, self._said()
             assert time.monotonic() < begin + START_SECONDS, self._said()
             time.sleep(0.2)
         self.starts.append(time.monotonic() - begin)
@@ -85,7 +76,7 @@ class EngineServer:
     def healthy(self) -> bool:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(f"http://127.0.0.1:{self.port}{self._health}", timeout=5) as reply:
+            with opener.open(f"http://127.0.0.1:{self.port}/health", timeout=5) as reply:
                 return bool(reply.status == 200)
         except OSError:
             return False
@@ -103,6 +94,56 @@ class EngineServer:
 
     def _said(self) -> str:
         return self._log.read_text(errors="replace")[-4000:]
+
+
+@contextmanager
+def beside(work: Callable[[threading.Event], None], seconds: float = START_SECONDS) -> Iterator[None]:
+    """Do some work in a thread of its own while the block runs; what it raises is raised when the block has ended.
+
+    Args:
+        work: is given an event, which is set when the block ends.
+        seconds: how long the work may go on after that.
+    """
+    over, raised = threading.Event(), []
+
+    def run() -> None:
+        try:
+            work(over)
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(seconds)
+    assert not thread.is_alive(), f"what was done beside the block has not ended {seconds:g} s after it"
+    if raised:
+        raise raised[0]
+
+
+def killed_at(server: EngineServer, rows: Path, count: int, away: float = 0.0) -> AbstractContextManager[None]:
+    """Kill a server once a file has so many lines, and start it again, while the block runs.
+
+    It is an error where the block ends before the file has them.
+
+    Args:
+        server: the server.
+        rows: the file.
+        count: how many lines.
+        away: seconds between the kill and the new start.
+    """
+
+    def kill(over: threading.Event) -> None:
+        while not rows.exists() or rows.read_bytes().count(b"\n") < count:
+            assert not over.wait(0.01), f"{rows} never had {count} lines: the server was not killed"
+        server.kill()
+        time.sleep(away)
+        server.start()
+
+    return beside(kill)
 
 
 def same_ids(
