@@ -7,7 +7,7 @@ import pytest
 from attnpo.errors import ConfigError
 from attnpo.evaluation.benchmarks import load_benchmark
 
-reasoning_gym = pytest.importorskip("reasoning_gym")
+reasoning_gym = pytest.importorskip("reasoning_gym", reason="the problems are reasoning-gym's")
 
 from attnpo.verification import build_verifier  # noqa: E402
 from attnpo.verification.gym import decode_solution, encode_solution, is_correct, stated_answer  # noqa: E402

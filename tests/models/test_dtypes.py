@@ -83,7 +83,7 @@ def test_it_is_said_and_bound_to_results(tmp_path, monkeypatch, caplog):
 
 
 def test_what_was_dequantised_is_meant_for_bfloat16(tmp_path):
-    pytest.importorskip("gguf")
+    pytest.importorskip("gguf", reason="GGUF files are read with gguf")
     file = write_gguf(tmp_path / "m.gguf")
     for path in (file, adapter_folder(tmp_path / "adapter", file)):
         source = find_model(str(path))

@@ -16,7 +16,7 @@ from attnpo.errors import ConfigError, OutputError
 from attnpo.models import cache as cache_file
 from attnpo.models import find_model, load_config, load_model, load_tokenizer, plain_folder
 
-pytest.importorskip("gguf")
+pytest.importorskip("gguf", reason="GGUF files are read with gguf")
 
 
 AFTER = "post_attention_layernorm"

@@ -80,7 +80,7 @@ PROBLEMS = [{"prompt": [{"role": "user", "content": f"{n} + {n}?"}], "solution":
 @pytest.mark.parametrize("kind", ["gguf", "adapter"])
 def test_commands_take_it(tmp_path, capsys, kind):
     """Sampled, judged, written under its name; then trained on in a dry run and read by inspect."""
-    pytest.importorskip("gguf")
+    pytest.importorskip("gguf", reason="GGUF files are read with gguf")
     model = write_gguf(tmp_path / "m.gguf")
     base = []
     if kind == "adapter":

@@ -167,7 +167,7 @@ def test_training_goes_on_above_an_adapter(tmp_path, problems):
 
 def test_responses_end_where_the_template_ends_turns(tmp_path, problems):
     """The GGUF file names <|endoftext|> alone."""
-    pytest.importorskip("gguf")
+    pytest.importorskip("gguf", reason="GGUF files are read with gguf")
     source = str(write_gguf(tmp_path / "m.gguf"))
     trainer = AttnPOTrainer(source, config(tmp_path / "run", method="rloo"), problems)
     trainer.verifier.close()

@@ -18,8 +18,8 @@ from attnpo.errors import DataError
 from attnpo.labeling import build_labeler, label_rollouts, read_labels
 from attnpo.tinyworld import checkpoint_path
 
-pytest.importorskip("fastapi")
-pytest.importorskip("uvicorn")
+pytest.importorskip("fastapi", reason="transformers serve needs fastapi")
+pytest.importorskip("uvicorn", reason="transformers serve needs uvicorn")
 
 
 @contextlib.contextmanager
