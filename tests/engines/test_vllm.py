@@ -129,10 +129,10 @@ def test_discovery_finds_the_head_that_knows(model, tmp_path, figure):
 
 def test_causal_labels_are_those_of_the_transformers_engine(model, tmp_path, figure):
     """Of responses that vLLM drew: deletions are felt in the model itself, answers are drawn again by the engine."""
-    own = {"model": model, "device": "cpu", "labeler": "causal", "random_model": "false", "min_pass_rate": 0}
+    own = {"model": model, "labeler": "causal", "random_model": "false", "min_pass_rate": 0}
     own |= {"causal_resample": 1, "causal_resample_temperature": 0.0, "causal_resample_tokens": 64}
     sampling = {"num_problems": 16, "samples_per_problem": 2, "max_new_tokens": 256}
-    discover_command.run(flags(output_dir=tmp_path / "vllm", **own, **sampling, **VLLM))
+    discover_command.run(flags(output_dir=tmp_path / "vllm", **own, **sampling, **OURS | VLLM))
     drawn = tmp_path / "vllm" / TRACES_FILE
     discover_command.run(flags(output_dir=tmp_path / "ours", traces=drawn, **own, **OURS))
     effects = [sorted((tmp_path / name / "causal_effects.jsonl").read_text().splitlines()) for name in ("vllm", "ours")]
