@@ -9,13 +9,25 @@ from typing import Any
 import torch
 from fake_policy import world_tokenizer
 
-from attnpo.credit import Method, Policy
+from attnpo.credit import Ask, Method, Policy
 from attnpo.segmentation import PhraseFamilies
 from attnpo.training.dropped import DroppedLog
 from attnpo.training.overlap import BackgroundChecks
 from attnpo.training.round_log import RoundLog
 from attnpo.training.rounds import RoundParts
 from attnpo.training.run_meter import RunMeter
+
+
+class Noting(Method):
+    """Notes which group each response belongs to, its number there, and how long it is."""
+
+    name = "noting"
+
+    def ask(self, prompt, group_id, sample, progress_step):
+        return Ask(prompt, facts={"group": group_id, "number": sample})
+
+    def facts(self, rollout, ask):
+        return {"length": rollout.n_tokens, **ask.facts}
 
 
 def round_parts(policy: Policy, folder: Path, method: Method, group_size: int, labeler: Any = None) -> Any:

@@ -45,11 +45,19 @@ LOADED = {
     "loaded_accumulated": {"distributed": {"fsdp_size": 2}, "micro_batches": 3},
     "tensor_parallel": {"distributed": {"tp_size": 2}},
 }
+RESAMPLED = {
+    "fsdp_resampled": {
+        "fsdp": True,
+        "samples": True,
+        "settings": {"method": "grpo-std", "num_generations": 3, "resample_groups": 4},
+    }
+}
+"""Processes that draw groups again, each as often as it has to."""
 ON_FOUR = ("plain", "two_updates", "fsdp_accumulated")
 
 
 def named(groups) -> dict[str, dict]:
-    specs = SPECS | LOADED | {f"fsdp_{name}": {"fsdp": True, **SPECS[name]} for name in SHARDED}
+    specs = SPECS | LOADED | RESAMPLED | {f"fsdp_{name}": {"fsdp": True, **SPECS[name]} for name in SHARDED}
     return {name: {"groups": groups, **spec} for name, spec in specs.items()}
 
 
@@ -109,6 +117,13 @@ def test_a_model_whose_heads_are_split_is_refused(two):
     assert "heads split over 2 processes (tensor parallelism" in two["tensor_parallel"].refused
     assert "\n" not in two["tensor_parallel"].refused
     assert not any(trace.refused for name, trace in two.items() if name != "tensor_parallel")
+
+
+def test_sharded_processes_draw_groups_again(two):
+    trace = two["fsdp_resampled"]
+    assert trace.sharded
+    assert sorted(trace.responses) == list(range(12))
+    assert any(gradient.any() for gradient in trace.gradients[0].values())
 
 
 @pytest.mark.parametrize("name", ON_FOUR)

@@ -5,28 +5,28 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 from fake_policy import QUESTION, FakePolicy, world_tokenizer
-from round_parts import round_parts
+from round_parts import Noting, round_parts
 from small_training import config
 
-from attnpo.credit import Ask, Method
 from attnpo.errors import ConfigError
 from attnpo.rollouts import read_rollouts
 from attnpo.sampling import render_prompt
+from attnpo.training import AttnPOTrainer
+from attnpo.training import trainer as trainer_module
 from attnpo.training.resampling import settle
-from attnpo.training.rounds import Round
+from attnpo.training.rounds import Round, problem_key
 
+ALTERED = {"role": "user", "content": "Kim has 3 coins. How many?"}
 FAST = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "max_completion_length": 128, "heads": None}
 
 
-class Noting(Method):
-    name = "noting"
+class Altering(Noting):
+    """Asks in words of its own."""
 
     def ask(self, prompt, group_id, sample, progress_step):
-        return Ask(prompt, facts={"asked": group_id})
-
-    def facts(self, rollout, ask):
-        return {"length": rollout.n_tokens, **ask.facts}
+        return replace(super().ask(prompt, group_id, sample, progress_step), prompt=[*prompt[:-1], ALTERED])
 
 
 def settled(tmp_path, solutions, others, attempts):
@@ -57,10 +57,13 @@ def test_weak_groups_are_replaced_and_the_others_stay(tmp_path):
     round_, again, asked = settled(tmp_path, ["3", "8", "3", "8"], ["8", "4"], attempts=5)
     assert [row["problem_id"] for row in round_.rows[::2]] == ["first-3", "6-2", "first-3", "8-2"]
     assert [row["solution"] for row in round_.rows[::2]] == ["3", "4", "3", "4"]
-    assert again == 4
+    assert again.groups == 4
+    # both groups were drawn three times, and leave two behind
+    assert again.tokens == 4 * sum(map(len, round_.response_ids[:2]))
+    assert round_.keys == [row["problem_id"] for row in round_.rows]
     assert asked == [(0, [5, 5, 6, 6, 7, 7, 8, 8]), (1, [6, 6, 8, 8]), (2, [6, 6, 8, 8])]
     assert round_.row_ids == list(range(10, 18))
-    assert round_.facts["asked"] == [5, 5, 6, 6, 7, 7, 8, 8]
+    assert round_.facts["group"] == [5, 5, 6, 6, 7, 7, 8, 8]
     assert len(round_.drawn) == len(round_.response_ids) == 8
     # the round goes on as any other
     round_.segment(max(map(len, round_.response_ids)))
@@ -72,14 +75,42 @@ def test_weak_groups_are_replaced_and_the_others_stay(tmp_path):
 def test_a_group_that_never_carries_an_advantage_stays_as_it_was(tmp_path):
     round_, again, asked = settled(tmp_path, ["8", "3"], ["8"] * 3, attempts=9)  # after three no problem is left
     assert [row["problem_id"] for row in round_.rows[::2]] == ["first-8", "first-3"]
-    assert again == 3
+    assert (again.groups, again.tokens) == (3, 3 * sum(map(len, round_.response_ids[:2])))
     assert [attempt for attempt, _ in asked] == [0, 1, 2, 3]
 
 
 def test_nothing_is_drawn_again_where_all_groups_teach(tmp_path):
     _, again, asked = settled(tmp_path, ["3", "4"], [], attempts=9)
-    assert again == 0
+    assert (again.groups, again.tokens) == (0, 0)
     assert len(asked) == 1
+
+
+def test_a_problem_is_known_by_what_the_data_set_asks(tmp_path):
+    rows = [{"prompt": QUESTION, "solution": "8"}] * 2
+    parts = round_parts(FakePolicy().lend(), tmp_path, Altering(), 2)
+    round_ = Round(parts, rows, range(2), progress_step=0)
+    assert round_.rows[0]["prompt"][-1] == ALTERED
+    seen = []
+
+    def draw(drawn, attempt):
+        ids = world_tokenizer()("So 3.</think>3", add_special_tokens=False)["input_ids"]
+        drawn.take([render_prompt(world_tokenizer(), row["prompt"]) for row in drawn.rows], [ids, ids])
+
+    settle(round_, draw, lambda group, attempt, taken: seen.append(set(taken)), 1)
+    assert seen == [{problem_key(rows[0])}]
+
+
+def test_parameters_are_put_together_once_a_step(make_trainer, monkeypatch):
+    """Else processes that draw again unequally often would wait for each other."""
+    entered, drawn = [], []
+    plain, draws = trainer_module.model_to_sample, AttnPOTrainer._draw
+    monkeypatch.setattr(trainer_module, "model_to_sample", lambda *args: entered.append(1) or plain(*args))
+    monkeypatch.setattr(AttnPOTrainer, "_draw", lambda *args, **more: drawn.append(1) or draws(*args, **more))
+    trainer = make_trainer(method="grpo", resample_groups=6, **FAST)
+    trainer.credit.rewards = lambda groups: torch.zeros_like(groups.correct_PG, dtype=torch.float32)  # nothing teaches
+    trainer.train()
+    assert len(drawn) == 7
+    assert len(entered) == 1
 
 
 def test_inside_a_run(make_trainer):
@@ -94,7 +125,8 @@ def test_inside_a_run(make_trainer):
     assert all(mixed)
     rows = [row for row in trainer.state.log_history if "attnpo/resampled_groups" in row]
     assert sum(row["attnpo/resampled_groups"] for row in rows) > 0
-    assert trainer.token_count.sampled > sum(r.n_tokens for r in rollouts)
+    left = trainer.token_count.sampled - sum(r.n_tokens for r in rollouts)
+    assert trainer.token_count.extra == left > 0
     assert all(row["grad_norm"] > 0 for row in rows)
 
 
@@ -115,6 +147,10 @@ def test_a_run_is_the_same_again(make_trainer, model):
     [
         ({"method": "grpo", "resample_groups": 9, "group_sampler": False}, "resample_groups: 9 needs group_sampler"),
         ({"method": "shape", "resample_groups": 2}, "resample_groups: method 'shape' finds out more"),
+        (
+            {"method": "laser_d", "method_settings": {"grid_start": 48}, "resample_groups": 2},
+            "resample_groups: method 'laser_d' learns from all groups",
+        ),
         ({"method": "grpo", "resample_groups": -1}, "resample_groups: -1 is not allowed"),
     ],
 )

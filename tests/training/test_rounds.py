@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from fake_policy import QUESTION, FakePolicy, world_tokenizer
-from round_parts import round_parts
+from round_parts import Noting, round_parts
 
-from attnpo.credit import Ask, Continuation, Method, Probed, build_method
+from attnpo.credit import Continuation, Probed, build_method
 from attnpo.rollouts import read_rollouts
 from attnpo.sampling import render_prompt
 from attnpo.tinyworld import label_steps
@@ -17,16 +17,8 @@ ROWS = [{"prompt": QUESTION, "solution": "3", "problem_id": "coins"}] * 4
 TEXTS = ["So Kim has 3.\n\nRight.</think>3", "So 4.</think>4", "So 3.</think>3", "So 4"]
 
 
-class Noting(Method):
-    """Asks, notes and probes: each response's advantage grows by its number, by its length and by what it drew."""
-
-    name = "noting"
-
-    def ask(self, prompt, group_id, sample, progress_step):
-        return Ask(prompt, facts={"number": sample})
-
-    def facts(self, rollout, ask):
-        return {"length": rollout.n_tokens, **ask.facts}
+class Probing(Noting):
+    """Probes, too, and a response's reward grows by its number."""
 
     def probe(self, sampled, policy):
         assert [r.correct for r in sampled.rollouts] == [True, False, True, False]
@@ -45,7 +37,7 @@ def fake():
 
 @pytest.fixture
 def parts(fake, tmp_path):
-    return round_parts(fake.lend(), tmp_path, Noting(), 4, label_steps)
+    return round_parts(fake.lend(), tmp_path, Probing(), 4, label_steps)
 
 
 def test_a_round_from_the_question_to_the_credit_of_each_token(parts, fake):
@@ -70,7 +62,7 @@ def test_a_round_from_the_question_to_the_credit_of_each_token(parts, fake):
     assert groups.finished_PG.all()
     assert groups.group_ids_P.tolist() == [2]
     assert groups.facts["length"].tolist() == groups.lengths_PG.float().tolist()
-    assert set(groups.facts) == {"length", "number", "probed"}
+    assert set(groups.facts) == {"length", "group", "number", "probed"}
 
     advantages_PG = round_.judge(groups, more_PG=torch.tensor([[0.0, 0.0, 0.0, 1.0]]))
     rewards = [1 + 0, 0 + 1, 1 + 2, 0 + 3 + 1]

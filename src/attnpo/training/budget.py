@@ -23,7 +23,8 @@ class TokenCount:
 
     Attributes:
         sampled: drawn from the policy: responses, continuations, probes.
-        extra: those of `sampled` that no trained response holds as drawn for it: probes and reference samples.
+        extra: those of `sampled` that no trained response holds as drawn for it: probes, reference samples, responses
+            of groups that were drawn again.
         passed: tokens read in forward passes that training would not make anyway.
     """
 

@@ -91,6 +91,7 @@ class Round:
     Attributes:
         rows: data set rows as the method asks them, one a response.
         row_ids: number of each response within the run; the same however the work is split over processes.
+        keys: name of each response's problem (`problem_key`), as the data set has it.
         prompt_ids, response_ids: what the model read, and what was sampled.
         drawn: the responses, where they were drawn by the method.
         rollouts: the responses, once segmented.
@@ -107,6 +108,7 @@ class Round:
         """Ask what the method asks."""
         size = parts.group_size
         self.parts, self.row_ids, self.progress_step = parts, list(row_ids), progress_step
+        self.keys = list(map(problem_key, rows))
         self.asks = [
             parts.method.ask(row["prompt"], row_id // size, row_id % size, progress_step)
             for row, row_id in zip(rows, row_ids, strict=True)
@@ -146,7 +148,7 @@ class Round:
             samples=[row_id % self.parts.group_size for row_id in self.row_ids],
             max_new_tokens=limit,
             progress_step=self.progress_step,
-            keys=[problem_key(row) for row in self.rows],
+            keys=self.keys,
         )
         drawn = self.parts.method.sample(requests, policy)
         self.facts |= {name: list(values) for name, values in drawn.facts.items()}
@@ -192,12 +194,18 @@ class Round:
         carries_P = (outcome_advantages(self.parts.method, rewards_PG, groups) != 0).any(dim=1)
         return [group for group, carries in enumerate(carries_P.tolist()) if not carries]
 
+    def tokens(self, group: int) -> int:
+        """Return how many tokens the responses of one of this process's groups have."""
+        size = self.parts.group_size
+        return sum(map(len, self.response_ids[group * size : (group + 1) * size]))
+
     def take_over(self, group: int, other: Round, place: int) -> None:
         """Put another round's group in the place of one of this round's, both drawn, judged and on this process."""
         size = self.parts.group_size
         for sample in range(size):
             mine, theirs = group * size + sample, place * size + sample
             self.rows[mine], self.asks[mine] = other.rows[theirs], other.asks[theirs]
+            self.keys[mine] = other.keys[theirs]
             self.prompt_ids[mine], self.response_ids[mine] = other.prompt_ids[theirs], other.response_ids[theirs]
             if self.drawn is not None and other.drawn is not None:
                 self.drawn[mine] = other.drawn[theirs]

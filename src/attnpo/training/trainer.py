@@ -16,7 +16,7 @@ Where each thing happens in TRL's step:
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -412,33 +412,46 @@ class AttnPOTrainer(GRPOTrainer):
             free = [Continuation(i, limit, sample=number % num_generations) for i, number in enumerate(numbers)]
             return [response.ids for response in draws(free)], None
 
-    def _draw(self, round_: Round, prompt_ids: list[list[int]], attempt: int = 0) -> list[SampledResponse]:
+    def _draw(
+        self, round_: Round, prompt_ids: list[list[int]], attempt: int = 0, model: Any = None
+    ) -> list[SampledResponse]:
         """Let a round draw its responses; `attempt` says how often its groups were drawn before."""
-        with self.policy_draws(prompt_ids, round_.group_ids, call=attempt) as draws:
+        with self.policy_draws(prompt_ids, round_.group_ids, call=attempt, model=model) as draws:
             if not self.credit.overrides("sample"):  # other methods go on from what they draw first
                 draws.on_ended = lambda item, response: round_.ended(item.row, response.ids)
             return round_.draw(self._policy(draws), prompt_ids, draws.params.max_new_tokens)
 
     def _settle(self, round_: Round) -> None:
-        """Draw a round before TRL asks for it, groups without advantage again (`attnpo.training.resampling`)."""
+        """Draw a round before TRL asks for it, groups without advantage again (`attnpo.training.resampling`).
 
-        def draw(drawn: Round, attempt: int) -> None:
+        Sharded parameters are put together once: processes draw again as often as each has to.
+        """
+
+        def draw(model: Any, drawn: Round, attempt: int) -> None:
             self._round = drawn  # whose openings stand behind its prompts
             prompt_ids = self.prompt_ids([row["prompt"] for row in drawn.rows])
-            drawn.take(prompt_ids, [response.ids for response in self._draw(drawn, prompt_ids, attempt)])
+            drawn.take(prompt_ids, [response.ids for response in self._draw(drawn, prompt_ids, attempt, model)])
 
         def other_row(group_id: int, attempt: int, taken: Collection[str]) -> dict[str, Any] | None:
             rng, size = stream("resample", self.args.seed, group_id, attempt), len(self.train_dataset)
             rows = (dict(self.train_dataset[rng.randrange(size)]) for _ in range(MOST_TRIES))
             return next((row for row in rows if problem_key(row) not in taken), None)
 
-        again = settle(round_, draw, other_row, self.credit.settings.resample_groups)
+        with model_to_sample(self.model_wrapped, self.accelerator, self.args) as model:
+            again = settle(round_, partial(draw, model), other_row, self.credit.settings.resample_groups)
         self._round = round_
-        self.meter.count("resampled_groups", again, len(round_.rows) // self.num_generations)
+        self.drawn_tokens.extra += again.tokens
+        self.meter.count("resampled_groups", again.groups, len(round_.rows) // self.num_generations)
 
     @contextmanager
     def policy_draws(
-        self, prompt_ids: Sequence[Sequence[int]], group_ids: Sequence[int], *, extra: bool = False, call: int = 0
+        self,
+        prompt_ids: Sequence[Sequence[int]],
+        group_ids: Sequence[int],
+        *,
+        extra: bool = False,
+        call: int = 0,
+        model: Any = None,
     ) -> Iterator[PolicyDraws]:
         """Draw from the policy, in evaluation mode.
 
@@ -447,13 +460,17 @@ class AttnPOTrainer(GRPOTrainer):
             group_ids: number of each row's group within the run.
             extra: whether what is drawn goes beyond the responses that are trained on.
             call: how often these groups were drawn from before.
+            model: what `model_to_sample` gave, where that is entered already.
         """
         training = self.model.training
         limit = self.credit.response_limit(self.state.global_step) if training else None
         params = sampling_params(self, min(self.max_completion_length, limit or self.max_completion_length))
         count = self.drawn_tokens if training else TokenCount()
         attention, rows = self.args.sampler_attn_implementation, max(128, len(prompt_ids))
-        with model_to_sample(self.model_wrapped, self.accelerator, self.args) as model:
+        ready = (
+            model_to_sample(self.model_wrapped, self.accelerator, self.args) if model is None else nullcontext(model)
+        )
+        with ready as model:
             sampler = TransformersSampler(model, self._tokenizer, rows=rows, attn_implementation=attention)
             yield PolicyDraws(sampler, params, prompt_ids, group_ids, count, extra, call)
 
