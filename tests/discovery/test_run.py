@@ -5,8 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from attnpo.attention import Head, HeadSet
 from attnpo.discovery import DiscoveryResult, DiscoverySettings, GateCounts, discover, sample_traces
@@ -19,21 +17,6 @@ from attnpo.signals.probe import ProbeWeights
 from attnpo.statistics import Interval
 
 SETTINGS = DiscoverySettings(samples_per_problem=4, max_new_tokens=80, resamples=50, batch_size=8, curve_heads=4)
-
-
-@pytest.fixture(scope="module")
-def model():
-    torch.manual_seed(0)
-    config = Qwen2Config(
-        vocab_size=128,
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        initializer_range=0.2,
-    )
-    return Qwen2ForCausalLM(config).eval()
 
 
 def sample(toy, output_dir, sampler=None, settings=SETTINGS, **changes):

@@ -177,16 +177,6 @@ def test_heads_that_do_better_on_the_half_they_were_chosen_on_alone_are_not_take
     assert found.sra_new == 0.0
 
 
-@pytest.fixture(scope="module")
-def model():
-    torch.manual_seed(0)
-    config = Qwen2Config(
-        vocab_size=128, hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, initializer_range=0.2,
-    )  # fmt: skip
-    return Qwen2ForCausalLM(config).eval()
-
-
 def test_any_checkpoints_after_the_fact(toy, model, tmp_path):
     rollouts = [
         r for r in (label_steps(toy.labeler, r) for r in toy.rollouts(tmp_path, 16, 4))

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from attnpo.attention import HeadSet, resolve_heads, score_steps
@@ -32,16 +31,6 @@ SETTINGS = DiscoverySettings(resamples=100, batch_size=8)
 
 def interval(low, value, high):
     return Interval(value=value, low=low, high=high)
-
-
-@pytest.fixture(scope="module")
-def model():
-    torch.manual_seed(0)
-    config = Qwen2Config(
-        vocab_size=128, hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, initializer_range=0.2,
-    )  # fmt: skip
-    return Qwen2ForCausalLM(config).eval()
 
 
 @pytest.fixture
