@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from attnpo.credit import METHODS, PRESETS, CreditSettings, MethodSettings, build_method, method_class
 from attnpo.credit.methods import find_preset
@@ -44,6 +47,58 @@ def test_needs_follow_from_the_classes():
     assert needs["vsrm"] == needs["drpo"] == {"group_sampler"}
     assert needs["dler"] == needs["dot"] == {"group_sampler", "whole groups on each process"}
     assert needs["leash"] == needs["gfpo"] == {"state saved with checkpoints"}
+
+
+IDLE = {name: method.idle_settings for name, method in METHODS.items() if method.idle_settings}
+OTHERWISE = {
+    "alpha_base": 0.5,
+    "difficulty_baseline": False,
+    "baseline_denominator": "prompt+response",
+    "num_heads": 1,
+    "graded": False,
+    "scale_advantages": True,
+    "whiten": True,
+}
+
+
+@pytest.mark.parametrize("name", IDLE)
+def test_settings_that_do_nothing_are_neither_shown_nor_taken(name):
+    (card,) = [card for card in method_cards() if card.name == name]
+    assert not {setting.name for setting in card.settings} & set(IDLE[name])
+    with pytest.raises(ConfigError, match=rf"^{IDLE[name][0]}: method '{name}' has no such setting"):
+        build_method(name, {IDLE[name][0]: OTHERWISE.get(IDLE[name][0], "grpo")})
+
+
+@pytest.mark.parametrize("name", [name for name in IDLE if METHODS[name].overrides("gamma")])
+@given(data=st.data())
+def test_they_do_nothing_to_steps(make_steps, name, data):
+    def table(values):
+        return data.draw(st.lists(st.lists(values, min_size=3, max_size=3), min_size=4, max_size=4))
+
+    rows = {
+        "labels": table(st.integers(0, 2)),
+        "pass_rate": [0.25, 0.5, 0.75, 1.0],
+        "advantage": [1.0, -1.0, 1.0, -1.0],
+    }
+    steps = make_steps(table(st.floats(0, 1)), correct=[True, True, False, True], **rows)
+    effects = {"deletion_effect": torch.tensor(table(st.floats(-1, 3)))}
+    steps = replace(steps, step_values=effects, facts={"measured": torch.tensor([1.0, 1.0, 1.0, 0.0])})
+    method, settings = METHODS[name], METHODS[name].settings_type()
+    changes = {setting: OTHERWISE[setting] for setting in IDLE[name]}
+    torch.testing.assert_close(method(replace(settings, **changes)).gamma(steps), method(settings).gamma(steps))
+
+
+@pytest.mark.parametrize("name", [name for name in IDLE if METHODS[name].overrides("advantages")])
+def test_they_do_nothing_to_advantages(make_groups, name):
+    groups = make_groups([(True, 10), (False, 20), (False, 40)], limit=50)
+    known = ("mean_log_prob", "reference_accuracy", "mixture_ratio")
+    groups = replace(groups, facts={fact: torch.tensor([[-0.5, -1.0, -2.0]]) for fact in known})
+    method, settings = METHODS[name], METHODS[name].settings_type()
+    changes = {"advantage": "grpo" if settings.advantage == "rloo" else "rloo"}
+    changes |= {"scale_advantages": True} if "scale_advantages" in IDLE[name] else {}
+    rewards = torch.tensor([[1.0, 0.0, 0.5]])
+    found = [method(own).advantages(rewards, groups) for own in (settings, replace(settings, **changes))]
+    assert torch.equal(*found)
 
 
 def test_json_holds_everything():

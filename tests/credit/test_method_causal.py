@@ -84,7 +84,7 @@ def test_a_share_is_measured_and_which_does_not_hang_on_the_others(tokenizer, po
 def test_replay_gives_credit_by_effect(tokenizer, policy):
     group = [replace(rollout_of(tokenizer, QUESTION, "4", text), sample=i) for i, text in enumerate(TEXTS)]
     group[1] = replace(group[1], correct=False)
-    settings = {"measured_share": 1.0, "difficulty_baseline": False, "alpha_len": 0.0}
+    settings = {"measured_share": 1.0, "alpha_len": 0.0}
     method = build_method("split_causal", settings)
     prompts = [tuple(policy.encode(QUESTION))] * 2
     found = replay(method, group, 2, policy=policy, prompt_ids=prompts)
@@ -93,6 +93,19 @@ def test_replay_gives_credit_by_effect(tokenizer, policy):
     for (start, end), advantage in zip(spans, expected, strict=True):
         assert found.advantages_BT[0, start:end].tolist() == pytest.approx([advantage] * (end - start), abs=1e-6)
     assert (found.advantages_BT[1, : group[1].n_tokens] == -1).all()
+
+
+def test_pressure_on_what_is_redundant_by_effect(tokenizer, policy):
+    group = [replace(rollout_of(tokenizer, QUESTION, "4", TEXTS[0]), sample=i) for i in range(2)]
+    group.append(replace(rollout_of(tokenizer, QUESTION, "4", TEXTS[1]), sample=2, correct=False))
+    settings = {"measured_share": 1.0, "pressure": "redundant", "alpha_len": 0.0, "token_price": 0.01}
+    prompts = [tuple(policy.encode(QUESTION))] * 3
+    found = replay(build_method("split_causal", settings), group, 3, policy=policy, prompt_ids=prompts)
+    first, _, check = (step.tokens[1] - step.tokens[0] for step in group[0].steps)  # effects 0, 2 and a quarter
+    paid = 0.01 * (first + 0.75 * check)
+    assert found.rewards_PG[0].tolist() == pytest.approx([1 - paid, 1 - paid, 0])
+    with pytest.raises(ConfigError, match=r"^measured_share: 0.25 of the responses would pay for what is redundant"):
+        build_method("split_causal", {"pressure": "redundant"})
 
 
 def test_what_is_wrong_is_named(make_steps):

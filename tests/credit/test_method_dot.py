@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attnpo.credit import build_method
+from attnpo.errors import ConfigError
 
 
 def words(number):
@@ -62,6 +63,30 @@ def test_published_settings():
     assert (dot.settings.advantage, dot.settings.scale_advantages) == ("grpo", True)
 
 
-@pytest.mark.parametrize("size", [1, 2])
-def test_small_groups(size):
-    assert sample([words(4)] * size)[0] == lengths_of([words(4)] * size)
+def test_small_groups():
+    texts = [words(4), words(60)]
+    before = lengths_of(texts)
+    assert sample(texts, deviations=0, margin=2)[0] == [before[0], sum(before) // 2]
+    assert sample(texts, deviations=1, margin=2)[0] == before  # no response is that far above the mean of two
+    alone, responses = sample(texts[1:], deviations=0, margin=1)
+    assert alone == before[1:]
+    assert responses[0].finished
+
+
+@given(st.integers(1, 40), st.floats(0, 7))
+def test_groups_in_which_nothing_can_be_cut_are_refused(size, deviations):
+    dot = build_method("dot", {"deviations": deviations})
+    lengths = [1] * (size - 1) + [10**6]  # the farthest that one of them can be from the mean
+    if dot.outlier_length(lengths) < 10**6 - 1:
+        dot.check_group(size)
+    elif size == 1 or deviations > (size - 1) / math.sqrt(size) + 1e-9:
+        with pytest.raises(ConfigError, match=rf"^deviations: of {size} responses none lies"):
+            dot.check_group(size)
+
+
+def test_the_published_distance_takes_eleven_responses():
+    build_method("dot").check_group(11)
+    with pytest.raises(ConfigError, match=r"^deviations: of 10 responses none lies 3 .* \(at most 2.85\)"):
+        build_method("dot").check_group(10)
+    with pytest.raises(ConfigError, match=r"^margin: 0 is not allowed"):
+        build_method("dot", {"margin": 0})

@@ -30,6 +30,23 @@ def test_by_reward_a_token_wrong_ones_come_last(make_groups):
     assert method.select(method.rewards(groups), groups)[0].tolist() == [True, False, False, True]
 
 
+def test_of_equal_rewards_a_token_the_shorter_responses_stay(make_groups):
+    # one right; the wrong ones all earn 0 a token
+    groups = make_groups([(False, 90), (True, 50), (False, 20), (False, 30), (False, 30)])
+    for keep, kept in ((1, [1]), (2, [1, 2]), (3, [1, 2, 3, 4]), (4, [1, 2, 3, 4])):
+        method = build_method("gfpo", {"keep": keep, "metric": "reward_per_token"})
+        assert method.select(method.rewards(groups), groups)[0].nonzero().flatten().tolist() == kept
+
+
+def test_to_keep_everything_is_refused():
+    build_method("gfpo", {"keep": 7}).check_group(8)
+    with pytest.raises(ConfigError, match=r"^keep: 8 of the 8 responses to a prompt are all of them"):
+        build_method("gfpo").check_group(8)
+    build_method("gfpo", {"adaptive": True}).check_group(8)
+    with pytest.raises(ConfigError, match=r"^adaptive_keep: 4 of the 4 responses"):
+        build_method("gfpo", {"adaptive": True}).check_group(4)
+
+
 def test_the_adaptive_form_keeps_fewer_of_easy_prompts(make_groups):
     rows = [[(i < right, 10 + i) for i in range(8)] for right in (0, 2, 4, 8)]
     groups = make_groups(rows)

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attnpo.credit import build_method
+from attnpo.credit.layout import outcome_advantages
 
 responses = st.lists(st.tuples(st.booleans(), st.integers(1, 60)), min_size=2, max_size=6)
 
@@ -14,6 +15,13 @@ def test_worked_example(make_groups):
     groups = make_groups([(True, 10), (True, 30), (False, 10), (False, 30)])
     got = build_method("gr3").rewards(groups)[0].tolist()
     assert got == pytest.approx([1 / 1.165, 1 / 1.495, 0, 0])
+
+
+def test_the_advantage_is_undivided(make_groups):
+    groups = make_groups([(True, 10), (True, 30), (False, 10), (False, 30)])
+    rewards = [1 / 1.165, 1 / 1.495, 0, 0]
+    got = outcome_advantages(build_method("gr3"), build_method("gr3").rewards(groups), groups)[0].tolist()
+    assert got == pytest.approx([reward - sum(rewards) / 4 for reward in rewards])
 
 
 def test_alpha_zero_is_the_outcome(make_groups):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,6 +60,25 @@ def test_as_many_steps_as_the_share_says_and_the_right_ones(make_steps, scores, 
         else:
             assert len(kept) == math.ceil((10 - tenths) * len(row) / 10)
             assert not (lost and kept) or min(lost) > max(kept)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_equal_scores_are_ordered_at_random_and_not_by_place(make_steps, right):
+    rows = 400
+    scores = [[-0.5] * 4 + [-0.1]] * rows
+    found = torch.tensor(gamma(make_steps(scores, correct=right)))
+    # of 5 steps ceil(1.5) = 2 lose credit if right, one if wrong: the likeliest
+    lost = (found == 0).float().sum(dim=0)
+    if not right:
+        assert lost.tolist() == [0, 0, 0, 0, rows]
+        return
+    assert (found == 0).sum(dim=1).tolist() == [2] * rows
+    assert lost[4] == 0
+    assert all(150 < number < 250 for number in lost[:4].tolist())
+    # neither padding nor the other rows matter, the seed does
+    wide = gamma(make_steps([scores[0]], correct=right, row_ids=[7], width=9))[0]
+    assert wide[:5] == found[7].tolist()
+    assert gamma(make_steps(scores, correct=right), seed=1) != found.tolist()
 
 
 def test_a_limit_of_its_own_shortens(make_groups):

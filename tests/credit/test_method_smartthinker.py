@@ -29,14 +29,14 @@ def test_worked_example(make_groups):
     ("lengths", "expected"),
     [
         ([10, 60, 30, 40], 10),  # correct ones spread wider than all: the shortest of the group
-        ([30, 32, 90, 88], 30.84),  # v1 = 1, m1 = 31; all: m2 = 60, v2 = 842
+        ([30, 32, 90, 88], 26042 / 841),  # v1 = 1, m1 = 31; all: m2 = 60, v2 = 842: (60 - 842 * 31) / (1 - 842)
         ([30, 30, 30, 30], 30),  # no spread at all
     ],
 )
 def test_the_likeliest_length(lengths, expected):
     correct = torch.tensor([[True, True, False, False]])
     got = likeliest_length(torch.tensor([lengths]).double(), correct, torch.ones_like(correct))
-    assert float(got) == pytest.approx((1 * 60 - 842 * 31) / (1 - 842) if expected == 30.84 else expected)
+    assert float(got) == pytest.approx(expected)
 
 
 groups_of = st.lists(st.tuples(st.booleans(), st.integers(1, 60)), min_size=2, max_size=7)

@@ -80,6 +80,19 @@ def test_hard_support_and_soft_pressure():
     assert soft._amounts(found.groups)[0].tolist() == pytest.approx([1.6, 1 + 5.4, 0])
 
 
+def test_a_response_without_an_answer_pays_for_all_that_it_thought():
+    # Supports 1 and 0.2, 0.5 and 0; the third was cut in its thought.
+    group = [*GROUP[:2], response(2, False, [(5, "undecided"), (7, "undecided")], answer=0)]
+    settings = {"pressure": "redundant", "difficulty_baseline": False, "alpha_len": 0.0, "token_price": 0.1}
+    found = replay(build_method("split", settings), group, 3, scores=[*SCORES[:2], np.array([0.0, 0.0])])
+    assert found.rewards_PG[0].tolist() == pytest.approx([1 - 0.16, -0.7, -1.2])
+    # 12 tokens to come at the first one, against 1.6 and 7; a wrong answer's own -0.5 on every token
+    assert float(found.advantages_BT[2, 0]) == pytest.approx(-0.5 - 1.2 + 0.43)
+    # labels need no answer
+    labelled = replay(build_method("split_oracle", {"pressure": "redundant", "token_price": 0.1}), group, 3)
+    assert float(labelled.rewards_PG[0, 2]) == 0
+
+
 def test_what_is_missing_is_named(make_groups, make_steps):
     with pytest.raises(ConfigError, match=r"^whiten: split credit"):
         build_method("split", {"whiten": True})

@@ -21,7 +21,7 @@ def text_of(ids):
     return world_tokenizer().decode(ids, skip_special_tokens=True)
 
 
-def sample(sure, **settings):
+def sample(sure, path=PATH, opened=True, **settings):
     """Draw one path; `sure` says of the number of an answer how sure the policy is of each of its tokens."""
     asked = []
 
@@ -29,9 +29,9 @@ def sample(sure, **settings):
         asked.append(text_of(response))
         return TokenStats(*[torch.full((len(response),), math.log(sure(len(asked))))] * 3)
 
-    fake = FakePolicy(write=lambda item: ANSWER if item.prefix_ids else PATH, think=think)
+    fake = FakePolicy(write=lambda item: ANSWER if item.prefix_ids else path, think=think)
     method = build_method("step_grpo", {"answer_tokens": 12, **settings})
-    drawn = method.sample(make_requests(size=1), fake.lend())
+    drawn = method.sample(make_requests(size=1, opened=opened), fake.lend())
     return drawn, fake, asked
 
 
@@ -50,6 +50,22 @@ def test_only_sure_answers_end_it():
     assert text_of(second.responses[0].ids) == "So 3. Wait, is it 3? Yes.\n</think>\n\n" + ANSWER
     # an answer as long as what follows would save nothing
     assert len(sample(lambda number: 1.0, answer_tokens=200)[1].drawn) == 1
+
+
+def test_a_path_that_the_limit_cut_in_its_thought_is_probed_too():
+    path = "So 3. Wait, is it 3? Yes. Wait, let me verify. 3 is right. Hmm. Let me verify this once more. 3 is right."
+    drawn, _, asked = sample(lambda number: 0.96, path=path)
+    assert asked == [ANSWER] * 2
+    assert text_of(drawn.responses[0].ids) == "So 3.\n</think>\n\n" + ANSWER
+    # what never was a thought has none to leave
+    assert sample(lambda number: 0.96, path=path, opened=False)[2] == []
+
+
+def test_a_box_inside_a_thought_is_no_answer():
+    method, rollout = build_method("step_grpo"), rollout_of(world_tokenizer(), "Sum?", "3", "So \\boxed{3}. Wait")
+    assert method.facts(replace(rollout, in_think=True), Ask(rollout.prompt))[BOXED] == 0
+    assert method.facts(replace(rollout, response="<think>So \\boxed{3}"), Ask(rollout.prompt))[BOXED] == 0
+    assert method.facts(replace(rollout, in_think=False), Ask(rollout.prompt))[BOXED] == 1  # nobody opened a think part
 
 
 def test_semantic_steps_and_boxes_are_counted():

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import statistics
+
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from attnpo.credit import GroupBatch, build_method
-from attnpo.credit.selection import advantages_among, part, smallest
+from attnpo.credit.selection import advantages_among, moments, part, smallest
 
 
 def test_a_part_of_a_group_is_a_group(make_groups):
@@ -19,12 +22,25 @@ def test_a_part_of_a_group_is_a_group(make_groups):
     assert part(GroupBatch(*[groups.correct_PG] * 3), 0, torch.tensor([1])).answered_PG is None
 
 
-@given(st.lists(st.integers(1, 5), min_size=2, max_size=8), st.integers(1, 10))
-def test_the_smallest_with_their_equals(values, count):
-    got = smallest(torch.tensor([values]), torch.tensor([count]))[0].tolist()
-    border = sorted(values)[min(count, len(values)) - 1]
-    assert got == [value <= border for value in values]
-    assert sum(got) >= min(count, len(values))
+pairs = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3)), min_size=2, max_size=8)
+
+
+@given(pairs, st.integers(1, 10))
+def test_the_smallest_with_those_that_equal_the_last_in_both(rows, count):
+    values, then = (torch.tensor([list(column)]) for column in zip(*rows, strict=True))
+    got = smallest(values, torch.tensor([count]), then)[0].tolist()
+    border = sorted(rows)[min(count, len(rows)) - 1]
+    assert got == [row <= border for row in rows]
+    assert sum(got) >= min(count, len(rows))
+
+
+@given(st.lists(st.tuples(st.integers(1, 99), st.booleans()), min_size=1, max_size=7))
+def test_moments_are_those_of_the_population(rows):
+    values, among = zip(*rows, strict=True)
+    mean, variance = moments(torch.tensor([values]), torch.tensor([among]))
+    chosen = [value for value, ok in rows if ok] or [0]
+    assert float(mean) == pytest.approx(statistics.fmean(chosen))
+    assert float(variance) == pytest.approx(statistics.pvariance(chosen), abs=1e-9)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 9), st.booleans()), min_size=2, max_size=6))

@@ -37,7 +37,7 @@ def small(tmp_path):
 
 @pytest.mark.parametrize("row", SUITE.rows, ids=lambda row: row.name)
 def test_every_row_can_be_trained_under_the_limit_of_the_small_world(row):
-    row.build(TINYWORLD.limit(Sizes()))
+    row.build(TINYWORLD.limit(Sizes()), TINYWORLD.group_size)
     assert row.heads == "chosen" or row.needs_heads
 
 

@@ -17,7 +17,7 @@ SUITE = load_suite()
 
 @pytest.mark.parametrize("row", SUITE.rows, ids=lambda row: row.name)
 def test_every_row_can_be_trained_under_the_limit_of_the_small_world(row):
-    method = row.build(TINYWORLD.limit(Sizes()))
+    method = row.build(TINYWORLD.limit(Sizes()), TINYWORLD.group_size)
     for name, value in row.settings.items():
         stored = getattr(method.settings, name)
         assert (list(stored) if isinstance(stored, tuple) else stored) == value
@@ -102,7 +102,7 @@ def test_a_row_that_cannot_be_trained(tmp_path, row, message):
     path = tmp_path / "rows.yaml"
     path.write_text(f"rows: [{row}]")
     with pytest.raises(ConfigError) as error:
-        load_suite(path)["a"].build(256)
+        load_suite(path)["a"].build(256, 8)
     assert message in str(error.value)
 
 

@@ -58,7 +58,7 @@ def test_the_command_lines_of_the_small_world(tmp_path):
 
 
 def test_rows_of_real_english_can_be_trained_at_four_strengths():
-    built = {row.name: row.build(GSM.limit(GSM.sizes)) for row in SUITE.choose(GSM.suite)}
+    built = {row.name: row.build(GSM.limit(GSM.sizes), GSM.group_size) for row in SUITE.choose(GSM.suite)}
     for method in ("tlmre", "attnpo"):
         weights = [built[f"{method}{part}"].settings.alpha_len for part in ("-0.1", "", "-0.4", "-0.6")]
         assert weights == [0.1, 0.2, 0.4, 0.6]

@@ -58,6 +58,15 @@ def test_two_steps_train(make_trainer, name):
         assert rows[-1]["attnpo/extra_pass_tokens"] > sum(rollout.n_tokens for rollout in rollouts)
 
 
+def test_pressure_by_deletion(make_trainer):
+    settings = {"pressure": "redundant", "measured_share": 1.0}
+    trainer = make_trainer(method="split_causal", method_settings=settings, **TINY)
+    seen = watched(trainer)
+    trainer.train()
+    assert any(steps.facts["length_advantage"].any() for steps, *_ in seen)
+    assert last_log(trainer)["grad_norm"] > 0
+
+
 def test_scores_before_rewards_are_those_of_the_loss_pass(make_trainer, model):
     start = {name: value.clone() for name, value in model.state_dict().items()}
     found = {}

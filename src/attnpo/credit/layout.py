@@ -185,6 +185,7 @@ def group_steps(
         return gather(wide.long() if wide.dtype == torch.bool else wide)
 
     everything = {name: whole(tensor) for name, tensor in own.items()}
+    everything |= {f"{FACT}{name}": fact.flatten() for name, fact in groups.facts.items()}
     everything["correct"] = groups.correct_PG.flatten()
     everything["pass_rate"] = groups.pass_rate_P.repeat_interleave(groups.correct_PG.shape[1])
     unknown_B = torch.zeros_like(everything["pass_rate"])

@@ -53,10 +53,10 @@ class OptionSettings(CreditSettings):
     )
     incorrect_gamma: float = setting(0.5, SHARE, "The factor of the steps of incorrect responses punished less.")
     error_finder: str = setting(
-        "attnpo.gsmworld.oracle:first_error",
+        "",
         TEXT,
         "What before_error asks: module:function from question, response and steps (character spans) to the number of "
-        "the first wrong step, or none. The default finds equations that do not hold.",
+        "the first wrong step, or none.",
     )
     redistribute: bool = setting(
         False, SWITCH, "Give what PA and NA take from some steps of a response to its other steps."

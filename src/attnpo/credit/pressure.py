@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from attnpo.credit.batches import StepBatch
+from attnpo.credit.selection import moments
 from attnpo.errors import DataError
 
 _ROUNDING = 1e-12
@@ -36,10 +37,7 @@ class LengthTerm:
     @torch.no_grad()
     def of(cls, correct_PG: Tensor, amounts_PG: Tensor, alpha_len: float, price: float = 0.0) -> LengthTerm:
         """Take mean and standard deviation, (P, 1) each, from the (P, G) verdicts and amounts of whole groups."""
-        right_PG, amounts_PG = correct_PG.double(), amounts_PG.double()
-        count_P1 = right_PG.sum(dim=1, keepdim=True).clamp(min=1)
-        mean_P1 = (amounts_PG * right_PG).sum(dim=1, keepdim=True) / count_P1
-        variance_P1 = ((amounts_PG - mean_P1).square() * right_PG).sum(dim=1, keepdim=True) / count_P1
+        mean_P1, variance_P1 = moments(amounts_PG, correct_PG)
         varies_P1 = variance_P1 > _ROUNDING * mean_P1.square()
         return cls(alpha_len, price, mean_P1, torch.where(varies_P1, variance_P1, 0.0).sqrt())
 

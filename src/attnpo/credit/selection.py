@@ -47,12 +47,31 @@ def part(groups: GroupBatch, group: int, places: Tensor) -> GroupBatch:
 
 
 @torch.no_grad()
-def smallest(values_PG: Tensor, count_P: Tensor) -> Tensor:
+def smallest(values_PG: Tensor, count_P: Tensor, then_PG: Tensor) -> Tensor:
     """Return (P, G) bool, the `count` responses of each group with the smallest values, with those that equal the last.
 
     Args:
         values_PG: (P, G) numbers.
         count_P: (P,) integer, how many; more than there are means all.
+        then_PG: (P, G) numbers by which equal values are ordered.
     """
     place_P1 = (count_P.clamp(1, values_PG.shape[1]) - 1)[:, None]
-    return values_PG <= values_PG.sort(dim=1).values.gather(1, place_P1)
+    order_PG = then_PG.argsort(dim=1)
+    order_PG = order_PG.gather(1, values_PG.gather(1, order_PG).argsort(dim=1, stable=True))
+    last_P1 = order_PG.gather(1, place_P1)
+    value_P1, then_P1 = values_PG.gather(1, last_P1), then_PG.gather(1, last_P1)
+    return (values_PG < value_P1) | ((values_PG == value_P1) & (then_PG <= then_P1))
+
+
+@torch.no_grad()
+def moments(values_PG: Tensor, among_PG: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and variance of a population, (P, 1) float64 each, over some of each group; 0 where there are none.
+
+    Args:
+        values_PG: (P, G) numbers.
+        among_PG: (P, G) bool, whose.
+    """
+    values_PG, among_PG = values_PG.double(), among_PG.double()
+    count_P1 = among_PG.sum(dim=1, keepdim=True).clamp(min=1)
+    mean_P1 = (values_PG * among_PG).sum(dim=1, keepdim=True) / count_P1
+    return mean_P1, ((values_PG - mean_P1).square() * among_PG).sum(dim=1, keepdim=True) / count_P1

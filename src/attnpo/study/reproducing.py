@@ -86,7 +86,7 @@ def reproduce(
     if run:
         world.check_ready()
         for row in dict.fromkeys(cell.row.name for cell in chosen):
-            suite[row].build(world.limit(sizes))
+            suite[row].build(world.limit(sizes), world.group_size)
     experiment = Experiment(prepare_output_dir(output_dir), sizes, world)
     experiment.claim_shared()
     if suite.frontier is not None and not is_pilot:

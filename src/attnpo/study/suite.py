@@ -80,11 +80,12 @@ class Row(BaseModel):
 
         return needs_heads(signal_of(self.method, self.training.get("signal")))
 
-    def build(self, limit: int) -> Method:
+    def build(self, limit: int, group_size: int) -> Method:
         """Return its method.
 
         Args:
             limit: the run's limit on a response, in tokens.
+            group_size: responses to a prompt, where its own flags do not say.
 
         Raises:
             ConfigError: there is no such method or setting, or a value is not allowed; the message names the row.
@@ -94,6 +95,7 @@ class Row(BaseModel):
         try:
             method = build_method(self.method, self.settings)
             method.check(limit)
+            method.check_group(self.training.get("num_generations", group_size))
         except ConfigError as error:
             raise ConfigError(f"row {self.name}: {error}") from error
         return method

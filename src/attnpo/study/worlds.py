@@ -79,6 +79,11 @@ class World:
         """How its responses are cut and judged."""
         return {name: self.evaluation[name] for name in ("segmentation", "verifier")}
 
+    @property
+    def group_size(self) -> int:
+        """Responses to a prompt while training."""
+        return int(self.training["num_generations"])
+
     def check(self, sizes: Sizes) -> None:
         """Check that there is what is asked for.
 

@@ -260,9 +260,14 @@ class AttnPOConfig(GRPOConfig):
                 f"resample_groups: method '{self.method}' finds out more about problems or responses before it judges "
                 "them, so no group can be judged while it is sampled; set it to 0"
             )
+        if settings.resample_groups and method.overrides("observe"):
+            raise ConfigError(
+                f"resample_groups: method '{self.method}' learns from all groups that are sampled, and would see "
+                "only those that stay; set it to 0"
+            )
         for flag, name in CREDIT_FLAGS.items():
-            if getattr(self, flag) is None:
-                setattr(self, flag, getattr(settings, name, None))
+            if getattr(self, flag) is None and name in method.own_settings():
+                setattr(self, flag, getattr(settings, name))
 
     def runs_on_cpu(self) -> bool:
         """Whether the run takes place on the CPU: it was asked for, or there is nothing else."""
@@ -291,10 +296,11 @@ class AttnPOConfig(GRPOConfig):
         """
         given = {name: getattr(self, flag) for flag, name in CREDIT_FLAGS.items() if getattr(self, flag) is not None}
         CreditSettings(**given)
-        known = {entry.name for entry in fields(method_class(self.method).settings_type)}
+        known = method_class(self.method).own_settings()
         own = _named_values(self.method_settings)
         method = build_method(self.method, {name: value for name, value in given.items() if name in known} | own)
         method.check(self.max_completion_length or sys.maxsize, self.verifier)
+        method.check_group(self.num_generations)
         return method
 
     def credit_settings(self) -> MethodSettings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -37,7 +37,7 @@ class TrainingRecord(Document):
         revision: revision of it on the Hub.
         data: data set, as the user named it.
         method: name of the method or preset.
-        method_settings: all its settings.
+        method_settings: all its settings that do something.
         settings: settings of the run that differ from `AttnPOConfig`'s defaults.
         head_set: the heads at the start with their evidence; None for a method that reads no attention.
         adapter: whether the folder holds an adapter in place of a whole model.
@@ -117,7 +117,7 @@ def training_record(
         revision=(args.model_init_kwargs or {}).get("revision") if isinstance(args.model_init_kwargs, dict) else None,
         data=about.get("data"),
         method=args.method,
-        method_settings=asdict(method.settings),
+        method_settings={name: getattr(method.settings, name) for name in method.own_settings()},
         settings={**changed_settings(args), **about.get("adapters", {})},
         head_set=head_set,
         adapter=adapter,

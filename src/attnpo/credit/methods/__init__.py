@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from attnpo.credit.methods.adaptthink import AdaptThink
@@ -148,7 +148,7 @@ def build_method(name: str, settings: MethodSettings | Mapping[str, Any] | None 
     if isinstance(settings, MethodSettings):
         return method(replace(settings, **changes))
     changes.update(settings or {})
-    known = [entry.name for entry in fields(method.settings_type)]
+    known = method.own_settings()
     for setting in changes:
         if setting not in known:
             raise ConfigError(f"{setting}: method '{name}' has no such setting; it has {', '.join(known)}")

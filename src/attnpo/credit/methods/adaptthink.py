@@ -85,6 +85,7 @@ class AdaptThink(Method):
     arxiv = "2505.13417"
     source = "official code"
     formula = "A = 1[correct] - acc_ref + 0.05 1[no thinking]; half of the group begins with </think>"
+    idle_settings = ("advantage", "scale_advantages")
     extra_tokens = "16 responses a problem before the first step, for acc_ref; none if they are given"
     extra_passes = (
         "one over the prompts, for the policy's probability of the first tokens; none with ratio token and a word"

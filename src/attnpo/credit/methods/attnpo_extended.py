@@ -20,6 +20,7 @@ from attnpo.credit.options import (
     treat_incorrect,
 )
 from attnpo.credit.rescaling import step_gamma
+from attnpo.errors import ConfigError
 from attnpo.loading import load_function
 from attnpo.rollouts import Rollout, Span, prompt_text
 
@@ -44,7 +45,17 @@ class AttnPOExtended(AttnPO):
 
     @cached_property
     def error_finder(self) -> ErrorFinder:
-        """What finds the first wrong step."""
+        """What finds the first wrong step.
+
+        Raises:
+            ConfigError: none is named, or there is none of that name.
+        """
+        if not self.settings.error_finder:
+            raise ConfigError(
+                "error_finder: before_error asks what finds a first wrong step; name "
+                "attnpo.tinyworld.oracle:first_error or attnpo.gsmworld.oracle:first_error (equations that do not "
+                "hold), or a module:function of your own"
+            )
         return load_function(self.settings.error_finder, "error_finder", ("question", "response", "steps"))
 
     def check(self, max_length: int, verifier: str = "math") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import Field, fields
 from typing import Any, ClassVar, Final, TypeVar
 
 import torch
@@ -40,6 +41,7 @@ class Method:
     extra_passes: ClassVar[str] = "none"  # beyond training's own
     also_needs: ClassVar[tuple[str, ...]] = ()  # what else a run has to give it, in words
     settings_type: ClassVar[type[MethodSettings]] = MethodSettings  # its defaults are the published ones
+    idle_settings: ClassVar[tuple[str, ...]] = ()  # those inherited that do nothing here: neither shown nor taken
     needs_scores: ClassVar[bool] = False  # `gamma` reads `StepBatch.scores_BK`; else no signal is read
     signal: ClassVar[str] = "heads"  # the step signal (`attnpo signals`) that fills them unless the run names another
     needs_labels: ClassVar[bool] = False  # `gamma` reads `StepBatch.labels_BK`
@@ -55,6 +57,11 @@ class Method:
             raise ConfigError(f"method '{self.name}' takes {wanted}, not {given}; give its settings by name")
 
     @classmethod
+    def own_settings(cls) -> dict[str, Field[Any]]:
+        """Return the settings that it takes, by name."""
+        return {entry.name: entry for entry in fields(cls.settings_type) if entry.name not in cls.idle_settings}
+
+    @classmethod
     def overrides(cls, *hooks: str) -> bool:
         """Whether the method has a hook of its own of any of these names."""
         return any(getattr(cls, hook) is not getattr(Method, hook) for hook in hooks)
@@ -68,6 +75,9 @@ class Method:
 
     def check(self, max_length: int, verifier: str = "math") -> None:
         """Raise `ConfigError` where a setting does not fit the run's limit on a response in tokens, or its verifier."""
+
+    def check_group(self, size: int) -> None:
+        """Raise `ConfigError` where a setting does not fit the run's number of responses to a prompt."""
 
     def select_heads(self, heads: Sequence[T]) -> Sequence[T]:
         """Return those of a head set that the method reads, in the set's order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from attnpo.credit.methods import METHODS, NUMBER_OF_HEADS, PRESETS, Preset
@@ -92,7 +92,7 @@ def method_card(method: type[Method]) -> MethodCard:
         description=inspect.cleandoc(method.__doc__ or ""),
         settings=tuple(
             SettingCard(entry.name, entry.default, entry.metadata["allowed"].text, entry.metadata["help"])
-            for entry in fields(method.settings_type)
+            for entry in method.own_settings().values()
         ),
     )
 

@@ -12,12 +12,14 @@ from torch import Tensor
 from attnpo.credit.batches import StepBatch
 from attnpo.credit.checks import POSITIVE, SHARE, setting
 from attnpo.credit.methods.attnpo import AttnPO
+from attnpo.credit.methods.oracle import BAR_SETTINGS
 from attnpo.credit.methods.scored import Scored
 from attnpo.credit.methods.split import SplitCredit, SplitSettings
 from attnpo.credit.policy import Policy, Probed, Sampled
 from attnpo.credit.rescaling import step_baseline
 from attnpo.credit.seeding import stream
 from attnpo.credit.settings import BarSettings, CreditSettings
+from attnpo.errors import ConfigError
 from attnpo.labeling.causal import TraceBuilder
 from attnpo.rollouts import Rollout
 
@@ -48,6 +50,14 @@ class CausalSettings(EffectSettings, CreditSettings):
 class CausalSplitSettings(EffectSettings, SplitSettings):
     """Split credit's settings, and what is measured."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pressure == "redundant" and self.measured_share < 1:
+            raise ConfigError(
+                f"measured_share: {self.measured_share:g} of the responses would pay for what is redundant and the "
+                "others not; set it to 1, or pressure to length"
+            )
+
 
 class EffectScores(Scored):
     """S = S_base * max(0, effect) / effect_bar, effect = log p(F) - log p(F without the step) (this project).
@@ -58,6 +68,7 @@ class EffectScores(Scored):
 
     extra_passes = "K + 1 a measured response of K steps"
     needs_scores = False
+    idle_settings = (*BAR_SETTINGS, "num_heads")
     settings: EffectSettings
 
     def probe(self, sampled: Sampled, policy: Policy) -> Probed:
@@ -86,16 +97,20 @@ class EffectScores(Scored):
         return Probed(facts={MEASURED: measured}, step_values={EFFECT: effects})
 
     @torch.no_grad()
-    def step_scores(self, steps: StepBatch) -> Tensor:
-        """Return (B, K) scores by effect; S_base itself where nothing was measured.
+    def shares(self, steps: StepBatch) -> Tensor:
+        """Return (B, K) effects as multiples of the one that lies on S_base; 1 where nothing was measured.
 
         Raises:
             DataError: the effects are not given.
         """
         effects_BK = self.known(steps.step_values.get(EFFECT), "effects of deletions")
         measured_B = self.known(steps.facts.get(MEASURED), "effects of deletions")
-        share_BK = effects_BK.clamp(min=0) / self.settings.effect_bar
-        return step_baseline(steps, self.settings)[:, None] * torch.where(measured_B[:, None] > 0, share_BK, 1.0)
+        return torch.where(measured_B[:, None] > 0, effects_BK.clamp(min=0) / self.settings.effect_bar, 1.0)
+
+    @torch.no_grad()
+    def step_scores(self, steps: StepBatch) -> Tensor:
+        """Return (B, K) scores by effect."""
+        return step_baseline(steps, self.settings)[:, None] * self.shares(steps)
 
     def _is_chosen(self, rollout: Rollout, progress_step: int) -> bool:
         rng = stream(self.name, self.settings.seed, progress_step, rollout.problem_id, rollout.sample)
@@ -114,14 +129,27 @@ class Causal(EffectScores, AttnPO):
 
 
 class SplitCausal(EffectScores, SplitCredit):
-    """Split credit by what deleting a step does to the answer."""
+    """Split credit by what deleting a step does to the answer, whatever the pass rate.
+
+    `pressure: redundant` holds the responses of a group against each other and needs all of them measured.
+    """
 
     name = "split_causal"
     paper = "bound of split credit"
     source = "this project"
-    formula = "split with S = S_base max(0, effect) / effect_bar, effect = log p(F) - log p(F without the step)"
+    formula = (
+        "split with max(0, effect) / effect_bar in place of S / S_base, effect = log p(F) - log p(F without the step)"
+    )
     settings_type = CausalSplitSettings
     settings: CausalSplitSettings
+
+    @torch.no_grad()
+    def support(self, steps: StepBatch) -> Tensor:
+        """Return (B, K) how far the answer rests on each step, in [0, 1]."""
+        shares_BK = self.shares(steps)
+        below_BK = steps.owned_BK & (shares_BK < 1)
+        support_BK = torch.where(below_BK, shares_BK if self.settings.graded else 0.0, 1.0)
+        return support_BK.clamp(min=self.settings.gamma_floor)
 
 
 def _has_choice(rollout: Rollout) -> bool:

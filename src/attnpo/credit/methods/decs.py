@@ -81,6 +81,7 @@ class DECS(WithDetector):
     formula = (
         "token reward 1.1, behind the answer 1 + 0.1 (1 - L / L_max); GRPO per place; all-correct prompts by kappa"
     )
+    idle_settings = ("advantage", "scale_advantages", "whiten")
     extra_tokens = "none: the verifier stands in for the judge; nothing is sampled in place of prompts left out"
     settings_type = DECSSettings
     settings: DECSSettings

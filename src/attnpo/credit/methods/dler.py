@@ -38,15 +38,16 @@ class DADLERSettings(DLERSettings):
 class DLER(WithinLimit):
     """r = 1[correct and L <= limit], A = r - mean, whitened over all tokens of the batch (arXiv 2510.15110).
 
-    The paper and official code. Groups of equal rewards are sampled again from other problems (`resample_groups`).
-    Published with 16 responses to each of 512 prompts, and these settings of TRL's: `epsilon_high` 0.28, `beta` 5e-4,
-    `temperature` 1, `learning_rate` 1e-6. A response that the run's own limit cuts counts as beyond.
+    The paper; the released code pays a correct answer beyond the limit 0.1 (`beyond`). Groups of equal rewards are
+    sampled again from other problems (`resample_groups`). Published with 16 responses to each of 512 prompts, and these
+    settings of TRL's: `epsilon_high` 0.28, `beta` 5e-4, `temperature` 1, `learning_rate` 1e-6. A response that the
+    run's own limit cuts counts as beyond.
     """
 
     name = "dler"
     paper = "DLER"
     arxiv = "2510.15110"
-    source = "official code"
+    source = "the paper"
     formula = "r = 1[correct and L <= 4000]; A = r - mean, over the batch's tokens mean 0, variance 1"
     extra_tokens = "groups sampled again; fewer in each: sampling stops at the limit"
     settings_type = DLERSettings
@@ -74,7 +75,6 @@ class DADLER(DLER):
 
     name = "da_dler"
     paper = "DA-DLER"
-    source = "the paper"
     formula = "DLER with limit 2000 where p >= 1/2, else 4000"
     settings_type = DADLERSettings
     settings: DADLERSettings

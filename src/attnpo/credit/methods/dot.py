@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from attnpo.credit.checks import AT_LEAST_0, COUNT, setting
+from attnpo.credit.checks import AT_LEAST_0, COUNT, TOKENS, setting
 from attnpo.credit.methods.base import Method
 from attnpo.credit.policy import Drawn, Policy, Requests
 from attnpo.credit.settings import RESAMPLE, GRPOSettings
+from attnpo.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class DOTSettings(GRPOSettings):
     """Settings of DOT."""
 
     deviations: float = setting(3.0, AT_LEAST_0, "Standard deviations above the mean at which outliers are cut.")
-    margin: int = setting(32, COUNT, "Least number of tokens that a cut takes away.")
+    margin: int = setting(32, TOKENS, "Least number of tokens that a cut takes away.")
     resample_groups: int = setting(10, COUNT, RESAMPLE)
 
 
@@ -27,8 +28,9 @@ class DOT(Method):
     """GRPO(1[correct]); in all-right groups, what is longer than T = mean L + 3 std L is cut there and judged again.
 
     arXiv 2601.03969, official code. T is rounded down, std that of a sample; a response is cut where at least 32 tokens
-    lie behind T. A cut that takes the answer away makes a wrong response of the longest, so that a group which taught
-    nothing teaches length; then groups of equal rewards are sampled again from other problems.
+    lie behind T: with 10 responses or fewer none is that long. A cut that takes the answer away makes a wrong response
+    of the longest, so that a group which taught nothing teaches length; then groups of equal rewards are sampled again
+    from other problems.
 
     Published with 32 responses of at most 4,096 or 8,192 tokens to 128 prompts, temperature 1, learning rate 1e-6, four
     updates a batch (`steps_per_generation`), each response weighed alike (TRL's `loss_type` grpo), and KL-Cov in place
@@ -44,6 +46,15 @@ class DOT(Method):
     settings_type = DOTSettings
     needs_whole_groups = True
     settings: DOTSettings
+
+    def check_group(self, size: int) -> None:
+        """Refuse a distance from the mean that no response of a group can have."""
+        farthest = (size - 1) / math.sqrt(size)
+        if self.settings.deviations >= farthest:
+            raise ConfigError(
+                f"deviations: of {size} responses none lies {self.settings.deviations:g} standard deviations above "
+                f"their mean (at most {farthest:.2f}), so nothing would be cut; set it lower, or raise num_generations"
+            )
 
     def sample(self, requests: Requests, policy: Policy) -> Drawn:
         """Return free responses, the outliers of all-right groups cut."""

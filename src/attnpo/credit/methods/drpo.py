@@ -46,6 +46,7 @@ class DRPO(Method):
     arxiv = "2510.04474"
     source = "official code"
     formula = "A / G = softmax((1 - L / Lmax) / 0.1) among the right, -softmax(mean log pi / 10) among the wrong"
+    idle_settings = ("advantage", "scale_advantages")
     extra_passes = "one, for the log-probability of each response"
     settings_type = DRPOSettings
     settings: DRPOSettings

@@ -14,6 +14,7 @@ from attnpo.credit.checks import SWITCH, TOKENS, Allowed, one_of, setting
 from attnpo.credit.methods.base import Method
 from attnpo.credit.selection import smallest
 from attnpo.credit.settings import GRPOSettings, MethodSettings
+from attnpo.errors import ConfigError
 
 Metric = Literal["length", "reward_per_token"]
 
@@ -40,10 +41,10 @@ class GFPOSettings(GRPOSettings):
 class GFPO(Method):
     """GRPO among the k responses of a group that are shortest, or earn most a token; A = 0 for the others.
 
-    arXiv 2508.09726, the paper. Mean and standard deviation are those of the k, right and wrong alike; of equal
-    lengths at the border all stay. The adaptive form keeps fewer of easy prompts: quarters are those of the mean
-    rewards of all groups so far in the run, this batch included. Published with 16 to 24 responses a prompt, k at most
-    8, learning rate 1e-7.
+    arXiv 2508.09726, the paper. Mean and standard deviation are those of the k, right and wrong alike. Where as much is
+    earned a token, as by all wrong responses, the shorter ones stay; of equal lengths at the border all do. The
+    adaptive form keeps fewer of easy prompts: quarters are those of the mean rewards of all groups so far in the run,
+    this batch included. Published with 16 to 24 responses a prompt, k at most 8, learning rate 1e-7.
     """
 
     name = "gfpo"
@@ -59,6 +60,16 @@ class GFPO(Method):
         """Begin without groups."""
         super().__init__(settings)
         self.seen: dict[float, int] = {}
+
+    def check_group(self, size: int) -> None:
+        """Refuse to keep everything."""
+        own = self.settings
+        name, least = ("adaptive_keep", min(own.adaptive_keep)) if own.adaptive else ("keep", own.keep)
+        if least >= size:
+            raise ConfigError(
+                f"{name}: {least} of the {size} responses to a prompt are all of them, so nothing would be selected; "
+                "set it lower, or raise num_generations"
+            )
 
     def observe(self, groups: GroupBatch) -> None:
         """Count the groups by their pass rate."""
@@ -80,9 +91,9 @@ class GFPO(Method):
         lengths_PG = groups.lengths_PG.double()
         values_PG = lengths_PG if self.settings.metric == "length" else -rewards_PG / lengths_PG
         if not self.settings.adaptive:
-            return smallest(values_PG, torch.full_like(groups.lengths_PG[:, 0], self.settings.keep))
+            return smallest(values_PG, torch.full_like(groups.lengths_PG[:, 0], self.settings.keep), lengths_PG)
         quarters = [self.quarter(rate) for rate in groups.pass_rate_P.tolist()]
-        return smallest(values_PG, groups.lengths_PG.new_tensor(self.settings.adaptive_keep)[quarters])
+        return smallest(values_PG, groups.lengths_PG.new_tensor(self.settings.adaptive_keep)[quarters], lengths_PG)
 
     def quarter(self, rate: float) -> int:
         """Return in which quarter of the pass rates so far one lies: 0 the hardest, 3 the easiest."""

@@ -21,7 +21,8 @@ class GRPO(Method):
     arxiv = "2402.03300"
     source = "official code"
     formula = "r = 1[correct]; A = r - mean, over std with scale_advantages"
+    idle_settings = ("advantage",)
 
     def advantages(self, rewards_PG: Tensor, groups: GroupBatch | None = None) -> Tensor:
-        """Return (P, G) advantages over the group's mean, whatever `settings.advantage` says."""
+        """Return (P, G) advantages over the group's mean."""
         return group_advantages(rewards_PG, "grpo", self.settings.scale_advantages)

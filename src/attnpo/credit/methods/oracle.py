@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import torch
 from torch import Tensor
@@ -15,6 +15,9 @@ from attnpo.credit.options import OptionSettings
 from attnpo.credit.rescaling import step_baseline
 from attnpo.credit.settings import CreditSettings
 from attnpo.errors import DataError
+
+BAR_SETTINGS: Final = ("alpha_base", "difficulty_baseline", "baseline_denominator")
+"""Settings of the height of S_base, which do nothing where scores are given as multiples of it."""
 
 
 def scores_by_label(labels_BK: Tensor, undecided_BK: Tensor, below: int = REDUNDANT, above: int = ESSENTIAL) -> Tensor:
@@ -37,6 +40,7 @@ class LabelScores(Scored):
     extra_passes = "none"
     needs_scores = False
     needs_labels = True
+    idle_settings = ("num_heads",)
     below: ClassVar[int] = REDUNDANT
     above: ClassVar[int] = ESSENTIAL
 
@@ -59,6 +63,7 @@ class Oracle(LabelScores, AttnPO):
     name = "oracle"
     paper = "bound of AttnPO"
     formula = "AttnPO with S = 0 for redundant steps, 2 for essential ones, S_base for undecided ones"
+    idle_settings = (*BAR_SETTINGS, "num_heads")
     settings: CreditSettings
 
 

@@ -17,7 +17,8 @@ class RLOO(Method):
     arxiv = "2402.14740"
     source = "official code"
     formula = "r = 1[correct]; A = r - mean of the others"
+    idle_settings = ("advantage",)
 
     def advantages(self, rewards_PG: Tensor, groups: GroupBatch | None = None) -> Tensor:
-        """Return (P, G) leave-one-out advantages, whatever `settings.advantage` says."""
+        """Return (P, G) leave-one-out advantages."""
         return group_advantages(rewards_PG, "rloo", self.settings.scale_advantages)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from attnpo.credit.batches import GroupBatch, StepBatch
 from attnpo.credit.checks import SHARE, SWITCH, TOKENS, one_of, optional, setting
+from attnpo.credit.methods.attnpo_shuffled import shuffle_scores
 from attnpo.credit.methods.within_limit import WithinLimit
 from attnpo.credit.settings import GRPOSettings
 
@@ -43,8 +44,8 @@ class SAS(WithinLimit):
 
     arXiv 2604.24003, official code. A step's score is the mean log-probability of its tokens; of K steps ceil(0.3 K)
     of a right response lose their advantage, and all but ceil(0.7 K) of a wrong one, which is often only cut off. Tags
-    and final answer keep it. Only the order of scores counts, so any `signal` will do; steps are paragraphs
-    (`segmentation`), and the released code's random steps are the signal of that name.
+    and final answer keep it. Only the order of scores counts, so any `signal` will do, and equal scores are ordered at
+    random; steps are paragraphs (`segmentation`), and the released code's random steps are the signal of that name.
 
     Published with 8 responses of at most 4,096 tokens to 128 prompts, TRL's `beta` 1e-3, learning rate 1e-6.
     """
@@ -75,7 +76,11 @@ class SAS(WithinLimit):
         scored_BK = steps.owned_BK & steps.scores_BK.isfinite()
         count_B1 = scored_BK.sum(dim=1, keepdim=True)
         correct_B1 = steps.correct_B.bool()[:, None]
-        rank_BK = torch.where(scored_BK, steps.scores_BK, torch.inf).argsort(dim=1, stable=True).argsort(dim=1)
+        places_BK = torch.arange(scored_BK.shape[1], device=scored_BK.device).expand(scored_BK.shape)
+        drawn_BK = shuffle_scores(places_BK, scored_BK, steps.row_ids_B, own.seed).argsort(dim=1)
+        known_BK = torch.where(scored_BK, steps.scores_BK, torch.inf)
+        order_BK = drawn_BK.gather(1, known_BK.gather(1, drawn_BK).argsort(dim=1, stable=True))
+        rank_BK = order_BK.argsort(dim=1)
         lowest_B1, rest_B1 = (_lost(count_B1, share, own.released_code) for share in (own.share, 1 - own.share))
         lost_BK = torch.where(correct_B1, rank_BK < lowest_B1, rank_BK >= rest_B1)
         if own.responses != "both":

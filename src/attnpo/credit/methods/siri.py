@@ -46,7 +46,12 @@ class SIRI(WithinLimit):
     settings: SIRISettings
 
     def check(self, max_length: int, verifier: str = "math") -> None:
-        """Refuse a schedule that the run's limit makes idle."""
+        """Refuse a schedule that the run's limit cuts, or makes idle."""
+        if self.settings.longest > max_length:
+            raise ConfigError(
+                f"longest: {self.settings.longest} is above the response limit of {max_length} tokens, which would cut "
+                "the schedule; lower it, or raise max_completion_length"
+            )
         if self.settings.shortest >= max_length:
             raise ConfigError(
                 f"shortest: {self.settings.shortest} is not below the response limit of {max_length} tokens, so the "

@@ -12,6 +12,7 @@ from attnpo.credit.batches import GroupBatch
 from attnpo.credit.checks import one_of, setting
 from attnpo.credit.methods.base import Method
 from attnpo.credit.rewards import outcome_rewards
+from attnpo.credit.selection import moments
 from attnpo.credit.settings import GRPOSettings
 
 Against = Literal["all", "wrong"]
@@ -70,16 +71,10 @@ def likeliest_length(lengths_PG: Tensor, correct_PG: Tensor, others_PG: Tensor) 
         correct_PG: (P, G) bool, the verdicts.
         others_PG: (P, G) bool, whose lengths the correct ones' are held against.
     """
-    (mean_P1, variance_P1), (mean2_P1, variance2_P1) = (_moments(lengths_PG, who) for who in (correct_PG, others_PG))
+    (mean_P1, variance_P1), (mean2_P1, variance2_P1) = (moments(lengths_PG, who) for who in (correct_PG, others_PG))
     shortest_P1, longest_P1 = lengths_PG.amin(dim=1, keepdim=True), lengths_PG.amax(dim=1, keepdim=True)
     wider_P1 = variance_P1 - variance2_P1
     crossing_P1 = (variance_P1 * mean2_P1 - variance2_P1 * mean_P1) / torch.where(wider_P1 == 0, 1.0, wider_P1)
     best_P1 = torch.where(wider_P1 > 0, shortest_P1, crossing_P1.maximum(shortest_P1).minimum(longest_P1))
     equal_P1 = torch.where(mean_P1 < mean2_P1, longest_P1, shortest_P1)
     return torch.where(wider_P1.abs() < _EQUAL, equal_P1, best_P1)
-
-
-def _moments(lengths_PG: Tensor, who_PG: Tensor) -> tuple[Tensor, Tensor]:
-    count_P1 = who_PG.sum(dim=1, keepdim=True).clamp(min=1)
-    mean_P1 = (lengths_PG * who_PG).sum(dim=1, keepdim=True) / count_P1
-    return mean_P1, ((lengths_PG - mean_P1).square() * who_PG).sum(dim=1, keepdim=True) / count_P1

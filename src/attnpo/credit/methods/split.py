@@ -11,7 +11,7 @@ from torch import Tensor
 from attnpo.credit.advantages import advantage_scale, group_advantages
 from attnpo.credit.batches import REDUNDANT, GroupBatch, StepBatch
 from attnpo.credit.checks import AT_LEAST_0, SWITCH, one_of, setting
-from attnpo.credit.methods.oracle import LabelScores
+from attnpo.credit.methods.oracle import BAR_SETTINGS, LabelScores
 from attnpo.credit.methods.scored import Scored
 from attnpo.credit.pressure import LengthTerm, advantages_to_go, token_weights
 from attnpo.credit.rescaling import step_support, token_advantages
@@ -73,8 +73,9 @@ class SplitCredit(Scored):
     gradient; with Eq. 3's term it does so up to what the group's mean and deviation know of the response.
 
     `pressure: redundant` standardizes (and prices) the tokens of redundant steps in place of the length, so leaving out
-    an essential step earns nothing. Scores are then needed before rewards: they are read in TRL's pass under the
-    sampling policy where it makes one, else in one pass more (`attnpo/extra_pass_tokens`).
+    an essential step earns nothing; without a final answer there is nothing that a step could be needed for, and all of
+    its tokens count (labels are known all the same). Scores are then needed before rewards: they are read in TRL's pass
+    under the sampling policy where it makes one, else in one pass more (`attnpo/extra_pass_tokens`).
     """
 
     name = "split"
@@ -98,6 +99,10 @@ class SplitCredit(Scored):
     def support(self, steps: StepBatch) -> Tensor:
         """Return (B, K) how far the answer rests on each step, in [0, 1]."""
         return step_support(self.step_scores(steps), steps, self.settings, self.settings.graded)
+
+    def redundancy(self, steps: StepBatch) -> Tensor:
+        """Return (B, K) float64 share of each step's tokens that is redundant; all of it where nothing is answered."""
+        return torch.where(steps.answer_lengths_B[:, None] > 0, 1 - self.support(steps).double(), 1.0)
 
     @torch.no_grad()
     def rewards(self, groups: GroupBatch) -> Tensor:
@@ -148,7 +153,7 @@ class SplitCredit(Scored):
             return groups.lengths_PG
         steps = self.known(groups.steps, "steps")
         lengths_BK = torch.where(steps.owned_BK, steps.step_lengths_BK, 0)
-        return (lengths_BK * (1 - self.support(steps).double())).sum(dim=1).view_as(groups.correct_PG)
+        return (lengths_BK * self.redundancy(steps)).sum(dim=1).view_as(groups.correct_PG)
 
     def _weights(self, groups: GroupBatch) -> Tensor:
         """Return (P, G, T) what each token counts."""
@@ -157,7 +162,7 @@ class SplitCredit(Scored):
             places_T = torch.arange(width, device=groups.lengths_PG.device)
             return (places_T < groups.lengths_PG[:, :, None]).double()
         steps = self.known(groups.steps, "steps")
-        return token_weights(steps, 1 - self.support(steps).double(), width).view(*groups.correct_PG.shape, width)
+        return token_weights(steps, self.redundancy(steps), width).view(*groups.correct_PG.shape, width)
 
 
 class SplitOracle(LabelScores, SplitCredit):
@@ -166,8 +171,13 @@ class SplitOracle(LabelScores, SplitCredit):
     name = "split_oracle"
     paper = "bound of split credit"
     formula = "split with 0 for redundant steps and 1 for all others in place of min(1, S / S_base)"
+    idle_settings = (*BAR_SETTINGS, "num_heads", "graded")
     settings_type = SplitSettings
     settings: SplitSettings
+
+    def redundancy(self, steps: StepBatch) -> Tensor:
+        """Return (B, K) float64: labels need no answer to go by."""
+        return 1 - self.support(steps).double()
 
     @torch.no_grad()
     def support(self, steps: StepBatch) -> Tensor:

@@ -22,7 +22,7 @@ from attnpo.credit.settings import GRPOSettings
 from attnpo.rollouts import Rollout
 from attnpo.sampling import SampledResponse
 from attnpo.segmentation import OffsetDecoder
-from attnpo.think import THINK_CLOSE
+from attnpo.think import THINK_CLOSE, final_answer, has_think_part
 
 SEMANTIC_STEPS: Final = "semantic_steps"
 """Fact: 1 + how often the word stands in the response, k."""
@@ -53,7 +53,8 @@ class StepGRPO(Method):
     Secondary notes. k counts semantic steps, 1 + how often "Wait" stands in the response; m is the mean k of the
     group's correct responses. A sampled path is probed before each "Wait": its thought is closed there and answered,
     and the first answer whose tokens have a geometric mean of top-1 probabilities above 0.95 ends the response. Here
-    the path is sampled whole before it is probed, and the answer drawn at the run's temperature.
+    the path is sampled whole before it is probed, and the answer drawn at the run's temperature. A path that the limit
+    cut in its thought is probed like any other; a box inside a thought is no answer.
 
     Published with 5 responses of at most 16,384 tokens to 512 prompts, TRL's `beta` 0.01, learning rate 1e-6.
     """
@@ -75,17 +76,20 @@ class StepGRPO(Method):
 
     def facts(self, rollout: Rollout, ask: Ask) -> dict[str, float]:
         """Return how many semantic steps the response has, and whether its answer is boxed."""
-        answer = rollout.response.rpartition(THINK_CLOSE)[2]
         return {
             SEMANTIC_STEPS: 1.0 + len(self._word.findall(rollout.response)),
-            BOXED: float("\\boxed" in answer),
+            BOXED: float("\\boxed" in (final_answer(rollout.full_text) or "")),
         }
 
     def sample(self, requests: Requests, policy: Policy) -> Drawn:
         """Return the paths, those that could be left early as they were left; two draws and a pass in all."""
         responses = list(super().sample(requests, policy).responses)
         decode = OffsetDecoder(policy.tokenizer)
-        exits = [each for row, path in enumerate(responses) for each in self._exits(row, path.ids, decode, policy)]
+        exits = [
+            each
+            for row, (path, prompt) in enumerate(zip(responses, requests.prompt_ids, strict=True))
+            for each in self._exits(row, path.ids, policy.opens_think(prompt), decode, policy)
+        ]
         answers = (
             policy.draw([Continuation(each.row, self.settings.answer_tokens, each.prefix_ids) for each in exits])
             if exits
@@ -101,13 +105,15 @@ class StepGRPO(Method):
                 facts[FORCED[0]][each.row], facts[FORCED[1]][each.row] = float(start), float(end)
         return Drawn(responses, facts)
 
-    def _exits(self, row: int, path: Sequence[int], decode: OffsetDecoder, policy: Policy) -> list[Exit]:
+    def _exits(
+        self, row: int, path: Sequence[int], in_think: bool, decode: OffsetDecoder, policy: Policy
+    ) -> list[Exit]:
         """Return the places before each word in the thought at which an answer is shorter than what follows."""
         text, tokens = decode(path)
-        thought = text.find(THINK_CLOSE)
+        thought = text.partition(THINK_CLOSE)[0] if has_think_part(text, in_think) else ""
         places = [
             next(number for number, (_, end) in enumerate(tokens) if end > match.start())
-            for match in self._word.finditer(text[: max(thought, 0)])
+            for match in self._word.finditer(thought)
         ]
         exits = [exit_at(row, path, place, self.settings.closing, policy) for place in places if place > 0]
         return [each for each in exits if len(each.prefix_ids) + self.settings.answer_tokens <= len(path)]
