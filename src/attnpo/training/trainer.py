@@ -462,7 +462,7 @@ class AttnPOTrainer(GRPOTrainer):
             call: how often these groups were drawn from before.
             model: what `model_to_sample` gave, where that is entered already.
         """
-        training = self.model.training
+        training = self.model.training or model is not None  # entered before, it is in evaluation mode
         limit = self.credit.response_limit(self.state.global_step) if training else None
         params = sampling_params(self, min(self.max_completion_length, limit or self.max_completion_length))
         count = self.drawn_tokens if training else TokenCount()

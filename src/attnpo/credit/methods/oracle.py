@@ -40,7 +40,7 @@ class LabelScores(Scored):
     extra_passes = "none"
     needs_scores = False
     needs_labels = True
-    idle_settings = ("num_heads",)
+    idle_settings: ClassVar[tuple[str, ...]] = ("num_heads",)
     below: ClassVar[int] = REDUNDANT
     above: ClassVar[int] = ESSENTIAL
 
