@@ -8,8 +8,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PIP_VLLM := $(VENV_VLLM)/bin/python -m pip install --quiet --disable-pip-version-check
 
-# What `make quickstart-real` starts from: a folder of `attnpo coldstart`, or a model's name.
-MODEL ?= runs/coldstart
+# What `make quickstart-real` starts from: a folder of `attnpo coldstart` (with ./ it is no name on the Hub), or a name.
+MODEL ?= ./runs/coldstart
 
 # Test files run side by side.
 TEST_WORKERS ?= 2
