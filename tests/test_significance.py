@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from attnpo.significance import Estimate, estimate, holm, t_above, t_quantile
+from attnpo.significance import Estimate, estimate, estimate_difference, holm, t_above, t_quantile
 
 
 @pytest.mark.parametrize("df", [1, 2, 3, 4, 7, 8, 30, 151])
@@ -66,6 +66,36 @@ def test_the_errors_of_both_levels_add_up():
     alone = estimate(np.concatenate([[5.0], np.full(1000, 5.0), draws[200_001:201_001]]), 8)
     assert alone.df == 8
     assert estimate(np.concatenate([[5.0], draws[1:1001], np.full(1000, 5.0)]), 8).df == 1000
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "our_df", "their_df", "df"),
+    [
+        (2.0, 2.0, 4, 4, 8.0),
+        (2.0, 0.0, 4, 9, 4.0),
+        (3.0, 1.0, 4, 2, 100 / (81 / 4 + 1 / 2)),
+        (1.0, 3.0, 4, 2, 100 / (1 / 4 + 81 / 2)),
+    ],
+)
+def test_runs_of_a_difference_that_vary_differently(ours, theirs, our_df, their_df, df):
+    rng, many = np.random.default_rng(3), 400_000
+    sides = [np.concatenate([np.zeros(1 + many), rng.normal(0, sd, many)]) for sd in (ours, theirs)]
+    found = estimate_difference(*sides, our_df, their_df)
+    assert found.error == pytest.approx(math.hypot(ours, theirs), rel=0.01)
+    assert found.df == pytest.approx(df, abs=1.01)
+    assert found.df <= df * 1.02
+
+
+def test_the_size_of_a_test_whose_sides_vary_differently():
+    """Five runs that vary against five that do not: a test at 5 % is wrong in 5 % of the cases, not in 8 %."""
+    rng, cases, wrong = np.random.default_rng(2), 1500, 0
+    weights = rng.multinomial(5, [0.2] * 5, size=1500) - 1
+    for _ in range(cases):
+        runs = rng.normal(0, 1, 5)
+        mean = runs.mean()
+        ours = np.concatenate([np.full(1501, mean), mean + (5 / 4) ** 0.5 * weights @ runs / 5])
+        wrong += estimate_difference(ours, np.zeros(3001), 4, 4).p_differs() <= 0.05
+    assert wrong / cases == pytest.approx(0.05, abs=0.015)
 
 
 def test_a_statistic_that_resamples_seldom_define_is_none():

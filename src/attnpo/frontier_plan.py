@@ -29,7 +29,6 @@ class FrontierPlan(BaseModel):
         primary: the one of `at_tokens` whose differences are tested.
         margin: difference of accuracy, as a share, below which two curves count as equal.
         target: what training is timed to; None for nothing.
-        pilot_seeds: seeds that were seen when this was written; no table holds them beside others.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,7 +39,6 @@ class FrontierPlan(BaseModel):
     primary: float
     margin: float = Field(gt=0, lt=1)
     target: Target | None = None
-    pilot_seeds: tuple[int, ...] = ()
 
     @model_validator(mode="after")
     def _check_primary(self) -> FrontierPlan:

@@ -19,6 +19,8 @@ _ONE_ERROR: Final = (0.15865525393145707, 0.8413447460685429)
 """Where a normal distribution lies one standard error below and above its middle."""
 _MOST_DF: Final = 1000
 """With more degrees of freedom Student's t is normal to the third digit."""
+_ROUNDING: Final = 1e-9
+"""Keeps degrees of freedom that are whole, such as 8, from ending just below."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Estimate:
         return t_above(distance / self.error, self.df)
 
 
-def estimate(draws: Floats, df: int) -> Estimate | None:
+def estimate(draws: Floats, df: float) -> Estimate | None:
     """Return an estimate from what `attnpo.statistics.two_level_draws` drew, or any function of such rows.
 
     The variances of the two levels add up; the noise of single answers is in both, so the error is rather too large.
@@ -72,17 +74,41 @@ def estimate(draws: Floats, df: int) -> Estimate | None:
     Returns:
         None where the data do not define the statistic, or fewer than `DEFINED` of the resamples of either level do.
     """
-    problems, runs = np.split(draws[1:], 2)
-    if np.isnan(draws[0]) or any(np.isnan(level).mean() > 1 - DEFINED + 1e-9 for level in (problems, runs)):
+    levels = np.split(draws[1:], 2)
+    if np.isnan(draws[0]) or any(np.isnan(level).mean() > 1 - DEFINED + 1e-9 for level in levels):
         return None
-    of_problems, of_runs = (_spread(level[~np.isnan(level)]) ** 2 for level in (problems, runs))
+    of_problems, of_runs = _variances(draws)
     variance = of_problems + of_runs
-    wider = (variance / of_runs) ** 2 if of_runs > 0 else _MOST_DF
-    return Estimate(float(draws[0]), variance**0.5, int(min(_MOST_DF, df * wider)))
+    both_df = df * (variance / of_runs) ** 2 if of_runs > 0 else _MOST_DF
+    return Estimate(float(draws[0]), variance**0.5, int(min(_MOST_DF, both_df) + _ROUNDING))
+
+
+def estimate_difference(ours: Floats, theirs: Floats, our_df: int, their_df: int) -> Estimate | None:
+    """Return the estimate of a difference whose two sides have runs of their own.
+
+    As `estimate`, but that each side's runs vary in their own way: the degrees of freedom of both together are
+    (u + v)^2 / (u^2 / our_df + v^2 / their_df), u and v the variances of their runs (Welch and Satterthwaite).
+
+    Args:
+        ours: (1 + 2R,) as `estimate` takes them.
+        theirs: the same of the other side, on the same resamples of problems.
+        our_df: degrees of freedom of our runs, at least 1.
+        their_df: of theirs.
+    """
+    u, v = (_variances(side)[1] for side in (ours, theirs))
+    runs_df = (u + v) ** 2 / (u**2 / our_df + v**2 / their_df) if u + v > 0 else _MOST_DF
+    return estimate(ours - theirs, runs_df)
+
+
+def _variances(draws: Floats) -> tuple[float, float]:
+    """Return the variance over problems and over runs."""
+    problems, runs = (_spread(level) ** 2 for level in np.split(draws[1:], 2))
+    return problems, runs
 
 
 def _spread(draws: Floats) -> float:
-    low, high = np.quantile(draws, _ONE_ERROR)
+    known = draws[~np.isnan(draws)]
+    low, high = np.quantile(known, _ONE_ERROR) if len(known) else (0.0, 0.0)
     return float(high - low) / 2
 
 

@@ -44,6 +44,31 @@ def test_what_leaves_the_plane_is_held_against_the_point_that_saves_as_much():
     assert measures.above_curve(moments(credit), 3, 0, 1, 2)[0] == pytest.approx(wanted, abs=1e-4)
 
 
+@pytest.mark.parametrize("share", [-0.99, -0.6, -0.2, 0.3, 0.7, 0.95])
+@pytest.mark.parametrize("turn", range(6))
+def test_points_behind_the_half_plane_of_the_curve_are_none_of_its(turn, share):
+    """Saved tokens in any direction of the plane: against all strengths of either sign, the smallest that fits."""
+    rng = np.random.default_rng(turn)
+    accuracy, saved, term = rng.normal(size=(3, 4))
+    plane = np.linalg.qr(np.stack([accuracy, term], axis=1))[0]
+    along = share * np.linalg.norm(plane.T @ saved) / np.linalg.norm(saved)
+    other = rng.normal(size=4)
+    other -= saved * (other @ saved) / (saved @ saved)
+    credit = along * unit(saved) + (1 - along**2) ** 0.5 * unit(other)
+    strengths = np.tan(np.linspace(-np.pi / 2, np.pi / 2, 400_003)[1:-1])
+    points = accuracy + strengths[:, None] * term
+    points /= np.linalg.norm(points, axis=1)[:, None]
+    off = points @ saved - credit @ saved
+    crossed = np.flatnonzero(np.sign(off[:-1]) != np.sign(off[1:]))
+    rows = np.stack([accuracy, saved, term, credit])
+    inner = (rows @ rows.T)[None]
+    found = measures.above_curve(Moments(inner, inner), 3, 0, 1, 2)[0]
+    if len(crossed):
+        assert found == pytest.approx(credit @ accuracy - points[crossed[0]] @ accuracy, abs=2e-3)
+    else:
+        assert np.isnan(found)
+
+
 def test_no_strength_saves_as_much():
     assert np.isnan(measures.above_curve(moments(SAVED), 3, 0, 1, 2)[0])
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from attnpo.errors import OutputError
-from attnpo.gradients import Products, Store, jackknife
+from attnpo.gradients import Products, Store, jackknife, moments_of
 from attnpo.gradients import store as store_module
 from attnpo.gradients.basis import Basis
-from attnpo.gradients.products import Floats
+from attnpo.statistics import Floats
 
-BATCHES, CREDITS, SIZE = 5, 3, 40
+BATCHES, CREDITS, SIZE = 7, 3, 40
 
 
 @pytest.fixture
@@ -59,6 +59,42 @@ def test_jackknife_of_a_mean_is_the_standard_error_of_the_mean():
     assert found.error == pytest.approx(values.std(ddof=1) / 2)
 
 
+@pytest.mark.parametrize("unknown", [0, 3])
+def test_what_a_batch_makes_undefined_has_no_estimate(unknown):
+    values = np.array([1.0, 2.0, 1.5, 1.2])
+    values[unknown] = np.nan
+    assert jackknife(values) is None
+
+
+def test_moments_of_two_halves_leave_each_batch_out_of_its_own(gradients):
+    halves = [gradients[0::2], gradients[1::2]]
+    found = products_of(halves[0]).moments().mean(products_of(halves[1]).moments())
+    assert np.allclose(found.between_SMM[0], np.mean([between(half) for half in halves], axis=0))
+    for half, other, start in ((0, 1, 1), (1, 0, 1 + len(halves[0]))):
+        for left_out in range(len(halves[half])):
+            rest = [np.delete(halves[half], left_out, axis=0), halves[other]]
+            assert np.allclose(found.between_SMM[start + left_out], np.mean([between(r) for r in rest], axis=0))
+    assert len(found.within_SMM) == 1 + BATCHES
+
+
+def test_weights_of_the_other_half_keep_the_mean():
+    """Weights of the same batches make the mean gradient too small; those of the other half do not."""
+    rng, own, apart = np.random.default_rng(5), [], []
+    for _ in range(60):
+        gradients = 0.5 + rng.normal(size=(8, 1, 400))
+        square = gradients[:, 0] ** 2
+        halves = [gradients[half::2] / square[1 - half :: 2].mean(axis=0) ** 0.25 for half in (0, 1)]
+        first, second = (products_of(half).moments() for half in halves)
+        apart.append(first.mean(second).between_SMM[0, 0, 0])
+        own.append(products_of(gradients / square.mean(axis=0) ** 0.25).moments().between_SMM[0, 0, 0])
+    many = 0.5 + rng.normal(size=(200_000, 4))
+    wanted = 400 * 0.25 * ((many**2).mean(axis=1) ** -0.5).mean()
+    error = np.std(apart) / len(apart) ** 0.5
+    assert abs(np.mean(apart) - wanted) < 4 * error
+    eight = 0.5 + rng.normal(size=(200_000, 8))
+    assert np.mean(own) < 400 * 0.25 * ((eight**2).mean(axis=1) ** -0.5).mean() - 4 * error
+
+
 def test_two_batches_have_no_jackknife(gradients):
     with pytest.raises(ValueError, match="at least three"):
         products_of(gradients[:2]).moments()
@@ -84,15 +120,22 @@ def test_store_reads_some_coordinates_at_a_time(tmp_path, gradients, monkeypatch
     saved(store, gradients)
     assert store.missing() == []
     found = store.products()
-    second_moment = (gradients[:, 1] ** 2).mean(axis=0)
-    weights = np.where(second_moment > 0, 1 / np.sqrt(np.where(second_moment > 0, second_moment, 1)), 0)
-    for metric, wanted in {"plain": products_of(gradients), "adam": products_of(gradients, weights)}.items():
+    wanted_by_name = {"plain": products_of(gradients)}
+    for half in (0, 1):
+        second_moment = (gradients[1 - half :: 2, 1] ** 2).mean(axis=0)
+        weights = np.where(second_moment > 0, 1 / np.sqrt(np.where(second_moment > 0, second_moment, 1)), 0)
+        wanted_by_name[f"adam/{half}"] = products_of(gradients[half::2], weights)
+    assert found.keys() == wanted_by_name.keys()
+    for metric, wanted in wanted_by_name.items():
         assert np.allclose(found[metric].within_BMM, wanted.within_BMM)
         assert np.allclose(found[metric].with_sum_BMM, wanted.with_sum_BMM)
     store.keep_products(found)
     kept = store.kept_products()
     assert kept is not None
-    assert np.array_equal(kept["adam"].with_sum_BMM, found["adam"].with_sum_BMM)
+    for name, own in found.items():
+        assert np.array_equal(kept[name].with_sum_BMM, own.with_sum_BMM)
+    moments = moments_of(kept)
+    assert moments["adam"].between_SMM.shape == moments["plain"].between_SMM.shape
     assert not list(store.folder.glob("0*.safetensors"))
 
 

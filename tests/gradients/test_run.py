@@ -19,6 +19,7 @@ from attnpo.gradients import (
     fill,
     jackknife,
     method_credits,
+    moments_of,
     parse_wanted,
     split_credits,
     wanted_credits,
@@ -102,7 +103,7 @@ def test_estimates_are_the_true_inner_products_within_their_errors(chances, poli
 
 
 def test_curves_cost_no_pass_and_lie_in_their_plane(products):
-    rows = {row.name: row for row in credit_rows(products, CREDITS)}
+    rows = {row.name: row for row in credit_rows(moments_of(products), CREDITS)}
     for metric in ("plain", "adam"):
         assert rows["tlmre 0.6"].measures[metric]["outside"].value == pytest.approx(0, abs=1e-5)
         assert rows["accuracy"].measures[metric]["signal_to_noise_ratio"].value == pytest.approx(1)
@@ -145,8 +146,8 @@ def test_a_killed_run_goes_on_to_the_same_figures(draw, policy, tmp_path, sketch
             raise Killed
         return draw(number)
 
-    whole = Store(tmp_path / "whole", 4, NAMES.index("tlmre 0.2"))
-    parts = Store(tmp_path / "parts", 4, NAMES.index("tlmre 0.2"))
+    whole = Store(tmp_path / "whole", 6, NAMES.index("tlmre 0.2"))
+    parts = Store(tmp_path / "parts", 6, NAMES.index("tlmre 0.2"))
     for store in (whole, parts):
         store.claim({})
     fill(whole, draw, CREDITS, policy, sketch)
@@ -162,8 +163,8 @@ def test_a_killed_run_goes_on_to_the_same_figures(draw, policy, tmp_path, sketch
 
 
 def test_a_wide_sketch_keeps_both_metrics(draw, policy, tmp_path):
-    exact = Store(tmp_path / "exact", 4, NAMES.index("tlmre 0.2"))
-    sketched = Store(tmp_path / "sketched", 4, NAMES.index("tlmre 0.2"))
+    exact = Store(tmp_path / "exact", 6, NAMES.index("tlmre 0.2"))
+    sketched = Store(tmp_path / "sketched", 6, NAMES.index("tlmre 0.2"))
     for store, sketch in ((exact, None), (sketched, 2 * policy.size)):
         store.claim({})
         fill(store, draw, CREDITS, policy, sketch)

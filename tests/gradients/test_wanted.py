@@ -5,7 +5,7 @@ import pytest
 from attnpo.credit import build_method
 from attnpo.errors import ConfigError
 from attnpo.gradients import method_credits, parse_wanted
-from attnpo.gradients.wanted import reason_to_leave_out
+from attnpo.gradients.wanted import check_limits, reason_to_leave_out
 
 
 def test_strengths_go_to_methods_with_a_length_term():
@@ -23,8 +23,15 @@ def test_settings_are_fixed_or_varied():
     assert [w.name for w in both] == ["attnpo lam=0 0.2", "attnpo lam=0 0.4"]
     (fixed,) = parse_wanted("attnpo+alpha_len=0.3", [0.9])
     assert (fixed.name, fixed.strength, fixed.alpha_len) == ("attnpo 0.3", 0.3, 0.3)
-    varied = parse_wanted("alp+beta=0.001,0.01", [0.9])
+    varied = parse_wanted("alp+beta=1e-3,0.01", [0.9])
     assert [(w.name, w.strength) for w in varied] == [("alp 0.001", 0.001), ("alp 0.01", 0.01)]
+    lists = parse_wanted("thinkprune+limits=[208],[176]", [0.9])
+    assert [(w.name, w.strength, w.settings["limits"]) for w in lists] == [
+        ("thinkprune 208", 208, [208]),
+        ("thinkprune 176", 176, [176]),
+    ]
+    (stages,) = parse_wanted("thinkprune+limits=[208,176]", [0.9])
+    assert stages.settings["limits"] == [208, 176]
 
 
 @pytest.mark.parametrize(
@@ -32,6 +39,7 @@ def test_settings_are_fixed_or_varied():
     [
         ("ppo", "--methods ppo: method: 'ppo' is unknown"),
         ("attnpo+alpha=1", "alpha: method 'attnpo' has no such setting"),
+        ("thinkprune+limits=[208", r"limits=\[208 cannot be read"),
         ("attnpo+lam", r"write METHOD\+setting=value"),
         ("attnpo+lam=0,1+alpha_len=0,1", "lam and alpha_len both vary"),
         ("attnpo+alpha_len=0.2,3", "alpha_len: 3 is not allowed"),
@@ -56,13 +64,21 @@ def test_tlmre_is_there_at_every_strength_once():
         ("attnpo", None),
         ("lcr1", "draws responses of its own"),
         ("l1_max", "asks for other responses"),
-        ("thinkprune", "cuts responses at"),
+        ("step_grpo", "draws responses of its own"),
+        ("adaptthink", "draws responses of its own"),
+        *((name, None) for name in ("thinkprune", "dler", "da_dler", "siri", "sas", "dot")),
         ("oracle", "reads labels"),
     ],
 )
 def test_why_a_method_is_left_out(name, reason):
-    found = reason_to_leave_out(build_method(name), labelled=False, scored=True, progress_step=0, longest=10**6)
-    assert (found or "None").startswith(str(reason))
-    assert reason_to_leave_out(
-        build_method("attnpo"), labelled=True, scored=False, progress_step=0, longest=9
-    ).startswith("reads heads")
+    found = reason_to_leave_out(build_method(name), labelled=False, scored=True)
+    assert found is None if reason is None else found.startswith(reason)
+    assert reason_to_leave_out(build_method("attnpo"), labelled=True, scored=False).startswith("reads heads")
+
+
+@pytest.mark.parametrize("name", ["dler+limit=300", "laser_d", "dapo_overlong", "siri", "thinkprune"])
+def test_what_does_not_fit_the_limit_is_refused_by_name(name):
+    wanted = parse_wanted(name, [0.2])
+    with pytest.raises(ConfigError, match=rf"^--methods {name.split('+')[0]}[ =0-9a-z_]*: .*256"):
+        check_limits(wanted, 256, "exact")
+    check_limits(parse_wanted("l1_max", [0.2]), 256, "exact")  # is left out whatever its limit

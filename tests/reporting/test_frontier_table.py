@@ -9,18 +9,23 @@ import numpy as np
 import pytest
 from reproduced import measure, trained_row
 
+from attnpo.errors import DataError
 from attnpo.evaluation.comparison import Bootstrap
 from attnpo.evaluation.result import EvaluationResult
 from attnpo.frontier_plan import FrontierPlan
+from attnpo.gradients import CreditRow, GradientsResult
+from attnpo.gradients.result import Known
 from attnpo.reporting.reproduction import (
     CoursePoint,
     frontier_json,
     frontier_markdown,
     frontier_table,
+    rank_correlations,
     save_frontier_curves,
 )
 from attnpo.reporting.reproduction.frontier_picture import frontier_panels
 from attnpo.reporting.reproduction.frontier_table import CurveTest
+from attnpo.reporting.reproduction.ranking import FORETOLD, spearman
 from attnpo.significance import Estimate
 
 PLAN = FrontierPlan(
@@ -104,7 +109,8 @@ def test_holm_counts_the_family_that_was_planned(table):
     assert test.p_equal == pytest.approx(min(1, 3 * raw.p_equivalent(0.05)))
     control = table.tests["tlmre"]["shuffled"]
     assert not control.in_family
-    assert control.p == table.accuracy_gaps["tlmre"]["shuffled"][110].p_differs()
+    assert (control.p, control.p_equal, control.verdict) == (None, None, "not tested")
+    assert table.accuracy_gaps["tlmre"]["shuffled"][110] is not None
 
 
 @pytest.mark.parametrize(
@@ -169,9 +175,31 @@ def test_tokens_until_the_target_by_hand(base, rows, tmp_path):
     share = (lengths[piece] - 125) / (lengths[piece] - lengths[piece + 1])
     curve = next(c for c in table.curves if c.name == "tlmre")
     assert curve.times[row.name][0] == pytest.approx(20_000 * (piece + share))
-    assert curve.least_time()[0] == min(draws[0] for draws in curve.times.values())
+    # Between the two strengths that end above and below 110 tokens, whatever other strengths there are.
+    ends = [(plain(r, "response_tokens"), curve.times[r.name][0]) for r in reversed(timed[1:4])]
+    assert table.times["tlmre"].value == pytest.approx(np.interp(110, *zip(*ends, strict=True)))
+    fewer = frontier_table(base, [timed[0], *timed[2:]], PLAN, FAMILY, FEW)
+    between = [place for place, _ in ends][:2]
+    assert between[0] < 110 < between[1]
+    (stronger,) = (c for c in fewer.curves if c.name == "tlmre")
+    assert stronger.time_at(110)[0] == pytest.approx(table.times["tlmre"].value)
     assert table.time_gaps["tlmre"]["attnpo"] is not None
     assert "### Tokens sampled until the target, thousands" in frontier_markdown(table, FAMILY)
+
+
+def test_strengths_without_a_time_are_told(base, rows, tmp_path):
+    course = {
+        seed: tuple(
+            CoursePoint(sampled, measure(tmp_path / f"way{seed}-{n}", "tlmre-0.2", seed, 0.3, 30))
+            for n, sampled in enumerate((20_000.0, 40_000.0))
+        )
+        for seed in (1, 2, 3)
+    }
+    timed = [replace(row, course=course) if row.name.startswith(("tlmre-0.2", "rloo")) else row for row in rows]
+    plan = PLAN.model_copy(update={"target": PLAN.target.model_copy(update={"accuracy": 0.99})})
+    caveats = frontier_table(base, timed, plan, FAMILY, FEW).caveats
+    assert "tlmre: no time until the target for tlmre-0.1, tlmre-0.4: no models on the way at every seed." in caveats
+    assert "tlmre: no time until the target for tlmre-0.2: never as short and right as asked." in caveats
 
 
 def test_what_is_written(table, tmp_path):
@@ -181,6 +209,7 @@ def test_what_is_written(table, tmp_path):
         in text
     )
     assert "margin of 5 points" in text
+    assert "Secondary: the same against truncation, with Holm of its own." in text
     assert "| curve | 120 tokens | 110 tokens (primary) | p |" in text
     assert "| shuffled (not in the family) |" in text
     assert "| shuffled less attnpo | 0.1 |" in text
@@ -196,3 +225,71 @@ def test_masses_are_means_over_runs(base, rows):
     costs = {seed: replace(cost, mass=masses) for seed, cost in rows[0].costs.items()}
     table = frontier_table(base, [replace(rows[0], costs=costs), *rows[1:]], PLAN, FAMILY, FEW)
     assert "| rloo | 25.0 | – | – | – | – | – | – | 0.0 |" in frontier_markdown(table, FAMILY)
+
+
+def gradients_of(heights):
+    """Credits of two strengths each: method, name of its setting, mean height above the curve."""
+    rows = [
+        CreditRow(
+            name=f"{method} {value}",
+            family=method,
+            strength=value,
+            beside="accuracy",
+            method=method,
+            settings={dial: value},
+            measures={"plain": {name: Known(value=height + off, error=0.1) for name in FORETOLD}},
+            cosines={},
+        )
+        for method, dial, height in heights
+        for value, off in ((0.1, -0.1), (0.2, 0.1))
+    ]
+    known = {"model": "tiny", "source": "data", "batches": 8, "problems_per_batch": 2, "group_size": 8, "accuracy": 0.5}
+    more = {"tokens": 100.0, "parameters": 9, "sketch": None, "heads": [], "progress_step": 0, "left_out": {}}
+    return GradientsResult(**known, **more, rows=rows)
+
+
+METHODS = [("attnpo", "alpha_len", 0.0), ("alp", "beta", 0.1), ("lcr1", "length_weight", 0.2), ("ddca", "beta", 0.3)]
+
+
+@pytest.mark.parametrize(("sign", "rho"), [(1, 1.0), (-1, -1.0)])
+def test_the_order_of_gradients_beside_that_of_trained_curves(base, tmp_path, sign, rho):
+    rows = strengths(tmp_path, "tlmre", [("0.1", 0.1, 4), ("0.2", 0.1, 45)])
+    for method, dial, better in METHODS:
+        for row in strengths(tmp_path, method, [("0.1", better, 4), ("0.2", better, 45)]):
+            value = float(row.strength)
+            rows.append(replace(row, about={"method": method, "settings": {dial: value}, "heads": "chosen"}))
+    wrong = strengths(tmp_path, "wrong", [("0.1", 0.45, 4), ("0.2", 0.45, 45)])
+    rows += [replace(row, about=rows[2].about | {"heads": "wrong"}) for row in wrong]
+    rows[:2] = [
+        replace(row, about={"method": "tlmre", "settings": {"alpha_len": float(row.strength)}}) for row in rows[:2]
+    ]
+    table = frontier_table(base, rows, PLAN, FAMILY, FEW)
+    gradients = gradients_of([(method, dial, sign * better) for method, dial, better in METHODS])
+    found = rank_correlations(table, gradients)
+    assert [(f.metric, f.measure, f.curves) for f in found] == [
+        ("plain", name, ("attnpo", "alp", "lcr1", "ddca")) for name in FORETOLD
+    ]
+    assert found[0].accuracy.value == pytest.approx(rho)
+    assert found[0].accuracy.error > 0
+    assert found[0].time is None  # nothing was timed
+    ranked = replace(table, ranking=found)
+    text = frontier_markdown(ranked, FAMILY)
+    assert f"| above TLMRE's curve | plain | 4 | {rho:.2f} [" in text
+    assert json.loads(frontier_json(ranked, FAMILY, {}))["ranking"][0]["accuracy"]["value"] == pytest.approx(rho)
+    with pytest.raises(DataError, match="no credit has the method and the settings of a trained row"):
+        rank_correlations(table, gradients_of([("attnpo", "lam", 1.0)]))
+    few = rank_correlations(table, gradients_of(METHODS[:3]))
+    assert few[0].accuracy is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rank_correlation_is_that_of_the_ranks(seed):
+    rng = np.random.default_rng(seed)
+    first, second = rng.integers(0, 5, (2, 9)).astype(float)
+
+    def ranks(values):
+        order = sorted(values)
+        return [np.mean([place for place, other in enumerate(order) if other == value]) for value in values]
+
+    assert spearman(first, second) == pytest.approx(np.corrcoef(ranks(first), ranks(second))[0, 1])
+    assert np.isnan(spearman(np.ones(3), np.arange(3.0)))

@@ -6,7 +6,7 @@ import pytest
 
 from attnpo.gradients import GradientsResult
 from attnpo.gradients.result import CreditRow, Known
-from attnpo.reporting.gradients import gradients_markdown, gradients_table, said, save_gradients
+from attnpo.reporting.gradients import _point, gradients_markdown, gradients_table, left_out, said, save_gradients
 
 MEASURES = ("accuracy", "tokens_saved", "tokens_for_noise", "accuracy_for_noise")
 
@@ -81,3 +81,12 @@ def test_picture_joins_the_strengths_of_a_method(result, tmp_path):
     (curve,) = {path.count("L") for path in re.findall(r'd="(M[^"]*)" class="line"', drawn)}
     assert curve == 1  # two strengths; a point that is not known is left out
     assert "accuracy: -0.3" in drawn
+    # 4 batches: Student's t with 3 degrees of freedom, 3.18 standard errors of 0.01
+    _, interval = _point(result.row("accuracy"), "plain", 3)
+    assert (interval.low, interval.high) == pytest.approx((0.11 - 0.0318245, 0.11 + 0.0318245), abs=1e-6)
+
+
+def test_what_is_left_out_is_told_by_reason(result):
+    own, labels = "draws responses of its own", "reads labels"
+    left = result.model_copy(update={"left_out": {"lcr1": own, "oracle 0.2": labels, "step_grpo": own}})
+    assert left_out(left) == f"Left out: lcr1, step_grpo: {own}; oracle 0.2: {labels}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from reproduced import head_sets, measure, write_cell
@@ -17,11 +18,13 @@ from attnpo.study.reproducing import reproduce
 from attnpo.study.sizes import Sizes
 from attnpo.study.suite import load_suite
 from attnpo.study.worlds import GSM, TINYWORLD
+from attnpo.tinyworld.problems import generate_problems
 
 SUITE = load_suite(suite="frontier")
 SMALL = """
 defaults: {seeds: [5, 6], num_eval: 30}
-frontier: {against: [tlmre], at_tokens: [115], primary: 115, margin: 0.05, pilot_seeds: [1, 2]}
+frontier: {against: [tlmre], at_tokens: [115], primary: 115, margin: 0.05}
+pilot_seeds: [1, 2]
 rows:
   - {name: tlmre, method: tlmre, group: main, dial: alpha_len, strengths: [0.1, 0.4]}
   - {name: alp, method: alp, group: main, dial: beta, strengths: [0.001, 0.003]}
@@ -134,6 +137,7 @@ def test_pilots_never_stand_beside_others(small, tmp_path):
         for seed in (1, 5, 6):
             write_cell(experiment, Cell(row, seed), shorter=10 + 20 * (row.strength in ("0.4", "0.003")))
     done = reproduce(suite, suite.rows, [5, 6], sizes, experiment.output_dir, run=False)
+    before = {file: file.read_bytes() for file in done.files}
     assert {file.name for file in done.files} >= {"curves.md", "curves.json", "frontier.png", "results.md"}
     content = json.loads((experiment.output_dir / "curves.json").read_text())
     assert content["curves"]["alp"]["seeds"] == [5, 6]
@@ -143,14 +147,55 @@ def test_pilots_never_stand_beside_others(small, tmp_path):
     page = (experiment.output_dir / "report.html").read_text()
     assert 'id="curves"' in page
     assert "Accuracy at equal length less that of tlmre, points" in page
-    # The pilot on its own has a table and no comparison.
-    pilot = reproduce(suite, suite.rows, [1], sizes, experiment.output_dir, run=False)
+    # A pilot takes a folder of its own, and there has a table and no comparison.
+    with pytest.raises(OutputError, match=r"pilot \(there None, asked True\); choose another output folder"):
+        reproduce(suite, suite.rows, [1], sizes, experiment.output_dir, run=False)
+    assert before == {file: file.read_bytes() for file in done.files}
+    apart = replace(experiment, output_dir=tmp_path / "pilot")
+    measure(apart.output_dir / "base", "base", 0)
+    write_cell(apart, Cell(suite["alp-0.001"], 1))
+    pilot = reproduce(suite, suite.rows, [1], sizes, apart.output_dir, run=False)
     assert "curves.md" not in {file.name for file in pilot.files}
-    assert json.loads((experiment.output_dir / "table.json").read_text())["rows"]["alp-0.001"]["seeds"] == [1]
-    # What was planned stays.
-    changed = suite.model_copy(update={"frontier": suite.frontier.model_copy(update={"margin": 0.1})})
-    with pytest.raises(OutputError, match=r"plan\.margin \(there 0\.05, asked 0\.1\)"):
-        reproduce(changed, suite.rows, [5, 6], sizes, experiment.output_dir, run=False)
+    assert json.loads((apart.output_dir / "table.json").read_text())["rows"]["alp-0.001"]["seeds"] == [1]
+    with pytest.raises(OutputError, match=r"pilot \(there True, asked None\)"):
+        reproduce(suite, suite.rows, [5, 6], sizes, apart.output_dir, run=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "seeds", "said"),
+    [
+        (("margin: 0.05", "margin: 0.1"), [5, 6], r"plan\.margin \(there 0\.05, asked 0\.1\)"),
+        (("", ""), [5], r"seeds \(there \[5, 6\], asked \[5\]\)"),
+        (("0.001, 0.003", "0.001, 0.004"), [5, 6], r"curves\.alp\.alp-0\.003 \(there"),
+        (("method: alp", "method: alp, settings: {x: 1}"), [5, 6], r"curves\.alp\.alp-0\.001\.settings"),
+    ],
+)
+def test_what_was_planned_stays(small, tmp_path, change, seeds, said):
+    suite, folder = load_suite(small), tmp_path / "runs"
+    Experiment(folder, Sizes()).output_dir.mkdir()
+    Experiment(folder, Sizes()).claim_plan(suite.planned([6, 5]))
+    Experiment(folder, Sizes()).claim_plan(suite.planned([5, 6]))
+    small.write_text(SMALL.replace(*change))
+    with pytest.raises(OutputError, match=said):
+        Experiment(folder, Sizes()).claim_plan(load_suite(small).planned(seeds))
+
+
+def test_pilots_of_every_suite_are_known():
+    assert load_suite().is_pilot([11, 12])
+    assert not load_suite().is_pilot([1, 2, 3])
+    with pytest.raises(ConfigError, match="--seeds 11: was a pilot's"):
+        load_suite().is_pilot([1, 11])
+
+
+def test_models_are_measured_on_problems_that_no_pilot_saw():
+    pilots = {problem.question for problem in generate_problems("heldout", 1000)}
+    world = TINYWORLD.measured_with(SUITE.evaluation)
+    seed, number = world.evaluation["problems_seed"], SUITE.defaults["num_eval"]
+    assert not pilots & {problem.question for problem in generate_problems("heldout", number, seed)}
+    base, *_ = Experiment(Path("x"), Sizes(num_eval=number, num_course=9), world).shared_arms([])
+    cell = Experiment(Path("x"), Sizes(num_eval=number, num_course=9), world).arm(Cell(SUITE["tlmre-0.1"], 21))
+    asked = [c.settings for c in (*base.commands, *cell.commands) if c.name == "evaluate"]
+    assert [settings["problems_seed"] for settings in asked] == [seed] * 5
 
 
 def test_the_list_of_the_suite_takes_its_defaults(capsys):
@@ -161,4 +206,4 @@ def test_the_list_of_the_suite_takes_its_defaults(capsys):
 def test_sizes_of_a_suite_are_whole(tmp_path):
     sizes, seeds = SUITE.meant(Sizes(), [1], set())
     assert sizes == replace(Sizes(), num_eval=1000, num_course=200)
-    assert not set(seeds) & set(SUITE.frontier.pilot_seeds)
+    assert not set(seeds) & set(SUITE.pilot_seeds)

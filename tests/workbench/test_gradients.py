@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
+import torch
 
+from attnpo.attention import resolve_heads
 from attnpo.cli.main import main
 from attnpo.errors import ConfigError, DataError
-from attnpo.gradients import GradientsResult
+from attnpo.gradients import GradientsResult, Wanted
+from attnpo.gradients.credits import token_advantages
+from attnpo.gradients.wanted import check_limits
 from attnpo.rollouts import read_rollouts
 from attnpo.signals.random import Random
+from attnpo.study.suite import load_suite
 from attnpo.workbench.arguments import DataArguments, GradientsArguments, ModelArguments, StepArguments
-from attnpo.workbench.differentiating import measure_gradients, whole_groups
+from attnpo.workbench.differentiating import _Run, measure_gradients, whole_groups
+from attnpo.workbench.loading import open_session, open_verifier
 
 MODEL = {"model": "tinyworld", "device": "cpu", "segmentation": "paragraphs", "verifier": "exact"}
-SAMPLED = {"data": "tinyworld", "num_problems": 6, "samples_per_problem": 3, "max_new_tokens": 160}
-CREDITS = {"heads": "2.3,2.1", "strengths": 0.2, "problems_per_batch": 2, "labeler": "attnpo.tinyworld:label_steps"}
+SAMPLED = {"data": "tinyworld", "num_problems": 7, "samples_per_problem": 3, "max_new_tokens": 160}
+CREDITS = {"heads": "2.3,2.1", "strengths": 0.2, "problems_per_batch": 1, "labeler": "attnpo.tinyworld:label_steps"}
 CREDITS["signals"] = "log_prob,own_signals:Thirds,own_signals:LikeLogProb"
-METHODS = ["--methods", "attnpo", "lcr1"]
+METHODS = ["--methods", "attnpo", "lcr1", "drpo", "thinkprune+advantage=rloo+limits=[150],[60]"]
 
 
 def run(folder, **settings):
@@ -40,7 +47,9 @@ def test_everything_is_written(folder):
     for signal in CREDITS["signals"].split(","):
         assert {f"attnpo 0.2 by {signal}", f"accuracy, steps by {signal}"} <= set(names)
     assert result.left_out == {"lcr1": "draws responses of its own"}
-    assert (result.batches, result.group_size, result.sketch, result.heads) == (3, 3, None, [(2, 3), (2, 1)])
+    truncation = [row for row in result.rows if row.method == "thinkprune"]
+    assert [(row.strength, row.settings["limits"]) for row in truncation] == [(150, [150]), (60, [60])]
+    assert (result.batches, result.group_size, result.sketch, result.heads) == (7, 3, None, [(2, 3), (2, 1)])
     assert "| attnpo 0.2 |" in (folder / "gradients.md").read_text()
     assert (folder / "gradients.svg").read_text().startswith("<svg")
     assert not list((folder / "gradients").glob("0*"))
@@ -49,6 +58,7 @@ def test_everything_is_written(folder):
 def test_the_same_command_computes_nothing_again(folder, monkeypatch):
     before = (folder / "gradients.json").read_text()
     monkeypatch.setattr("attnpo.workbench.differentiating.fill", None)
+    monkeypatch.setattr("shutil.disk_usage", full_disk)
     run(folder, **SAMPLED)
     assert (folder / "gradients.json").read_text() == before
 
@@ -57,6 +67,17 @@ def test_responses_of_a_file_give_the_same_figures(folder, tmp_path):
     run(tmp_path, rollouts=folder / "gradients_rollouts.jsonl")
     found, wanted = (json.loads((path / "gradients.json").read_text())["rows"] for path in (tmp_path, folder))
     assert found == wanted
+
+
+def full_disk(path):
+    return type("Usage", (), {"free": 10})
+
+
+def test_gradients_that_do_not_fit_are_refused_before_they_are_computed(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("attnpo.workbench.differentiating.fill", None)
+    monkeypatch.setattr("shutil.disk_usage", full_disk)
+    with pytest.raises(ConfigError, match=r"still to come take up to \d\.\d GiB, and 0\.0 are free; .* --sketch \d+$"):
+        measure(tmp_path, rollouts=str(folder / "gradients_rollouts.jsonl"), problems_per_batch=1)
 
 
 def measure(tmp_path, **settings):
@@ -78,9 +99,70 @@ def test_responses_that_were_not_drawn_from_the_softmax_are_refused(folder, tmp_
         measure(tmp_path, rollouts=str(copy))
 
 
+def test_responses_of_another_policy_are_refused(folder, tmp_path, caplog):
+    file = folder / "gradients_rollouts.jsonl"
+    copy, beside = tmp_path / file.name, tmp_path / "gradients_rollouts.settings.json"
+    copy.write_bytes(file.read_bytes())
+    settings = json.loads((folder / beside.name).read_text())
+    beside.write_text(json.dumps(settings | {"model_fingerprint": "0123"}))
+    with pytest.raises(ConfigError, match=r"drawn by other weights than --model tinyworld has \(fingerprint 0123, not"):
+        measure(tmp_path, rollouts=str(copy))
+    beside.unlink()
+    with pytest.raises(ConfigError, match=r"--max_new_tokens 9: a response has \d+ tokens; give the limit"):
+        measure(tmp_path, rollouts=str(copy), problems_per_batch=1, max_new_tokens=9)
+    assert "not known to be drawn by tinyworld" in caplog.text
+
+
+def test_methods_that_do_not_fit_are_refused_before_any_problem_is_answered(tmp_path):
+    with pytest.raises(ConfigError, match=r"--methods dapo_overlong: buffer: 4096 leaves nothing of .* 100 tokens"):
+        measure(tmp_path, methods=["dapo_overlong"], max_new_tokens=100)
+    assert not (tmp_path / "out").exists()
+
+
+ROWS = {row.name: row for row in (*load_suite().rows, *load_suite(suite="frontier").rows)}
+"""Every method as it is trained in this world; of a curve its last strength, the strongest."""
+WHOLE = {row.curve or row.name: row for row in ROWS.values()}
+REASONS = {"draws responses of its own", "asks for other responses"}
+
+
+def test_every_row_of_the_suites_has_credit_or_is_left_out_for_a_reason(folder):
+    wanted = [Wanted(row.method, row.settings, name, name, None) for name, row in WHOLE.items()]
+    check_limits(wanted, 256, "exact")
+    steps = StepArguments(verifier="exact", segmentation="paragraphs", labeler=CREDITS["labeler"])
+    model = ModelArguments(model="tinyworld", device="cpu")
+    session = open_session(model, DataArguments(), steps, problems=[])
+    rollouts = list(read_rollouts(folder / "gradients_rollouts.jsonl"))
+    with open_verifier(steps) as verifier:
+        heads = resolve_heads("2.3,2.1", session.config).heads
+        run = _Run(GradientsArguments(), session, verifier, whole_groups(rollouts, 1), heads, wanted, 256)
+        batch = run._batch(0)
+        advantages = token_advantages(run.credits, batch)
+        cut = {name: batch.drawn_for(w.build()) for name, w in zip(WHOLE, wanted, strict=True) if name in CUTTING}
+    assert torch.isfinite(advantages).all()
+    assert set(run.left_out.values()) <= REASONS
+    assert not set(run.left_out) & {"truncation", "dler", "dot", "sas", "drpo", "decs", "diet", "laser-d"}
+    for name, own in cut.items():
+        lengths = [rollout.n_tokens for rollout in batch.rollouts]
+        assert [rollout.n_tokens for rollout in own.rollouts] == [min(length, CUTTING[name]) for length in lengths]
+        assert not any(r.correct for r in own.rollouts if r.answer_tokens[0] == r.answer_tokens[1])
+
+
+CUTTING = {"truncation": 112, "dler": 112, "sas": 112}
+
+
+def test_batches_have_nothing_to_do_with_ids_or_files(folder):
+    one = next(iter(read_rollouts(folder / "gradients_rollouts.jsonl")))
+    rollouts = [replace(one, problem_id=f"{n:03}", sample=s) for n in range(60) for s in range(2)]
+    found = [rollout.problem_id for rollout in whole_groups(rollouts, 10).rollouts[::2]]
+    assert found == [rollout.problem_id for rollout in whole_groups(rollouts[::-1], 10).rollouts[::2]]
+    assert sorted(found) != found
+    means = [sum(map(int, found[start : start + 10])) / 10 for start in range(0, 60, 10)]
+    assert max(means) - min(means) < 30  # 50 in the order of ids
+
+
 def test_too_few_responses_are_refused(folder):
     rollouts = list(read_rollouts(folder / "gradients_rollouts.jsonl"))
-    with pytest.raises(DataError, match="6 problems of 3 responses make 1 batches of 4"):
+    with pytest.raises(DataError, match="7 problems of 3 responses make 1 batches of 4"):
         whole_groups(rollouts, 4)
     with pytest.raises(DataError, match="one response each"):
         whole_groups(rollouts[::3], 1)
@@ -95,7 +177,7 @@ def test_too_few_problems_are_refused_before_any_is_answered(few, tmp_path, monk
 
 
 def test_where_no_credit_changes_anything_it_is_said(tmp_path, caplog):
-    responses = {"num_problems": 3, "samples_per_problem": 2, "max_new_tokens": 4, "problems_per_batch": 1}
+    responses = {"num_problems": 6, "samples_per_problem": 2, "max_new_tokens": 4, "problems_per_batch": 1}
     run(tmp_path, **SAMPLED | responses)
     assert "gradients.svg is not drawn: no credit changes anything on these responses" in caplog.text
     assert "| attnpo 0.2 |" in (tmp_path / "gradients.md").read_text()
@@ -104,9 +186,9 @@ def test_where_no_credit_changes_anything_it_is_said(tmp_path, caplog):
 def test_groups_of_other_sizes_are_left_out(folder, caplog):
     rollouts = list(read_rollouts(folder / "gradients_rollouts.jsonl"))[1:]
     groups = whole_groups(rollouts, 1)
-    assert (groups.size, groups.batches) == (3, 5)
+    assert (groups.size, groups.batches) == (3, 6)
     assert len({rollout.problem_id for rollout in groups.batch(0)}) == 1
-    assert "1 of 6 problems left out" in caplog.text
+    assert "1 of 7 problems left out" in caplog.text
 
 
 def test_a_method_that_does_not_exist_costs_nothing(tmp_path):

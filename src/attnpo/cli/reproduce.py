@@ -75,6 +75,13 @@ class ReproduceArguments:
         },
     )
     table: bool = field(default=False, metadata={"help": "Run nothing: write the table from what is there."})
+    gradients: str | None = field(
+        default=None,
+        metadata={
+            "help": "File of `attnpo gradients` (gradients.json): the table tells how far its order of the methods is "
+            "that of the trained curves."
+        },
+    )
     jobs: Count = field(
         default=0,
         metadata={"help": "Cells side by side; 0: one a core. Each has one CPU thread, in gsm its share of the cores."},
@@ -122,6 +129,7 @@ def run(argv: Sequence[str]) -> None:
             minutes=arguments.minutes,
             world=world,
             run=not arguments.table,
+            gradients=Path(arguments.gradients) if arguments.gradients else None,
             argv=argv,
             progress=progress,
             note=console.print,

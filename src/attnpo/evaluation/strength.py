@@ -33,6 +33,11 @@ class StrengthCurve:
         """Return (D,) accuracy at a length, NaN where the curve does not reach it."""
         return np.array([accuracy_at(*knots, tokens) for knots in self._knots])
 
+    def value_at(self, values_DK: Floats, tokens: float) -> Floats:
+        """Return (D,) what else the strengths have, (D, K), at a length; NaN where the curve does not reach it."""
+        knots = (curve_knots(t, v) for t, v in zip(self.tokens_DK, values_DK, strict=True))
+        return np.array([accuracy_at(*own, tokens) for own in knots])
+
     def tokens_at(self, accuracy: float) -> Floats:
         """Return (D,) length at an accuracy, NaN where it is not known; see `tokens_at`."""
         return np.array([tokens_at(*knots, accuracy) for knots in self._knots])

@@ -3,14 +3,15 @@
 from attnpo.gradients.batch import Batch
 from attnpo.gradients.credits import Credit, method_credits, signal_credits, split_credits, wanted_credits
 from attnpo.gradients.products import Products, jackknife
-from attnpo.gradients.result import GradientsResult, credit_rows
+from attnpo.gradients.result import CreditRow, GradientsResult, credit_rows
 from attnpo.gradients.run import Policy, fill
-from attnpo.gradients.store import Store
+from attnpo.gradients.store import Store, moments_of
 from attnpo.gradients.wanted import Wanted, parse_wanted
 
 __all__ = [
     "Batch",
     "Credit",
+    "CreditRow",
     "GradientsResult",
     "Policy",
     "Products",
@@ -20,6 +21,7 @@ __all__ = [
     "fill",
     "jackknife",
     "method_credits",
+    "moments_of",
     "parse_wanted",
     "signal_credits",
     "split_credits",

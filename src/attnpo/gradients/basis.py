@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats: TypeAlias = NDArray[np.float64]
+from attnpo.statistics import Floats
 
 TOLERANCE = 1e-6
 """Share of a row's norm below which what others do not explain of it is rounding: advantages are float32."""

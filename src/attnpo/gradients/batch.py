@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attnpo.attention import Head
-from attnpo.credit import Policy, build_method
+from attnpo.credit import Continuation, Policy, Requests, build_method
 from attnpo.credit.layout import pack_scores
 from attnpo.credit.methods.base import Method
 from attnpo.credit.replay import Replay, replay
 from attnpo.errors import DataError
 from attnpo.rollouts import Rollout
+from attnpo.sampling import SampledResponse
 from attnpo.signals import Signal
 
 Scores = NDArray[np.float32]
@@ -38,9 +39,10 @@ class Batch:
         read_scores: scores the steps of the responses, per response (K, H); None where there are no heads.
         heads: the H heads.
         signals: other step signals.
-        read_signals: scores the steps by them, by name per response (K,); None where there are none.
+        read_signals: scores the steps by some of them, by name per response (K,); None where there are none.
         policy: lends the policy to methods that probe; None where there is none.
         prompt_ids: what the model reads for each response.
+        cut: cuts a response to so many tokens, into steps again, and judges what is left; None where nothing is cut.
     """
 
     rollouts: Sequence[Rollout]
@@ -51,9 +53,10 @@ class Batch:
     read_scores: Callable[[Sequence[Rollout]], list[Scores]] | None = None
     heads: Sequence[Head] = ()
     signals: Sequence[Signal] = ()
-    read_signals: Callable[[Sequence[Rollout]], Mapping[str, list[Scores]]] | None = None
+    read_signals: Callable[[Sequence[Rollout], Sequence[Signal]], Mapping[str, list[Scores]]] | None = None
     policy: Callable[[Batch], Policy] | None = None
     prompt_ids: Sequence[tuple[int, ...]] = ()
+    cut: Callable[[Rollout, int], Rollout] | None = None
 
     @cached_property
     def plain(self) -> Replay:
@@ -74,8 +77,65 @@ class Batch:
         outside_B1 = labels_BK.new_full((len(labels_BK), 1), -1)
         return torch.cat([outside_B1, labels_BK], dim=1).gather(1, self.plain.step_index_BT.long() + 1)
 
+    def advantages(self, method: Method, signal: str | None = None) -> Tensor:
+        """Return (B, T) the advantages that a method gives these responses' tokens; 0 behind where it cuts them.
+
+        What stands before a cut was drawn as a run that stops there draws it, so the gradient is that run's.
+
+        Raises:
+            DataError: it needs what is not given.
+        """
+        advantages_BT = self.drawn_for(method).replayed(method, signal).advantages_BT
+        return torch.nn.functional.pad(advantages_BT, (0, self.inside_BT.shape[1] - advantages_BT.shape[1]))
+
+    def drawn_for(self, method: Method) -> Batch:
+        """Return these responses as a run with the method draws them: cut at its limit, or where it cuts them itself.
+
+        Raises:
+            DataError: it cuts, and nothing is given that does.
+        """
+        limit = method.response_limit(self.progress_step)
+        lengths = [min(rollout.n_tokens, limit or rollout.n_tokens) for rollout in self.rollouts]
+        if method.only_cuts:
+            lengths = self._cut_by(method)
+        if all(length == rollout.n_tokens for length, rollout in zip(lengths, self.rollouts, strict=True)):
+            return self
+        if self.cut is None:
+            raise DataError(f"method {method.name}: cuts responses, and nothing here cuts them; leave it out")
+        return replace(
+            self,
+            rollouts=[
+                rollout if length == rollout.n_tokens else self.cut(rollout, length)
+                for rollout, length in zip(self.rollouts, lengths, strict=True)
+            ],
+            signals=[signal for signal in self.signals if signal.name == method.signal],
+        )
+
+    def _cut_by(self, method: Method) -> list[int]:
+        """Return where `Method.sample` cuts the responses at hand, in tokens."""
+        if self.policy is None:
+            raise DataError(f"method {method.name}: cuts responses by the policy's own means; give one")
+
+        def at_hand(wanted: Sequence[Continuation]) -> list[SampledResponse]:
+            return [
+                SampledResponse(list(self.rollouts[item.row].response_ids), self.rollouts[item.row].finished)
+                for item in wanted
+            ]
+
+        count = len(self.rollouts)
+        requests = Requests(
+            list(self.prompt_ids),
+            [rollout.solution for rollout in self.rollouts],
+            [row // self.group_size for row in range(count)],
+            [row % self.group_size for row in range(count)],
+            max(rollout.n_tokens for rollout in self.rollouts),
+            self.progress_step,
+        )
+        drawn = method.sample(requests, replace(self.policy(self), draw=at_hand))
+        return [len(response.ids) for response in drawn.responses]
+
     def replayed(self, method: Method, signal: str | None = None) -> Replay:
-        """Return the credit that a method gives these responses, by its own step signal or the one named.
+        """Return the credit that a method gives these responses as they are, by its own step signal or the one named.
 
         Raises:
             DataError: it needs what is not given.
@@ -101,7 +161,7 @@ class Batch:
     @cached_property
     def _signal_scores(self) -> Mapping[str, list[Scores]]:
         assert self.read_signals is not None
-        return self.read_signals(self.rollouts)
+        return self.read_signals(self.rollouts, self.signals)
 
     def _scores_for(self, method: Method, name: str) -> list[Scores]:
         if name != HEADS:

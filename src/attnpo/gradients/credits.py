@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,6 +39,8 @@ class Credit:
         strength: its place on the curve, None where there is no dial.
         beside: the credit whose signal to noise its own is divided by.
         advantages: gives them.
+        method: the method whose credit it is; empty where it is no method's.
+        settings: those of its settings that differ from the published ones.
     """
 
     name: str
@@ -45,6 +48,8 @@ class Credit:
     strength: float | None
     beside: str
     advantages: Callable[[Batch], Tensor]
+    method: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def token_advantages(credits: Sequence[Credit], batch: Batch) -> Tensor:
@@ -115,7 +120,7 @@ def signal_credits(names: Sequence[str]) -> list[Credit]:
     """Return AttnPO's credit by each signal in place of the heads, and the verdict's on the steps that it keeps."""
 
     def attnpo(name: str) -> Callable[[Batch], Tensor]:
-        return lambda b: b.replayed(build_method(ATTNPO, {"alpha_len": COMMON}), name).advantages_BT
+        return lambda b: b.advantages(build_method(ATTNPO, {"alpha_len": COMMON}), name)
 
     def verdict(name: str) -> Callable[[Batch], Tensor]:
         return _masked(lambda b: _support(b, name))
@@ -140,10 +145,10 @@ def _method_credit(entry: Wanted) -> Credit:
     def advantages(batch: Batch) -> Tensor:
         # A method learns from the groups that it sees; no batch is to depend on another.
         method = build_method(entry.method, {"seed": batch.number, **entry.settings})
-        return batch.replayed(method).advantages_BT
+        return batch.advantages(method)
 
     beside = ACCURACY if not entry.alpha_len else f"{TLMRE} {entry.alpha_len:g}"
-    return Credit(entry.name, entry.family, entry.strength, beside, advantages)
+    return Credit(entry.name, entry.family, entry.strength, beside, advantages, entry.method, entry.settings)
 
 
 def _masked(share: Callable[[Batch], Tensor]) -> Callable[[Batch], Tensor]:

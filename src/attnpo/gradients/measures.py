@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from attnpo.gradients.products import Floats, Moments
+from attnpo.gradients.products import Moments
+from attnpo.statistics import Floats
 
 
 def unit_change(moments: Moments, credit: int, wanted: int) -> Floats:
@@ -70,8 +71,9 @@ def above_curve(moments: Moments, credit: int, accuracy: int, saved: int, term: 
     """Return (S,) how much more accuracy a unit step along a credit gains than TLMRE's unit step of the same length.
 
     TLMRE weighed alpha steps along mu_accuracy + alpha mu_term. In that plane, at the angle theta from the first
-    towards the second, a unit step saves R cos(theta - phi) tokens; of the two angles that save as many as the credit,
-    the one with the smaller alpha is taken. NaN where no strength saves as many.
+    towards the second, a unit step saves R cos(theta - phi) tokens. Strengths of either sign take the half-plane of
+    angles below that of mu_term; of those in it that save as many as the credit, the one with the smaller alpha is
+    taken. NaN where no strength saves as many.
 
     Args:
         moments: the moments.
@@ -94,5 +96,9 @@ def above_curve(moments: Moments, credit: int, accuracy: int, saved: int, term: 
     most_S = np.hypot(save_x, save_y)
     share_S = unit_change(moments, credit, saved) / most_S
     share_S = np.where(np.abs(share_S) <= 1, share_S, np.nan)
-    theta_S = np.arctan2(save_y, save_x) - np.arccos(share_S)
+    most_theta_S = np.arctan2(second_S, along_S)
+    turns_2S = np.arctan2(save_y, save_x) + np.stack([-1, 1])[:, None] * np.arccos(share_S)
+    below_2S = (most_theta_S - turns_2S) % (2 * np.pi)
+    below_S = np.where(below_2S < np.pi, below_2S, -np.inf).max(axis=0)
+    theta_S = most_theta_S - np.where(np.isfinite(below_S), below_S, np.nan)
     return unit_change(moments, credit, accuracy) - (gain_x * np.cos(theta_S) + gain_y * np.sin(theta_S))

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats: TypeAlias = NDArray[np.float64]
+from attnpo.significance import Estimate
+from attnpo.statistics import Floats
 
 
 @dataclass(frozen=True)
@@ -57,20 +56,25 @@ class Moments:
     between_SMM: Floats
     within_SMM: Floats
 
+    def mean(self, other: Moments) -> Moments:
+        """Return the mean with the moments of other batches, then that without each of these and of those in turn."""
 
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its standard error, NaN where it is not known."""
+        def both(ours_SMM: Floats, theirs_SMM: Floats) -> Floats:
+            return np.concatenate([ours_SMM + theirs_SMM[:1], ours_SMM[:1] + theirs_SMM[1:]]) / 2
 
-    value: float
-    error: float
+        return Moments(both(self.between_SMM, other.between_SMM), both(self.within_SMM, other.within_SMM))
 
 
-def jackknife(values_S: Floats) -> Estimate:
-    """Return the estimate of a statistic from its values on all batches (first) and without each batch in turn."""
+def jackknife(values_S: Floats) -> Estimate | None:
+    """Return the estimate of a statistic from its values on all batches (first) and without each batch in turn.
+
+    None where one of them is not known: what a single batch makes undefined has no error.
+    """
+    if not np.isfinite(values_S).all():
+        return None
     left_out = values_S[1:]
     spread = ((left_out - left_out.mean()) ** 2).sum() * (len(left_out) - 1) / len(left_out)
-    return Estimate(float(values_S[0]), float(np.sqrt(spread)))
+    return Estimate(float(values_S[0]), float(np.sqrt(spread)), len(left_out) - 1)
 
 
 Statistic = Callable[[Moments], Floats]

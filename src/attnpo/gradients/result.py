@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
 from attnpo.documents import Document
 from attnpo.gradients import measures
 from attnpo.gradients.credits import ACCURACY, ESSENTIAL_TOKENS, LENGTH, LENGTH_TERM, REDUNDANT_TOKENS, Credit
-from attnpo.gradients.products import Estimate, Floats, Moments, Products, jackknife
+from attnpo.gradients.products import Moments, jackknife
+from attnpo.significance import Estimate
+from attnpo.statistics import Floats
 
 
 class Known(BaseModel):
@@ -21,12 +22,11 @@ class Known(BaseModel):
     error: float | None
 
     @classmethod
-    def of(cls, estimate: Estimate) -> Known:
+    def of(cls, estimate: Estimate | None) -> Known:
         """Return an estimate as JSON holds it."""
-        value, error = estimate.value, estimate.error
-        if not math.isfinite(value):
+        if estimate is None:
             return cls(value=None, error=None)
-        return cls(value=value, error=error if math.isfinite(error) else None)
+        return cls(value=estimate.value, error=estimate.error)
 
 
 class CreditRow(BaseModel):
@@ -37,6 +37,8 @@ class CreditRow(BaseModel):
         family: the curve that it is a point of.
         strength: its place on the curve.
         beside: the credit whose signal to noise `signal_to_noise_ratio` is against.
+        method: the method whose credit it is; empty where it is no method's.
+        settings: those of its settings that differ from the published ones.
         measures: metric → measure → what is known.
         cosines: metric → credit → cosine of the mean gradients.
     """
@@ -45,6 +47,8 @@ class CreditRow(BaseModel):
     family: str
     strength: float | None
     beside: str
+    method: str = ""
+    settings: dict[str, Any] = {}
     measures: dict[str, dict[str, Known]]
     cosines: dict[str, dict[str, Known]]
 
@@ -90,20 +94,21 @@ class GradientsResult(Document):
         return next(row for row in self.rows if row.name == name)
 
 
-def credit_rows(products: Mapping[str, Products], credits: Sequence[Credit]) -> list[CreditRow]:
+def credit_rows(moments: Mapping[str, Moments], credits: Sequence[Credit]) -> list[CreditRow]:
     """Return what is known of every credit.
 
     Args:
-        products: metric → inner products of the credits.
-        credits: in the order of the products; those of `wanted_credits` among them.
+        moments: metric → moments of the credits.
+        credits: in the order of the moments; those of `wanted_credits` among them.
     """
-    moments = {metric: found.moments() for metric, found in products.items()}
     return [
         CreditRow(
             name=credit.name,
             family=credit.family,
             strength=credit.strength,
             beside=credit.beside,
+            method=credit.method,
+            settings=dict(credit.settings),
             measures={metric: _measured(found, place, credits) for metric, found in moments.items()},
             cosines={
                 metric: {other.name: _known(measures.cosine(found, place, n)) for n, other in enumerate(credits)}

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from rich.progress import Progress
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from attnpo.gradients.basis import independent_rows
@@ -18,7 +16,7 @@ from attnpo.gradients.batch import Batch
 from attnpo.gradients.credits import Credit, token_advantages
 from attnpo.gradients.passes import LogProbs, credit_gradients, response_log_probs
 from attnpo.gradients.projection import CountSketch, Whole
-from attnpo.gradients.store import ADAM, PLAIN, Store, adam_weights
+from attnpo.gradients.store import ADAM, HALVES, PLAIN, Store, adam_weights, save_tensors
 from attnpo.progress import bar
 
 MOMENTS_FILE = "second_moments.safetensors"
@@ -76,8 +74,8 @@ def fill(
 ) -> None:
     """Compute the gradients of the batches that are not on disk yet.
 
-    Takes in memory the gradients of one batch: R independent credits of `width` float32 numbers, for both metrics
-    where they are sketched. Sketched, Adam's metric takes a pass of its own over all batches before.
+    Takes in memory the gradients of one batch: R independent credits of `width` float32 numbers. Sketched, it takes
+    them for both metrics, four more numbers a parameter, and for Adam's metric a pass over all batches before.
 
     Args:
         store: where they go.
@@ -94,7 +92,8 @@ def fill(
             batch = make_batch(number)
             advantages_MBT = token_advantages(credits, batch)
             basis = independent_rows(advantages_MBT.flatten(1).numpy())
-            found = _gradients(policy, batch, advantages_MBT[list(basis.chosen)], projections)
+            kept = projections[number % len(HALVES)]
+            found = _gradients(policy, batch, advantages_MBT[list(basis.chosen)], kept)
             store.save(number, found, basis)
             advance(1, f"{len(basis.chosen)} passes for {len(credits)} credits")
 
@@ -126,34 +125,34 @@ def _projections(
     policy: Policy,
     sketch: int | None,
     progress: Progress | None,
-) -> dict[str, Callable[[Tensor], Tensor]]:
+) -> list[dict[str, Callable[[Tensor], Tensor]]]:
+    """Return for each half of the batches how its gradients are kept, by metric."""
     if sketch is None:
-        return {PLAIN: Whole(policy.size)}
+        return [{PLAIN: Whole(policy.size)} for _ in HALVES]
     keep = CountSketch(policy.size, sketch, policy.device)
-    moments_D = _second_moments(store, make_batch, credits[store.common], policy, progress)
-    # The metric's square root on both sides of an inner product.
-    roots_D = torch.from_numpy(adam_weights(moments_D.double().numpy())).sqrt().float().to(policy.device)
-    return {PLAIN: keep, ADAM: lambda gradient_D: keep(gradient_D * roots_D)}
+
+    def weighed(moments_D: Tensor) -> Callable[[Tensor], Tensor]:
+        # The metric's square root on both sides of an inner product.
+        roots_D = torch.from_numpy(adam_weights(moments_D.double().numpy())).sqrt().float().to(policy.device)
+        return lambda gradient_D: keep(gradient_D * roots_D)
+
+    first_D, second_D = _second_moments(store, make_batch, credits[store.common], policy, progress)
+    return [{PLAIN: keep, ADAM: weighed(others_D)} for others_D in (second_D, first_D)]
 
 
 def _second_moments(
     store: Store, make_batch: Callable[[int], Batch], common: Credit, policy: Policy, progress: Progress | None
 ) -> Tensor:
-    """Return (D,) the mean over batches of the common credit's squared gradient; goes on where it was interrupted."""
+    """Return (2, D) the mean over each half's batches of the common credit's squared gradient; goes on where killed."""
     path = store.folder / MOMENTS_FILE
-    kept = load_file(path) if path.exists() else {"sum": torch.zeros(policy.size), "batches": torch.tensor(0)}
-    done, sum_D = int(kept["batches"]), kept["sum"]
+    empty = {"sums": torch.zeros(len(HALVES), policy.size), "batches": torch.tensor(0)}
+    kept = load_file(path) if path.exists() else empty
+    done, sums_HD = int(kept["batches"]), kept["sums"]
     with bar(progress, "Adam's metric", store.batches, done=done) as advance:
         for number in range(done, store.batches):
             batch = make_batch(number)
             found = _gradients(policy, batch, token_advantages([common], batch), {PLAIN: Whole(policy.size)})
-            sum_D = sum_D + found[PLAIN][0].cpu() ** 2
-            _write(path, {"sum": sum_D, "batches": torch.tensor(number + 1)})
+            sums_HD[number % len(HALVES)] += found[PLAIN][0].cpu() ** 2
+            save_tensors(path, {"sums": sums_HD, "batches": torch.tensor(number + 1)})
             advance(1)
-    return sum_D / store.batches
-
-
-def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    temporary = path.with_suffix(".tmp")
-    save_file(dict(tensors), temporary)
-    os.replace(temporary, path)
+    return sums_HD / torch.tensor([[len(range(half, store.batches, len(HALVES)))] for half in HALVES])

@@ -15,13 +15,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from attnpo.errors import OutputError
-from attnpo.gradients.basis import Basis, Floats
-from attnpo.gradients.products import Products
+from attnpo.gradients.basis import Basis
+from attnpo.gradients.products import Moments, Products
 from attnpo.output import claim_settings, prepare_output_dir
 from attnpo.progress import bar
+from attnpo.statistics import Floats
 
 PLAIN, ADAM = "plain", "adam"
-METRICS = (PLAIN, ADAM)
+LEAST_BATCHES = 6
+"""Three of each half: Adam's weights for one half of the batches are of the other, and a jackknife takes three."""
+HALVES = (0, 1)
+"""Batches of even number, and of odd."""
 CELLS = 2**23
 """Numbers of all batches that are held at a time while inner products are taken: 64 MB."""
 
@@ -57,15 +61,14 @@ class Store:
         """Write the gradients of one batch: (R, d) float32 of its independent credits, for each metric they are for."""
         tensors = {name: rows_Rd.float().cpu().contiguous() for name, rows_Rd in gradients.items()}
         tensors["coefficients"] = torch.from_numpy(np.ascontiguousarray(basis.coefficients_MR))
-        temporary = self.folder / "batch.tmp"
-        save_file(tensors, temporary)
-        os.replace(temporary, self._path(number))
+        save_tensors(self._path(number), tensors)
 
     def products(self, progress: Progress | None = None) -> dict[str, Products]:
-        """Return the inner products by metric, plain and Adam's: weighed by 1 / sqrt(v).
+        """Return the inner products: plain ones of all batches, and those of each half weighed by Adam's 1 / sqrt(v).
 
-        v is the mean over batches of the common credit's squared gradient; a coordinate that it never moves has weight
-        0. Gradients that are kept whole give it themselves; sketches were made for each metric.
+        v is the mean of the common credit's squared gradient over the batches of the other half: of the same ones,
+        weights would be small just where the noise of these gradients is large. A coordinate that it never moves has
+        weight 0. Gradients that are kept whole give it themselves; sketches were made for each metric.
 
         Raises:
             OutputError: a file cannot be read.
@@ -75,18 +78,23 @@ class Store:
         sketched = ADAM in files[0].keys()  # noqa: SIM118
         width = files[0].get_slice(PLAIN).get_shape()[1]
         step = max(1, CELLS // max(1, sum(c.shape[1] for c in coefficients)))
-        sums = {metric: _Sums.empty(coefficients) for metric in METRICS}
+        halves = [range(half, self.batches, 2) for half in HALVES]
+        plain = _Sums.empty(coefficients)
+        adam = [_Sums.empty([coefficients[number] for number in half]) for half in halves]
         with bar(progress, "inner products", width) as advance:
             for start in range(0, width, step):
                 places = slice(start, min(start + step, width))
                 rows = [_read(file, PLAIN, places) for file in files]
-                sums[PLAIN].add(rows, None)
-                if sketched:
-                    sums[ADAM].add([_read(file, ADAM, places) for file in files], None)
-                else:
-                    sums[ADAM].add(rows, self._adam_weights(rows, coefficients))
+                plain.add(rows, None)
+                for own, half, other in zip(adam, halves, reversed(halves), strict=True):
+                    if sketched:
+                        own.add([_read(files[number], ADAM, places) for number in half], None)
+                    else:
+                        own.add([rows[number] for number in half], self._adam_weights(rows, coefficients, other))
                 advance(places.stop - places.start)
-        return {metric: found.products() for metric, found in sums.items()}
+        return {PLAIN: plain.products()} | {
+            f"{ADAM}/{half}": own.products() for half, own in zip(HALVES, adam, strict=True)
+        }
 
     def keep_products(self, products: Mapping[str, Products]) -> None:
         """Write the inner products and remove the gradients, which are not needed any more."""
@@ -95,9 +103,7 @@ class Store:
             for metric, found in products.items()
             for name, values in (("within", found.within_BMM), ("with_sum", found.with_sum_BMM))
         }
-        temporary = self.folder / "products.tmp"
-        save_file(tensors, temporary)
-        os.replace(temporary, self._products)
+        save_tensors(self._products, tensors)
         for number in range(self.batches):
             self._path(number).unlink(missing_ok=True)
 
@@ -106,15 +112,18 @@ class Store:
         if not self._products.exists():
             return None
         kept = {name: values.numpy() for name, values in load_file(self._products).items()}
-        return {metric: Products(kept[f"{metric}/within"], kept[f"{metric}/with_sum"]) for metric in METRICS}
+        names = [PLAIN, *(f"{ADAM}/{half}" for half in HALVES)]
+        return {name: Products(kept[f"{name}/within"], kept[f"{name}/with_sum"]) for name in names}
 
     @property
     def _products(self) -> Path:
         return self.folder / "products.safetensors"
 
-    def _adam_weights(self, rows: Sequence[Floats], coefficients: Sequence[Floats]) -> Floats:
-        moments = [(c[self.common] @ r) ** 2 for c, r in zip(coefficients, rows, strict=True)]
-        return adam_weights(np.mean(moments, axis=0))
+    def _adam_weights(self, rows: Sequence[Floats], coefficients: Sequence[Floats], numbers: Sequence[int]) -> Floats:
+        sum_D = np.zeros(rows[0].shape[1])
+        for number in numbers:
+            sum_D += (coefficients[number][self.common] @ rows[number]) ** 2
+        return adam_weights(sum_D / len(numbers))
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:05d}.safetensors"
@@ -125,6 +134,19 @@ class Store:
             return safe_open(path, framework="pt")
         except (SafetensorError, OSError) as error:
             raise OutputError(f"{path}: cannot be read ({error}); remove it and run the command again") from error
+
+
+def moments_of(products: Mapping[str, Products]) -> dict[str, Moments]:
+    """Return the moments by metric: Adam's are the mean of both halves'."""
+    first, second = (products[f"{ADAM}/{half}"].moments() for half in HALVES)
+    return {PLAIN: products[PLAIN].moments(), ADAM: first.mean(second)}
+
+
+def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write a file so that a killed run leaves either the old one or the new one."""
+    temporary = path.with_suffix(".tmp")
+    save_file(dict(tensors), temporary)
+    os.replace(temporary, path)
 
 
 def adam_weights(second_moments: Floats) -> Floats:
@@ -150,7 +172,10 @@ class _Sums:
         )
 
     def add(self, rows: Sequence[Floats], weights: Floats | None) -> None:
-        sum_MD = np.sum([c @ r for c, r in zip(self.coefficients, rows, strict=True)], axis=0)
+        # One batch at a time: the credits of all batches take many times the rows' memory.
+        sum_MD = np.zeros((len(self.coefficients[0]), rows[0].shape[1]))
+        for own_MR, row_RD in zip(self.coefficients, rows, strict=True):
+            sum_MD += own_MR @ row_RD
         for number, own in enumerate(rows):
             weighed = own if weights is None else own * weights
             self.within[number] += weighed @ own.T

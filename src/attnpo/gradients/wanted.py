@@ -64,7 +64,10 @@ def parse_wanted(text: str, strengths: Sequence[float]) -> list[Wanted]:
         setting, equals, values = part.partition("=")
         if not equals or not values:
             raise ConfigError(f"--methods {text}: write METHOD+setting=value, or +setting=value,value to vary it")
-        found = [yaml.safe_load(value) for value in values.split(",")]
+        try:
+            found = [_exponent(value) for value in yaml.safe_load(f"[{values}]")]
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--methods {text}: {setting}={values} cannot be read; write value,value") from error
         if len(found) == 1:
             fixed[setting] = found[0]
         else:
@@ -88,25 +91,23 @@ def parse_wanted(text: str, strengths: Sequence[float]) -> list[Wanted]:
     return made
 
 
-def reason_to_leave_out(
-    method: Method, *, labelled: bool, scored: bool, progress_step: int, longest: int
-) -> str | None:
+def needs_other_responses(method: Method) -> str | None:
+    """Return why a method gives no credit to responses that another drew, in words; None where it does."""
+    if method.overrides("prepare") or (method.overrides("sample") and not method.only_cuts):
+        return "draws responses of its own"
+    return "asks for other responses" if method.overrides("ask") else None
+
+
+def reason_to_leave_out(method: Method, *, labelled: bool, scored: bool) -> str | None:
     """Return why a method gives no credit to responses at hand, in words; None where it does.
 
     Args:
         method: the method.
         labelled: whether steps carry labels.
         scored: whether there are heads.
-        progress_step: optimizer step t.
-        longest: tokens of the longest response.
     """
-    if method.overrides("sample", "prepare"):
-        return "draws responses of its own"
-    if method.overrides("ask"):
-        return "asks for other responses"
-    limit = method.response_limit(progress_step)
-    if limit is not None and limit < longest:
-        return f"cuts responses at {limit} tokens"
+    if (reason := needs_other_responses(method)) is not None:
+        return reason
     if method.needs_scores and method.signal == HEADS and not scored:
         return "reads heads, and none are given (--heads)"
     if method.needs_labels and not labelled:
@@ -114,7 +115,32 @@ def reason_to_leave_out(
     return None
 
 
+def check_limits(wanted: Sequence[Wanted], max_length: int, verifier: str) -> None:
+    """Check what methods ask of a limit on responses, in tokens, and of the verifier, before anything is sampled.
+
+    Raises:
+        ConfigError: a setting does not fit; the message names the method.
+    """
+    for entry in wanted:
+        method = entry.build()
+        if needs_other_responses(method) is None:
+            try:
+                method.check(max_length, verifier)
+            except ConfigError as error:
+                raise ConfigError(f"--methods {entry.name}: {error}") from error
+
+
+def _exponent(value: Any) -> Any:
+    """Return a number for 1e-4, which YAML takes for text."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
 def _number(value: Any) -> float | None:
+    if isinstance(value, list) and len(value) == 1:
+        return _number(value[0])
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from attnpo.statistics import Interval, bootstrap_interval
-
-Floats = NDArray[np.float64]
+from attnpo.statistics import Floats, Interval, bootstrap_interval
 
 
 def fleiss_kappa(counts: ArrayLike) -> float | None:

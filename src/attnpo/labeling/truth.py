@@ -6,12 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from attnpo.rollouts import Rollout
-from attnpo.statistics import Interval, bootstrap_interval
-
-Floats = NDArray[np.float64]
+from attnpo.statistics import Floats, Interval, bootstrap_interval
 
 
 def decided(rollouts: Sequence[Rollout], values: Sequence[Sequence[Any]]) -> tuple[list[Any], Floats, list[str]]:

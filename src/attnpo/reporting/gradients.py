@@ -13,6 +13,7 @@ from attnpo.reporting.curve_panel import Axis, curve_panel
 from attnpo.reporting.figures import save_panels
 from attnpo.reporting.marks import SHAPES, ArmMark, key_mark
 from attnpo.reporting.panels import Panel, Series
+from attnpo.significance import Estimate
 from attnpo.statistics import Interval
 from attnpo.tables import NOTHING, Table
 
@@ -43,10 +44,10 @@ NOTE = (
     "First-order changes by a unit step along the mean gradient, ± one standard error (jackknife over batches). "
     "Outside plane: share of |μ|² outside the span of accuracy and TLMRE's length term. Above TLMRE's curve: accuracy "
     "beyond that of TLMRE's unit step that saves as many tokens. Ratio: signal to noise against accuracy, length, or "
-    "TLMRE of the same strength."
+    "TLMRE of the same strength. A dash: not known, or not without one of the batches."
 )
-CONFIDENT = 1.96
-"""Standard errors to either side of a 95 % interval."""
+LEVEL = 0.95
+"""Coverage of the bands."""
 
 
 def gradients_table(result: GradientsResult, metric: str, more: bool = False) -> Table:
@@ -93,8 +94,11 @@ def sentence(result: GradientsResult) -> str:
 
 
 def left_out(result: GradientsResult) -> str:
-    """Return which methods give no credit to these responses, and why."""
-    return "Left out: " + "; ".join(f"{name}: {reason}" for name, reason in result.left_out.items()) + "."
+    """Return which methods give no credit to these responses, and why; those of one reason together."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in result.left_out.items():
+        by_reason.setdefault(reason, []).append(name)
+    return "Left out: " + "; ".join(f"{', '.join(names)}: {reason}" for reason, names in by_reason.items()) + "."
 
 
 def save_gradients(result: GradientsResult, path: Path) -> Path | None:
@@ -107,7 +111,7 @@ def save_gradients(result: GradientsResult, path: Path) -> Path | None:
     """
     families = list(dict.fromkeys(row.family for row in _drawn(result)))
     marks = {family: key_mark(family, 1 + number % (len(SHAPES) - 1)) for number, family in enumerate(families)}
-    shown = [metric for metric in TITLES if any(_point(row, metric) for row in _drawn(result))]
+    shown = [metric for metric in TITLES if any(_point(row, metric, result.batches - 1) for row in _drawn(result))]
     if not shown:
         logger.warning("%s is not drawn: no credit changes anything on these responses", path)
         return None
@@ -117,13 +121,13 @@ def save_gradients(result: GradientsResult, path: Path) -> Path | None:
 
 def gradients_panel(result: GradientsResult, metric: str, marks: Mapping[str, ArmMark]) -> Panel:
     """Return the picture in one metric: ⟨μ, ∇accuracy⟩ against ⟨μ, ∇saved tokens⟩, both over √noise."""
-    series = []
+    series, df = [], result.batches - 1
     for family, mark in marks.items():
-        rows = [row for row in _drawn(result) if row.family == family and _point(row, metric) is not None]
+        rows = [row for row in _drawn(result) if row.family == family and _point(row, metric, df) is not None]
         rows.sort(key=lambda row: (row.strength is None, row.strength))
         if not rows:
             continue
-        points = [_point(row, metric) for row in rows]
+        points = [_point(row, metric, df) for row in rows]
         series.append(
             Series(
                 mark,
@@ -142,9 +146,8 @@ def _drawn(result: GradientsResult) -> list[CreditRow]:
     return [row for row in result.rows if row.strength is not None or row.name.startswith("accuracy")]
 
 
-def _point(row: CreditRow, metric: str) -> tuple[float, Interval] | None:
+def _point(row: CreditRow, metric: str, df: int) -> tuple[float, Interval] | None:
     saved, gained = (row.measures[metric][name] for name in ("tokens_for_noise", "accuracy_for_noise"))
     if saved.value is None or gained.value is None or gained.error is None:
         return None
-    margin = CONFIDENT * gained.error
-    return saved.value, Interval(value=gained.value, low=gained.value - margin, high=gained.value + margin)
+    return saved.value, Estimate(gained.value, gained.error, df).interval(LEVEL)

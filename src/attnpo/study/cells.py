@@ -12,7 +12,6 @@ from attnpo.about import write_about
 from attnpo.attention import HeadSet
 from attnpo.discovery import DiscoveryResult, best_heads, choose_wrong_head
 from attnpo.errors import ConfigError, DataError
-from attnpo.frontier_plan import FrontierPlan
 from attnpo.output import claim_settings
 from attnpo.study.arms import ArmRun, Command, measuring, training_arm
 from attnpo.study.sizes import Sizes
@@ -130,8 +129,8 @@ class Experiment:
                 result = DiscoveryResult.load(folder / "discovery.json")
                 makers[kind](result, HeadSet.load(folder / HEAD_FILES["chosen"])).save(folder / HEAD_FILES[kind])
 
-    def claim_shared(self) -> None:
-        """Claim the folder for these sizes of what all cells share.
+    def claim_shared(self, is_pilot: bool = False) -> None:
+        """Claim the folder for these sizes of what all cells share, and for a pilot's cells or for others.
 
         Raises:
             OutputError: it holds results of other ones.
@@ -141,16 +140,17 @@ class Experiment:
             "evaluation": {**world.evaluation, "num_problems": sizes.num_eval},
             "discovery": {"model": world.model, **world.discovery, "num_problems": sizes.num_probe},
             **({"unseen": {"num_problems": sizes.num_unseen}} if sizes.num_unseen else {}),
+            **({"pilot": True} if is_pilot else {}),
         }
         claim_settings(self.output_dir / SHARED_FILE, settings)
 
-    def claim_plan(self, plan: FrontierPlan, family: Sequence[str]) -> None:
-        """Claim the folder for what its curves are to show, so that it is not changed once something was run.
+    def claim_plan(self, planned: Mapping[str, Any]) -> None:
+        """Claim the folder for what its curves are to show (`Suite.planned`), so that nothing is changed after a look.
 
         Raises:
-            OutputError: another plan, or another family of curves, was written down before.
+            OutputError: another plan, other curves or other seeds were written down before.
         """
-        claim_settings(self.output_dir / PLAN_FILE, {"plan": plan.model_dump(), "family": list(family)})
+        claim_settings(self.output_dir / PLAN_FILE, planned)
 
     def done(self, cell: Cell) -> bool:
         """Whether a cell is trained and measured; a copy of it needs neither its model nor its checkpoints."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.progress import Progress
 
@@ -18,6 +19,9 @@ from attnpo.study.sizes import Sizes
 from attnpo.study.suite import Row, Suite
 from attnpo.study.worlds import TINYWORLD, World
 from attnpo.study.writing import write_table
+
+if TYPE_CHECKING:
+    from attnpo.gradients import GradientsResult
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ def reproduce(
     minutes: float | None = None,
     world: World = TINYWORLD,
     run: bool = True,
+    gradients: Path | None = None,
     argv: Sequence[str] = (),
     progress: Progress | None = None,
     note: Callable[[str], None] | None = None,
@@ -68,6 +73,7 @@ def reproduce(
         minutes: when to end what runs, to be gone on with by the same call; None to run to the end.
         world: on which world.
         run: False writes the table of what is there.
+        gradients: file of `attnpo gradients` whose order of methods is held against that of the trained curves.
         argv: the arguments of `attnpo reproduce` that say the same, written beside results.
         progress: display, or None.
         note: called with a line before the cells are run.
@@ -77,10 +83,12 @@ def reproduce(
             nothing is run and no cell is finished.
     """
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
+    world = world.measured_with(suite.evaluation)
     world.check(sizes)
     if not seeds:
         raise ConfigError("--seeds: give at least one")
     is_pilot = suite.is_pilot(seeds)
+    credits = _read_gradients(gradients, suite)
     asked = cells_of(rows, list(dict.fromkeys(seeds)))
     chosen = choose_cells(asked, only)
     if run:
@@ -88,17 +96,28 @@ def reproduce(
         for row in dict.fromkeys(cell.row.name for cell in chosen):
             suite[row].build(world.limit(sizes), world.group_size)
     experiment = Experiment(prepare_output_dir(output_dir), sizes, world)
-    experiment.claim_shared()
-    if suite.frontier is not None and not is_pilot:
-        experiment.claim_plan(suite.frontier, suite.family)
+    experiment.claim_shared(is_pilot)
+    planned = suite.planned(list(dict.fromkeys(seeds)))
+    if planned is not None and not is_pilot:
+        experiment.claim_plan(planned)
     experiment.check([*asked, *cells_on_disk(suite.rows, output_dir)])
     failures = run_cells(experiment, chosen, jobs or cores(), argv, progress, note, deadline) if run else []
     missing = [cell.name for cell in asked if not experiment.done(cell)]
     nothing = run and not cells_on_disk(suite.rows, output_dir)
     command = shlex.join(["attnpo", "reproduce", *argv])
-    files = [] if nothing else write_table(experiment, suite, asked, command)
+    files = [] if nothing else write_table(experiment, suite, asked, command, credits)
     left = run and not all(map(experiment.done, chosen))
     return Reproduced(files, len(asked), missing, failures, left and is_over(deadline))
+
+
+def _read_gradients(path: Path | None, suite: Suite) -> GradientsResult | None:
+    if path is None:
+        return None
+    if suite.frontier is None:
+        raise ConfigError(f"--gradients {path}: is held against curves, and this suite has none; give --suite frontier")
+    from attnpo.gradients import GradientsResult
+
+    return GradientsResult.load(path)
 
 
 def run_cells(

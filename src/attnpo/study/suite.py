@@ -108,6 +108,8 @@ class Suite(BaseModel):
         rows: the rows.
         frontier: how the curves among them are compared; None for not at all.
         defaults: settings of `attnpo reproduce` that other values than its own are meant for.
+        evaluation: flags of `attnpo evaluate` for every measurement on held-out problems, in place of the world's.
+        pilot_seeds: training seeds that were seen when rows were chosen; no folder holds them beside others.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -115,6 +117,8 @@ class Suite(BaseModel):
     rows: tuple[Row, ...] = Field(min_length=1)
     frontier: FrontierPlan | None = None
     defaults: dict[str, Any] = {}
+    evaluation: dict[str, Any] = {}
+    pilot_seeds: tuple[int, ...] = ()
 
     @model_validator(mode="after")
     def _check_names(self) -> Suite:
@@ -158,14 +162,28 @@ class Suite(BaseModel):
         """The curves that are tested together: all of `FAMILY` that have a dial."""
         return [name for name, rows in self.curves.items() if len(rows) > 1 and rows[0].group in FAMILY]
 
+    def planned(self, seeds: Sequence[int]) -> dict[str, Any] | None:
+        """Return as JSON values what its curves are to show, of which rows and seeds; None where it has no plan."""
+        if self.frontier is None:
+            return None
+        told = {"differs", "group", "curve", "strength"}
+        return {
+            "plan": self.frontier.model_dump(),
+            "family": self.family,
+            "seeds": sorted(seeds),
+            "curves": {
+                name: {row.name: row.model_dump(exclude=told, exclude_defaults=True) for row in rows}
+                for name, rows in self.curves.items()
+            },
+        }
+
     def is_pilot(self, seeds: Sequence[int]) -> bool:
         """Whether these are seeds of a pilot.
 
         Raises:
             ConfigError: some are and some are not.
         """
-        pilots = () if self.frontier is None else self.frontier.pilot_seeds
-        seen = [seed for seed in seeds if seed in pilots]
+        seen = [seed for seed in seeds if seed in self.pilot_seeds]
         if seen and len(seen) < len(seeds):
             raise ConfigError(
                 f"--seeds {seen[0]}: was a pilot's, and no table holds those beside others; run them on their own, "

@@ -130,6 +130,10 @@ class World:
         """Return this world with another model; itself for None."""
         return self if model is None else replace(self, model=model)
 
+    def measured_with(self, flags: Mapping[str, Any]) -> World:
+        """Return this world with other flags of measurements on held-out problems."""
+        return replace(self, evaluation={**self.evaluation, **flags})
+
 
 UNSEEN = "unseen"
 """Folder of a measurement on templates never seen, beside the other one."""

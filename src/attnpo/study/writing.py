@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from attnpo.study.suite import REFERENCES, Row, Suite
 from attnpo.study.worlds import UNSEEN
 
 if TYPE_CHECKING:
+    from attnpo.gradients import GradientsResult
     from attnpo.reporting.reproduction import CoursePoint, MethodTable, RunCost, TrainedRow
 
 TABLE_FILES = ("table.md", "table.csv", "table.json", "frontier.png", "report.html")
@@ -28,16 +29,20 @@ TITLE = "Methods for shorter reasoning, the same budget each"
 UNSEEN_TITLE = "Templates that no training problem is of"
 
 
-def write_table(experiment: Experiment, suite: Suite, asked: Sequence[Cell], command: str) -> list[Path]:
+def write_table(
+    experiment: Experiment, suite: Suite, asked: Sequence[Cell], command: str, gradients: GradientsResult | None = None
+) -> list[Path]:
     """Write the table from all measured cells of the folder; that of templates never seen into a folder in it.
 
-    Cells of a pilot's seeds count where only such are asked for, and are then not compared over their strength.
+    Cells of a pilot's seeds count where only such are asked for, and are then not compared over their strength. Where
+    a plan says what is compared, cells of seeds that are not asked for do not count.
 
     Args:
         experiment: where the cells are.
         suite: all rows; those that were not asked for count too where they are on disk.
         asked: the cells that should be there; missing ones are named.
         command: the command, to be told.
+        gradients: credits of the same methods, to be held against the curves; None for none.
 
     Returns:
         The files written.
@@ -49,14 +54,19 @@ def write_table(experiment: Experiment, suite: Suite, asked: Sequence[Cell], com
     if not (folder / "base" / "evaluation.json").is_file():
         raise DataError(f"{folder}: the starting model is not measured yet; leave --table out once, or copy base too")
     is_pilot = suite.is_pilot([cell.seed for cell in asked])
-    cells = [cell for cell in cells_on_disk(suite.rows, folder) if suite.is_pilot([cell.seed]) == is_pilot]
+    planned = None if is_pilot or suite.frontier is None else suite
+    seeds = {cell.seed for cell in asked}
+    cells = [
+        cell
+        for cell in cells_on_disk(suite.rows, folder)
+        if suite.is_pilot([cell.seed]) == is_pilot and (planned is None or cell.seed in seeds)
+    ]
     missing = [cell.name for cell in asked if not experiment.done(cell)]
-    planned = None if is_pilot else suite
-    main, files = _write_part(experiment, trained_rows(experiment, suite, cells), missing, command, planned)
+    main, files = _write_part(experiment, trained_rows(experiment, suite, cells), missing, command, planned, gradients)
     text = results_markdown(experiment, main, [file.name for file in files if file.suffix == ".png"])
     unseen = trained_rows(experiment, suite, cells, UNSEEN)
     if unseen and (folder / "base" / UNSEEN / "evaluation.json").is_file():
-        part, more = _write_part(experiment, unseen, missing, command, planned, UNSEEN)
+        part, more = _write_part(experiment, unseen, missing, command, planned, part=UNSEEN)
         files += more
         text += f"\n## {UNSEEN_TITLE}\n\n{part.curves}{part.markdown}"
     write_atomically(folder / "results.md", text)
@@ -78,6 +88,7 @@ def _write_part(
     missing: Sequence[str],
     command: str,
     suite: Suite | None,
+    gradients: GradientsResult | None = None,
     part: str = "",
 ) -> tuple[WrittenTable, list[Path]]:
     """Write one measurement's table, `part` the measurement's folder in each cell's; curves as the suite plans them."""
@@ -86,6 +97,7 @@ def _write_part(
         frontier_markdown,
         frontier_table,
         method_table,
+        rank_correlations,
         save_frontier_curves,
         save_method_frontiers,
         table_csv,
@@ -107,6 +119,8 @@ def _write_part(
     frontier, curves = None, ""
     if suite is not None and plan is not None:
         frontier = frontier_table(experiment.output_dir / "base" / part, rows, plan, suite.family)
+        if gradients is not None:
+            frontier = replace(frontier, ranking=rank_correlations(frontier, gradients))
         curves = frontier_markdown(frontier, suite.family)
         more = [folder / name for name in FRONTIER_FILES]
         write_atomically(more[0], curves)

@@ -254,7 +254,12 @@ class GradientsArguments:
     )
     problems_per_batch: AtLeast1 = field(default=16, metadata={"help": "Problems of one batch, each with its group."})
     samples_per_problem: AtLeast1 = field(default=8, metadata={"help": "When sampling: responses a problem."})
-    max_new_tokens: AtLeast1 = field(default=4096, metadata={"help": "When sampling: limit on a response, in tokens."})
+    max_new_tokens: AtLeast1 = field(
+        default=4096,
+        metadata={
+            "help": "Limit on a response, in tokens: when sampling, and of --rollouts whose settings do not say theirs."
+        },
+    )
     temperature: Positive = field(default=1.0, metadata={"help": "Temperature that responses are (or were) drawn at."})
     seed: Seed = field(default=0, metadata={"help": "When sampling: seed."})
     opening: str = field(

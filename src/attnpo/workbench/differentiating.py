@@ -7,7 +7,7 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from attnpo.gradients import (
     credit_rows,
     fill,
     method_credits,
+    moments_of,
     parse_wanted,
     signal_credits,
     split_credits,
@@ -36,7 +37,8 @@ from attnpo.gradients import (
 )
 from attnpo.gradients.batch import HEADS
 from attnpo.gradients.credits import COMMON, TLMRE
-from attnpo.gradients.wanted import reason_to_leave_out
+from attnpo.gradients.store import LEAST_BATCHES
+from attnpo.gradients.wanted import check_limits, reason_to_leave_out
 from attnpo.labeling import label_steps
 from attnpo.ledger import settings_path
 from attnpo.models import adapter_parameters
@@ -45,7 +47,7 @@ from attnpo.reporting.gradients import gradients_markdown, save_gradients
 from attnpo.rollouts import Rollout
 from attnpo.sampling import SamplingParams, TransformersSampler
 from attnpo.sampling.prompts import opening_text, render_prompt
-from attnpo.signals import build_signal, rivals, score_signals
+from attnpo.signals import Signal, build_signal, rivals, score_signals
 from attnpo.training.budget import TokenCount
 from attnpo.training.policy import PolicyDraws, build_policy
 from attnpo.verification import Verifier
@@ -60,7 +62,6 @@ SKETCH = 262_144
 """Numbers that a gradient is sketched to where all of them whole would take too much disk."""
 WHOLE_BYTES = 8 * 2**30
 PLAIN_SAMPLING: dict[str, Any] = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
-LEAST_BATCHES = 3
 
 
 def measure_gradients(
@@ -84,18 +85,24 @@ def measure_gradients(
     """
     wanted = [entry for text in arguments.methods for entry in parse_wanted(text, arguments.strengths)]
     rivals(arguments.signals, [] if arguments.heads else None, flag="--signals")  # names what cannot be read
+    drawn = _how_drawn(Path(arguments.rollouts)) if arguments.rollouts else {}
     if arguments.rollouts:
-        _check_plain(Path(arguments.rollouts), arguments.temperature)
+        _check_plain(arguments.rollouts, drawn, arguments.temperature)
+    limit = int((drawn.get("sampling") or {}).get("max_new_tokens", arguments.max_new_tokens))
+    check_limits(wanted, limit, step_arguments.verifier)
     output_dir = prepare_output_dir(Path(arguments.output_dir))
     session = open_session(model_arguments, data_arguments, step_arguments, problems=[] if arguments.rollouts else None)
     session.adapters_apart = True
+    if arguments.rollouts:
+        _check_policy(arguments.rollouts, drawn, session)
     heads = resolve_heads(arguments.heads, session.config).heads if arguments.heads else []
     for signal in rivals(arguments.signals, heads if arguments.heads else None):
         signal.check(session.model)
     with open_verifier(step_arguments) as verifier:
         rollouts = _responses(arguments, session, verifier, output_dir, progress)
         groups = whole_groups(rollouts, arguments.problems_per_batch)
-        run = _Run(arguments, session, verifier, groups, heads, wanted)
+        _check_limit(groups.rollouts, limit)
+        run = _Run(arguments, session, verifier, groups, heads, wanted, limit)
         result = run.measure(output_dir, progress)
     result.save(output_dir / "gradients.json")
     write_atomically(output_dir / "gradients.md", gradients_markdown(result))
@@ -143,7 +150,8 @@ def count_batches(groups: int, size: int, problems: int) -> int:
 def whole_groups(rollouts: Sequence[Rollout], problems: int) -> Groups:
     """Return the groups of the largest number of responses that most problems have, `problems` of them a batch.
 
-    Groups are taken in the order of their problems' ids, whatever the order of a file. What is left out is said.
+    Groups are taken in an order that has to do with nothing, neither with a file's nor with ids that tell difficulty,
+    so that batches are alike. What is left out is said.
 
     Raises:
         DataError: they are not enough for three batches, or groups have one response.
@@ -153,7 +161,8 @@ def whole_groups(rollouts: Sequence[Rollout], problems: int) -> Groups:
         groups.setdefault(rollout.problem_id, []).append(rollout)
     sizes = Counter(map(len, groups.values()))
     size = max(sizes, key=lambda n: (sizes[n], n))
-    whole = [group for _, group in sorted(groups.items()) if len(group) == size]
+    shuffled = sorted(groups.items(), key=lambda item: hashlib.sha256(item[0].encode()).digest())
+    whole = [group for _, group in shuffled if len(group) == size]
     batches = count_batches(len(whole), size, problems)
     kept = whole[: batches * problems]
     if all(len({bool(rollout.correct) for rollout in group}) == 1 for group in kept):
@@ -178,23 +187,16 @@ class _Run:
     groups: Groups
     heads: Sequence[Head]
     wanted: Sequence[Wanted]
+    limit: int
 
     def __post_init__(self) -> None:
-        rollouts = self.groups.rollouts
-        self.labelled = any(step.label for rollout in rollouts for step in rollout.steps)
-        longest = max(rollout.n_tokens for rollout in rollouts)
+        self.labelled = any(step.label for rollout in self.groups.rollouts for step in rollout.steps)
         self.left_out: dict[str, str] = {}
         for entry in self.wanted:
-            reason = reason_to_leave_out(
-                entry.build(),
-                labelled=self.labelled,
-                scored=bool(self.heads),
-                progress_step=self.arguments.progress_step,
-                longest=longest,
-            )
+            reason = reason_to_leave_out(entry.build(), labelled=self.labelled, scored=bool(self.heads))
             if reason is not None:
-                self.left_out[entry.family] = reason
-        given = [entry for entry in self.wanted if entry.family not in self.left_out]
+                self.left_out[entry.name] = reason
+        given = [entry for entry in self.wanted if entry.name not in self.left_out]
         signals = {signal.name: signal for signal in rivals(self.arguments.signals, self.heads or None)}
         rival = [name for name, signal in signals.items() if self.labelled or "labels" not in signal.needs]
         self.left_out |= {f"signal {name}": "reads labels, and there are none" for name in signals if name not in rival}
@@ -213,10 +215,11 @@ class _Run:
         policy = self._policy()
         names = [credit.name for credit in self.credits]
         store = Store(output_dir / "gradients", self.groups.batches, names.index(f"{TLMRE} {COMMON:g}"))
-        sketch = self._sketch(policy.size, output_dir)
+        sketch = self._sketch(policy.size)
         store.claim(self._settings(policy.size, sketch))
         products = store.kept_products()
         if products is None:
+            self._check_disk(store, policy.size if sketch is None else 2 * sketch)
             fill(store, self._batch, self.credits, policy, sketch, progress)
             products = store.products(progress)
             store.keep_products(products)
@@ -233,7 +236,7 @@ class _Run:
             sketch=sketch,
             heads=[(head.layer, head.head) for head in self.heads],
             progress_step=self.arguments.progress_step,
-            rows=credit_rows(products, self.credits),
+            rows=credit_rows(moments_of(products), self.credits),
             left_out=self.left_out,
         )
 
@@ -242,18 +245,21 @@ class _Run:
         parameters = adapter_parameters(model) or [each for each in model.parameters() if each.requires_grad]
         return Policy(model, parameters, tokenizer.pad_token_id, self.arguments.temperature, self.arguments.micro_batch)
 
-    def _sketch(self, parameters: int, output_dir: Path) -> int | None:
+    def _sketch(self, parameters: int) -> int | None:
         """Return what gradients are sketched to; None keeps them whole."""
-        needed = 4 * parameters * len(self.credits) * self.groups.batches
-        if self.arguments.sketch is None and needed > WHOLE_BYTES:
+        if self.arguments.sketch is None and 4 * parameters * len(self.credits) * self.groups.batches > WHOLE_BYTES:
             return SKETCH
-        sketch = self.arguments.sketch or None
-        if sketch is None and needed > (free := shutil.disk_usage(output_dir).free):
+        return self.arguments.sketch or None
+
+    def _check_disk(self, store: Store, width: int) -> None:
+        """Check that the gradients of the batches that are still to come fit, `width` numbers each."""
+        needed = 4 * width * len(self.credits) * len(store.missing())
+        if needed > (free := shutil.disk_usage(store.folder).free):
             raise ConfigError(
-                f"--sketch {self.arguments.sketch}: whole gradients take up to {needed / 2**30:.0f} GiB, and "
-                f"{output_dir} has {free / 2**30:.0f} free; give --sketch {SKETCH}"
+                f"--output_dir {store.folder.parent}: gradients still to come take up to {needed / 2**30:.1f} GiB, and "
+                f"{free / 2**30:.1f} are free; name a folder on a larger disk, or a new one with --sketch "
+                f"{min(SKETCH, width // 8)}"
             )
-        return sketch
 
     def _settings(self, parameters: int, sketch: int | None) -> dict[str, Any]:
         """Return everything that the gradients on disk depend on."""
@@ -287,20 +293,34 @@ class _Run:
             self.groups.size,
             number,
             self.arguments.progress_step,
+            self.limit,
             read_scores=read_scores if self.heads else None,
             heads=self.heads,
             signals=self.signals,
             read_signals=partial(self._read_signals, number * len(rollouts)),
             policy=self._lend,
             prompt_ids=prompts,
+            cut=self._cut,
         )
 
-    def _read_signals(self, first_row_id: int, rollouts: Sequence[Rollout]) -> Mapping[str, Any]:
+    def _cut(self, rollout: Rollout, length: int) -> Rollout:
+        """Return a response as it is where sampling stops after so many tokens."""
+        ids = rollout.response_ids[:length]
+        short = replace(rollout, response_ids=ids, finished=False)
+        short = short.with_segmentation(self.session.segmenter(ids, rollout.in_think))
+        (correct,) = self.verifier.verify([short.full_text], [short.solution])
+        labeler = self.session.labeler
+        short = replace(short, correct=correct)
+        return short if labeler is None else label_steps(labeler, short)
+
+    def _read_signals(
+        self, first_row_id: int, rollouts: Sequence[Rollout], signals: Sequence[Signal]
+    ) -> Mapping[str, Any]:
         return score_signals(
             self.session.model,
             self.session.tokenizer,
             rollouts,
-            self.signals,
+            signals,
             batch_size=self.arguments.micro_batch,
             temperature=self.arguments.temperature,
             first_row_id=first_row_id,
@@ -345,23 +365,56 @@ def _responses(
     )
 
 
-def _check_plain(path: Path, temperature: float) -> None:
-    """Check that a rollouts file's responses were drawn from the softmax at this temperature, as far as it is said.
+def _how_drawn(path: Path) -> dict[str, Any]:
+    """Return what the settings beside a rollouts file say of its responses; empty where there are none.
 
     Raises:
         DataError: there is no such file.
-        ConfigError: they were drawn otherwise, so that no gradient of theirs is unbiased.
     """
     UserFile(path, "rollouts file").check()
     beside = settings_path(path)
-    if not beside.is_file():
-        return
-    drawn = UserFile(beside).json().get("sampling") or {}
-    cut = [f"{name} {drawn[name]:g}" for name, plain in PLAIN_SAMPLING.items() if drawn.get(name, plain) != plain]
+    return dict(UserFile(beside).json()) if beside.is_file() else {}
+
+
+def _check_plain(path: str, drawn: Mapping[str, Any], temperature: float) -> None:
+    """Check that responses were drawn from the softmax at this temperature, as far as it is said.
+
+    Raises:
+        ConfigError: they were drawn otherwise, so that no gradient of theirs is unbiased.
+    """
+    sampling = drawn.get("sampling") or {}
+    cut = [f"{name} {sampling[name]:g}" for name, plain in PLAIN_SAMPLING.items() if sampling.get(name, plain) != plain]
     if cut:
         raise ConfigError(
             f"--rollouts {path}: drawn with {', '.join(cut)}, under which gradients are biased; sample without, as "
             "`attnpo gradients` does itself"
         )
-    if drawn.get("temperature", temperature) != temperature:
-        raise ConfigError(f"--rollouts {path}: drawn at temperature {drawn['temperature']:g}; give --temperature")
+    if sampling.get("temperature", temperature) != temperature:
+        raise ConfigError(f"--rollouts {path}: drawn at temperature {sampling['temperature']:g}; give --temperature")
+
+
+def _check_policy(path: str, drawn: Mapping[str, Any], session: Session) -> None:
+    """Check that responses were drawn by the model that is differentiated, as far as it is said.
+
+    Raises:
+        ConfigError: they were drawn by other weights, so that no gradient of theirs is unbiased.
+    """
+    theirs = drawn.get("model_fingerprint")
+    # Adapters that stay parts of their own have another fingerprint than the merged model that was sampled from.
+    if theirs is None or session.source.adapters:
+        logger.warning(
+            "%s: not known to be drawn by %s; of another policy gradients are biased", path, session.model_name
+        )
+    elif theirs != (ours := session.context["model_fingerprint"]):
+        raise ConfigError(
+            f"--rollouts {path}: drawn by other weights than --model {session.model_name} has (fingerprint {theirs}, "
+            f"not {ours}); give the model that drew them, or leave --rollouts out to sample"
+        )
+
+
+def _check_limit(rollouts: Sequence[Rollout], limit: int) -> None:
+    longest = max(rollout.n_tokens for rollout in rollouts)
+    if longest > limit:
+        raise ConfigError(
+            f"--max_new_tokens {limit}: a response has {longest} tokens; give the limit that they were drawn under"
+        )

@@ -293,7 +293,9 @@ class Session:
         found = [files_fingerprint(place) for place in places if place.exists()]
         if len(found) < len(places) or None in found:
             return model_fingerprint(self.model)
-        kind = [*found, str(self._dtype), str(find_device(self._model_arguments.device)), transformers.__version__]
+        device = str(find_device(self._model_arguments.device))
+        apart = ["apart"] if self.adapters_apart and self.source.adapters else []
+        kind = [*found, str(self._dtype), device, transformers.__version__, *apart]
         return remembered("-".join(map(str, kind)), lambda: model_fingerprint(self.model))
 
     @property

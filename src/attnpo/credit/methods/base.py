@@ -45,6 +45,7 @@ class Method:
     needs_scores: ClassVar[bool] = False  # `gamma` reads `StepBatch.scores_BK`; else no signal is read
     signal: ClassVar[str] = "heads"  # the step signal (`attnpo signals`) that fills them unless the run names another
     needs_labels: ClassVar[bool] = False  # `gamma` reads `StepBatch.labels_BK`
+    only_cuts: ClassVar[bool] = False  # `sample` draws free responses and at most cuts them short
     needs_whole_groups: ClassVar[bool] = False  # `sample` or `probe` wants a group's responses on one process
     credits_zero: ClassVar[bool] = False  # a token may have an advantage where its response's own is 0
     logged_facts: ClassVar[tuple[str, ...]] = ()  # facts of responses whose means are logged

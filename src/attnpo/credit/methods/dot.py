@@ -44,6 +44,7 @@ class DOT(Method):
     formula = "all-right groups: responses longer than mean L + 3 std L cut there and judged again; GRPO(1[correct])"
     extra_tokens = "groups sampled again; what is cut off was sampled"
     settings_type = DOTSettings
+    only_cuts = True
     needs_whole_groups = True
     settings: DOTSettings
 

@@ -8,14 +8,12 @@ beyond. The noise is read off the negative effects, which no needed step causes.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from attnpo.errors import DataError
 from attnpo.labeling.causal.settings import CausalSettings
 from attnpo.rollouts import StepLabel
-
-Floats = NDArray[np.float64]
+from attnpo.statistics import Floats
 
 SMALLEST_NOISE = 1e-3
 """Nats below which an effect is rounding."""

@@ -18,15 +18,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from attnpo.labeling.causal.plan import plan_passes
+from attnpo.statistics import Floats
 
 log = logging.getLogger(__name__)
 
-Floats = NDArray[np.float64]
 Layers = tuple[tuple[torch.Tensor, torch.Tensor] | None, ...]
 """Keys and values of each layer, (1, heads, tokens, width); None for a layer that keeps none of its own."""
 

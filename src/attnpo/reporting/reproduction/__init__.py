@@ -7,6 +7,7 @@ from attnpo.reporting.reproduction.frontier_exports import frontier_json, fronti
 from attnpo.reporting.reproduction.frontier_picture import save_frontier_curves
 from attnpo.reporting.reproduction.frontier_table import FrontierTable, frontier_table
 from attnpo.reporting.reproduction.page import write_method_page
+from attnpo.reporting.reproduction.ranking import rank_correlations
 from attnpo.reporting.reproduction.table import CoursePoint, MethodTable, TableRow, TrainedRow, method_table
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "frontier_markdown",
     "frontier_table",
     "method_table",
+    "rank_correlations",
     "read_cost",
     "save_frontier_curves",
     "save_method_frontiers",

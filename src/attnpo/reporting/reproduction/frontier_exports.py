@@ -10,6 +10,7 @@ from typing import Any
 from attnpo.metrics import METRICS, Metric
 from attnpo.reporting.reproduction.costs import MASSES
 from attnpo.reporting.reproduction.frontier_table import Curve, FrontierTable, Gaps
+from attnpo.reporting.reproduction.ranking import FORETOLD
 from attnpo.significance import Estimate
 from attnpo.statistics import Interval
 from attnpo.tables import NOTHING, Number, Table, Value
@@ -19,6 +20,11 @@ MASS_NOTE = (
     "verdict's own leave-one-out advantage, then of the method's before its steps. A method that divides by the "
     "standard deviation puts on."
 )
+RANK_NOTE = (
+    "Spearman's correlation over the curves that both have, with intervals over problems and training runs; the "
+    "gradients' own errors are not in them."
+)
+RANK = Metric("rank correlation", digits=2, better="high")
 TIME = Metric("thousand tokens until the target", scale=0.001, digits=1, better="low")
 
 
@@ -29,13 +35,15 @@ def plan_text(table: FrontierTable, family: Sequence[str]) -> str:
         f"Primary: accuracy at {plan.primary:g} tokens a response against {first}, two-sided, Holm over "
         f"{', '.join(name for name in family if name != first)}.",
         f"No loss: two one-sided tests with a margin of {100 * plan.margin:g} points, Holm over the same.",
+        *(f"Secondary: the same against {name}, with Holm of its own." for name in plan.against[1:]),
+        "Controls, bounds and curves that are not in the family are told with their intervals and not tested.",
         f"In brackets: {100 * table.level:g} % intervals, problems and training runs drawn with replacement, Student's "
         "t with the runs' degrees of freedom. A dash: a curve does not reach the place, or has one run.",
     ]
     if plan.target is not None:
         said.append(
             f"Cost: tokens sampled until {plan.target.tokens:g} tokens a response at {100 * plan.target.accuracy:g} % "
-            "right on held-out problems, at the strength that is there first."
+            f"right on held-out problems, at the strength that ends at {plan.primary:g} tokens."
         )
     return " ".join(said)
 
@@ -57,6 +65,7 @@ def frontier_sections(table: FrontierTable) -> list[Section]:
     found = [Section("Accuracy at equal length, %", _own(table, table.accuracy, METRICS["accuracy"], lengths))]
     for reference, gaps in table.accuracy_gaps.items():
         title = f"Accuracy at equal length less that of {reference}, points"
+        title += "" if reference == plan.against[0] else " (secondary)"
         found.append(Section(title, _tested(table, reference, gaps, lengths)))
     if shares:
         found.append(Section("Tokens at equal accuracy", _own(table, table.tokens, tokens, shares)))
@@ -77,6 +86,8 @@ def frontier_sections(table: FrontierTable) -> list[Section]:
         found.append(Section("Tokens sampled until the target, thousands", Table.of("", ["curve", *heads], lines)))
     if table.controls:
         found.append(Section("Controls at equal strength", _controls(table)))
+    if table.ranking:
+        found.append(Section("One gradient and the trained curves", _ranking(table), RANK_NOTE))
     if masses := mass_rows(table.curves):
         heads = [name.replace("/", ": ").replace("_", " ") for name in MASSES]
         found.append(Section("Advantage taken away and put on, %", Table.of("", ["row", *heads], masses), MASS_NOTE))
@@ -129,6 +140,9 @@ def frontier_json(table: FrontierTable, family: Sequence[str], about: Mapping[st
             }
             for reference, tests in table.tests.items()
         },
+        "ranking": [
+            {**asdict(found), "accuracy": _json(found.accuracy), "time": _json(found.time)} for found in table.ranking
+        ],
         "controls": [
             {
                 "control": gap.control,
@@ -200,6 +214,22 @@ def _controls(table: FrontierTable) -> Table:
     ]
     heads = ["points" if m == "accuracy" else METRICS[m].title for m in metrics]
     return Table.of("", ["control", "strength", *heads], lines)
+
+
+def _ranking(table: FrontierTable) -> Table:
+    first = table.plan.against[0]
+    heads = [f"accuracy at {table.plan.primary:g} tokens less {first}", f"tokens until the target below {first}"]
+    lines = [
+        [
+            FORETOLD[found.measure],
+            found.metric,
+            str(len(found.curves)),
+            _number(table, found.accuracy, RANK),
+            _number(table, found.time, RANK),
+        ]
+        for found in table.ranking
+    ]
+    return Table.of("", ["gradient", "metric", "curves", *heads], lines)
 
 
 def _numbers(

@@ -15,7 +15,7 @@ from attnpo.evaluation.result import EvaluationResult
 from attnpo.evaluation.strength import StrengthCurve, first_time
 from attnpo.frontier_plan import FrontierPlan
 from attnpo.reporting.reproduction.table import TrainedRow
-from attnpo.significance import Estimate, estimate, holm
+from attnpo.significance import Estimate, estimate, estimate_difference, holm
 from attnpo.statistics import Floats, two_level_draws
 
 METRICS = ("response_tokens", "accuracy")
@@ -53,12 +53,17 @@ class Curve:
         """Degrees of freedom of its runs; 0 where they cannot be told to differ."""
         return len(self.seeds) - 1
 
-    def least_time(self) -> Floats | None:
-        """Return the least tokens until the target over its strengths, chosen anew in each resample."""
+    def time_at(self, tokens: float) -> Floats | None:
+        """Return (1 + 2R,) tokens until the target at the strength that ends at a length, between those that were run.
+
+        The fastest strength would be the least of several noisy numbers, the lower the more strengths there are. None
+        where no strength was timed.
+        """
         if not self.times:
             return None
-        least = np.nan_to_num(np.stack(list(self.times.values())), nan=np.inf).min(axis=0)
-        return np.where(np.isinf(least), np.nan, least)
+        unknown = np.full(len(self.draws.tokens_DK), np.nan)
+        times_DK = np.stack([self.times.get(row.name, unknown) for row in self.rows], axis=1)
+        return self.draws.value_at(times_DK, tokens)
 
 
 @dataclass(frozen=True)
@@ -67,9 +72,9 @@ class CurveTest:
 
     Attributes:
         difference: its accuracy less the reference's; None where either does not reach the place.
-        p: p-value of no difference, Holm-adjusted over the family where the curve belongs to it.
-        p_equal: p-value of a difference of the margin or more, adjusted likewise.
-        in_family: whether it belongs to the family.
+        p: p-value of no difference, Holm-adjusted over the family; None where the curve does not belong to it.
+        p_equal: p-value of a difference of the margin or more, likewise.
+        in_family: whether it belongs to the family; others are told with their intervals alone.
     """
 
     difference: Estimate | None
@@ -80,8 +85,10 @@ class CurveTest:
     @property
     def verdict(self) -> str:
         """What the tests say, in words."""
-        if self.difference is None or self.p is None or self.p_equal is None:
+        if self.difference is None:
             return "not known"
+        if self.p is None or self.p_equal is None:
+            return "not tested"
         differs = "" if self.p > ALPHA else "more accurate" if self.difference.value > 0 else "less accurate"
         equal = "equal within the margin" if self.p_equal <= ALPHA else ""
         return ", ".join(filter(None, (differs, equal))) or "open"
@@ -95,6 +102,25 @@ class ControlGap:
     method: str
     strength: str
     differences: Mapping[str, Estimate | None]
+
+
+@dataclass(frozen=True)
+class RankCorrelation:
+    """One measure of gradients beside the trained curves.
+
+    Attributes:
+        measure: the measure of the gradients.
+        metric: plain or Adam's.
+        curves: the curves that have both.
+        accuracy: Spearman's correlation with the accuracy at the primary length less the first reference's.
+        time: with the tokens saved until the target, against the same; None where that is not known.
+    """
+
+    measure: str
+    metric: str
+    curves: tuple[str, ...]
+    accuracy: Estimate | None
+    time: Estimate | None
 
 
 Gaps = Mapping[str, Mapping[float, Estimate | None]]
@@ -113,11 +139,12 @@ class FrontierTable:
         accuracy_gaps: reference → the same for the other curves less it.
         tokens_gaps: reference → likewise.
         tests: reference → curve → the test at the primary length.
-        times: curve → tokens sampled until the target, at the strength that reached it first.
+        times: curve → tokens sampled until the target, at the strength that ends at the primary length.
         time_gaps: reference → curve → the same less the reference's.
         controls: controls beside what they control.
         level: coverage of the intervals.
         caveats: what to know of the runs.
+        ranking: how far gradients told the order of the curves beforehand.
     """
 
     plan: FrontierPlan
@@ -132,6 +159,7 @@ class FrontierTable:
     controls: tuple[ControlGap, ...]
     level: float
     caveats: tuple[str, ...] = ()
+    ranking: tuple[RankCorrelation, ...] = ()
 
 
 def frontier_table(
@@ -179,7 +207,8 @@ def frontier_table(
         for kind, read in reading.items()
     }
     beside = {kind: gaps.at(read, places[kind]) for kind, read in reading.items()}
-    times = {c.name: c.least_time() for c in curves}
+    times = {c.name: c.time_at(plan.primary) for c in curves}
+    caveats += _untimed(curves)
     measured = {name: draws for name, draws in times.items() if draws is not None}
     return FrontierTable(
         plan=plan,
@@ -304,8 +333,9 @@ def _known(draws: Floats, df: int) -> Estimate | None:
 
 
 def _difference(ours: Floats, theirs: Floats, curve: Curve, reference: Curve) -> Estimate | None:
-    df = curve.df + reference.df if curve.df and reference.df else 0
-    return _known(ours - theirs, df)
+    if not curve.df or not reference.df:
+        return None
+    return estimate_difference(ours, theirs, curve.df, reference.df)
 
 
 def _tests(
@@ -315,7 +345,7 @@ def _tests(
         raw = {name: None if found is None else of(found) for name, found in differences.items()}
         asked = {name: raw.get(name) for name in family if name != reference}
         adjusted: dict[str, float] = holm(asked)
-        return {name: None if p is None else adjusted.get(name, p) for name, p in raw.items()}
+        return {name: None if p is None else adjusted.get(name) for name, p in raw.items()}
 
     differs = values(lambda found: found.p_differs())
     equal = values(lambda found: found.p_equivalent(margin))
@@ -338,6 +368,19 @@ def _control_gaps(curves: Sequence[Curve]) -> list[ControlGap]:
             }
             found.append(ControlGap(control.name, method.name, strength, differences))
     return found
+
+
+def _untimed(curves: Sequence[Curve]) -> list[str]:
+    """Return sentences on strengths without a time, where others have one."""
+    said = []
+    for curve in curves if any(curve.times for curve in curves) else []:
+        for names, why in (
+            ([r.name for r in curve.rows if r.name not in curve.times], "no models on the way at every seed"),
+            ([name for name, draws in curve.times.items() if np.isnan(draws[0])], "never as short and right as asked"),
+        ):
+            if names:
+                said.append(f"{curve.name}: no time until the target for {', '.join(names)}: {why}.")
+    return said
 
 
 def _left_out(name: str, rows: Sequence[TrainedRow], seeds: Sequence[int]) -> list[str]:
