@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from attnpo.labeling.causal.deletion import Trace
-from attnpo.labeling.causal.scorer import Floats, Prefix, Variant, VariantScorer
+from attnpo.labeling.causal.scorer import Prefix, Variant, VariantScorer
 from attnpo.labeling.causal.settings import Target
+from attnpo.statistics import Floats
 
 
 @dataclass(frozen=True)

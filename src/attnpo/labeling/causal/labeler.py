@@ -20,12 +20,13 @@ from attnpo.labeling.causal.deletion import TraceBuilder
 from attnpo.labeling.causal.effects import effects_alone, eliminate, open_trace
 from attnpo.labeling.causal.effects_file import EffectsFile, Measurement
 from attnpo.labeling.causal.resampling import Verifies, resampled_accuracy
-from attnpo.labeling.causal.scorer import Cost, Floats, VariantScorer
+from attnpo.labeling.causal.scorer import Cost, VariantScorer
 from attnpo.labeling.causal.settings import CausalSettings
 from attnpo.output import write_atomically
 from attnpo.progress import bar
 from attnpo.rollouts import Rollout, check_token_ids
 from attnpo.sampling import Sampler, TransformersSampler
+from attnpo.statistics import Floats
 
 log = logging.getLogger(__name__)
 

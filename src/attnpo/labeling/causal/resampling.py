@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from attnpo.labeling.causal.deletion import Trace
-from attnpo.labeling.causal.scorer import Floats
 from attnpo.rollouts import Rollout
 from attnpo.sampling import SampledResponse, Sampler, SampleRequest, SamplingParams
 from attnpo.segmentation import decode_with_offsets
+from attnpo.statistics import Floats
 
 
 class Verifies(Protocol):
