@@ -13,7 +13,7 @@ from attnpo.cli.main import main
 from attnpo.errors import ConfigError, DataError
 from attnpo.gradients import GradientsResult, Wanted
 from attnpo.gradients.credits import token_advantages
-from attnpo.gradients.wanted import check_limits
+from attnpo.gradients.wanted import check_heads, check_limits
 from attnpo.rollouts import read_rollouts
 from attnpo.signals.random import Random
 from attnpo.study.suite import load_suite
@@ -28,9 +28,9 @@ CREDITS["signals"] = "log_prob,own_signals:Thirds,own_signals:LikeLogProb"
 METHODS = ["--methods", "attnpo", "lcr1", "drpo", "thinkprune+advantage=rloo+limits=[150],[60]"]
 
 
-def run(folder, **settings):
+def run(folder, methods=METHODS, **settings):
     flags = {**MODEL, **CREDITS, **settings, "output_dir": folder}
-    main(["gradients", *METHODS, *(word for name, value in flags.items() for word in (f"--{name}", str(value)))])
+    main(["gradients", *methods, *(word for name, value in flags.items() for word in (f"--{name}", str(value)))])
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +117,9 @@ def test_methods_that_do_not_fit_are_refused_before_any_problem_is_answered(tmp_
     with pytest.raises(ConfigError, match=r"--methods dapo_overlong: buffer: 4096 leaves nothing of .* 100 tokens"):
         measure(tmp_path, methods=["dapo_overlong"], max_new_tokens=100)
     assert not (tmp_path / "out").exists()
+    with pytest.raises(ConfigError, match=r"--methods attnpo num_heads=3 0\.2: num_heads: 3 are asked for"):
+        measure(tmp_path, methods=["attnpo+num_heads=3"], heads="2.3,2.1", strengths=[0.2])
+    assert not list((tmp_path / "out").glob("*.jsonl"))
 
 
 ROWS = {row.name: row for row in (*load_suite().rows, *load_suite(suite="frontier").rows)}
@@ -133,7 +136,8 @@ def test_every_row_of_the_suites_has_credit_or_is_left_out_for_a_reason(folder):
     session = open_session(model, DataArguments(), steps, problems=[])
     rollouts = list(read_rollouts(folder / "gradients_rollouts.jsonl"))
     with open_verifier(steps) as verifier:
-        heads = resolve_heads("2.3,2.1", session.config).heads
+        heads = resolve_heads("2.3,2.1,1.1,1.0", session.config).heads
+        check_heads(wanted, heads)
         run = _Run(GradientsArguments(), session, verifier, whole_groups(rollouts, 1), heads, wanted, 256)
         batch = run._batch(0)
         advantages = token_advantages(run.credits, batch)
@@ -178,7 +182,7 @@ def test_too_few_problems_are_refused_before_any_is_answered(few, tmp_path, monk
 
 def test_where_no_credit_changes_anything_it_is_said(tmp_path, caplog):
     responses = {"num_problems": 6, "samples_per_problem": 2, "max_new_tokens": 4, "problems_per_batch": 1}
-    run(tmp_path, **SAMPLED | responses)
+    run(tmp_path, ["--methods", "attnpo"], **SAMPLED | responses)
     assert "gradients.svg is not drawn: no credit changes anything on these responses" in caplog.text
     assert "| attnpo 0.2 |" in (tmp_path / "gradients.md").read_text()
 
@@ -221,4 +225,4 @@ def test_draws_of_a_signal_differ_from_batch_to_batch(folder, tmp_path, monkeypa
         Random, "score", lambda self, seen: numbers.append(seen.row_ids_B.tolist()) or inner(self, seen)
     )
     run(tmp_path, rollouts=folder / "gradients_rollouts.jsonl", signals="random")
-    assert sorted(number for batch in numbers for number in batch) == list(range(18))
+    assert sorted(number for batch in numbers for number in batch) == list(range(21))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
+from attnpo.attention import Head
 from attnpo.credit import build_method
 from attnpo.credit.methods.base import Method
 from attnpo.credit.settings import LengthTermSettings
@@ -121,11 +122,29 @@ def check_limits(wanted: Sequence[Wanted], max_length: int, verifier: str) -> No
     Raises:
         ConfigError: a setting does not fit; the message names the method.
     """
+    _check(wanted, lambda method: method.check(max_length, verifier))
+
+
+def check_heads(wanted: Sequence[Wanted], heads: Sequence[Head]) -> None:
+    """Check what methods ask of the heads whose scores they read.
+
+    Raises:
+        ConfigError: the heads are not enough; the message names the method.
+    """
+
+    def check(method: Method) -> None:
+        if method.needs_scores and method.signal == HEADS:
+            method.select_heads(heads)
+
+    _check(wanted, check)
+
+
+def _check(wanted: Sequence[Wanted], check: Callable[[Method], None]) -> None:
     for entry in wanted:
         method = entry.build()
         if needs_other_responses(method) is None:
             try:
-                method.check(max_length, verifier)
+                check(method)
             except ConfigError as error:
                 raise ConfigError(f"--methods {entry.name}: {error}") from error
 

@@ -38,7 +38,7 @@ from attnpo.gradients import (
 from attnpo.gradients.batch import HEADS
 from attnpo.gradients.credits import COMMON, TLMRE
 from attnpo.gradients.store import LEAST_BATCHES
-from attnpo.gradients.wanted import check_limits, reason_to_leave_out
+from attnpo.gradients.wanted import check_heads, check_limits, reason_to_leave_out
 from attnpo.labeling import label_steps
 from attnpo.ledger import settings_path
 from attnpo.models import adapter_parameters
@@ -96,7 +96,10 @@ def measure_gradients(
     if arguments.rollouts:
         _check_policy(arguments.rollouts, drawn, session)
     heads = resolve_heads(arguments.heads, session.config).heads if arguments.heads else []
-    for signal in rivals(arguments.signals, heads if arguments.heads else None):
+    if heads:
+        check_heads(wanted, heads)
+    own = {method.signal for method in (entry.build() for entry in wanted) if method.needs_scores} - {HEADS}
+    for signal in [*rivals(arguments.signals, heads if arguments.heads else None), *map(build_signal, sorted(own))]:
         signal.check(session.model)
     with open_verifier(step_arguments) as verifier:
         rollouts = _responses(arguments, session, verifier, output_dir, progress)
