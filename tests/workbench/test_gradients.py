@@ -113,13 +113,14 @@ def test_responses_of_another_policy_are_refused(folder, tmp_path, caplog):
     assert "not known to be drawn by tinyworld" in caplog.text
 
 
-def test_methods_that_do_not_fit_are_refused_before_any_problem_is_answered(tmp_path):
+def test_methods_that_do_not_fit_are_refused_before_any_problem_is_answered(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("attnpo.workbench.differentiating._responses", None)
     with pytest.raises(ConfigError, match=r"--methods dapo_overlong: buffer: 4096 leaves nothing of .* 100 tokens"):
         measure(tmp_path, methods=["dapo_overlong"], max_new_tokens=100)
     assert not (tmp_path / "out").exists()
+    file = str(folder / "gradients_rollouts.jsonl")
     with pytest.raises(ConfigError, match=r"--methods attnpo num_heads=3 0\.2: num_heads: 3 are asked for"):
-        measure(tmp_path, methods=["attnpo+num_heads=3"], heads="2.3,2.1", strengths=[0.2])
-    assert not list((tmp_path / "out").glob("*.jsonl"))
+        measure(tmp_path, rollouts=file, methods=["attnpo+num_heads=3"], heads="2.3,2.1", strengths=[0.2])
 
 
 ROWS = {row.name: row for row in (*load_suite().rows, *load_suite(suite="frontier").rows)}
