@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from attnpo.credit import REDUNDANT, GroupBatch, build_method, tlmre_rewards
-from attnpo.credit.advantages import group_advantages, rloo_advantages
+from attnpo.credit.advantages import advantage_scale, group_advantages, rloo_advantages
 from attnpo.credit.replay import replay
 from attnpo.errors import ConfigError, DataError
 from attnpo.rollouts import Rollout, Step
@@ -115,6 +115,7 @@ def verified_groups(draw):
     return [response(i, draw(st.booleans()), draw(steps), draw(st.integers(0, 3)) + 1) for i in range(size)]
 
 
+@example([response(i, True, [], i + 1) for i in range(2)], "rloo", True, 2e-6)  # rewards that differ by their rounding
 @given(verified_groups(), st.sampled_from(["rloo", "grpo"]), st.booleans(), st.floats(0, 1))
 def test_undivided_it_is_tlmre(group, advantage, scale, alpha_len):
     settings = {"advantage": advantage, "scale_advantages": scale, "alpha_len": alpha_len}
@@ -122,7 +123,9 @@ def test_undivided_it_is_tlmre(group, advantage, scale, alpha_len):
     found = replay(build_method("split", settings | off), group, len(group))
     expected = replay(build_method("tlmre", settings), group, len(group))
     torch.testing.assert_close(found.rewards_PG, expected.rewards_PG)
-    torch.testing.assert_close(found.advantages_BT, expected.advantages_BT, atol=2e-5, rtol=1e-4)
+    # tlmre divides what float32 left of its rewards
+    rounding = 2 * torch.finfo(torch.float32).eps / float(advantage_scale(expected.rewards_PG).min()) if scale else 0.0
+    torch.testing.assert_close(found.advantages_BT, expected.advantages_BT, atol=2e-5 + rounding, rtol=1e-4)
 
 
 @given(verified_groups(), st.sampled_from(["length", "redundant"]), st.booleans(), st.floats(-1, 1))
