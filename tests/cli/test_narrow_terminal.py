@@ -159,7 +159,7 @@ def test_signals(printed):
 
 def test_gradients(root, printed):
     batches = ("--problems_per_batch", "1", "--samples_per_problem", "2", "--max_new_tokens", "8")
-    flags = (*WORLD, "--data", "tinyworld", "--num_problems", "3", *batches, "--methods", "rloo")
+    flags = (*WORLD, "--data", "tinyworld", "--num_problems", "6", *batches, "--methods", "rloo")
     assert f"written to {root / 'out'}\n" in printed("gradients", *flags, "--output_dir", root / "out")
 
 
