@@ -84,6 +84,7 @@ def test_two_processes_equal_one(tmp_path, probe):
         torch.testing.assert_close(two[name], tensor, rtol=1e-4, atol=2e-5)
     for a, b in zip(log(tmp_path / "one"), log(tmp_path / "two"), strict=True):
         names = {name for name in a if name.startswith("attnpo/")}
+        names.remove("attnpo/extra_attention")  # a cost: it depends on which rows share a pass
         assert len(names) >= 14
         for name in names:
             assert b[name] == pytest.approx(a[name], rel=1e-4, abs=1e-6), name

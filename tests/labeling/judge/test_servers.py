@@ -261,7 +261,7 @@ def test_all_judges_abstain_and_the_run_ends_with_one_line(tmp_path):
 
 def test_requests_under_way_are_bounded_at_each_server(tmp_path):
     def slowly(request):
-        return fake.slow(truth(request), 0.02)
+        return fake.slow(truth(request), 0.2)
 
     with fake.FakeServer(slowly) as one, fake.FakeServer(slowly) as other:
         labels, report = run(
