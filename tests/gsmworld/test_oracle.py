@@ -47,9 +47,20 @@ def test_restatements_and_inverses_are_redundant() -> None:
     )
 
 
-def test_a_wrong_equation_is_undecided_and_its_mending_essential() -> None:
+def test_a_wrong_equation_that_is_mended_is_undecided_and_its_mending_essential() -> None:
     assert labels("12*8=86.", "Check: 12*8=96, not 86. So it is 96.", "30+6=36.", "96-36=60.") == "ueee"
-    assert labels("12*8=86.", "Check: 12*8=86. Yes.", "30+6=36.", "86-36=50.", final="\\boxed{50}") == "uuee"
+    assert labels("12*8=86.", "Check: 12*8=86. Yes.", "12*8=96, not 86.", "30+6=36.", "96-36=60.") == "uueee"
+
+
+def test_a_wrong_equation_that_the_answer_rests_on_is_essential_and_its_check_redundant() -> None:
+    assert labels("12*8=86.", "Check: 12*8=86. Yes.", "30+6=36.", "86-36=50.", final="\\boxed{50}") == "eree"
+    assert labels("12*8=96.", "30+6=36.", "Check: 30+6=36.", "96-36=70.", final="96-36=70. \\boxed{70}") == "eere"
+    # A denied value that is kept all the same, and a wrong value that nothing rests on.
+    assert labels("12*8=86.", "30+6=37.", "30+6=36.", "86-36=50.", final="\\boxed{50}") == "euee"
+
+
+def test_a_right_equation_that_comes_to_a_value_is_followed_before_a_wrong_one() -> None:
+    assert labels("30+6=96.", "12*8=96.", "30+6=36.", "96-36=60.") == "ueee"
 
 
 def test_a_value_without_its_equation_is_essential_where_it_is_needed() -> None:

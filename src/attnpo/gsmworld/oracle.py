@@ -1,9 +1,10 @@
-"""The truth about a response, from its text alone: which steps did the answer need.
+"""The truth about a response, from its text alone: which steps does its answer rest on, be it right or wrong.
 
 The equations are followed back from the boxed answer: a value is needed if it is the answer, or a number of an equation
-that a needed value comes of. The first step that states a needed value rightly, after a wrong one too, is essential. A
-step is redundant if it states nothing new, or only values that the answer does not use while the way back from the
-answer ends at numbers of the question. Wrong equations are undecided, and so is whatever else is new.
+that a needed value comes of; a wrong equation is followed where no right one comes to the value. The first step that
+states a needed value, after a wrong one too, is essential. A step is redundant if it states nothing new, or only values
+that the answer does not use while the way back from the answer ends at numbers of the question. A wrong equation that
+the answer does not rest on is undecided, and so is whatever else is new.
 """
 
 from __future__ import annotations
@@ -33,8 +34,7 @@ def label_steps(question: str, response: str, steps: Sequence[tuple[int, int]]) 
     texts = [response[start:stop] for start, stop in steps]
     final = response[steps[-1][1] :] if steps else response
     given = set(find_numbers(question))
-    needed, is_traced = needed_values(given, texts, final)
-    reader = _Reader(given, needed, is_traced)
+    reader = _Reader(given, needed_values(given, texts, final))
     return [reader.read(text) for text in texts]
 
 
@@ -46,21 +46,32 @@ def first_error(question: str, response: str, steps: Sequence[tuple[int, int]]) 
     return None
 
 
-def needed_values(given: set[Fraction], texts: Sequence[str], final: str) -> tuple[set[Fraction], bool]:
+@dataclass(frozen=True)
+class Needed:
+    """What an answer rests on.
+
+    Attributes:
+        values: the answer and the values that it was worked out from, a number of the question only where an equation
+            comes to it.
+        wrong: those that only wrong equations come to.
+        is_traced: whether all of them were worked out from numbers of the question.
+    """
+
+    values: frozenset[Fraction]
+    wrong: frozenset[Fraction]
+    is_traced: bool
+
+
+def needed_values(given: set[Fraction], texts: Sequence[str], final: str) -> Needed:
     """Follow the equations back from the answer.
 
     Args:
         given: numbers of the question.
         texts: texts of the steps.
         final: what follows them; without a box, all values that it works out count as the answer.
-
-    Returns:
-        The answer and the values that it was worked out from, a number of the question only where an equation comes to
-        it; whether all of them were worked out from numbers of the question.
     """
-    right = [equation for text in (*texts, final) for equation in find_equations(text) if equation.right]
     source: dict[Fraction, Equation] = {}
-    for equation in right:
+    for equation in sorted(_equations((*texts, final)), key=lambda equation: not equation.right):
         source.setdefault(equation.value, equation)
     boxes = _BOX.findall(final)
     open_values = [to_number(boxes[-1])] if boxes else [equation.value for equation in find_equations(final)]
@@ -77,7 +88,12 @@ def needed_values(given: set[Fraction], texts: Sequence[str], final: str) -> tup
             continue
         needed.add(value)
         open_values += source[value].operands
-    return needed, is_traced
+    wrong = {value for value in needed if value in source and not source[value].right}
+    return Needed(frozenset(needed), frozenset(wrong), is_traced)
+
+
+def _equations(texts: Sequence[str]) -> list[Equation]:
+    return [equation for text in texts for equation in find_equations(text)]
 
 
 @dataclass
@@ -85,34 +101,35 @@ class _Reader:
     """Reads steps in order; knows what was stated before."""
 
     given: set[Fraction]
-    needed: set[Fraction]
-    is_traced: bool
+    needed: Needed
     stated: set[Fraction] = field(default_factory=set)
-    """Values that were worked out or claimed, no wrong ones."""
+    """Values that were worked out or claimed; no wrong ones, but those that the answer rests on."""
     seen: set[tuple[Fraction, ...]] = field(default_factory=set)
-    """Numbers of the right equations so far: those of an inverse are the same."""
+    """Numbers of the equations so far that are right or that the answer rests on: those of an inverse are the same."""
 
     def read(self, text: str) -> Label:
         equations = find_equations(text)
         denied = {to_number(figure) for figure in _DENIED.findall(text)}
         claimed = set(find_numbers(_outside(text, equations))) - self.given - denied
-        right = [equation for equation in equations if equation.right]
-        label = self._label(equations, claimed, bool(denied))
-        self.seen |= {equation.numbers for equation in right}
-        self.stated |= {equation.value for equation in right}
-        self.stated |= claimed - {equation.value for equation in equations if not equation.right}
+        counted = [equation for equation in equations if equation.right or equation.value in self.needed.wrong]
+        label = self._label(equations, counted, claimed, bool(denied))
+        self.seen |= {equation.numbers for equation in counted}
+        self.stated |= {equation.value for equation in counted}
+        self.stated |= claimed - {equation.value for equation in equations if equation not in counted}
         return label
 
-    def _label(self, equations: Sequence[Equation], claimed: set[Fraction], denies: bool) -> Label:
-        if not all(equation.right for equation in equations):
+    def _label(
+        self, equations: Sequence[Equation], counted: Sequence[Equation], claimed: set[Fraction], denies: bool
+    ) -> Label:
+        if len(counted) < len(equations):
             return "undecided"
         fresh = {equation.value for equation in equations if equation.numbers not in self.seen} | claimed
         fresh -= self.stated
-        if fresh & self.needed:
+        if fresh & self.needed.values:
             return "essential"
         if denies:
             return "undecided"
-        return "redundant" if not fresh or (equations and self.is_traced) else "undecided"
+        return "redundant" if not fresh or (equations and self.needed.is_traced) else "undecided"
 
 
 def _outside(text: str, equations: Sequence[Equation]) -> str:
