@@ -48,7 +48,8 @@ def test_a_server_is_killed_once_the_rows_are_there(tmp_path):
         time.sleep(0.05)
         assert server.done == []
         rows.write_text("a\nb\n")
-        while len(server.done) < 2:
+        until = time.monotonic() + 60
+        while len(server.done) < 2 and time.monotonic() < until:
             time.sleep(0.01)
     assert server.done == ["kill", "start"]
 

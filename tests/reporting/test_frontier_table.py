@@ -25,7 +25,7 @@ from attnpo.reporting.reproduction import (
 )
 from attnpo.reporting.reproduction.frontier_picture import frontier_panels
 from attnpo.reporting.reproduction.frontier_table import CurveTest
-from attnpo.reporting.reproduction.ranking import FORETOLD, spearman
+from attnpo.reporting.reproduction.ranking import FORETOLD, credit_key, spearman
 from attnpo.significance import Estimate
 
 PLAN = FrontierPlan(
@@ -280,6 +280,11 @@ def test_the_order_of_gradients_beside_that_of_trained_curves(base, tmp_path, si
         rank_correlations(table, gradients_of([("attnpo", "lam", 1.0)]))
     few = rank_correlations(table, gradients_of(METHODS[:3]))
     assert few[0].accuracy is None
+
+
+def test_a_whole_number_is_the_same_setting_however_it_is_written():
+    assert credit_key("dot", {"deviations": 2}) == credit_key("dot", {"deviations": 2.0})
+    assert credit_key("dot", {"deviations": 2}) != credit_key("dot", {"deviations": 1.5})
 
 
 @pytest.mark.parametrize("seed", range(5))

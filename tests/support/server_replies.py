@@ -1,6 +1,6 @@
 """What real servers say, as recorded: stand-ins are made from it and held to it.
 
-`replies/vllm.json` is read out of vLLM by `tests/engines/vllm_replies.py`, and `replies/llama_cpp.json` written down
+`replies/vllm.json` is read out of vLLM by `tests/support/vllm_replies.py`, and `replies/llama_cpp.json` written down
 from llama.cpp's `tools/server`; `make test-vllm` and `make test-llama` hold both to the servers themselves.
 """
 

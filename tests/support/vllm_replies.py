@@ -1,6 +1,6 @@
 """What vLLM says and takes, read out of the one that is installed, for `tests/support/replies/vllm.json`.
 
-python tests/engines/vllm_replies.py    # writes it anew
+python tests/support/vllm_replies.py    # writes it anew
 """
 
 from __future__ import annotations

@@ -63,10 +63,13 @@ def test_the_same_command_computes_nothing_again(folder, monkeypatch):
     assert (folder / "gradients.json").read_text() == before
 
 
-def test_responses_of_a_file_give_the_same_figures(folder, tmp_path):
+def test_responses_of_a_file_give_the_same_figures(folder, tmp_path, capsys):
     run(tmp_path, rollouts=folder / "gradients_rollouts.jsonl")
     found, wanted = (json.loads((path / "gradients.json").read_text())["rows"] for path in (tmp_path, folder))
     assert found == wanted
+    with pytest.raises(SystemExit):  # cut responses are judged anew
+        run(tmp_path, rollouts=folder / "gradients_rollouts.jsonl", verifier="math")
+    assert "verifier" in capsys.readouterr().err
 
 
 def full_disk(path):

@@ -129,7 +129,8 @@ def signal_credits(names: Sequence[str]) -> list[Credit]:
     for name in names:
         by, on = f"{ATTNPO} {COMMON:g} by {name}", f"{ACCURACY}, steps by {name}"
         found.append(Credit(by, by, None, f"{TLMRE} {COMMON:g}", attnpo(name)))
-        found.append(Credit(on, on, None, ACCURACY, verdict(name)))
+        if name != HEADS:  # it is among `split_credits`
+            found.append(Credit(on, on, None, ACCURACY, verdict(name)))
     return found
 
 

@@ -137,7 +137,7 @@ def count_batches(groups: int, size: int, problems: int) -> int:
     """Return how many batches of so many problems these groups of `size` responses make.
 
     Raises:
-        DataError: they are not enough for three batches, or groups have one response.
+        DataError: they are not enough for six batches, or groups have one response.
     """
     batches = groups // problems
     if size < 2:
@@ -157,7 +157,7 @@ def whole_groups(rollouts: Sequence[Rollout], problems: int) -> Groups:
     so that batches are alike. What is left out is said.
 
     Raises:
-        DataError: they are not enough for three batches, or groups have one response.
+        DataError: they are not enough for six batches, or groups have one response.
     """
     groups: dict[str, list[Rollout]] = {}
     for rollout in rollouts:
@@ -276,6 +276,8 @@ class _Run:
             "rollouts": digest.hexdigest()[:16],
             "problems_per_batch": self.arguments.problems_per_batch,
             "temperature": self.arguments.temperature,
+            "limit": self.limit,
+            "verifier": self.session.context.get("verifier"),
             "progress_step": self.arguments.progress_step,
             "heads": [list(head) for head in self.heads],
             "methods": {entry.name: dict(entry.settings) for entry in self.wanted},

@@ -44,7 +44,7 @@ def rank_correlations(table: FrontierTable, gradients: GradientsResult) -> tuple
     reference = next((curve for curve in table.curves if curve.name == plan.against[0]), None)
     if reference is None:
         return ()
-    known = {_key(row.method, row.settings): row for row in gradients.rows if row.method}
+    known = {credit_key(row.method, row.settings): row for row in gradients.rows if row.method}
     matched: dict[str, list[CreditRow]] = {}
     for curve in table.curves:
         credits = [known[key] for row in curve.rows if (key := _row_key(row)) in known]
@@ -113,9 +113,18 @@ def _row_key(row: TrainedRow) -> str | None:
     about = row.about
     if about.get("heads") not in (None, "chosen") or "signal" in about.get("training", {}):
         return None
-    return _key(about["method"], about["settings"])
+    return credit_key(about["method"], about["settings"])
 
 
-def _key(name: str, settings: Mapping[str, Any]) -> str:
+def credit_key(name: str, settings: Mapping[str, Any]) -> str:
+    """Return what tells a method with its settings, seed aside, from others, whichever file they were written in."""
     method = build_method(name, settings)
-    return json.dumps([method.name, {k: v for k, v in asdict(method.settings).items() if k != "seed"}], sort_keys=True)
+    told = {k: _as_floats(v) for k, v in asdict(method.settings).items() if k != "seed"}
+    return json.dumps([method.name, told], sort_keys=True)
+
+
+def _as_floats(value: Any) -> Any:
+    """A setting whose whole numbers are alike whether a command line or a suite's file wrote them."""
+    if isinstance(value, (list, tuple)):
+        return [_as_floats(each) for each in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
