@@ -8,8 +8,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PIP_VLLM := $(VENV_VLLM)/bin/python -m pip install --quiet --disable-pip-version-check
 
-# What `make quickstart-real` starts from: a folder of `attnpo coldstart` (with ./ it is no name on the Hub), or a name.
-MODEL ?= ./runs/coldstart
+# What `make quickstart-real` starts from: a name, or a folder (./ before it, or it is a name on the Hub).
+MODEL ?= gsmworld
 
 # Test files run side by side.
 TEST_WORKERS ?= 2
@@ -21,7 +21,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 help:
 	@echo "make quickstart  watch AttnPO train a small reasoning model and write runs/quickstart/report.html"
-	@echo "make quickstart-real  the same heads in a pretrained model after attnpo coldstart (MODEL=runs/coldstart), in real English"
+	@echo "make quickstart-real  the same heads in a pretrained model, in real English (about 15 minutes; MODEL=my-folder for another)"
 	@echo "make reproduce   the comparison table: every method, three seeds, one budget of sampled tokens (hours)"
 	@echo "make test        run all tests"
 	@echo "make test-vllm   vLLM on the CPU, against the project's own sampler and trainer (minutes; 3 GB of packages)"

