@@ -14,20 +14,17 @@ from attnpo.credit.policy import Policy
 from attnpo.errors import ConfigError
 from attnpo.markers import FAMILIES, Markers, give_markers, markers_of, parse_markers
 from attnpo.sampling import render_prompt
+from attnpo.sampling.server_answers import read_response
 from attnpo.segmentation import ParagraphStrategy, Segmenter
 from attnpo.think import ThinkOpening, final_answer
 
 HARMONY = FAMILIES["harmony"]
 HARMONY_TOKENS = ("<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|return|>")
 ANSWERS = {
+    **{name: f"{markers.opens}\nSix.\n\nSeven.\n{markers.closes}\n\nIt is 7." for name, markers in FAMILIES.items()},
     "think": "<think>\nSix.\n\nSeven.\n</think>\n\nIt is 7.",
     "thought": (
         "<|begin_of_thought|>\nSix.\n\nSeven.\n<|end_of_thought|>\n\n<|begin_of_solution|>It is 7.<|end_of_solution|>"
-    ),
-    "magistral": "[THINK]\nSix.\n\nSeven.\n[/THINK]\n\nIt is 7.",
-    "harmony": (
-        "<|channel|>analysis<|message|>\nSix.\n\nSeven.\n<|end|><|start|>assistant<|channel|>final<|message|>"
-        "\n\nIt is 7."
     ),
 }
 
@@ -54,6 +51,16 @@ def test_every_family_is_cut_as_r1_is(family: str, special: bool) -> None:
     assert [tokenizer.decode(ids[slice(*step.tokens)]).strip() for step in cut.steps] == ["Six.", "Seven."]
     assert (cut.closed, final_answer(cut.text)) == (True, "\n\nIt is 7.")
     assert "It is 7." in tokenizer.decode(ids[slice(*cut.answer_tokens)])
+
+
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+def test_a_chat_servers_two_parts_become_what_gpt_oss_wrote(field: str) -> None:
+    tokenizer = tokenizer_of("harmony")
+    message = {"role": "assistant", field: "Six.\n\nSeven.", "content": "It is 7."}
+    answer = {"choices": [{"index": 0, "finish_reason": "stop", "message": message}]}
+    ids = read_response(answer, "chat", tokenizer, opened=False).ids
+    assert tokenizer.decode(ids) == ANSWERS["harmony"] + tokenizer.eos_token
+    assert Segmenter(tokenizer, ParagraphStrategy())(ids, in_think=False).text == ANSWERS["think"]
 
 
 def test_gpt_oss_is_known_by_its_tokens_and_openthinker_by_its_template() -> None:

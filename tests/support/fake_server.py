@@ -255,7 +255,7 @@ def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
             headers = {name.lower(): value for name, value in self.headers.items()}
             reply = fake._reply(self.path, headers, body)
             if reply.dies_for is not None:

@@ -3,44 +3,47 @@
 from __future__ import annotations
 
 import inspect
-import threading
+from collections.abc import Callable
 
 import pytest
-from fake_server import FakeServer, completion
+from fake_server import FakeServer, Reply, Request, completion, odd
 from server_replies import vllm_pages
 from trl.generation import vllm_client
 from trl.generation.vllm_client import VLLMClient
 from trl.generation.vllm_generation import VLLMGeneration
+from urllib3.util import Retry
 
 from attnpo.errors import TrainingError
 from attnpo.training.patient_client import PatientClient
-
-RETRY_SECONDS = 0.1
-"""What the breaks between the tries of TRL's client are made of: 0, 2, 4, 8 and 16 of them."""
 
 
 def named(server: FakeServer, instance: str) -> None:
     server.pages = vllm_pages(instance=instance)
 
 
-def gone_for(server: FakeServer, seconds: float) -> None:
-    """Let it die and be started anew."""
-    server.die()
-    named(server, "b")
-    threading.Timer(seconds, server.come_back).start()
-
-
 class Client(VLLMClient):
-    """TRL's client and its retries, with shorter breaks; what needs a GPU, the channel for weights, is stood in for."""
+    """TRL's client and its retries; what needs a GPU, the channel for weights, is stood in for.
+
+    Attributes:
+        events: what happened, in order; "failed" where its retries were used up.
+        looks: called when it looks whether the server is there.
+    """
 
     def __init__(self, server: FakeServer):
+        self.looks: Callable[[], None] = lambda: None
         super().__init__(base_url=server.base_url.removesuffix("/v1"))
-        for adapter in self.session.adapters.values():
-            adapter.max_retries = adapter.max_retries.new(backoff_factor=RETRY_SECONDS)
         self.events: list[str] = []
 
+    def check_server(self, *args, **named):
+        self.looks()
+        super().check_server(*args, **named)
+
     def generate(self, prompts):
-        return super().generate(prompts)["completion_ids"]
+        try:
+            return super().generate(prompts)["completion_ids"]
+        except OSError:
+            self.events.append("failed")
+            raise
 
     def init_communicator(self, device=0):
         self.events.append(f"open {device}")
@@ -57,9 +60,23 @@ def no_vllm_needed(monkeypatch):
     monkeypatch.setattr(vllm_client, "is_vllm_available", lambda: True)
 
 
+@pytest.fixture(autouse=True)
+def breaks(monkeypatch) -> list[Callable[[], None]]:
+    """What happens in the breaks between the tries of TRL's client, one after another; they take no time."""
+    happens: list[Callable[[], None]] = []
+    monkeypatch.setattr(Retry, "sleep", lambda retry, response=None: happens.pop(0)() if happens else None)
+    return happens
+
+
+def reply(request: Request) -> Reply:
+    if request.path == "/reset_prefix_cache":
+        return odd({})
+    return completion("four", token_ids=[7], prompt_token_ids=[1])
+
+
 @pytest.fixture
 def server():
-    with FakeServer(lambda request: completion("four", token_ids=[7], prompt_token_ids=[1])) as made:
+    with FakeServer(reply) as made:
         named(made, "a")
         yield made
 
@@ -76,14 +93,30 @@ def patient(server: FakeServer, patience: float = 20.0, sharded: bool = False) -
     )
 
 
-@pytest.mark.parametrize("away", [RETRY_SECONDS, 8 * RETRY_SECONDS])
-def test_a_server_that_comes_back_gets_the_weights_before_it_samples(server, away):
-    """Within the retries of TRL's client, which then reports no error, and after them."""
+def replace(server: FakeServer) -> None:
+    """Let it die; another takes its place once it comes back."""
+    server.die()
+    named(server, "b")
+
+
+def test_a_server_that_comes_back_within_the_tries_of_trls_client_gets_the_weights_before_it_samples(server, breaks):
+    """TRL's client then reports no error."""
     made = patient(server)
     assert made.generate(["a"]) == [[7]]
-    gone_for(server, away)
+    replace(server)
+    breaks += [lambda: None, server.come_back]
     assert made.generate(["a"]) == [[7]]
+    assert breaks == []
     assert made.client.events == ["close", "open cpu", "resend"]
+    assert made.outages == 1
+
+
+def test_so_does_one_that_comes_back_later(server):
+    made = patient(server)
+    replace(server)
+    made.client.looks = server.come_back
+    assert made.generate(["a"]) == [[7]]
+    assert made.client.events == ["failed", "close", "open cpu", "resend"]
     assert made.outages == 1
 
 
@@ -111,9 +144,29 @@ def test_a_server_that_stays_away_ends_the_run_with_the_checkpoint_named(server)
         made.generate(["a"])
 
 
+def test_a_server_that_goes_away_between_weights_and_responses_is_waited_for_before_its_cache_is_emptied(server):
+    made = patient(server)
+    made.update_named_params([], [])
+    replace(server)
+    made.client.looks = server.come_back
+    made.reset_prefix_cache()
+    assert [request.path for request in server.requests] == ["/reset_prefix_cache"]
+    assert made.generate(["a"]) == [[7]]
+    assert made.client.events == ["send", "close", "open cpu", "resend"]
+
+
+def test_a_server_that_goes_away_again_at_once_ends_the_run_with_the_checkpoint_named(server):
+    made = patient(server)
+    named(server, "b")
+    made.client.init_communicator = lambda device: server.die()
+    with pytest.raises(TrainingError, match=r"while its channel for weights was opened; .* runs/a/checkpoint-6"):
+        made.generate(["a"])
+
+
 def test_sharded_weights_cannot_be_renewed_halfway(server):
     made = patient(server, sharded=True)
-    gone_for(server, 0.3)
+    replace(server)
+    made.client.looks = server.come_back
     with pytest.raises(TrainingError, match="sharded"):
         made.generate(["a"])
 
@@ -144,10 +197,14 @@ def test_a_mistake_is_no_outage(server):
 def test_what_is_relied_on_in_trl():
     assert {"total_timeout"} <= inspect.signature(VLLMClient.check_server).parameters.keys()
     assert {"device"} <= inspect.signature(VLLMClient.init_communicator).parameters.keys()
-    for name in ("close_communicator", "get_server_info", "generate", "update_named_params"):
+    for name in ("close_communicator", "get_server_info", "generate", "update_named_params", "reset_prefix_cache"):
         assert callable(getattr(VLLMClient, name))
     source = inspect.getsource(VLLMGeneration)
     # Only the process that holds the client speaks with the server, through the attribute that is replaced.
-    for call in ("self.vllm_client.generate(", "self.vllm_client.update_named_params("):
+    for call in (
+        "self.vllm_client.generate(",
+        "self.vllm_client.update_named_params(",
+        "self.vllm_client.reset_prefix_cache(",
+    ):
         assert source.count(call) == 1
     assert "accelerator.is_main_process" in source

@@ -90,9 +90,12 @@ def test_inspect_samples_one_response_and_its_bar_moves_by_tokens(data, monkeypa
     shown = " ".join(capsys.readouterr().out.split())
     assert "sampling, in tokens" in shown
     assert "one response has no group" in shown
+    plain = drawn[0].prompt_ids
     drawn.clear()
-    command(inspect_command.run, data=data, heads="0.1", sample=2)
+    command(inspect_command.run, data=data, heads="0.1", sample=2, opening="So,\\n")
     assert len(drawn) == 3
+    behind = AutoTokenizer.from_pretrained(checkpoint_path())("So,\n")["input_ids"]
+    assert {request.prompt_ids for request in drawn} == {(*plain, *behind)}
     drawn.clear()
     for refused, error in (({}, ConfigError), ({"heads": "9.0"}, HeadSetError)):
         with pytest.raises(error, match="head"):

@@ -9,7 +9,7 @@ import pytest
 from fake_server import FakeServer, completion
 from fake_vllm import fake_vllm
 from safetensors.torch import load_file, save_file
-from server_replies import vllm_pages
+from server_replies import LLAMA_CPP, vllm_pages
 
 from attnpo.cli import evaluate as evaluate_command
 from attnpo.collecting import files_fingerprint
@@ -57,13 +57,20 @@ def evaluate(tmp_path, model, **settings) -> None:
 
 @pytest.fixture
 def vllm(monkeypatch):
-    """A vLLM that draws and never loads anything."""
-    for name, module in fake_vllm().items():
+    """A vLLM that draws and never loads anything; once responses are there, none may be started."""
+    modules, drawn = fake_vllm(), []
+    for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
-    drawn = []
+    started = modules["vllm"].LLM
+
+    def start(**options):
+        assert not drawn, "the engine is not wanted"
+        return started(**options)
+
+    modules["vllm"].LLM = start
 
     def sample(self, requests, params):
-        assert self._options["dtype"] == "float32"  # vLLM's own choice would be a half type
+        assert self._llm.dtype == "float32"  # vLLM's own choice would be a half type
         for index, _ in enumerate(requests):
             drawn.append(index)
             yield index, SampledResponse([5, 1], True)
@@ -77,17 +84,21 @@ def test_vllm_results_are_not_those_of_weights_that_took_their_place(vllm, tmp_p
     evaluate(tmp_path, model, engine="vllm")
     assert vllm == [0, 1]
     assert EvaluationResult.load(tmp_path / "out" / "evaluation.json").settings["dtype"] == "float32"
+    with pytest.raises(OutputError, match="temperature"):
+        evaluate(tmp_path, model, engine="vllm", temperature=0.5)
     retrain(model)
     with pytest.raises(OutputError, match=r"holds results of other settings: weights \(there '\w+', asked '\w+'\);"):
         evaluate(tmp_path, model, engine="vllm")
 
 
 def test_a_servers_results_are_those_of_the_weights_it_says_it_serves(tmp_path, model, caplog):
-    with FakeServer(lambda request: completion("four", prompt_tokens=len(request.body["prompt"]))) as server:
+    with FakeServer(lambda request: completion("four", prompt_tokens=len(request.body["prompt"]), tokens=7)) as server:
         settings = {"engine": "server", "base_url": server.base_url, "served_model": "m", "model": "tinyworld"}
         server.pages = vllm_pages(model)
         evaluate(tmp_path, **settings)
-        facts = EvaluationResult.load(tmp_path / "out" / "evaluation.json").settings["served"]
+        result = EvaluationResult.load(tmp_path / "out" / "evaluation.json")
+        assert result.overall.response_tokens.value == 7  # as the server counts, however many the text is cut into
+        facts = result.settings["served"]
         assert facts["weights"] == files_fingerprint(model)
         assert (facts["version"], facts["dtype"], "created" in facts) == ("0.31.0", "torch.float32", False)
         asked = len(server.requests)
@@ -104,6 +115,20 @@ def test_a_servers_results_are_those_of_the_weights_it_says_it_serves(tmp_path, 
         evaluate(tmp_path, **settings)
         assert "is away; the finished results in" in caplog.text
         server.come_back()
+
+
+def test_llama_cpp_says_where_the_weights_lie_that_it_serves_by_another_name(tmp_path, model):
+    with FakeServer(lambda request: completion("four", prompt_tokens=len(request.body["prompt"]))) as server:
+        settings = {"engine": "server", "base_url": server.base_url, "served_model": "small", "model": "tinyworld"}
+        entry = {"id": "small", "object": "model", "created": 1, "owned_by": "llamacpp", "meta": {"n_params": 1}}
+        server.pages = {
+            "/v1/models": LLAMA_CPP.filled("models", {"models": [], "object": "list", "data": [entry]}),
+            "/props": {"model_path": str(model / "model.safetensors"), "total_slots": 4},
+        }
+        evaluate(tmp_path, **settings)
+        retrain(model)
+        with pytest.raises(OutputError, match=r"of other settings: served\.weights \(there"):
+            evaluate(tmp_path, **settings)
 
 
 def table(capsys) -> list[str]:

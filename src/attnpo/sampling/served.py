@@ -11,6 +11,8 @@ OF_A_MODEL = ("root", "parent", "meta")
 """Fields of an entry of `/v1/models` that stay what they are between two starts of a server (vLLM, llama.cpp)."""
 OF_A_CONFIGURATION = ("model", "revision", "dtype", "quantization")
 """Fields of vLLM's model configuration, which `/server_info` shows in development mode."""
+WHERE_IT_LIES = ("props", "get_model_info")
+"""Addresses at which llama.cpp and SGLang say where the weights lie (`model_path`), whatever they call them."""
 
 
 def served_facts(server: Server, wait: bool = True) -> dict[str, Any] | None:
@@ -27,7 +29,9 @@ def served_facts(server: Server, wait: bool = True) -> dict[str, Any] | None:
     root = server.endpoint.base_url.rstrip("/").removesuffix("/v1")
     version = server.look_up(f"{root}/version", wait=False)
     info = server.look_up(f"{root}/server_info?config_format=json", wait=False)
+    places = [server.look_up(f"{root}/{address}", wait=False) for address in WHERE_IT_LIES]
     said = [_entry(listed, server.endpoint.model), _chosen(version, ("version",)), _configuration(info)]
+    said += [_chosen(place, ("model_path",)) for place in places]
     if listed is None and not any(said) and not wait:
         return None
     return {name: value for part in said for name, value in part.items() if value is not None}

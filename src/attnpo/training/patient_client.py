@@ -54,7 +54,7 @@ class PatientClient:
         """Generate, waiting for a server that is away.
 
         Raises:
-            TrainingError: it stayed away, or its weights cannot be renewed.
+            TrainingError: it stayed away, went away again at once, or its weights cannot be renewed.
         """
         start = time.monotonic()
         while True:
@@ -103,6 +103,21 @@ class PatientClient:
                 raise
             raise self._given_up("it went away while weights were sent to it") from error
 
+    def reset_prefix_cache(self, *args: Any, **kwargs: Any) -> Any:
+        """Empty the cache of what older weights read, of a server that is there; one that is away is waited for.
+
+        Raises:
+            TrainingError: it stayed away.
+        """
+        start = time.monotonic()
+        while True:
+            try:
+                return self.client.reset_prefix_cache(*args, **kwargs)
+            except Exception as error:
+                if not _is_outage(error):
+                    raise
+                self._wait_for(error, start)
+
     def _wait_for(self, error: Exception, start: float) -> None:
         self.outages += 1
         log.warning(
@@ -113,7 +128,7 @@ class PatientClient:
             if left <= 0:
                 raise ConnectionError
             self.client.check_server(total_timeout=left)
-        except ConnectionError as gone:
+        except OSError as gone:  # requests' own ConnectionError, which TRL raises, is no ConnectionError of Python's
             raise self._given_up(f"it stayed away for {self.patience:g} s") from gone
         self.pause(1.0)  # a server that answers with errors while it is healthy is not asked without a break
 
@@ -122,8 +137,13 @@ class PatientClient:
             self.client.close_communicator()
         except Exception as error:  # what is closed went with the server
             log.debug("closing the channel for weights: %s", error)
-        self.client.init_communicator(device=self.device)
-        self._instance = self._server_instance()
+        try:
+            self.client.init_communicator(device=self.device)
+            self._instance = self._server_instance()
+        except Exception as error:
+            if not _is_outage(error):
+                raise
+            raise self._given_up("it went away again while its channel for weights was opened") from error
 
     def _server_instance(self) -> Any:
         """Return what tells a server from the same one started anew, None where it does not say."""

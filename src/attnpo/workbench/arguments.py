@@ -301,6 +301,9 @@ class InspectArguments:
     max_new_tokens: AtLeast1 = field(default=4096, metadata={"help": "When sampling: limit on a response, in tokens."})
     temperature: Temperature = field(default=1.0, metadata={"help": "When sampling: temperature."})
     seed: Seed = field(default=0, metadata={"help": "When sampling: seed."})
+    opening: str = field(
+        default="", metadata={"help": "When sampling: text behind the generation prompt (\\n: line break)."}
+    )
     html: str | None = field(default=None, metadata={"help": "Also write the trace as one HTML page to this file."})
 
 

@@ -14,7 +14,7 @@ from attnpo.models import load_tokenizer
 from attnpo.progress import bar
 from attnpo.rollouts import Rollout, read_rollouts
 from attnpo.sampling import SamplingParams
-from attnpo.sampling.prompts import give_template_settings
+from attnpo.sampling.prompts import give_template_settings, opening_text
 from attnpo.workbench.annotating import sample_groups
 from attnpo.workbench.arguments import DataArguments, InspectArguments, ModelArguments, StepArguments
 from attnpo.workbench.loading import model_source, open_model, open_session, open_verifier
@@ -99,7 +99,8 @@ def _sample(
             raise DataError(f"--problem {arguments.problem}: not among the {len(session.problems)} problems of --data")
         session.problems = wanted
     samples = max(arguments.samples_per_problem, arguments.sample + 1)
-    session.check_room(session.problems[:1], arguments.max_new_tokens)
+    opening = opening_text(arguments.opening)
+    session.check_room(session.problems[:1], arguments.max_new_tokens, opening)
     chosen = resolve_heads(_named_heads(arguments), session.config).heads
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -114,5 +115,6 @@ def _sample(
             problems=1,
             samples=samples,
             params=SamplingParams(arguments.max_new_tokens, arguments.temperature, seed=arguments.seed),
+            opening=opening,
         )
     return annotate(session.model, session.tokenizer, group, chosen)

@@ -269,7 +269,7 @@ class Session:
         """
         facts = served_facts(self.sampler.server, wait)
         if facts is not None and self.sampler.server.endpoint.is_local:
-            places = [Path(str(facts[name])) for name in ("root", "model", "id") if facts.get(name)]
+            places = [Path(str(facts[name])) for name in ("root", "model", "model_path", "id") if facts.get(name)]
             found = next(filter(None, (files_fingerprint(place) for place in places if place.exists())), None)
             facts |= {"weights": found} if found else {}
         return facts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections import Counter
@@ -259,11 +260,20 @@ def test_all_judges_abstain_and_the_run_ends_with_one_line(tmp_path):
     assert len(list((tmp_path / "cache").rglob("*.json"))) == 36
 
 
-def test_requests_under_way_are_bounded_at_each_server(tmp_path):
-    def slowly(request):
-        return fake.slow(truth(request), 0.2)
+def two_at_once():
+    """A server that answers a request once another is under way beside it (or has not come for long)."""
+    met = threading.Barrier(2)
 
-    with fake.FakeServer(slowly) as one, fake.FakeServer(slowly) as other:
+    def answer(request):
+        with contextlib.suppress(threading.BrokenBarrierError):
+            met.wait(20)
+        return fake.slow(truth(request), 0.02)
+
+    return answer
+
+
+def test_requests_under_way_are_bounded_at_each_server(tmp_path):
+    with fake.FakeServer(two_at_once()) as one, fake.FakeServer(two_at_once()) as other:
         labels, report = run(
             one,
             tmp_path,
