@@ -63,6 +63,19 @@ def test_a_right_equation_that_comes_to_a_value_is_followed_before_a_wrong_one()
     assert labels("30+6=96.", "12*8=96.", "30+6=36.", "96-36=60.") == "ueee"
 
 
+def test_a_value_comes_of_what_stands_before_its_use_not_of_a_later_check() -> None:
+    assert labels("96-30=62.", "62-6=56.", "Check: 56+6=62.", final="62-6=56. \\boxed{56}") == "eer"
+
+
+def test_an_answer_comes_of_what_is_stated_behind_the_steps() -> None:
+    assert labels("12*8=96.", "Back: 96/12=8.", "30+6=36.", final="44-36=8. \\boxed{8}") == "ure"
+    assert labels("12*8=96.", "30+6=36.", "96-36=61.", final="97-36=60. \\boxed{61}") == "eee"
+
+
+def test_a_check_of_a_wrong_equation_that_the_answer_rests_on_is_redundant() -> None:
+    assert labels("12*8=86.", "Back: 86/8=12.", "86-36=50.", final="\\boxed{50}")[:2] == "er"
+
+
 def test_a_value_without_its_equation_is_essential_where_it_is_needed() -> None:
     assert labels("There are 96 rolls at first.", "30+6=36.", "96-36=60.") == "eee"
 

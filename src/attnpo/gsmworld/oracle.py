@@ -65,35 +65,52 @@ class Needed:
 def needed_values(given: set[Fraction], texts: Sequence[str], final: str) -> Needed:
     """Follow the equations back from the answer.
 
+    A value comes of an equation that stands before its use, a right one where there is one; the answer of what is
+    stated behind the steps. Only where nothing stands there, of any that comes to it: a check, or a value used early.
+
     Args:
         given: numbers of the question.
         texts: texts of the steps.
         final: what follows them; without a box, all values that it works out count as the answer.
     """
-    source: dict[Fraction, Equation] = {}
-    for equation in sorted(_equations((*texts, final)), key=lambda equation: not equation.right):
-        source.setdefault(equation.value, equation)
+    last = find_equations(final)
+    everything = [*(equation for text in texts for equation in find_equations(text)), *last]
     boxes = _BOX.findall(final)
-    open_values = [to_number(boxes[-1])] if boxes else [equation.value for equation in find_equations(final)]
+    answers = [to_number(boxes[-1])] if boxes else [equation.value for equation in last]
+    ends = {equation.value: _first_place(everything, equation) for equation in last if equation.right}
+    open_values = [(value, ends.get(value), len(everything)) for value in answers]
+    sources: dict[Fraction, Equation] = {}
     needed: set[Fraction] = set()
-    is_traced = bool(open_values)
+    is_traced = bool(answers)
     while open_values:
-        value = open_values.pop()
+        value, place, used = open_values.pop()
         if value in needed:
             continue
-        if value not in source:
-            if value not in given:
-                needed.add(value)
-                is_traced = False
-            continue
-        needed.add(value)
-        open_values += source[value].operands
-    wrong = {value for value in needed if value in source and not source[value].right}
+        if place is None:
+            place = _source(everything, value, used, value in given)
+        if place is not None:
+            needed.add(value)
+            sources[value] = everything[place]
+            open_values += [(operand, None, place) for operand in everything[place].operands]
+        elif value not in given:
+            needed.add(value)
+            is_traced = False
+    wrong = {value for value, equation in sources.items() if not equation.right}
     return Needed(frozenset(needed), frozenset(wrong), is_traced)
 
 
-def _equations(texts: Sequence[str]) -> list[Equation]:
-    return [equation for text in texts for equation in find_equations(text)]
+def _first_place(equations: Sequence[Equation], wanted: Equation) -> int:
+    """Return where an equation is stated first, or one of the same numbers that comes to the same value."""
+    same = (wanted.numbers, wanted.value)
+    return next(place for place, each in enumerate(equations) if (each.numbers, each.value) == same)
+
+
+def _source(equations: Sequence[Equation], value: Fraction, used: int, is_given: bool) -> int | None:
+    """Return the place of the equation that a value comes of, given the place where it is used."""
+    places = [place for place, equation in enumerate(equations) if equation.value == value]
+    before = [place for place in places if place < used]
+    right = [place for place in before or ([] if is_given else places) if equations[place].right]
+    return next(iter(right or before), None)
 
 
 @dataclass
@@ -111,7 +128,11 @@ class _Reader:
         equations = find_equations(text)
         denied = {to_number(figure) for figure in _DENIED.findall(text)}
         claimed = set(find_numbers(_outside(text, equations))) - self.given - denied
-        counted = [equation for equation in equations if equation.right or equation.value in self.needed.wrong]
+        counted = [
+            equation
+            for equation in equations
+            if equation.right or equation.value in self.needed.wrong or equation.numbers in self.seen
+        ]
         label = self._label(equations, counted, claimed, bool(denied))
         self.seen |= {equation.numbers for equation in counted}
         self.stated |= {equation.value for equation in counted}
