@@ -68,6 +68,7 @@ class Trace:
         gradients: gradient of each optimizer step, whole parameters in float32 by name.
         advantages: for each response (number within the run), its advantages a token, in each loss that it entered.
         responses: token ids of each response.
+        turns: how often each process turned to a round: to that of a step, and to each that was drawn for it.
         skipped: updates that were skipped.
         sharded: how many parameters each process held a part of only.
         refused: why it did not run.
@@ -76,6 +77,7 @@ class Trace:
     gradients: list[dict[str, torch.Tensor]] = field(default_factory=list)
     advantages: dict[int, list[torch.Tensor]] = field(default_factory=dict)
     responses: dict[int, list[int]] = field(default_factory=dict)
+    turns: list[int] = field(default_factory=lambda: [0])
     skipped: int = 0
     sharded: int = 0
     refused: str = ""
@@ -151,6 +153,10 @@ class TracedTrainer(AttnPOTrainer):
         return [
             list(self.canned[tuple(ids)][(first + i) % self.num_generations]) for i, ids in enumerate(prompt_ids)
         ], None
+
+    def turn_to(self, round_: Any) -> None:
+        self.trace.turns[0] += 1
+        super().turn_to(round_)
 
     def on_responses(self, round_: Any, width: int) -> None:
         self.trace.responses.update(zip(round_.row_ids, round_.response_ids, strict=True))
@@ -284,6 +290,7 @@ def merged(traces: Sequence[Trace]) -> Trace:
         assert not traces[0].responses.keys() & other.responses.keys(), "a response belongs to one process"
         traces[0].advantages.update(other.advantages)
         traces[0].responses.update(other.responses)
+        traces[0].turns += other.turns
     return traces[0]
 
 

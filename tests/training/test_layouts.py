@@ -49,10 +49,10 @@ RESAMPLED = {
     "fsdp_resampled": {
         "fsdp": True,
         "samples": True,
-        "settings": {"method": "grpo-std", "num_generations": 3, "resample_groups": 4},
+        "settings": {"method": "grpo-std", "num_generations": 3, "resample_groups": 4, "seed": 2},
     }
 }
-"""Processes that draw groups again, each as often as it has to."""
+"""Processes that draw groups again, each as often as it has to: with this seed, not equally often."""
 ON_FOUR = ("plain", "two_updates", "fsdp_accumulated")
 
 
@@ -124,6 +124,8 @@ def test_sharded_processes_draw_groups_again(two):
     assert trace.sharded
     assert sorted(trace.responses) == list(range(12))
     assert any(gradient.any() for gradient in trace.gradients[0].values())
+    first, second = trace.turns
+    assert first != second, "one process drew again more often than the other"
 
 
 @pytest.mark.parametrize("name", ON_FOUR)

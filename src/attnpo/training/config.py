@@ -39,7 +39,7 @@ def _flag(name: str) -> Any:
 class AttnPOConfig(GRPOConfig):
     """Configuration of [`AttnPOTrainer`]: TRL's `GRPOConfig` with the method's settings and the paper's defaults.
 
-    Differs from `GRPOConfig` in these defaults, after the paper (method.md, section 4): token-mean loss over the
+    Differs from `GRPOConfig` in these defaults, after the paper: token-mean loss over the
     global batch (`loss_type="dapo"`), no KL (`beta=0`), learning rate 2e-6, 8 responses a prompt.
     """
 

@@ -15,8 +15,7 @@ Where each thing happens in TRL's step:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,12 +27,9 @@ from trl import GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 
 from attnpo.attention import HeadSet, check_readable, resolve_heads
-from attnpo.credit import Continuation, Policy
-from attnpo.credit.seeding import stream
 from attnpo.errors import ConfigError
 from attnpo.labeling import Labeler
 from attnpo.models import load_tokenizer, plain_folder
-from attnpo.sampling import SampledResponse, TransformersSampler
 from attnpo.sampling.prompts import give_template_settings, opened
 from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.signals import Seen, Signal, build_signal, signal_of
@@ -42,6 +38,7 @@ from attnpo.training.callbacks import BeginCallback, MethodStateCallback, Prepar
 from attnpo.training.components import find_components, reads_no_heads, source_of
 from attnpo.training.config import AttnPOConfig
 from attnpo.training.data_checks import with_text_solutions
+from attnpo.training.drawing import Drawing
 from attnpo.training.dropped import DroppedLog
 from attnpo.training.kl_cov import with_kl_cov
 from attnpo.training.lasting import TRAIN_LOSS, LongRun
@@ -64,14 +61,12 @@ from attnpo.training.passes import (
     read_sampling_pass,
     signal_reader,
 )
-from attnpo.training.policy import PolicyDraws, build_policy, sampling_params
 from attnpo.training.preparing import prepare_method
-from attnpo.training.resampling import MOST_TRIES, settle
 from attnpo.training.reward_guard import RewardFailure, RewardGuard
 from attnpo.training.round_log import RoundLog, own_file
-from attnpo.training.rounds import Round, RoundParts, plain_verdicts, problem_key, token_credit
+from attnpo.training.rounds import Round, RoundParts, plain_verdicts, token_credit
 from attnpo.training.run_meter import RunMeter
-from attnpo.training.sharding import check_layout, model_to_sample
+from attnpo.training.sharding import check_layout
 from attnpo.training.sharing import keep_token_out_of_files, save_record
 from attnpo.training.trl_hooks import rewind
 from attnpo.verification import Verifier
@@ -104,6 +99,7 @@ class AttnPOTrainer(GRPOTrainer):
     Attributes:
         credit: the method.
         credit_heads: heads to read; empty when method or signal read none.
+        drawing: draws from the policy.
         signal: scores the steps; None when the method reads no scores.
         token_count: tokens that the run sampled so far, over all processes.
         drawn_tokens: those of this process that are not in it yet.
@@ -200,6 +196,7 @@ class AttnPOTrainer(GRPOTrainer):
         self.add_callback(RolloutsFileCallback(*filter(None, (rollouts_path, self.dropped.path))))
         strategy = build_strategy(args.segmentation, args.phrases_file, args.min_step_chars)
         self.segmenter = Segmenter(self._tokenizer, strategy)
+        self.drawing = Drawing(self, self._tokenizer)
         self.checks = BackgroundChecks(
             lambda ids, in_think: self.segmenter(ids, in_think),
             lambda texts, solutions: self.verifier.verify(texts, solutions),
@@ -328,10 +325,13 @@ class AttnPOTrainer(GRPOTrainer):
             return super()._generate_and_score_completions(inputs)
         first = self._first_row_id(len(inputs))
         round_ = Round(self._round_parts(), inputs, range(first, first + len(inputs)), self.state.global_step)
-        self._round = round_
+        self.turn_to(round_)
         try:
             if self.credit.settings.resample_groups:
-                self._settle(round_)
+                again = self.drawing.settle(round_)
+                self.turn_to(round_)
+                self.drawn_tokens.extra += again.tokens
+                self.meter.count("resampled_groups", again.groups, len(round_.rows) // self.num_generations)
             output = super()._generate_and_score_completions(round_.rows)
         finally:
             self._round = None
@@ -349,6 +349,10 @@ class AttnPOTrainer(GRPOTrainer):
             output["advantages"] = self.step_advantages(tensors, advantages_B, scores_BK)
         return output
 
+    def turn_to(self, round_: Round) -> None:
+        """Let prompts, draws and failures be those of a round from now on."""
+        self._round = round_
+
     def _round_parts(self) -> RoundParts:
         return RoundParts(
             method=self.credit,
@@ -359,7 +363,7 @@ class AttnPOTrainer(GRPOTrainer):
             labeler=self.labeler,
             meter=self.meter,
             log=self.round_log,
-            policy=self.policy,
+            policy=self.drawing.policy,
             group_size=self.num_generations,
             max_length=self.max_completion_length,
             solution_column=self.args.solution_column,
@@ -403,87 +407,10 @@ class AttnPOTrainer(GRPOTrainer):
         if not self.args.group_sampler:
             return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, **kwargs)
         if self._round is not None:
-            drawn = self._round.drawn or self._draw(self._round, prompt_ids)
+            drawn = self._round.drawn or self.drawing.draw_round(self._round, prompt_ids)
             return [response.ids for response in drawn], None
         first = self._first_row_id(len(prompt_ids))  # TRL's evaluation loop
-        numbers = range(first, first + len(prompt_ids))
-        with self.policy_draws(prompt_ids, [number // num_generations for number in numbers]) as draws:
-            limit = draws.params.max_new_tokens
-            free = [Continuation(i, limit, sample=number % num_generations) for i, number in enumerate(numbers)]
-            return [response.ids for response in draws(free)], None
-
-    def _draw(
-        self, round_: Round, prompt_ids: list[list[int]], attempt: int = 0, model: Any = None
-    ) -> list[SampledResponse]:
-        """Let a round draw its responses; `attempt` says how often its groups were drawn before."""
-        with self.policy_draws(prompt_ids, round_.group_ids, call=attempt, model=model) as draws:
-            if not self.credit.overrides("sample"):  # other methods go on from what they draw first
-                draws.on_ended = lambda item, response: round_.ended(item.row, response.ids)
-            return round_.draw(self._policy(draws), prompt_ids, draws.params.max_new_tokens)
-
-    def _settle(self, round_: Round) -> None:
-        """Draw a round before TRL asks for it, groups without advantage again (`attnpo.training.resampling`).
-
-        Sharded parameters are put together once: processes draw again as often as each has to.
-        """
-
-        def draw(model: Any, drawn: Round, attempt: int) -> None:
-            self._round = drawn  # whose openings stand behind its prompts
-            prompt_ids = self.prompt_ids([row["prompt"] for row in drawn.rows])
-            drawn.take(prompt_ids, [response.ids for response in self._draw(drawn, prompt_ids, attempt, model)])
-
-        def other_row(group_id: int, attempt: int, taken: Collection[str]) -> dict[str, Any] | None:
-            rng, size = stream("resample", self.args.seed, group_id, attempt), len(self.train_dataset)
-            rows = (dict(self.train_dataset[rng.randrange(size)]) for _ in range(MOST_TRIES))
-            return next((row for row in rows if problem_key(row) not in taken), None)
-
-        with model_to_sample(self.model_wrapped, self.accelerator, self.args) as model:
-            again = settle(round_, partial(draw, model), other_row, self.credit.settings.resample_groups)
-        self._round = round_
-        self.drawn_tokens.extra += again.tokens
-        self.meter.count("resampled_groups", again.groups, len(round_.rows) // self.num_generations)
-
-    @contextmanager
-    def policy_draws(
-        self,
-        prompt_ids: Sequence[Sequence[int]],
-        group_ids: Sequence[int],
-        *,
-        extra: bool = False,
-        call: int = 0,
-        model: Any = None,
-    ) -> Iterator[PolicyDraws]:
-        """Draw from the policy, in evaluation mode.
-
-        Args:
-            prompt_ids: what the model reads, a row each.
-            group_ids: number of each row's group within the run.
-            extra: whether what is drawn goes beyond the responses that are trained on.
-            call: how often these groups were drawn from before.
-            model: what `model_to_sample` gave, where that is entered already.
-        """
-        training = self.model.training or model is not None  # entered before, it is in evaluation mode
-        limit = self.credit.response_limit(self.state.global_step) if training else None
-        params = sampling_params(self, min(self.max_completion_length, limit or self.max_completion_length))
-        count = self.drawn_tokens if training else TokenCount()
-        attention, rows = self.args.sampler_attn_implementation, max(128, len(prompt_ids))
-        ready = (
-            model_to_sample(self.model_wrapped, self.accelerator, self.args) if model is None else nullcontext(model)
-        )
-        with ready as model:
-            sampler = TransformersSampler(model, self._tokenizer, rows=rows, attn_implementation=attention)
-            yield PolicyDraws(sampler, params, prompt_ids, group_ids, count, extra, call)
-
-    @contextmanager
-    def policy(
-        self, prompt_ids: Sequence[Sequence[int]], group_ids: Sequence[int], *, extra: bool = False
-    ) -> Iterator[Policy]:
-        """Give a method the policy; arguments as of `policy_draws`."""
-        with self.policy_draws(prompt_ids, group_ids, extra=extra) as draws:
-            yield self._policy(draws)
-
-    def _policy(self, draws: PolicyDraws) -> Policy:
-        return build_policy(draws, self.segmenter, self.verifier.verify, self.args.per_device_train_batch_size)
+        return self.drawing.draw_free(prompt_ids, first, num_generations), None
 
     # Rewards
 
