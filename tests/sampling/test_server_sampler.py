@@ -1,78 +1,27 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable
 
 import fake_server as fake
 import pytest
 from byte_tokenizer import byte_tokenizer
+from server_draws import PARAMS, TEXT, answers, asked, connect, counting, draw, refusing
 from server_replies import VLLM
 from transformers import AutoTokenizer
 
-from attnpo.errors import ConfigError, EngineError
-from attnpo.sampling import SampledResponse, SampleRequest, SamplingParams, ServerSampler, render_prompt
+from attnpo.errors import ConfigError
+from attnpo.sampling import SampledResponse, SampleRequest, SamplingParams, render_prompt
 from attnpo.sampling.prompts import give_template_settings
 from attnpo.sampling.server_requests import DIALECTS, prompt_as_text, request_body
 from attnpo.segmentation import Segmenter, build_strategy
-from attnpo.serving import Endpoint, RefusedError, Server
+from attnpo.serving import RefusedError
 from attnpo.tinyworld import checkpoint_path, heldout_dataset
 from attnpo.verification import build_verifier
-
-PARAMS = SamplingParams(64, temperature=0.6, top_p=0.95, seed=7)
-TEXT = "Add 2 and 3.\n\nSo it is 5.\n\nWait, check: 2+3=5.\n</think>\n\nThe answer is \\boxed{5}."
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
     return AutoTokenizer.from_pretrained(checkpoint_path())
-
-
-def asked(tokenizer, n=3, samples=1, text="How much is {}?") -> list[SampleRequest]:
-    prompts = [[{"role": "user", "content": text.format(i)}] for i in range(n)]
-    ids = [tuple(render_prompt(tokenizer, prompt)) for prompt in prompts]
-    return [SampleRequest(prompts[i], ids[i], 100 + i, j) for i in range(n) for j in range(samples)]
-
-
-def connect(there: fake.FakeServer, tokenizer, api="completions", **settings) -> ServerSampler:
-    endpoint = Endpoint(there.base_url, "small", **{"patience": 5.0, **settings})
-    return ServerSampler(Server(endpoint, first_wait=0.01), tokenizer, api)
-
-
-def draw(replies, tokenizer, requests, params=PARAMS, api="completions", **settings):
-    """Responses by index, and the bodies of the requests, the first one the trial of one token."""
-    with fake.FakeServer(replies) as there:
-        sampler = connect(there, tokenizer, api, **settings)
-        found = dict(sampler.sample(requests, params))
-        sampler.close()
-        return found, [request.body for request in there.requests]
-
-
-def answers(make: Callable[[dict], fake.Reply]) -> Callable[[fake.Request], fake.Reply]:
-    """A server that counts prompt tokens as this tokenizer does."""
-    return lambda request: make(request.body)
-
-
-def counting(tokenizer, text: str, finish: str = "stop", **choice):
-    def make(body: dict) -> fake.Reply:
-        prompt = body["prompt"]
-        read = len(prompt) if isinstance(prompt, list) else len(tokenizer(prompt)["input_ids"])
-        return fake.completion(text, finish, prompt_tokens=read, **choice)
-
-    return answers(make)
-
-
-def refusing(fields: set[str], code: int, then):
-    """A server that refuses unknown fields, and prompts that are no text where `ids` is among them."""
-
-    def reply(request: fake.Request) -> fake.Reply:
-        if unknown := fields & set(request.body):
-            return fake.status(code, f"Unexpected fields in the request: {unknown}")
-        if "ids" in fields and isinstance(request.body.get("prompt"), list):
-            return fake.status(400, "prompt must be a string.")
-        return then(request)
-
-    return reply
 
 
 # What is sent
@@ -339,29 +288,6 @@ def test_a_server_that_found_no_thought_has_the_last_word(message, finish, in_th
     assert found[0].in_think is in_think
 
 
-@pytest.mark.parametrize(
-    ("bad", "said"),
-    [
-        (fake.odd({"choices": []}), "without a choice"),
-        (fake.odd({}), "without a choice"),
-        (fake.odd({"error": {"message": "overloaded"}}), "without a choice: overloaded"),
-        (fake.odd({"choices": [{"text": "x", "finish_reason": None}]}), "finish_reason is None"),
-        (fake.odd({"choices": [{"text": "x", "finish_reason": "abort"}]}), "finish_reason is 'abort'"),
-        (fake.odd({"choices": [{"text": None, "finish_reason": "stop"}]}), "without text"),
-    ],
-    ids=["empty", "missing", "error", "no finish", "aborted", "no text"],
-)
-def test_an_answer_of_no_use_is_asked_for_again_then_an_error(tokenizer, bad, said):
-    good = counting(tokenizer, TEXT)
-    count = iter(range(1000))
-    found, bodies = draw(lambda r: bad if next(count) == 1 else good(r), tokenizer, asked(tokenizer, 2), concurrency=1)
-    assert len(found) == 2
-    assert len(bodies) == 4
-    assert bodies[1] == bodies[2]  # the trial is taken as it comes
-    with pytest.raises(EngineError, match=said):
-        draw(lambda request: bad, tokenizer, asked(tokenizer, 2))
-
-
 def test_the_same_response_is_cut_and_judged_alike_however_it_is_reported(tokenizer):
     """The transformers engine's ids, a server's ids, a server's text, a chat server's two fields."""
     segment = Segmenter(tokenizer, build_strategy("phrases", None, 1))
@@ -392,143 +318,3 @@ def test_what_a_trial_of_real_prompts_reads_is_what_it_sends(tokenizer):
 
 
 # Order and failure
-
-
-def test_responses_come_as_they_finish_and_never_too_many_at_once(tokenizer):
-    last = threading.Event()
-    requests = asked(tokenizer, 9)
-    slow_prompt = list(requests[0].prompt_ids)
-    reply = counting(tokenizer, TEXT)
-
-    def server(request):
-        if request.body["prompt"] == slow_prompt and request.body["max_tokens"] > 1:
-            last.wait(30)
-        return fake.slow(reply(request), 0.01)
-
-    order = []
-    with fake.FakeServer(server) as there:
-        sampler = connect(there, tokenizer, concurrency=3)
-        for index, _ in sampler.sample(requests, PARAMS):
-            order.append(index)
-            if len(order) == 8:
-                last.set()
-        sampler.close()
-        assert there.most_at_once == 3
-    assert sorted(order) == list(range(9))
-    assert order[-1] == 0
-
-
-def test_a_server_that_dies_midway_yields_what_it_finished_first(tokenizer):
-    requests = asked(tokenizer, 40)
-    found = []
-    with fake.FakeServer(counting(tokenizer, TEXT)) as there:
-        sampler = connect(there, tokenizer, concurrency=3, patience=0.3)
-        with pytest.raises(EngineError, match="given up"):
-            collect(sampler.sample(requests, PARAMS), found, lambda: len(found) == 10 and there.die())
-        sampler.close()
-    assert 10 <= len(found) < 20
-    assert len({index for index, _ in found}) == len(found)
-
-
-def collect(responses, found, after):
-    for each in responses:
-        found.append(each)
-        after()
-
-
-def test_nothing_asked_nothing_sent(tokenizer):
-    with fake.FakeServer() as there:
-        assert list(connect(there, tokenizer).sample([], PARAMS)) == []
-        assert there.requests == []
-
-
-def test_an_unknown_api_is_refused(tokenizer):
-    with pytest.raises(ConfigError, match="completions, chat"):
-        ServerSampler(Server(Endpoint("http://127.0.0.1:1/v1", "m")), tokenizer, "responses")
-
-
-def test_its_description_has_no_address(tokenizer):
-    description = ServerSampler(Server(Endpoint("http://127.0.0.1:1/v1", "m")), tokenizer).description
-    assert json.loads(json.dumps(description)) == description
-    assert (description["engine"], description["api"], description["served_model"]) == ("server", "completions", "m")
-    assert "127.0.0.1" not in str(description)
-
-
-CALL = {"name": "f", "arguments": "{}"}
-TOOLS = [{"id": "1", "type": "function", "function": CALL}]
-
-
-def odd_message(**message) -> fake.Reply:
-    return fake.odd({"choices": [{"message": {"role": "assistant", **message}, "finish_reason": "stop"}]})
-
-
-@pytest.mark.parametrize(
-    ("api", "reply", "reason"),
-    [
-        ("completions", fake.odd({"choices": [{"text": "So", "finish_reason": "content_filter"}]}), "content_filter"),
-        ("chat", fake.chat("So", "content_filter"), "finish_reason content_filter"),
-        ("chat", fake.chat(None, "content_filter"), "finish_reason content_filter"),
-        ("chat", fake.chat(None, "tool_calls", tool_calls=TOOLS), "finish_reason tool_calls"),
-        ("chat", fake.chat(None, tool_calls=TOOLS), "without content, with tool_calls"),
-        ("chat", fake.chat(None, function_call=CALL), "without content, with function_call"),
-        ("chat", fake.chat(None, refusal="I cannot."), "without content, with refusal"),
-        ("chat", fake.chat(None), "a message without content"),
-        ("chat", fake.chat(None, "length"), "a message without content"),
-        ("chat", odd_message(), "a message without content"),
-    ],
-)
-def test_an_outcome_that_will_not_change_is_a_response_that_failed(api, reply, reason):
-    tokenizer = byte_tokenizer(opening="<think>\n")
-    found, bodies = draw(lambda request: reply, tokenizer, asked(tokenizer, 2), api=api)
-    assert [reason in str(response.failure) for response in found.values()] == [True, True]
-    assert all(response.ids for response in found.values())
-    assert len(bodies) == 3  # the trial and each request once
-
-
-@pytest.mark.parametrize(
-    ("content", "text"),
-    [
-        ([{"type": "text", "text": "So 5."}, {"type": "text", "text": "</think>5"}], "So 5.</think>5"),
-        ([{"type": "text", "text": "5"}, {"type": "image_url"}], "5"),
-        ("", ""),
-    ],
-)
-def test_content_in_parts_is_read(content, text):
-    tokenizer = byte_tokenizer(opening="<think>\n")
-    reply = odd_message(content=content)
-    found, _ = draw(lambda request: reply, tokenizer, asked(tokenizer, 1), api="chat")
-    assert tokenizer.decode(found[0].ids).removesuffix(tokenizer.eos_token) == text
-    assert found[0].failure is None
-
-
-def test_one_refused_prompt_among_good_ones_costs_itself(tokenizer):
-    good, count = counting(tokenizer, TEXT), iter(range(100))
-    refusal = fake.status(400, "this prompt is moderated")
-    found, _ = draw(
-        lambda request: refusal if next(count) == 1 else good(request), tokenizer, asked(tokenizer, 4), concurrency=1
-    )
-    failures = [found[index].failure for index in sorted(found)]
-    assert [failure is not None for failure in failures] == [True, False, False, False]
-    assert "status 400, 'this prompt is moderated'" in str(failures[0])
-
-
-def test_refusals_alone_are_an_error(tokenizer):
-    good, count = counting(tokenizer, TEXT), iter(range(100))
-    refusal = fake.status(400, "no such setting")
-    with pytest.raises(ConfigError, match="no such setting"):
-        draw(lambda r: good(r) if next(count) == 0 else refusal, tokenizer, asked(tokenizer, 3), concurrency=1)
-
-
-def test_the_shortest_prompt_refused_for_what_it_says_costs_itself(tokenizer):
-    good, requests = counting(tokenizer, TEXT), asked(tokenizer, 2) + asked(tokenizer, 1, text="Say how much is {}?")
-    shortest = min(requests, key=lambda r: len(r.prompt_ids)).prompt_ids
-    text = tokenizer.decode(shortest)
-    refusal = fake.status(400, "this prompt is moderated")
-
-    def moderated(request: fake.Request) -> fake.Reply:
-        return refusal if request.body["prompt"] in (list(shortest), text) else good(request)
-
-    found, _ = draw(moderated, tokenizer, requests)
-    failed = [index for index in sorted(found) if found[index].failure is not None]
-    assert failed == [index for index, request in enumerate(requests) if request.prompt_ids == shortest]
-    assert len(found) == len(requests) > len(failed)
