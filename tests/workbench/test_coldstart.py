@@ -54,10 +54,10 @@ def test_a_model_learns_traces_and_is_measured_before_and_after(base: Path, tmp_
     assert done.before is not None
     assert done.after is not None
     assert (done.before.name, done.after.name) == ("before", "after")
-    assert (done.before.model_fingerprint, "think_closed" in done.after.overall.counts) != (
-        done.after.model_fingerprint,
-        False,
-    )
+    for each in (done.before, done.after):
+        assert (each.sampling["temperature"], each.sampling["top_p"]) == (1.0, 1.0)
+    assert done.before.model_fingerprint != done.after.model_fingerprint
+    assert "think_closed" in done.after.overall.counts
     assert {weights.dtype for weights in load_file(tmp_path / "adapter_model.safetensors").values()} == {torch.bfloat16}
     source = find_model(str(tmp_path))
     assert source.weights == str(base)

@@ -404,7 +404,7 @@ class ColdStartArguments:
         },
     )
     eval_problems: Count = field(
-        default=64, metadata={"help": "How many of them, before and after; 0 measures nothing."}
+        default=64, metadata={"help": "How many of them, before and after, at temperature 1; 0 measures nothing."}
     )
     eval_max_new_tokens: AtLeast1 = field(default=512, metadata={"help": "Limit on a response, in tokens."})
     labeler: str = field(

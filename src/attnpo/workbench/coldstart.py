@@ -201,7 +201,9 @@ def _measure(
             ModelArguments(model=model, base_model=arguments.base_model if name == "before" else None),
             problems,
             steps,
-            EvaluationSettings(samples_per_problem=1, max_new_tokens=arguments.eval_max_new_tokens),
+            EvaluationSettings(
+                samples_per_problem=1, max_new_tokens=arguments.eval_max_new_tokens, temperature=1.0, top_p=1.0
+            ),
             EngineSettings(),
             progress=progress,
         )[""]
