@@ -88,7 +88,7 @@ def test_signals_may_be_chosen_or_left_out(toy, model, tmp_path):
     assert set(run(toy, model, tmp_path / "none", settings=none).signals) == {"heads_ranked"}
     with pytest.raises(ConfigError, match="signal: 'entropy' is unknown"):
         DiscoverySettings(signals="entropy")
-    with pytest.raises(ConfigError, match="signals: heads reads a chosen head set, and none is given here"):
+    with pytest.raises(ConfigError, match="signals: heads reads a head set, which discover measures in any case"):
         DiscoverySettings(signals="log_prob,heads")
 
 

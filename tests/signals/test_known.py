@@ -95,7 +95,7 @@ def test_named_signals_are_all_there_or_refused():
     assert named == ["log_prob", "shorter", "random", "all_heads", "own_signals:Thirds"]
     (ranked,) = rivals("heads_ranked", [Head(1, 2)])
     assert ranked.heads == [Head(1, 2)]
-    with pytest.raises(ConfigError, match=r"^--signals: heads reads a chosen head set, and none is given here; leave"):
+    with pytest.raises(ConfigError, match=r"^--signals: heads reads a head set, which .* --heads; leave"):
         rivals("heads", flag="--signals")
     with pytest.raises(ConfigError, match=r"^signals: probe has weights of its own; give its file \(probe\.json of"):
         rivals("log_prob,probe")

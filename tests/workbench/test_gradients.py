@@ -210,7 +210,7 @@ def test_a_method_that_does_not_exist_costs_nothing(tmp_path):
     [
         (
             {"heads": None, "signals": "heads_ranked"},
-            r"^--signals: heads_ranked reads a chosen head set, and none is gi",
+            r"^--signals: heads_ranked reads a head set, which discover measures in any case and other c",
         ),
         ({"signals": "probe"}, r"^--signals: probe has weights of its own; give its file"),
     ],

@@ -18,7 +18,7 @@ COMMANDS = {
     "signals": "list the step signals: what may score steps, what each needs and costs",
     "evaluate": "measure accuracy and response length, on benchmarks or any problems, from any engine",
     "compare": "set evaluations side by side: paired differences, tables, frontier",
-    "reproduce": "train every method with one budget, and write the comparison table",
+    "reproduce": "train methods with one budget, and write the comparison table",
     "gradients": "measure in one gradient what each credit changes: accuracy, length, direction, noise",
     "card": "write the model card of a trained model, and upload both",
     "report": "write one HTML page that shows what a run did",
@@ -32,8 +32,8 @@ usage: attnpo COMMAND [--config FILE.yaml] [--flag value ...]
 commands:
 {commands}
 
-`attnpo COMMAND --help` shows every setting and an example. A YAML file given with --config holds the same settings;
-flags override it.
+`attnpo COMMAND --help` shows every setting and an example. Where a command takes --config, a YAML file holds the same
+settings; flags override it.
 """
 
 

@@ -51,7 +51,7 @@ class Condition(BaseModel):
 
 
 class InterventionResult(Evidence):
-    """Steps deleted by score, answers regenerated: `intervention.json` (method, section 2).
+    """Steps deleted by score, answers regenerated: `intervention.json` (AttnPO, Key-Focus Heads).
 
     Attributes:
         model: model that wrote the traces and regenerated the answers.

@@ -1,4 +1,4 @@
-"""The probing set: which of the model's own responses heads are judged on (method, section 2)."""
+"""The probing set: which of the model's own responses heads are judged on (AttnPO, Key-Focus Heads)."""
 
 from __future__ import annotations
 

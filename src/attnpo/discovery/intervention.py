@@ -2,7 +2,7 @@
 
 Each trace is cut on the very token ids that were sampled: without its lowest-scored or its highest-scored steps, or
 without random steps of (nearly) as many tokens. The model then writes the final answer again, several times, and the
-answers are verified (method, section 2). Every deletion of a trace is answered with the same random numbers, so that
+answers are verified (AttnPO). Every deletion of a trace is answered with the same random numbers, so that
 what is common to the draws cancels in differences.
 """
 

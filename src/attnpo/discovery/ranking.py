@@ -1,4 +1,4 @@
-"""Step Ranking Accuracy (SRA): does a head tell essential steps from redundant ones? (method, section 2)
+"""Step Ranking Accuracy (SRA): does a head tell essential steps from redundant ones? (AttnPO, Key-Focus Heads)
 
 Over all pairs (essential e, redundant r) inside one response, the share with S(e) > S(r); a tie counts ½. Pairs of all
 responses are pooled, each pair with weight one. Because Eq. 2 is a mean over heads, an ensemble's score difference on a

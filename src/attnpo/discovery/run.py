@@ -1,4 +1,4 @@
-"""Find Key-Focus Heads: gate and label traces, score every head on them, choose, report (method, section 2)."""
+"""Find Key-Focus Heads: gate and label traces, score every head on them, choose, report (AttnPO, Key-Focus Heads)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choosing the head set: best single heads, or greedy forward selection on the ensemble's SRA (method, section 2)."""
+"""Choosing the head set: best single heads, or greedy forward selection on the ensemble's SRA (AttnPO)."""
 
 from __future__ import annotations
 

@@ -44,4 +44,4 @@ class DiscoverySettings(SamplingSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        rivals(self.signals, fits_probe=True)  # names what there is none of, or cannot be read
+        rivals(self.signals, flag="--signals", fits_probe=True)  # names what there is none of, or cannot be read

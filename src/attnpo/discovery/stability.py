@@ -2,7 +2,7 @@
 
 The probe set is labelled responses of the model that training starts from; its token ids never change, only the model
 that reads them does. Two numbers a checkpoint: the SRA of the heads, and the Pearson correlation of the step scores
-with those at the start (method, section 2).
+with those at the start (AttnPO, Key-Focus Heads).
 """
 
 from __future__ import annotations

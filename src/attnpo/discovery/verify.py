@@ -68,7 +68,7 @@ def verify_heads(
     head_set.validate_for(model.config)
     check_readable(model, head_set.heads)
     stored = stored_figures(head_set)
-    signals = rivals(settings.signals, head_set.heads, settings.seed)
+    signals = rivals(settings.signals, seed=settings.seed)
     for signal in signals:
         signal.check(model)
     heads, _ = readable_heads(model)

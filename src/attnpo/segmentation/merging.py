@@ -1,4 +1,4 @@
-"""Merging of segments too short to be steps of their own (AttnPO, method.md section 5)."""
+"""Merging of segments too short to be steps of their own (AttnPO, step segmentation)."""
 
 from __future__ import annotations
 

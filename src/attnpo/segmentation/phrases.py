@@ -57,7 +57,7 @@ class PhraseFamily:
 
 @dataclass(frozen=True)
 class PhraseFamilies:
-    """Phrases that open steps, by family (AttnPO, method.md section 5).
+    """Phrases that open steps, by family (AttnPO, step segmentation).
 
     Matching respects case (unless `ignore_case`) and word boundaries, and leaves out phrases that directly follow a
     quotation mark: quoted words are talked about, not a turn of the reasoning. Lower-case "but" or "is it" inside a

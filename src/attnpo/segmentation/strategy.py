@@ -29,7 +29,7 @@ class Strategy(Protocol):
 
 @dataclass(frozen=True)
 class PhraseStrategy:
-    """Steps begin at trigger phrases; short segments are merged (AttnPO, method.md section 5).
+    """Steps begin at trigger phrases; short segments are merged (AttnPO, step segmentation).
 
     Attributes:
         phrases: the trigger phrases.

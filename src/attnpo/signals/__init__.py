@@ -1,7 +1,7 @@
 """Step signals: what may score the steps of a response, Key-Focus Heads among them."""
 
 from attnpo.signals.base import Places, Seen, Signal
-from attnpo.signals.passes import SignalReading, look, read_signal
+from attnpo.signals.passes import SignalReading, look, read_signal, wants_logits
 from attnpo.signals.ranks import ranked_scores
 from attnpo.signals.registry import (
     SIGNALS,
@@ -33,5 +33,6 @@ __all__ = [
     "score_signals",
     "signal_class",
     "signal_of",
+    "wants_logits",
     "wants_probe",
 ]

@@ -149,7 +149,10 @@ def rivals(
     found = [build_signal(name, heads or (), seed) for name in asked]
     for signal in found:
         if "heads" in signal.needs and heads is None:
-            raise ConfigError(f"{flag}: {signal.name} reads a chosen head set, and none is given here; leave it out")
+            raise ConfigError(
+                f"{flag}: {signal.name} reads a head set, which discover measures in any case and other commands take "
+                "with --heads; leave it out"
+            )
         if isinstance(signal, Probe) and signal.fitted is None:
             raise ConfigError(f"{flag}: probe has weights of its own; give its file (probe.json of `attnpo discover`)")
         if not _has(signal, labelled):

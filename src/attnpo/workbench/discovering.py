@@ -33,7 +33,7 @@ from attnpo.reporting import save_ensemble_curves, save_heatmap
 from attnpo.rollouts import Rollout, prompt_text, read_rollouts
 from attnpo.sampling.engines import EngineSettings
 from attnpo.sampling.honoured import check_own
-from attnpo.signals import rivals
+from attnpo.signals import rivals, wants_logits
 from attnpo.verification import Verifier
 from attnpo.workbench.arguments import DataArguments, DiscoverArguments, ModelArguments, StepArguments
 from attnpo.workbench.loading import Session, open_session, open_verifier
@@ -249,7 +249,8 @@ class Discovering:
     def _check_temperature(self, traces: Path) -> None:
         """Say where signals are read at another temperature than the traces were sampled at, as far as it is known."""
         beside, ours = settings_path(traces), self.settings.temperature
-        if self.settings.signals == "none" or not beside.is_file():
+        signals = rivals(self.settings.signals, fits_probe=not self.arguments.verify)
+        if not wants_logits(signals) or not beside.is_file():
             return
         theirs = (UserFile(beside).json().get("sampling") or {}).get("temperature", ours)
         if theirs != ours:

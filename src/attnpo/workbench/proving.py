@@ -192,7 +192,7 @@ def check_proofs(arguments: DiscoverArguments, settings: DiscoverySettings) -> N
     if arguments.verify and arguments.transfer:
         raise ConfigError("--transfer: chooses heads, --verify takes given ones; run them one after the other")
     if arguments.verify:
-        rivals(settings.signals, [], flag="--signals")  # nothing is fitted here
+        rivals(settings.signals, flag="--signals")  # nothing is fitted here
     intervention_settings(arguments, settings)
 
 
