@@ -87,7 +87,10 @@ def test_settings_that_would_do_nothing_are_refused(capsys, tmp_path, traces, se
     assert word in fails(capsys, tmp_path, traces=traces, **settings)
 
 
-@pytest.mark.parametrize("asked", [{}, {"verify": "2.3"}])
+AWAY = {"engine": "server", "base_url": "http://127.0.0.1:9/v1", "server_patience": 0.1}
+
+
+@pytest.mark.parametrize("asked", [{}, {"verify": "2.3"}, AWAY])
 def test_a_signal_that_does_not_fit_the_model(capsys, tmp_path, asked):
     ProbeWeights(layer=9, weights=[1.0] * 4).save(tmp_path / "probe.json")
     sampled = {"data": "tinyworld", "num_problems": 2, "labeler": "attnpo.tinyworld:label_steps", "max_new_tokens": 16}

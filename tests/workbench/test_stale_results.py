@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 
@@ -13,7 +14,7 @@ from server_replies import LLAMA_CPP, vllm_pages
 
 from attnpo.cli import evaluate as evaluate_command
 from attnpo.collecting import files_fingerprint
-from attnpo.errors import OutputError
+from attnpo.errors import ConfigError, OutputError
 from attnpo.evaluation import EvaluationResult
 from attnpo.sampling import SampledResponse, VLLMSampler
 from attnpo.tinyworld import checkpoint_path
@@ -89,6 +90,16 @@ def test_vllm_results_are_not_those_of_weights_that_took_their_place(vllm, tmp_p
     retrain(model)
     with pytest.raises(OutputError, match=r"holds results of other settings: weights \(there '\w+', asked '\w+'\);"):
         evaluate(tmp_path, model, engine="vllm")
+
+
+def test_a_type_that_nobody_names_is_asked_for_before_the_engine_starts(vllm, tmp_path, model):
+    config = json.loads((model / "config.json").read_text())
+    del config["dtype"]
+    (model / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match="--dtype auto: the model's configuration does not say its type"):
+        evaluate(tmp_path, model, engine="vllm")
+    evaluate(tmp_path, model, engine="vllm", dtype="float32")
+    assert vllm == [0, 1]
 
 
 def test_a_servers_results_are_those_of_the_weights_it_says_it_serves(tmp_path, model, caplog):

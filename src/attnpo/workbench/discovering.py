@@ -133,8 +133,7 @@ class Discovering:
         Raises:
             AttnPOError: something is missing or malformed, or the engine or a judge went away.
         """
-        if self.session.loads_model:  # else once responses are there
-            self._check_signals()
+        self._check_signals()
         with self._working() as verifier:
             traces = self._traces(verifier, progress)
             if self.arguments.transfer in GROUPINGS:
@@ -242,9 +241,23 @@ class Discovering:
         check_proofs(self.arguments, self.settings)
 
     def _check_signals(self) -> None:
-        """Check that signals fit the model, which is loaded for that."""
-        for signal in rivals(self.settings.signals, fits_probe=not self.arguments.verify):
-            signal.check(self.session.model)
+        """Check that signals fit the model; where another engine samples, no weights are loaded for that."""
+        signals = rivals(self.settings.signals, fits_probe=not self.arguments.verify)
+        if not signals:
+            return
+        model = self.session.model if self.session.loads_model else self._without_weights()
+        for signal in signals:
+            signal.check(model)
+
+    def _without_weights(self) -> Any:
+        from attnpo.training.estimate import meta_model  # brings TRL, which takes seconds
+
+        options = self.model_arguments
+        return meta_model(
+            self.session.config,
+            attn_implementation=options.attn_implementation,
+            trust_remote_code=options.trust_remote_code,
+        )
 
     def _check_temperature(self, traces: Path) -> None:
         """Say where signals are read at another temperature than the traces were sampled at, as far as it is known."""

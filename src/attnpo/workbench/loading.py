@@ -306,10 +306,22 @@ class Session:
 
     @property
     def _vllm_dtype(self) -> str:
-        """The type that vLLM is told: its own `auto` would compute what is saved in float32 in a half type."""
-        saved = saved_dtype(self.source, self.config) if self.engine.engine == "vllm" else None
+        """The type that vLLM is told: its own `auto` would compute what is saved in float32 in a half type.
+
+        Raises:
+            ConfigError: none is given, and the model's configuration names none.
+        """
         asked = self._model_arguments.dtype
-        return asked if asked != "auto" or saved is None else str(saved).removeprefix("torch.")
+        if asked != "auto" or self.engine.engine != "vllm":
+            return asked
+        part = self.config.get_text_config(decoder=True)
+        saved = saved_dtype(self.source, self.config) or getattr(part, "dtype", None)
+        if saved is None:
+            raise ConfigError(
+                "--dtype auto: the model's configuration does not say its type, and vLLM would choose one; give "
+                "--dtype float32, bfloat16 or float16"
+            )
+        return str(saved).removeprefix("torch.")
 
     @property
     def _unusual(self) -> dict[str, Any]:
