@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from attnpo.collecting import problem_key
 from attnpo.discovery.evidence import InterventionResult
 from attnpo.discovery.intervention import (
     InterventionSettings,
@@ -17,7 +16,7 @@ from attnpo.discovery.intervention import (
 )
 from attnpo.errors import ConfigError, DataError, EngineError, OutputError
 from attnpo.rollouts import Rollout
-from attnpo.sampling import SampledResponse
+from attnpo.sampling import SampledResponse, request_key
 
 CLOSE = "</think>"
 SETTINGS = InterventionSettings(amounts="1 step, 30%", samples=3, random_draws=2, max_new_tokens=9, resamples=100)
@@ -111,7 +110,7 @@ def test_the_step_that_matters_is_missed_and_the_others_are_not(toy, tmp_path):
     assert lowest.difference.value == lowest.difference.high == 0.0
     # Without the step each answer is right where its own random number says so: the very same draws, by hand.
     guessed = [
-        random.Random(f"0/{problem_key(f'intervention/{r.problem_id}/{r.sample}')}/{s}").random() < 1 / 3
+        random.Random(f"0/{request_key(f'intervention/{r.problem_id}/{r.sample}')}/{s}").random() < 1 / 3
         for r in rollouts
         for s in range(3)
     ]

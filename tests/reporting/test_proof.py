@@ -14,7 +14,7 @@ from attnpo.errors import DataError
 from attnpo.reporting import write_report
 from attnpo.reporting.intervention import intervention_sentence
 from attnpo.reporting.stability import (
-    crossings,
+    below,
     reselection_lines,
     stability_axis,
     stability_sentence,
@@ -138,9 +138,9 @@ def test_checkpoints_without_steps_stand_side_by_side() -> None:
     assert "checkpoint-20 0." in str(view.panels[0].svg)
 
 
-def test_crossings_and_kept_heads() -> None:
-    assert crossings([0.9, 0.8, 0.7], 0.8) == [2]
-    assert crossings([0.1], None) == []
+def test_values_under_a_bound_and_kept_heads() -> None:
+    assert below([0.9, 0.8, 0.7], 0.8) == [2]
+    assert below([0.1], None) == []
     again = {"step": 1200, "old": [[1, 2], [0, 1]], "new": [[0, 1], [1, 2]]}
     result = StabilityResult.model_validate(stability(reselections=[again]))
     assert reselection_lines(result) == ["step 1,200: heads chosen anew, kept 1.2, 0.1, nothing better found"]

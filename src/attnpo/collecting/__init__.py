@@ -1,21 +1,18 @@
 """Groups of responses, sampled, segmented, verified and labelled, on disk as they are made."""
 
-from attnpo.collecting.fingerprints import model_fingerprint, problem_key, problems_fingerprint
-from attnpo.collecting.groups import Segments, Verifies, counted_tokens, read_groups
+from attnpo.collecting.fingerprints import model_fingerprint, problems_fingerprint
+from attnpo.collecting.groups import counted_tokens, read_groups
 from attnpo.collecting.run import Collected, collect_rollouts
 from attnpo.collecting.think_watch import ThinkWatch
 from attnpo.collecting.weight_files import files_fingerprint
 
 __all__ = [
     "Collected",
-    "Segments",
     "ThinkWatch",
-    "Verifies",
     "collect_rollouts",
     "counted_tokens",
     "files_fingerprint",
     "model_fingerprint",
-    "problem_key",
     "problems_fingerprint",
     "read_groups",
 ]

@@ -1,4 +1,4 @@
-"""What tells one model, one data set and one problem from another."""
+"""What tells one model and one data set from another."""
 
 from __future__ import annotations
 
@@ -11,11 +11,6 @@ from collections.abc import Iterable
 import torch
 
 from attnpo.datasets import ProblemRow
-
-
-def problem_key(problem_id: str) -> int:
-    """Return the number that seeds a problem's responses: 63 bits of a hash of its id."""
-    return int.from_bytes(hashlib.sha256(problem_id.encode()).digest()[:8], "big") >> 1
 
 
 def problems_fingerprint(problems: Iterable[ProblemRow]) -> str:

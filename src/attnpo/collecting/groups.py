@@ -5,51 +5,26 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 from attnpo.datasets import ProblemRow
-from attnpo.rollouts import Rollout, SegmentedResponse, read_rollouts
+from attnpo.rollouts import Rollout, read_rollouts
 from attnpo.sampling import SampledResponse
+from attnpo.segmentation import Segmenter
+from attnpo.verification import Verifier
 
 LONGEST_SOLUTION = 10_000
 """Characters of a reference answer that rows repeat; the tests of a code problem can be megabytes."""
-
-
 FAILURE = "failure"
 """Key of a row's `extra` that says why the server gave no response of use."""
 COUNTED = "server_tokens"
 """Key of a row's `extra` that says how many tokens the server counts, where the row's ids were made from text."""
 
 
-class Segments(Protocol):
-    """Cuts sampled response ids into steps and final answer (`attnpo.segmentation.Segmenter`)."""
-
-    def __call__(self, response_ids: Sequence[int], in_think: bool = True) -> SegmentedResponse:
-        """Return the segmented response; `in_think` says whether it begins inside a think part."""
-        ...
-
-    def opens_think(self, prompt_ids: Sequence[int]) -> bool:
-        """Return whether a prompt leaves a think part open."""
-        ...
-
-
-class Verifies(Protocol):
-    """Judges whole responses against reference answers (`attnpo.verification.Verifier`)."""
-
-    def verify(self, responses: Sequence[str], solutions: Sequence[str]) -> list[bool]:
-        """Return one verdict a response."""
-        ...
-
-    def answers(self, responses: Sequence[str]) -> list[str | None]:
-        """Return the answer of each response in a normal form that equal answers share, None where there is none."""
-        ...
-
-
 def verified_group(
     problem: ProblemRow,
     responses: Sequence[SampledResponse],
-    segmenter: Segments,
-    verifier: Verifies,
+    segmenter: Segmenter,
+    verifier: Verifier,
     opening: str = "",
     in_think: bool = True,
 ) -> list[Rollout]:

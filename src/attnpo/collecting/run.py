@@ -20,8 +20,8 @@ from typing import Any
 from rich.progress import Progress
 
 from attnpo.collecting.failures import FailureCount
-from attnpo.collecting.fingerprints import problem_key, problems_fingerprint
-from attnpo.collecting.groups import Segments, Verifies, verified_group
+from attnpo.collecting.fingerprints import problems_fingerprint
+from attnpo.collecting.groups import verified_group
 from attnpo.collecting.journal import Clock, SampleJournal, finished_groups
 from attnpo.collecting.think_watch import ThinkWatch
 from attnpo.datasets import ProblemRow
@@ -30,7 +30,9 @@ from attnpo.labeling import Labeler, label_steps
 from attnpo.ledger import Ledger
 from attnpo.progress import Advance, bar
 from attnpo.rollouts import Rollout
-from attnpo.sampling import SampledResponse, Sampler, SampleRequest, SamplingParams, render_prompt
+from attnpo.sampling import SampledResponse, Sampler, SampleRequest, SamplingParams, render_prompt, request_key
+from attnpo.segmentation import Segmenter
+from attnpo.verification import Verifier
 
 _MOST_WAITING = 64
 """Groups that may wait for the verifier before the engine has to wait for it."""
@@ -68,8 +70,8 @@ def collect_rollouts(
     *,
     tokenizer: Any,
     sampler: Sampler,
-    segmenter: Segments,
-    verifier: Verifies,
+    segmenter: Segmenter,
+    verifier: Verifier,
     samples: int,
     params: SamplingParams,
     settings: Mapping[str, Any],
@@ -181,7 +183,7 @@ def _requests(
         missing = [sample for sample in range(samples) if sample not in at_hand.get(problem.problem_id, {})]
         if not missing:
             continue
-        prompt_ids, key = tuple(render_prompt(tokenizer, problem.prompt, opening)), problem_key(problem.problem_id)
+        prompt_ids, key = tuple(render_prompt(tokenizer, problem.prompt, opening)), request_key(problem.problem_id)
         prompt = problem.prompt
         if opening:
             prompt = str(tokenizer.decode(prompt_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))

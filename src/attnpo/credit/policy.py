@@ -59,7 +59,7 @@ class TokenStats:
 
 @dataclass(frozen=True)
 class Policy:
-    """What the run lends a method while responses are made.
+    """What a method may do with the policy while responses are made.
 
     Attributes:
         tokenizer: the model's.

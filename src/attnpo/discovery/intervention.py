@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from attnpo.collecting import Segments, Verifies
 from attnpo.discovery.deletion import Amount, Deleted, deleted_at_random, deleted_by_score, step_lengths
 from attnpo.discovery.evidence import Condition, ConditionName, InterventionResult
 from attnpo.discovery.intervention_answers import Answers, AnswerStore
@@ -37,7 +36,9 @@ from attnpo.ranges import (
 )
 from attnpo.rollouts import Rollout
 from attnpo.sampling import Sampler, SamplingParams
+from attnpo.segmentation import Segmenter
 from attnpo.statistics import Interval, mean_interval, paired_difference_interval
+from attnpo.verification import Verifier
 
 ANSWERS_FILE = "intervention_answers.jsonl"
 MIN_STEPS = 2
@@ -139,8 +140,8 @@ def intervene(
     *,
     tokenizer: Any,
     sampler: Sampler,
-    segmenter: Segments,
-    verifier: Verifies,
+    segmenter: Segmenter,
+    verifier: Verifier,
     settings: InterventionSettings,
     output_dir: Path,
     context: Mapping[str, Any],

@@ -12,14 +12,15 @@ from typing import Any
 
 from rich.progress import Progress
 
-from attnpo.collecting import Segments, Verifies, problem_key
 from attnpo.collecting.journal import Clock
 from attnpo.discovery.deletion import Deleted, kept_ids
 from attnpo.errors import DataError, OutputError
 from attnpo.ledger import Ledger, json_row
 from attnpo.progress import bar
 from attnpo.rollouts import Rollout
-from attnpo.sampling import SampledResponse, Sampler, SampleRequest, SamplingParams, render_prompt
+from attnpo.sampling import SampledResponse, Sampler, SampleRequest, SamplingParams, render_prompt, request_key
+from attnpo.segmentation import Segmenter
+from attnpo.verification import Verifier
 
 Trace = tuple[str, int]
 """Problem id and sample number."""
@@ -65,8 +66,8 @@ class AnswerStore:
         *,
         tokenizer: Any,
         sampler: Sampler,
-        segmenter: Segments,
-        verifier: Verifies,
+        segmenter: Segmenter,
+        verifier: Verifier,
         params: SamplingParams,
         progress: Progress | None = None,
     ) -> None:
@@ -113,8 +114,8 @@ class AnswerStore:
         deleted: Deleted,
         kept: tuple[int, ...],
         responses: Sequence[SampledResponse],
-        segmenter: Segments,
-        verifier: Verifies,
+        segmenter: Segmenter,
+        verifier: Verifier,
     ) -> None:
         texts = [segmenter((*kept, *response.ids), rollout.in_think).full_text for response in responses]
         verdicts = verifier.verify(texts, [rollout.solution] * len(texts))
@@ -160,7 +161,7 @@ def _requests(
         trace = _trace(rollout)
         if trace not in prompts:
             prompts[trace] = render_prompt(tokenizer, rollout.prompt, rollout.opening)
-        key = problem_key(f"intervention/{rollout.problem_id}/{rollout.sample}")
+        key = request_key(f"intervention/{rollout.problem_id}/{rollout.sample}")
         prompt_ids = (*prompts[trace], *ids)
         text = tokenizer.decode(prompt_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         for sample in range(samples):

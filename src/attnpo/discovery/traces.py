@@ -9,13 +9,15 @@ from typing import Any
 
 from rich.progress import Progress
 
-from attnpo.collecting import Segments, Verifies, collect_rollouts
+from attnpo.collecting import collect_rollouts
 from attnpo.datasets import ProblemRow
 from attnpo.discovery.settings import DiscoverySettings
 from attnpo.errors import DataError
 from attnpo.output import prepare_output_dir
 from attnpo.rollouts import Rollout, placed_rollouts, read_rollouts
 from attnpo.sampling import Sampler
+from attnpo.segmentation import Segmenter
+from attnpo.verification import Verifier
 
 TRACES_FILE = "discovery_rollouts.jsonl"
 
@@ -26,8 +28,8 @@ def sample_traces(
     *,
     tokenizer: Any,
     sampler: Sampler,
-    segmenter: Segments,
-    verifier: Verifies,
+    segmenter: Segmenter,
+    verifier: Verifier,
     settings: DiscoverySettings,
     context: Mapping[str, Any],
     progress: Progress | None = None,
@@ -74,7 +76,7 @@ def sample_traces(
     return sorted(read_rollouts(collected.path), key=lambda r: (place[r.problem_id], r.sample))
 
 
-def read_traces(path: Path, segmenter: Segments, verifier: Verifies | None = None) -> list[Rollout]:
+def read_traces(path: Path, segmenter: Segmenter, verifier: Verifier | None = None) -> list[Rollout]:
     """Read sampled responses from a rollouts file and cut them into steps anew.
 
     Labels in the file are kept where the steps come out the same. Responses without verdict are judged; a pass rate
@@ -107,7 +109,7 @@ def read_traces(path: Path, segmenter: Segments, verifier: Verifies | None = Non
     return [r if r.pass_rate is not None else replace(r, pass_rate=rates[r.problem_id]) for r in rollouts]
 
 
-def _recut(rollout: Rollout, segmenter: Segments, where: str) -> Rollout:
+def _recut(rollout: Rollout, segmenter: Segmenter, where: str) -> Rollout:
     cut = segmenter(rollout.response_ids, rollout.in_think)
     if cut.text != rollout.response:
         raise DataError(

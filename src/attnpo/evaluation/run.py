@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from attnpo.collecting import Segments, Verifies, collect_rollouts
+from attnpo.collecting import collect_rollouts
 from attnpo.collecting.journal import Clock
 from attnpo.datasets import ProblemRow
 from attnpo.errors import DataError, EngineError
@@ -27,7 +27,8 @@ from attnpo.output import prepare_output_dir
 from attnpo.progress import bar
 from attnpo.rollouts import read_rollouts
 from attnpo.sampling import Sampler, render_prompt
-from attnpo.segmentation import PhraseFamilies, phrase_counts
+from attnpo.segmentation import PhraseFamilies, Segmenter, phrase_counts
+from attnpo.verification import Verifier
 
 
 def evaluate(
@@ -35,8 +36,8 @@ def evaluate(
     tokenizer: Any,
     problems: Sequence[ProblemRow],
     sampler: Sampler,
-    segmenter: Segments,
-    verifier: Verifies,
+    segmenter: Segmenter,
+    verifier: Verifier,
     labeler: Labeler | None,
     settings: EvaluationSettings,
     output_dir: Path,

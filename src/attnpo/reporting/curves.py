@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from attnpo.ranges import NUMBER
 from attnpo.reporting.marks import ArmMark
 from attnpo.reporting.panels import Panel, Series, line_panel
 from attnpo.reporting.run_folder import Arm
@@ -67,16 +68,12 @@ def _series(arm: Arm, mark: ArmMark, quantity: Quantity) -> Series | None:
     points = {
         float(entry["step"]): float(entry[key])
         for entry in arm.log
-        if _is_number(entry.get("step")) and _is_number(entry.get(key))
+        if NUMBER.holds(entry.get("step")) and NUMBER.holds(entry.get(key))
     }
     if len(points) < 2:
         return None
     xs, ys = thinned(sorted(points), [points[x] for x in sorted(points)], MOST_POINTS)
     return Series(mark, tuple(xs), tuple(ys))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def thinned(xs: Sequence[float], ys: Sequence[float], most: int) -> tuple[list[float], list[float]]:

@@ -15,6 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from attnpo.labeling import LABELS
+from attnpo.ranges import NUMBER
 from attnpo.reporting.bar_panel import histogram
 from attnpo.reporting.intervals import SHARE_COLUMNS, counted, plain_bar
 from attnpo.reporting.quantiles import quantile_strip
@@ -125,7 +126,7 @@ def _histogram(value: Mapping[str, Any]) -> tuple[list[float], list[float]] | No
     counts = value.get("counts", value.get("values"))
     if not (isinstance(edges, list) and isinstance(counts, list)) or len(edges) != len(counts) + 1 or not counts:
         return None
-    if not all(_is_number(v) for v in (*edges, *counts)):
+    if not all(NUMBER.holds(v) for v in (*edges, *counts)):
         return None
     return [float(v) for v in edges], [float(v) for v in counts]
 
@@ -135,7 +136,7 @@ def _threshold(beside: Mapping[str, Any]) -> float | None:
     threshold = beside.get("threshold")
     if isinstance(threshold, Mapping):
         threshold = threshold.get("threshold", threshold.get("value"))
-    return float(threshold) if isinstance(threshold, int | float) and _is_number(threshold) else None
+    return float(threshold) if isinstance(threshold, int | float) and NUMBER.holds(threshold) else None
 
 
 def _cuts(beside: Mapping[str, Any]) -> list[tuple[float, str]]:
@@ -145,7 +146,7 @@ def _cuts(beside: Mapping[str, Any]) -> list[tuple[float, str]]:
 
 def _quantiles(key: str, value: Mapping[str, Any]) -> dict[float, float] | None:
     """Return share → value where a mapping is one of quantiles, by its name and its keys."""
-    if "quantile" not in key or not value or not all(_is_number(v) for v in value.values()):
+    if "quantile" not in key or not value or not all(NUMBER.holds(v) for v in value.values()):
         return None
     try:
         found = {float(share): float(v) for share, v in value.items()}
@@ -156,7 +157,7 @@ def _quantiles(key: str, value: Mapping[str, Any]) -> dict[float, float] | None:
 
 def _is_counts(key: str, value: Mapping[str, Any]) -> bool:
     """Whether a mapping counts things: labels, or anything whose name says so."""
-    if not value or not all(_is_number(v) and v >= 0 for v in value.values()) or len(value) > MOST_FACTS_IN_BARS:
+    if not value or not all(NUMBER.holds(v) and v >= 0 for v in value.values()) or len(value) > MOST_FACTS_IN_BARS:
         return False
     named = any(word in key for word in ("count", "distribution", "labels", "reasons", "votes"))
     return (set(map(str, value)) <= set(LABELS) or named) and sum(value.values()) > 0
@@ -180,10 +181,6 @@ def _strong(text: str) -> Markup:
     return Markup("<b>{}</b>").format(text)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _is_scalar(value: object) -> bool:
     return value is None or isinstance(value, str | int | float | bool)
 
@@ -203,7 +200,7 @@ def _table_of(title: str, rows: Mapping[str, Mapping[str, Any]]) -> Table:
     if all(name.isdigit() for name in rows):  # a list: its first text that tells the rows apart names them
         for column in columns:
             named = {_written(column, inner.get(column)): inner for inner in rows.values()}
-            if len(named) == len(rows) and not any(_is_number(inner.get(column)) for inner in rows.values()):
+            if len(named) == len(rows) and not any(NUMBER.holds(inner.get(column)) for inner in rows.values()):
                 rows, columns = named, [name for name in columns if name != column]
                 break
     if len(rows) <= MOST_SIDE_BY_SIDE < len(columns):

@@ -41,7 +41,7 @@ def _shares(own: RuleResult, attenuation: str) -> str:
     return " / ".join("–" if share is None else f"{100 * share.value:.0f}" for share in found) if any(found) else "–"
 
 
-def intervention_table(result: InterventionResult) -> Table:
+def _intervention_table(result: InterventionResult) -> Table:
     """Return the accuracy of regenerated answers after each deletion."""
     accuracy = METRICS["accuracy"]
     rows = [
@@ -58,7 +58,7 @@ def intervention_table(result: InterventionResult) -> Table:
     return Table.of(title, ("steps removed", "tokens", "accuracy", "against none", "against random"), rows)
 
 
-def transfer_table(result: TransferResult) -> Table:
+def _transfer_table(result: TransferResult) -> Table:
     """Return the SRA of heads chosen on one group and reported on another."""
     rows = [
         (
@@ -75,7 +75,7 @@ def transfer_table(result: TransferResult) -> Table:
     return Table.of(title, ("from", "to", "heads", "SRA there, %", "its own set", "difference"), rows)
 
 
-def stability_table(result: StabilityResult) -> Table:
+def _stability_table(result: StabilityResult) -> Table:
     """Return SRA and correlation of scores of each checkpoint."""
     rows = [
         (p.name, *(Number(i, SRA) for i in (p.sra, p.sra_length_matched, p.pearson, p.pearson_within)))
@@ -101,11 +101,11 @@ def proofs(
     """Return the tables of what was proven, each with the lines that belong to it."""
     said: list[Table | str] = []
     if intervention is not None:
-        said.append(intervention_table(intervention))
+        said.append(_intervention_table(intervention))
     if transfer is not None:
-        said += [transfer_table(transfer), *(f"left out: {line}" for line in transfer.left_out)]
+        said += [_transfer_table(transfer), *(f"left out: {line}" for line in transfer.left_out)]
     if stability is not None:
-        said += [stability_table(stability), *(f"warning: {line}" for line in stability.warnings)]
+        said += [_stability_table(stability), *(f"warning: {line}" for line in stability.warnings)]
     return said
 
 

@@ -67,11 +67,11 @@ def reselection_lines(result: StabilityResult) -> list[str]:
 
 
 def _under(result: StabilityResult) -> list[int]:
-    sra = crossings([p.sra.value for p in result.points], result.min_sra)
-    return [i + 1 for i in sra + crossings([p.pearson.value for p in result.points], result.min_pearson)]
+    sra = below([p.sra.value for p in result.points], result.min_sra)
+    return [i + 1 for i in sra + below([p.pearson.value for p in result.points], result.min_pearson)]
 
 
-def crossings(values: Sequence[float], bound: float | None) -> list[int]:
+def below(values: Sequence[float], bound: float | None) -> list[int]:
     """Return the indices of values under a bound."""
     return [] if bound is None else [i for i, v in enumerate(values) if v < bound]
 
@@ -168,7 +168,7 @@ def _stability_panel(
         return None
     under = [
         Event(places[i], f"{axis.name(places[i])}: {three_digits(drawn[0].ys[i])} is under {bound:g}", bad=True)
-        for i in crossings(drawn[0].ys, bound)
+        for i in below(drawn[0].ys, bound)
     ]
     return curve_panel(
         title,

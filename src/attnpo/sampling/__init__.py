@@ -1,6 +1,6 @@
 """Sampling responses: one interface over the engines."""
 
-from attnpo.sampling.base import SampledResponse, Sampler, SampleRequest, SamplingParams
+from attnpo.sampling.base import SampledResponse, Sampler, SampleRequest, SamplingParams, request_key
 from attnpo.sampling.continuous_sampler import ContinuousBatchingSampler
 from attnpo.sampling.decoding import Row
 from attnpo.sampling.engines import ENGINES, EngineSettings, build_sampler
@@ -27,4 +27,5 @@ __all__ = [
     "end_token_ids",
     "opening_text",
     "render_prompt",
+    "request_key",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol
@@ -52,6 +53,11 @@ class SamplingParams:
         """Return the settings as JSON values for results; those of which most runs know nothing only where they act."""
         off = {"min_p": 0.0, "repetition_penalty": 1.0, "extra": {}}
         return {name: value for name, value in asdict(self).items() if name not in off or value != off[name]}
+
+
+def request_key(name: str) -> int:
+    """Return the `key` of what is drawn under a name, such as a problem's id: 63 bits of a hash of it."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
 
 
 @dataclass(frozen=True)

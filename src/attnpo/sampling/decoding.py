@@ -90,7 +90,7 @@ class DecodingBatch:
         self.running = self.width = 0
 
     @property
-    def slots(self) -> int:
+    def held(self) -> int:
         """Rows held, finished ones that were not dropped yet included."""
         return len(self._rows)
 
@@ -171,16 +171,16 @@ class DecodingBatch:
         self._lengths = self._lengths + running
         ended = torch.isin(drawn, self._end_ids) & running
         over = ended | ((self._lengths >= self._limits) & running)
-        slots = over.nonzero().squeeze(1).tolist()
-        if not slots:
+        indices = over.nonzero().squeeze(1).tolist()
+        if not indices:
             return []
         self._done = self._done | over
-        self.running -= len(slots)
-        tokens = self._tokens[self._places[slots]].tolist()
-        lengths, finished = self._lengths[slots].tolist(), ended[slots].tolist()
+        self.running -= len(indices)
+        tokens = self._tokens[self._places[indices]].tolist()
+        lengths, finished = self._lengths[indices].tolist(), ended[indices].tolist()
         return [
-            (self._rows[slot], SampledResponse(ids=ids[:length], finished=own_end))
-            for slot, ids, length, own_end in zip(slots, tokens, lengths, finished, strict=True)
+            (self._rows[index], SampledResponse(ids=ids[:length], finished=own_end))
+            for index, ids, length, own_end in zip(indices, tokens, lengths, finished, strict=True)
         ]
 
     def _read_text(self, scores: torch.Tensor) -> torch.Tensor:
@@ -190,13 +190,13 @@ class DecodingBatch:
         if not self._reading:
             return scores
         alike: dict[tuple[int, int], list[int]] = {}
-        for slot, (row, drawn) in enumerate(zip(self._rows, self._lengths.tolist(), strict=True)):
-            alike.setdefault((len(row.prompt_ids), drawn), []).append(slot)
+        for index, (row, drawn) in enumerate(zip(self._rows, self._lengths.tolist(), strict=True)):
+            alike.setdefault((len(row.prompt_ids), drawn), []).append(index)
         scores = scores.clone()
-        for (_, drawn), slots in alike.items():
-            prompts = torch.tensor([list(self._rows[slot].prompt_ids) for slot in slots], device=self._device)
-            texts = torch.cat([prompts, self._tokens[self._places[slots], :drawn]], dim=1)
-            scores[slots] = self._reading(texts, scores[slots])
+        for (_, drawn), indices in alike.items():
+            prompts = torch.tensor([list(self._rows[index].prompt_ids) for index in indices], device=self._device)
+            texts = torch.cat([prompts, self._tokens[self._places[indices], :drawn]], dim=1)
+            scores[indices] = self._reading(texts, scores[indices])
         return scores
 
     @torch.no_grad()
@@ -218,7 +218,7 @@ class DecodingBatch:
 
     def drop_finished(self) -> None:
         """Free the places of finished rows."""
-        if self.running < self.slots:
+        if self.running < self.held:
             self._keep((~self._done).nonzero().squeeze(1))
 
     def preempt(self, count: int) -> list[Row]:
@@ -227,28 +227,28 @@ class DecodingBatch:
         order = self._mask.sum(1).argsort(stable=True)
         leaving = order[:count].tolist()
         lengths = self._lengths.tolist()
-        rows = [self._rows[slot] for slot in leaving]
-        for row, slot in zip(rows, leaving, strict=True):
-            row.drawn = self._tokens[self._places[slot], : lengths[slot]].tolist()
+        rows = [self._rows[index] for index in leaving]
+        for row, index in zip(rows, leaving, strict=True):
+            row.drawn = self._tokens[self._places[index], : lengths[index]].tolist()
         self.running -= len(rows)
         self._keep(order[count:].sort().values)
         return rows
 
-    def _keep(self, slots: torch.Tensor) -> None:
-        kept = slots.tolist()
+    def _keep(self, indices: torch.Tensor) -> None:
+        kept = indices.tolist()
         staying = set(kept)
         places = self._places.tolist()
-        self._free += [places[slot] for slot in range(self.slots) if slot not in staying]
+        self._free += [places[index] for index in range(self.held) if index not in staying]
         if not kept:
             self._clear()
             return
-        self._rows = [self._rows[slot] for slot in kept]
-        self._cache.batch_select_indices(slots)
-        self._mask, self._positions, self._logits = self._mask[slots], self._positions[slots], self._logits[slots]
-        self._places, self._lengths, self._done = self._places[slots], self._lengths[slots], self._done[slots]
-        self._limits = self._limits[slots]
+        self._rows = [self._rows[index] for index in kept]
+        self._cache.batch_select_indices(indices)
+        self._mask, self._positions, self._logits = self._mask[indices], self._positions[indices], self._logits[indices]
+        self._places, self._lengths, self._done = self._places[indices], self._lengths[indices], self._done[indices]
+        self._limits = self._limits[indices]
         if self._drawn is not None:
-            self._drawn = self._drawn[slots]
+            self._drawn = self._drawn[indices]
         empty = self._mask.size(1) - int(self._mask.sum(1).max())
         if empty >= BLOCK and self.can_append:
             drop_first(self._cache, empty)

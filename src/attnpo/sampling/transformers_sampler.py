@@ -124,7 +124,7 @@ class TransformersSampler:
         finished = batch.draw()
         if self.on_tokens is not None:
             self.on_tokens(running)
-        if batch.running < self.compact_below * batch.slots:
+        if batch.running < self.compact_below * batch.held:
             batch.drop_finished()
         return finished
 

@@ -48,5 +48,8 @@ class HeadsRanked(Heads):
     """The same heads by their order alone, on the scale that every other signal is put on."""
 
     name = "heads_ranked"
+    paper = "not published"
+    arxiv = None
+    source = "this project"
     formula = "the order of heads"
     own_scale = False

@@ -45,7 +45,7 @@ from attnpo.workbench.arguments import (
     StepArguments,
 )
 from attnpo.workbench.evaluating import evaluate_model
-from attnpo.workbench.loading import WORLDS, load_data
+from attnpo.workbench.problems import WORLDS, load_data
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Any
 from rich.progress import Progress
 
 from attnpo.attention import HeadSet, resolve_heads, score_steps
-from attnpo.collecting import Verifies, model_fingerprint
+from attnpo.collecting import model_fingerprint
 from attnpo.discovery import DiscoveryResult, DiscoverySettings, GateCounts, discover, read_traces, sample_traces
 from attnpo.discovery.evidence import InterventionResult, StabilityResult, TransferResult, VerificationResult
 from attnpo.discovery.gates import Gates
@@ -284,7 +284,7 @@ class Discovering:
                 stack.enter_context(self.built)
             yield stack.enter_context(open_verifier(self.step_arguments))
 
-    def _traces(self, verifier: Verifies, progress: Progress | None) -> list[Rollout]:
+    def _traces(self, verifier: Verifier, progress: Progress | None) -> list[Rollout]:
         if self.arguments.traces:
             return read_traces(Path(self.arguments.traces), self.session.segmenter, verifier)
         context = {"model": self.session.model_name, "dataset": self.dataset_name, **self.session.context}

@@ -1,4 +1,4 @@
-"""From settings to loaded things: problems, and the session that samples, cuts and judges responses."""
+"""From settings to loaded things: the model, and the session that samples, cuts and judges responses."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import functools
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import transformers
 
 from attnpo.collecting import files_fingerprint, model_fingerprint
-from attnpo.datasets import ProblemRow, load_problems
-from attnpo.errors import ConfigError
-from attnpo.files import UserFile
+from attnpo.datasets import ProblemRow
 from attnpo.labeling import Labeler, load_labeler
 from attnpo.models import (
     ModelSource,
@@ -38,11 +35,9 @@ from attnpo.sampling.transformers_sampler import TransformersSampler
 from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.verification import Verifier, build_verifier
 from attnpo.workbench.arguments import DataArguments, ModelArguments, StepArguments
+from attnpo.workbench.problems import asked_problems, data_source, load_data
 
 logger = logging.getLogger(__name__)
-
-WORLDS = ("tinyworld", "gsmworld")
-"""Rooms whose problems `--data` names."""
 
 
 def model_source(arguments: ModelArguments) -> ModelSource:
@@ -63,70 +58,6 @@ def open_model(arguments: ModelArguments, source: ModelSource, adapters_apart: b
         attn_implementation=arguments.attn_implementation,
         adapters_apart=adapters_apart,
     )
-
-
-def data_source(name: str | None, split: str) -> str:
-    """Return the data set spec that a `--data` value stands for; `split` is train or heldout.
-
-    Raises:
-        ConfigError: no data set was named.
-    """
-    if not name:
-        raise ConfigError("--data: name a data file, Hub id or module:function")
-    if name in WORLDS and not Path(name).exists():
-        return f"attnpo.{name}:{split}_dataset"
-    return name
-
-
-def load_data(
-    arguments: DataArguments, solution_column: str, split: str, default_limit: int | None = None
-) -> list[ProblemRow]:
-    """Load the problems that the settings name.
-
-    Raises:
-        DataError: the data set is missing, empty or malformed.
-    """
-    left_out: list[str] | None = [] if arguments.skip_bad_rows else None
-    problems = load_problems(
-        data_source(arguments.data, split),
-        limit=default_limit if arguments.num_problems is None else arguments.num_problems,
-        prompt_column=arguments.prompt_column,
-        solution_column=solution_column,
-        id_column=arguments.id_column,
-        difficulty_column=arguments.difficulty_column,
-        subject_column=arguments.subject_column,
-        prompt_template=_template_text(arguments.prompt_template),
-        solution_after=arguments.solution_after,
-        split=arguments.split,
-        seed=arguments.problems_seed,
-        left_out=left_out,
-    )
-    if left_out:
-        logger.warning("%d rows left out; the first: %s", len(left_out), left_out[0])
-    return problems
-
-
-def asked_problems(problems: Sequence[ProblemRow], tokenizer: Any, raw: bool) -> tuple[list[ProblemRow], str | None]:
-    """Return problems as a model is asked them, and what is to be said of that; None where no prompt is plain text.
-
-    Args:
-        problems: the problems.
-        tokenizer: the model's; with a chat template it makes a chat model.
-        raw: give it plain text as it stands.
-    """
-    if not any(isinstance(problem.prompt, str) for problem in problems):
-        return list(problems), None
-    if not tokenizer.chat_template:
-        return list(problems), "prompts are read as plain text; the tokenizer has no chat template"
-    if raw:
-        return list(problems), "prompts are read as plain text, past the chat template (raw_prompts)"
-    asked = [
-        replace(problem, prompt=[{"role": "user", "content": problem.prompt}])
-        if isinstance(problem.prompt, str)
-        else problem
-        for problem in problems
-    ]
-    return asked, "prompts of plain text are asked as the user's message (raw_prompts true: as they stand)"
 
 
 class Session:
@@ -383,13 +314,6 @@ def open_verifier(arguments: StepArguments) -> Verifier:
         arguments.verifier_workers,
         allow_weak_sandbox=arguments.allow_weak_sandbox,
     )
-
-
-def _template_text(value: str | None) -> str | None:
-    """Return a prompt template given as it stands, or as the path of a .jinja file."""
-    if value is None or not value.endswith((".jinja", ".jinja2", ".j2")):
-        return value
-    return UserFile(Path(value), "template file", ConfigError, f"--prompt_template {value}").text()
 
 
 def _is_function(spec: str) -> bool:

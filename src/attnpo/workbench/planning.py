@@ -18,8 +18,8 @@ from attnpo.training.components import needed_heads, needed_labeler, reads_no_he
 from attnpo.training.estimate import Layout, meta_model, with_lora
 from attnpo.verification import build_verifier
 from attnpo.workbench.arguments import DataArguments, ProbeArguments, TrainArguments
-from attnpo.workbench.loading import asked_problems, load_data
 from attnpo.workbench.probing import Probe
+from attnpo.workbench.problems import asked_problems, load_data
 
 
 @dataclass

@@ -19,7 +19,7 @@ from attnpo.labeling.causal.calibration import Threshold, calibrate
 from attnpo.labeling.causal.deletion import TraceBuilder
 from attnpo.labeling.causal.effects import effects_alone, eliminate, open_trace
 from attnpo.labeling.causal.effects_file import EffectsFile, Measurement
-from attnpo.labeling.causal.resampling import Verifies, resampled_accuracy
+from attnpo.labeling.causal.resampling import resampled_accuracy
 from attnpo.labeling.causal.scorer import Cost, VariantScorer
 from attnpo.labeling.causal.settings import CausalSettings
 from attnpo.output import write_atomically
@@ -27,6 +27,7 @@ from attnpo.progress import bar
 from attnpo.rollouts import Rollout, check_token_ids
 from attnpo.sampling import Sampler, TransformersSampler
 from attnpo.statistics import Floats
+from attnpo.verification import Verifier
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class CausalLabeler:
         tokenizer: Any,
         settings: CausalSettings,
         path: Path,
-        verifier: Verifies | None = None,
+        verifier: Verifier | None = None,
         sampler: Sampler | None = None,
         progress: Progress | None = None,
         *,

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from attnpo.labeling.causal.deletion import Trace
 from attnpo.rollouts import Rollout
-from attnpo.sampling import SampledResponse, Sampler, SampleRequest, SamplingParams
+from attnpo.sampling import SampledResponse, Sampler, SampleRequest, SamplingParams, request_key
 from attnpo.segmentation import decode_with_offsets
 from attnpo.statistics import Floats
-
-
-class Verifies(Protocol):
-    """Judges whole responses against reference answers (`attnpo.verification.Verifier`)."""
-
-    def verify(self, responses: Sequence[str], solutions: Sequence[str]) -> list[bool]:
-        """Return one verdict a response."""
-        ...
+from attnpo.verification import Verifier
 
 
 def resampled_accuracy(
@@ -31,7 +23,7 @@ def resampled_accuracy(
     *,
     tokenizer: Any,
     sampler: Sampler,
-    verifier: Verifies,
+    verifier: Verifier,
 ) -> Floats:
     """Return (K + 1,) accuracy of answers sampled after the whole trace, then after it without each step.
 
@@ -65,5 +57,4 @@ def resampled_accuracy(
 
 
 def _key(rollout: Rollout, case: Sequence[int]) -> int:
-    name = f"{rollout.problem_id}/{rollout.sample}/{list(case)}"
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
+    return request_key(f"{rollout.problem_id}/{rollout.sample}/{list(case)}")
