@@ -10,10 +10,10 @@ import pytest
 from reproduced import head_sets, measure, write_cell
 
 from attnpo.cli.main import main
-from attnpo.cli.row_list import cell_minutes
 from attnpo.errors import ConfigError, OutputError
 from attnpo.study.arms import COURSE, course_folders
 from attnpo.study.cells import Cell, Experiment, cells_of, choose_cells
+from attnpo.study.estimate import cell_minutes
 from attnpo.study.reproducing import reproduce
 from attnpo.study.sizes import Sizes
 from attnpo.study.suite import load_suite

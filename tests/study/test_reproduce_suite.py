@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from attnpo.cli.row_list import cell_minutes, rows_table
+from attnpo.cli.row_list import rows_table
 from attnpo.credit import METHODS, PRESETS
 from attnpo.credit.methods import find_preset
 from attnpo.errors import ConfigError
+from attnpo.study.estimate import cell_minutes
 from attnpo.study.sizes import Sizes
 from attnpo.study.suite import REFERENCES, SUITES, load_suite
 from attnpo.study.worlds import TINYWORLD

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Table as RichTable
 
 from attnpo.cli.console import console, quiet_libraries
 from attnpo.cli.parsing import parse
 from attnpo.cli.shown import shown_benchmarks
+from attnpo.tables import Column, Table
 from attnpo.workbench.arguments import DataArguments, EvaluateArguments, ModelArguments, StepArguments
 
 if TYPE_CHECKING:
@@ -92,12 +93,7 @@ def show_result(target: Target, result: EvaluationResult) -> None:
     console.print(f"written to {target.file}")
 
 
-def benchmark_table(rows: Iterable[Sequence[str]]) -> Table:
+def benchmark_table(rows: Iterable[Sequence[str]]) -> RichTable:
     """Return the table of benchmarks, one row each (`attnpo.evaluation.benchmarks.benchmark_rows`)."""
-    table = Table(title="Benchmarks", title_justify="left", box=SIMPLE)
-    for heading in ("name", "problems", "samples", "verifier"):
-        table.add_column(heading, no_wrap=True, justify="right" if heading in ("problems", "samples") else "left")
-    table.add_column("data set @ revision", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    return table
+    words = [Column(heading, words=True) for heading in ("verifier", "data set @ revision")]
+    return Table.of("Benchmarks", ("name", "problems", "samples", *words), rows).terminal(box=SIMPLE)

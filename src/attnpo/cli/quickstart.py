@@ -10,7 +10,7 @@ from attnpo.cli.console import console, quiet_libraries
 from attnpo.cli.discover import said_found
 from attnpo.cli.evaluate import showing
 from attnpo.cli.parsing import given_value, parse
-from attnpo.cli.row_list import cell_minutes
+from attnpo.study.estimate import cell_minutes
 from attnpo.study.worlds import TINYWORLD, World, find_world
 
 EXAMPLE = """  attnpo quickstart

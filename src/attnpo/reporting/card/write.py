@@ -21,6 +21,7 @@ from attnpo.reporting.card.heads import heads_section
 from attnpo.reporting.card.metadata import card_data, hub_id
 from attnpo.reporting.card.results import results_section
 from attnpo.reporting.wording import plural
+from attnpo.tables import Table
 from attnpo.training.record import TrainingRecord
 
 FILE = "README.md"
@@ -130,8 +131,8 @@ def _method(record: TrainingRecord) -> str:
         if preset is None
         else f"`{record.method}`: {preset.purpose}; {card.formula}."
     )
-    rows = "\n".join(f"| `{name}` | {_value(value)} |" for name, value in record.method_settings.items())
-    return f"{said}\n\n| setting of the method | value |\n|---|---|\n{rows}"
+    rows = ((f"`{name}`", _value(value)) for name, value in record.method_settings.items())
+    return f"{said}\n\n{Table.of('', ('setting of the method', 'value'), rows).markdown()}"
 
 
 def _training(record: TrainingRecord) -> str:
