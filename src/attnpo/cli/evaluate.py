@@ -95,5 +95,5 @@ def show_result(target: Target, result: EvaluationResult) -> None:
 
 def benchmark_table(rows: Iterable[Sequence[str]]) -> RichTable:
     """Return the table of benchmarks, one row each (`attnpo.evaluation.benchmarks.benchmark_rows`)."""
-    words = [Column(heading, words=True) for heading in ("verifier", "data set @ revision")]
-    return Table.of("Benchmarks", ("name", "problems", "samples", *words), rows).terminal(box=SIMPLE)
+    columns = ("name", "problems", "samples", "verifier", Column("data set @ revision", words=True))
+    return Table.of("Benchmarks", columns, rows).terminal(box=SIMPLE)
