@@ -17,7 +17,7 @@ from attnpo.rollouts import read_rollouts
 from attnpo.sampling import TransformersSampler
 from attnpo.signals import rivals
 from attnpo.workbench.arguments import DataArguments, EvaluateArguments, StepArguments
-from attnpo.workbench.evaluating import benchmark_targets, stand_ins
+from attnpo.workbench.targets import benchmark_targets, stand_ins
 
 SMALL = {
     "model": "tinyworld",

@@ -17,7 +17,7 @@ from attnpo.workbench.arguments import DataArguments, EvaluateArguments, ModelAr
 
 if TYPE_CHECKING:
     from attnpo.evaluation import EvaluationResult
-    from attnpo.workbench.evaluating import Target
+    from attnpo.workbench.targets import Target
 
 EXAMPLE = """  attnpo evaluate --list
   attnpo evaluate --model deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B --benchmark math500,aime24 --output_dir runs/base

@@ -34,7 +34,8 @@ from attnpo.workbench.arguments import (
     StepArguments,
 )
 from attnpo.workbench.discovering import Discovering, Found
-from attnpo.workbench.evaluating import Target, evaluate_model
+from attnpo.workbench.evaluating import evaluate_model
+from attnpo.workbench.targets import Target
 
 ARMS = ("tlmre", "attnpo")
 """Length penalty alone, and with step credit."""
