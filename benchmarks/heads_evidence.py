@@ -40,7 +40,7 @@ from attnpo.discovery.verify import with_evidence
 from attnpo.labeling import FunctionLabeler, label_steps
 from attnpo.progress import console_progress
 from attnpo.rollouts import Rollout
-from attnpo.sampling import TransformersSampler
+from attnpo.sampling import SamplingParams, TransformersSampler
 from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.tinyworld import checkpoint_path
 from attnpo.tinyworld import label_steps as oracle
@@ -174,8 +174,7 @@ class World:
                     amounts=arguments.amounts,
                     samples=arguments.samples,
                     random_draws=arguments.draws,
-                    max_new_tokens=128,
-                    seed=arguments.seed,
+                    sampling=SamplingParams(max_new_tokens=128, seed=arguments.seed),
                 ),
                 output_dir=folder,
                 context=self.context,

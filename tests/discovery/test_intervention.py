@@ -16,10 +16,12 @@ from attnpo.discovery.intervention import (
 )
 from attnpo.errors import ConfigError, DataError, EngineError, OutputError
 from attnpo.rollouts import Rollout
-from attnpo.sampling import SampledResponse, request_key
+from attnpo.sampling import SampledResponse, SamplingParams, request_key
 
 CLOSE = "</think>"
-SETTINGS = InterventionSettings(amounts="1 step, 30%", samples=3, random_draws=2, max_new_tokens=9, resamples=100)
+SETTINGS = InterventionSettings(
+    amounts="1 step, 30%", samples=3, random_draws=2, sampling=SamplingParams(max_new_tokens=9), resamples=100
+)
 
 
 class Tokenizer:
@@ -208,7 +210,13 @@ def test_amounts_and_heads_may_change_but_not_what_answers_depend_on(toy, tmp_pa
     with pytest.raises(OutputError, match="other settings: model_fingerprint"):
         run(toy, rollouts, tmp_path, sampler, model_fingerprint="other")
     with pytest.raises(OutputError, match="other settings: sampling"):
-        run(toy, rollouts, tmp_path, sampler, replace(SETTINGS, temperature=0.5))
+        run(
+            toy,
+            rollouts,
+            tmp_path,
+            sampler,
+            replace(SETTINGS, sampling=SamplingParams(max_new_tokens=9, temperature=0.5)),
+        )
     changed = [replace(rollouts[0], response_ids=(*rollouts[0].response_ids[:-1], 33, 1)), *rollouts[1:]]
     with pytest.raises(OutputError, match="another trace of problem 'p0', sample 0"):
         run(toy, changed, tmp_path, sampler)
@@ -250,7 +258,7 @@ def test_usable_traces(toy):
         ({"samples": 0}, "samples: 0 is not allowed"),
         ({"random_draws": 0}, "random_draws: 0 is not allowed"),
         ({"level": 1.0}, "level: 1.0"),
-        ({"temperature": -1.0}, "temperature"),
+        ({"resamples": 0}, "resamples: 0 is not allowed"),
     ],
 )
 def test_settings_out_of_range_are_named(change, words):

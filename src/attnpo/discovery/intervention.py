@@ -22,18 +22,7 @@ from attnpo.discovery.deletion import Amount, Deleted, deleted_at_random, delete
 from attnpo.discovery.evidence import Condition, ConditionName, InterventionResult
 from attnpo.discovery.intervention_answers import Answers, AnswerStore
 from attnpo.errors import ConfigError, DataError
-from attnpo.ranges import (
-    AtLeast1,
-    Count,
-    OpenShare,
-    Positive,
-    PositiveShare,
-    Resamples,
-    Seed,
-    Share,
-    Temperature,
-    check_settings,
-)
+from attnpo.ranges import AtLeast1, OpenShare, Resamples, check_settings
 from attnpo.rollouts import Rollout
 from attnpo.sampling import Sampler, SamplingParams
 from attnpo.segmentation import Segmenter
@@ -46,44 +35,36 @@ MIN_STEPS = 2
 
 @dataclass(frozen=True)
 class InterventionSettings:
-    """What is deleted, and how answers are drawn anew."""
+    """What is deleted, and how answers are drawn anew.
 
-    amounts: str = field(
-        default="20%,40%", metadata={"help": "How much to delete: shares of the think tokens, or numbers of steps."}
-    )
-    samples: AtLeast1 = field(default=4, metadata={"help": "Answers drawn to each trace under each condition."})
-    random_draws: AtLeast1 = field(
-        default=4, metadata={"help": "Random deletions of as many tokens drawn for each deletion by score."}
-    )
-    max_new_tokens: AtLeast1 = field(default=2048, metadata={"help": "Limit on an answer, in tokens."})
-    temperature: Temperature = field(default=1.0, metadata={"help": "Sampling temperature of the answers."})
-    top_p: PositiveShare = field(default=1.0, metadata={"help": "Nucleus of the sampling distribution; 1 keeps all."})
-    top_k: Count = field(default=0, metadata={"help": "Most likely tokens to sample from; 0 keeps all."})
-    min_p: Share = field(
-        default=0.0, metadata={"help": "Keep tokens of at least this share of the likeliest one's probability."}
-    )
-    repetition_penalty: Positive = field(
-        default=1.0, metadata={"help": "Divides the logits of tokens in prompt or response; 1 changes nothing."}
-    )
-    seed: Seed = field(default=0, metadata={"help": "Seed of answers, random deletions and resamples."})
-    level: OpenShare = field(default=0.95, metadata={"help": "Coverage of the intervals."})
-    resamples: Resamples = field(default=2000, metadata={"help": "Bootstrap resamples of the intervals."})
+    Attributes:
+        amounts: how much to delete: shares of the think tokens, or numbers of steps.
+        samples: answers drawn to each trace under each condition.
+        random_draws: random deletions of as many tokens drawn for each deletion by score.
+        sampling: how answers are drawn; its seed is that of random deletions and resamples too.
+        level: coverage of the intervals.
+        resamples: bootstrap resamples of the intervals.
+
+    Raises:
+        ConfigError: a value is out of range, or an amount cannot be read.
+    """
+
+    amounts: str = "20%,40%"
+    samples: AtLeast1 = 4
+    random_draws: AtLeast1 = 4
+    sampling: SamplingParams = field(default_factory=lambda: SamplingParams(max_new_tokens=2048))
+    level: OpenShare = 0.95
+    resamples: Resamples = 2000
 
     def __post_init__(self) -> None:
         check_settings(self)
         if not self.parsed_amounts:
             raise ConfigError("amounts: name at least one, for instance '20%'")
-        _ = self.sampling
 
     @property
     def parsed_amounts(self) -> list[Amount]:
         """The amounts in order, each once."""
         return list(dict.fromkeys(Amount.parse(part) for part in self.amounts.split(",") if part.strip()))
-
-    @property
-    def sampling(self) -> SamplingParams:
-        """How answers are drawn."""
-        return SamplingParams.of(self)
 
 
 @dataclass(frozen=True)
@@ -211,7 +192,7 @@ def plan_deletions(rollout: Rollout, scores: Sequence[float], settings: Interven
         for highest in (False, True):
             deleted = deleted_by_score(lengths, scores, amount, highest=highest)
             tokens = sum(lengths[k] for k in deleted)
-            rng = random.Random(f"{settings.seed}/{rollout.problem_id}/{rollout.sample}/{amount}/{highest}")
+            rng = random.Random(f"{settings.sampling.seed}/{rollout.problem_id}/{rollout.sample}/{amount}/{highest}")
             by_score[amount, highest] = deleted
             at_random[amount, highest] = tuple(
                 deleted_at_random(lengths, tokens, rng) for _ in range(settings.random_draws)
@@ -260,7 +241,7 @@ def summarize(
         )
 
     def interval(values: NDArray[np.float64]) -> Interval:
-        return mean_interval(values, problems, settings.level, settings.resamples, settings.seed)
+        return mean_interval(values, problems, settings.level, settings.resamples, settings.sampling.seed)
 
     def difference(values: NDArray[np.float64], minus: NDArray[np.float64]) -> Interval:
         return paired_difference_interval(
@@ -270,7 +251,7 @@ def summarize(
             problems,
             level=settings.level,
             n_resamples=settings.resamples,
-            seed=settings.seed,
+            seed=settings.sampling.seed,
         )
 
     def condition(name: ConditionName, amount: str, of: _Drawn, random: _Drawn | None = None) -> Condition:
@@ -303,7 +284,7 @@ def summarize(
         heads=list(heads),
         samples_per_trace=settings.samples,
         random_draws=settings.random_draws,
-        temperature=settings.temperature,
+        temperature=settings.sampling.temperature,
         num_traces=len(rollouts),
         num_problems=len(set(problems)),
         think_tokens=float(np.mean([sum(each) for each in lengths])),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -201,13 +201,7 @@ def intervention_settings(arguments: DiscoverArguments, settings: DiscoverySetti
     return InterventionSettings(
         amounts=arguments.intervention_amounts,
         samples=arguments.intervention_samples,
-        max_new_tokens=arguments.intervention_max_new_tokens,
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        top_k=settings.top_k,
-        min_p=settings.min_p,
-        repetition_penalty=settings.repetition_penalty,
-        seed=settings.seed,
+        sampling=replace(settings.sampling, max_new_tokens=arguments.intervention_max_new_tokens),
         level=settings.level,
         resamples=settings.resamples,
     )
