@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attnpo.discovery.result import DiscoveryResult
@@ -76,13 +76,8 @@ def belonging(heads: Heads, arms: Sequence[Arm]) -> tuple[str, bool]:
             words.append(f"{_titles(same)} {'was' if len(same) == 1 else 'were'} trained with these heads.")
         for arm in alike:
             if used.get(arm.name, heads.numbers) != heads.numbers:
-                words.append(f"{arm_title(arm.name)} was trained with others: {head_list(used[arm.name])}.")
+                words.append(f"{arm_title(arm.name)} was trained with others: {head_names(sorted(used[arm.name]))}.")
     return " ".join(words), False
-
-
-def head_list(numbers: Iterable[tuple[int, int]]) -> str:
-    """Return heads as `2.0, 3.1`, sorted."""
-    return ", ".join(f"{layer}.{head}" for layer, head in sorted(numbers))
 
 
 def _titles(arms: Sequence[Arm]) -> str:

@@ -19,7 +19,7 @@ def discovery_table(result: DiscoveryResult) -> Table:
     The last columns are the shares of redundant and essential tokens that PA attenuates, and of essential and redundant
     ones that NA protects.
     """
-    heads = " ".join(f"({layer},{head})" for layer, head in result.chosen)
+    heads = _heads(result.chosen)
     chosen = RuleResult(
         sra=result.chosen_sra,
         sra_length_matched=result.chosen_sra_length_matched,
