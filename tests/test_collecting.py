@@ -19,7 +19,6 @@ from attnpo.collecting import (
     collect_rollouts,
     counted_tokens,
     model_fingerprint,
-    problem_key,
     problems_fingerprint,
     read_groups,
 )
@@ -27,7 +26,7 @@ from attnpo.datasets import ProblemRow
 from attnpo.errors import DataError, EngineError, OutputError
 from attnpo.progress import console_progress
 from attnpo.rollouts import read_rollouts
-from attnpo.sampling import SamplingParams
+from attnpo.sampling import SamplingParams, request_key
 from attnpo.verification.code.tests import CodeTest, CodeTests
 
 PARAMS = SamplingParams(max_new_tokens=45, seed=3)
@@ -297,8 +296,8 @@ def test_problems_are_the_same_however_their_tests_are_packed():
     assert len(prints | others) == 4
 
 
-def test_problem_keys_are_stable_and_fit_63_bits():
-    keys = [problem_key(f"p{i}") for i in range(1000)]
+def test_request_keys_are_stable_and_fit_63_bits():
+    keys = [request_key(f"p{i}") for i in range(1000)]
     assert len(set(keys)) == 1000
     assert max(keys) < 2**63
-    assert problem_key("p0") == keys[0]
+    assert request_key("p0") == keys[0]

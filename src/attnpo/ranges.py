@@ -11,7 +11,7 @@ import functools
 import math
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
 from typing import Annotated, Any, Final, Literal, Protocol
 
@@ -165,6 +165,11 @@ SummedTokensOrNone = Annotated[int, replace(SUMMED_TOKENS, low=0)]
 Temperature = Annotated[float, TEMPERATURE]
 Seconds = Annotated[float, SECONDS]
 Patience = Annotated[float, PATIENCE]
+
+
+def restated(parent: Any, name: str, default: Any) -> Any:
+    """Return a parent's field for a class with another default; what it means is said once, in the parent."""
+    return field(default=default, metadata=parent.__dataclass_fields__[name].metadata)
 
 
 def check(name: str, value: object, condition: Condition) -> None:

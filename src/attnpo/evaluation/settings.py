@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from attnpo.errors import ConfigError
 from attnpo.evaluation.metrics import default_budgets
-from attnpo.ranges import AtLeast1, PositiveShare, Temperature
+from attnpo.ranges import AtLeast1, PositiveShare, Temperature, restated
 from attnpo.sampling import SamplingSettings
 
 
@@ -14,11 +14,9 @@ from attnpo.sampling import SamplingSettings
 class EvaluationSettings(SamplingSettings):
     """How responses are sampled and summed up; the sampling defaults are the paper's."""
 
-    samples_per_problem: AtLeast1 = field(default=4, metadata={"help": "Responses sampled to each problem."})
-    temperature: Temperature = field(
-        default=0.6, metadata={"help": "Sampling temperature; 0 takes the likeliest token."}
-    )
-    top_p: PositiveShare = field(default=0.95, metadata={"help": "Nucleus of the sampling distribution; 1 keeps all."})
+    samples_per_problem: AtLeast1 = restated(SamplingSettings, "samples_per_problem", 4)
+    temperature: Temperature = restated(SamplingSettings, "temperature", 0.6)
+    top_p: PositiveShare = restated(SamplingSettings, "top_p", 0.95)
     opening: str = field(
         default="",
         metadata={

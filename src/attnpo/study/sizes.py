@@ -6,14 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from attnpo.errors import ConfigError
-from attnpo.ranges import AtLeast0, AtLeast1, Count, Seed, SummedTokensOrNone, check_settings
+from attnpo.ranges import AtLeast0, AtLeast1, Count, Seed, SummedTokensOrNone, check_settings, restated
 
 Pairs = list[str]
-
-
-def _said(sizes: Any, name: str) -> Any:
-    """Return what help says of a parent's field, for one with another default."""
-    return sizes.__dataclass_fields__[name].metadata
 
 
 @dataclass
@@ -41,11 +36,11 @@ class QuickstartSizes:
 class GsmQuickstartSizes(QuickstartSizes):
     """The same for real English, where a training run is left out unless it is asked for."""
 
-    output_dir: str = field(default="runs/quickstart-gsm", metadata=_said(QuickstartSizes, "output_dir"))
-    max_steps: Count = field(default=0, metadata=_said(QuickstartSizes, "max_steps"))
-    num_probe: AtLeast1 = field(default=48, metadata=_said(QuickstartSizes, "num_probe"))
-    num_causal: Count = field(default=48, metadata=_said(QuickstartSizes, "num_causal"))
-    num_eval: AtLeast1 = field(default=40, metadata=_said(QuickstartSizes, "num_eval"))
+    output_dir: str = restated(QuickstartSizes, "output_dir", "runs/quickstart-gsm")
+    max_steps: Count = restated(QuickstartSizes, "max_steps", 0)
+    num_probe: AtLeast1 = restated(QuickstartSizes, "num_probe", 48)
+    num_causal: Count = restated(QuickstartSizes, "num_causal", 48)
+    num_eval: AtLeast1 = restated(QuickstartSizes, "num_eval", 40)
 
 
 @dataclass(frozen=True)
@@ -120,11 +115,11 @@ class GsmSizes(Sizes):
     """The same for real English on two CPU cores: three quarters of an hour a cell."""
 
     micro_batch: ClassVar[int] = 8
-    max_sampled_tokens: SummedTokensOrNone = field(default=0, metadata=_said(Sizes, "max_sampled_tokens"))
-    max_steps: AtLeast1 = field(default=40, metadata=_said(Sizes, "max_steps"))
-    responses: AtLeast1 = field(default=32, metadata=_said(Sizes, "responses"))
-    schedule_steps: Count = field(default=10, metadata=_said(Sizes, "schedule_steps"))
-    learning_rate: AtLeast0 = field(default=1e-4, metadata=_said(Sizes, "learning_rate"))
-    num_eval: AtLeast1 = field(default=200, metadata=_said(Sizes, "num_eval"))
-    num_unseen: Count = field(default=100, metadata=_said(Sizes, "num_unseen"))
-    num_probe: AtLeast1 = field(default=96, metadata=_said(Sizes, "num_probe"))
+    max_sampled_tokens: SummedTokensOrNone = restated(Sizes, "max_sampled_tokens", 0)
+    max_steps: AtLeast1 = restated(Sizes, "max_steps", 40)
+    responses: AtLeast1 = restated(Sizes, "responses", 32)
+    schedule_steps: Count = restated(Sizes, "schedule_steps", 10)
+    learning_rate: AtLeast0 = restated(Sizes, "learning_rate", 1e-4)
+    num_eval: AtLeast1 = restated(Sizes, "num_eval", 200)
+    num_unseen: Count = restated(Sizes, "num_unseen", 100)
+    num_probe: AtLeast1 = restated(Sizes, "num_probe", 96)
