@@ -31,7 +31,7 @@ _AT_LEAST_1 = Range(1)
 class OptionSettings(CreditSettings):
     """AttnPO's settings and the options; the defaults are the paper's method."""
 
-    bar: Bar = setting(  # noqa: RUF009
+    bar: Bar = setting(
         "answer_share",
         one_of(*get_args(Bar)),
         "What a score is held against: answer_share (Eq. 6), or mean_score, the mean that the response's own think "
@@ -45,7 +45,7 @@ class OptionSettings(CreditSettings):
         _SIGNED,
         "Least gamma that a strength other than 1 may leave; below 0, PA may turn a reward into punishment.",
     )
-    incorrect_credit: IncorrectCredit = setting(  # noqa: RUF009
+    incorrect_credit: IncorrectCredit = setting(
         "uniform",
         one_of(*get_args(IncorrectCredit)),
         "Incorrect responses: uniform (the paper: untouched), spare (steps above |F| / |o| are punished less), blame "
@@ -62,7 +62,7 @@ class OptionSettings(CreditSettings):
         False, SWITCH, "Give what PA and NA take from some steps of a response to its other steps."
     )
     gamma_ceiling: float = setting(2.0, _AT_LEAST_1, "Largest gamma that redistribute may give.")
-    receivers: Receivers = setting(  # noqa: RUF009
+    receivers: Receivers = setting(
         "untouched",
         one_of(*get_args(Receivers)),
         "Who gets what redistribute gives: untouched, every step with gamma 1, or essential, those that score above "

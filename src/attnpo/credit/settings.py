@@ -37,7 +37,7 @@ class MethodSettings:
         ConfigError: a value lies outside its range; the line names the field.
     """
 
-    advantage: AdvantageName = setting(  # noqa: RUF009
+    advantage: AdvantageName = setting(
         "rloo", ADVANTAGE, "rloo (Eq. 4) or grpo (reward minus the group's mean), for methods that leave it open."
     )
     scale_advantages: bool = setting(
@@ -65,7 +65,7 @@ class MethodSettings:
 class GRPOSettings(MethodSettings):
     """The same for methods published with GRPO's advantage, the standard deviation included."""
 
-    advantage: AdvantageName = setting("grpo", ADVANTAGE, "grpo (published: reward minus the group's mean) or rloo.")  # noqa: RUF009
+    advantage: AdvantageName = setting("grpo", ADVANTAGE, "grpo (published: reward minus the group's mean) or rloo.")
     scale_advantages: bool = setting(
         True, SWITCH, "Divide the advantage by the standard deviation of the group's rewards (published: yes)."
     )
@@ -88,7 +88,7 @@ class BarSettings(LengthTermSettings):
     difficulty_baseline: bool = setting(
         True, SWITCH, "Scale S_base by p ** alpha_base (Eq. 6); off: |F| / |o| for every prompt."
     )
-    baseline_denominator: BaselineDenominator = setting(  # noqa: RUF009
+    baseline_denominator: BaselineDenominator = setting(
         "response",
         one_of(*get_args(BaselineDenominator)),
         "Length that |F| is divided by in Eq. 6: response (the paper) or prompt+response (the published code).",

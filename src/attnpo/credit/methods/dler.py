@@ -18,7 +18,7 @@ from attnpo.errors import ConfigError
 class DLERSettings(MethodSettings):
     """Settings of DLER."""
 
-    advantage: AdvantageName = setting("grpo", ADVANTAGE, "grpo (published: reward minus the group's mean) or rloo.")  # noqa: RUF009
+    advantage: AdvantageName = setting("grpo", ADVANTAGE, "grpo (published: reward minus the group's mean) or rloo.")
     whiten: bool = setting(True, SWITCH, "Make advantages mean 0 and variance 1 over all response tokens of the batch.")
     resample_groups: int = setting(10, COUNT, RESAMPLE)
     limit: int = setting(4000, TOKENS, "Limit on a response in tokens.")

@@ -29,7 +29,7 @@ class GFPOSettings(GRPOSettings):
     """Settings of GFPO."""
 
     keep: int = setting(8, TOKENS, "Responses of each group that are trained on, k; a group of no more keeps all.")
-    metric: Metric = setting(  # noqa: RUF009
+    metric: Metric = setting(
         "length", one_of(*get_args(Metric)), "Which are kept: the shortest, or those with the highest reward a token."
     )
     adaptive: bool = setting(False, SWITCH, "Keep as many as adaptive_keep says, by the prompt's difficulty.")

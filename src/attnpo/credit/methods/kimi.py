@@ -18,7 +18,7 @@ from attnpo.credit.settings import ADVANTAGE, AdvantageName, MethodSettings
 class KimiSettings(MethodSettings):
     """Settings of Kimi k1.5's length reward."""
 
-    advantage: AdvantageName = setting("grpo", ADVANTAGE, "grpo (published: reward minus the group's mean) or rloo.")  # noqa: RUF009
+    advantage: AdvantageName = setting("grpo", ADVANTAGE, "grpo (published: reward minus the group's mean) or rloo.")
     weight: float = setting(0.4, AT_LEAST_0, "Weight of the length reward; from code of others, not in the paper.")
     warmup_steps: int = setting(
         100, COUNT, "Optimizer steps without the length reward. The paper warms up and gives no number."

@@ -29,7 +29,7 @@ COMPRESSION: Final = "compression"
 class LCR1Settings(DetectorSettings):
     """Settings of LC-R1."""
 
-    advantage: AdvantageName = setting("grpo", ADVANTAGE, "grpo (published: reward minus the group's mean) or rloo.")  # noqa: RUF009
+    advantage: AdvantageName = setting("grpo", ADVANTAGE, "grpo (published: reward minus the group's mean) or rloo.")
     format_reward: float = setting(1.0, AT_LEAST_0, "Reward of exactly one closing tag (official code: 1).")
     length_weight: float = setting(1.0, AT_LEAST_0, "Weight of the length reward 1 - L / L_max (official code: 1).")
     length_for_wrong: bool = setting(

@@ -24,9 +24,7 @@ class SASSettings(GRPOSettings):
     """Settings of SAS."""
 
     share: float = setting(0.3, SHARE, "Share of a response's steps whose advantage is taken away.")
-    responses: Responses = setting(  # noqa: RUF009
-        "both", one_of(*get_args(Responses)), "Whose steps lose their advantage."
-    )
+    responses: Responses = setting("both", one_of(*get_args(Responses)), "Whose steps lose their advantage.")
     limit: int | None = setting(
         None,
         optional(TOKENS, "the run's"),

@@ -28,14 +28,14 @@ PLACE: Final = "exit_place"
 class SGRPOSettings(MethodSettings):
     """Settings of S-GRPO."""
 
-    advantage: AdvantageName = setting("grpo", ADVANTAGE, "grpo (published: reward minus the group's mean) or rloo.")  # noqa: RUF009
+    advantage: AdvantageName = setting("grpo", ADVANTAGE, "grpo (published: reward minus the group's mean) or rloo.")
     closing: str = setting(
         "Time is limited, stop thinking and start answering.\n</think>\n\n",
         CLOSING,
         "What is written behind a cut; in words that the model knows.",
     )
     decay: float = setting(0.5, SHARE, "What a correct exit earns of what the correct one before it does.")
-    places: Places = setting(  # noqa: RUF009
+    places: Places = setting(
         "random", one_of(*get_args(Places)), "Where the think part is cut: random (published: uniform draws) or even."
     )
     answer_tokens: int | None = setting(

@@ -31,7 +31,7 @@ class ShapeSettings(GRPOSettings):
     """Settings of SHAPE; `advantage` and `scale_advantages` count with `outcome: advantage` alone."""
 
     alpha: float = setting(0.3, AT_LEAST_0, "Weight of the gain in potential.")
-    outcome: Outcome = setting(  # noqa: RUF009
+    outcome: Outcome = setting(
         "reward",
         one_of(*get_args(Outcome)),
         "R: the response's reward as it is (as the formula reads), or its advantage in the group (no published word).",

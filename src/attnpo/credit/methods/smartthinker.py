@@ -23,7 +23,7 @@ _EQUAL: Final = 1e-6
 class SmartThinkerSettings(GRPOSettings):
     """Settings of SmartThinker."""
 
-    against: Against = setting(  # noqa: RUF009
+    against: Against = setting(
         "all",
         one_of(*get_args(Against)),
         "Whose lengths the correct ones' are held against: all (the released code) or wrong (as notes have it).",

@@ -40,7 +40,7 @@ class SplitSettings(BarSettings):
     to_go: bool = setting(
         True, SWITCH, "Give each token the length term of what is still to come; off: that of the whole response."
     )
-    pressure: Pressure = setting(  # noqa: RUF009
+    pressure: Pressure = setting(
         "length",
         one_of(*get_args(Pressure)),
         "What the length term counts: length, or redundant, the tokens of steps below the bar (each step's share "

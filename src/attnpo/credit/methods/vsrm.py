@@ -41,7 +41,7 @@ class VSRMSettings(MethodSettings):
     first_step: bool = setting(
         False, SWITCH, "Measure before the first step, too, so that it earns something (published code: no)."
     )
-    reward_at: RewardPlace = setting(  # noqa: RUF009
+    reward_at: RewardPlace = setting(
         "start",
         one_of(*get_args(RewardPlace)),
         "Token of a step that earns its reward: start (published code) or end, so that all its tokens share in it.",
