@@ -106,7 +106,7 @@ def test_the_untrained_policy_is_measured_on_every_problem():
     fake = FakePolicy(write=lambda item: "</think>So " + "01"[item.sample < 3 and item.row > 0])
     method = build_method("adaptthink", {"reference_samples": 4})
     assert method.begin_preparing(["p0", "p1", "p2"], None) == {"p0", "p1", "p2"}
-    method.prepare(make_requests(groups=3, size=1, limit=77), fake.lend())
+    method.prepare(make_requests(groups=3, size=1, limit=77), fake.policy)
     assert fake.drawn == [Continuation(row, 77, (), sample) for row in range(3) for sample in range(4)]
     # Wanted are "0", "1" and "2"; written is 0 to the first problem, 1, 1, 1, 0 to the others.
     assert method.state_dict() == {"reference_accuracy": {"p0": 1.0, "p1": 0.75, "p2": 0.0}}
@@ -125,7 +125,7 @@ def test_problems_come_some_at_a_time_and_those_measured_before_are_kept():
     method = build_method("adaptthink", {"reference_samples": 2})
     # "p9" was measured in vain: this run's problems are others.
     assert method.begin_preparing(["p0", "p1", "p5"], {"reference_accuracy": {"p5": 0.5, "p9": 0.5}}) == {"p0", "p1"}
-    method.prepare(make_requests(groups=1, size=1), FakePolicy(write=lambda item: "</think>So 0").lend())
+    method.prepare(make_requests(groups=1, size=1), FakePolicy(write=lambda item: "</think>So 0").policy)
     assert method.state_dict() == {"reference_accuracy": {"p5": 0.5, "p0": 1.0}}
     assert method.begin_preparing(["p0"], None) == {"p0"}
     assert method.state_dict() == {"reference_accuracy": {}}
@@ -155,7 +155,7 @@ def test_half_of_each_group_answers_at_once():
     fake = FakePolicy(write=lambda item: "\n\nSo 3." if item.prefix_ids == tuple(CLOSE) else " Mia.\n</think>\n\nSo 3.")
     method = measured(build_method("adaptthink", {"ratio": "token", "think_opening": "Wait,"}))
     requests = make_requests(groups=3, size=4, step=2, limit=50)
-    drawn = method.sample(requests, fake.lend())
+    drawn = method.sample(requests, fake.policy)
     word = ids("Wait,")
     assert len(word) > 1
     for row, (item, response) in enumerate(zip(fake.drawn, drawn.responses, strict=True)):
@@ -187,7 +187,7 @@ def test_a_prompt_that_does_not_open_the_think_part():
     fake = FakePolicy()
     method = measured(build_method("adaptthink", {"ratio": "token", "think_opening": "Wait"}))
     requests = make_requests(size=2, opened=False)
-    drawn = method.sample(requests, fake.lend())
+    drawn = method.sample(requests, fake.policy)
     tag = ids("<think>\n")
     for row, response in enumerate(drawn.responses):
         own = ids("Wait") if method.thinks(0, row, 0) else CLOSE
@@ -206,7 +206,7 @@ def test_without_an_opening_the_first_token_is_the_policys(opened):
     fake = FakePolicy(first=weights.log())
     method = measured(build_method("adaptthink", {"ratio": "token", "think_opening": ""}))
     requests = make_requests(groups=3, size=40, opened=opened)
-    drawn = method.sample(requests, fake.lend())
+    drawn = method.sample(requests, fake.policy)
     common = [] if opened else ids("<think>\n")
     thinking = [row for row in range(120) if method.thinks(requests.group_ids[row], requests.samples[row], 0)]
     assert len(thinking) == 60
@@ -234,7 +234,7 @@ def test_a_first_token_that_ends_the_response():
     weights[end] = 0.0
     fake = FakePolicy(first=torch.log_softmax(weights, dim=0))
     method = measured(build_method("adaptthink", {"ratio": "token", "think_opening": ""}))
-    drawn = method.sample(make_requests(size=2), fake.lend())
+    drawn = method.sample(make_requests(size=2), fake.policy)
     (row,) = [row for row in range(2) if method.thinks(0, row, 0)]
     assert (drawn.responses[row].ids, drawn.responses[row].finished) == ([end], True)
     assert [item.row for item in fake.drawn] == [1 - row]
@@ -249,13 +249,13 @@ def test_a_response_does_not_depend_on_which_process_draws_it(groups, size, data
     whole = make_requests(groups=1, size=len(groups) * size, step=3)
     whole.group_ids[:] = [group for group in groups for _ in range(size)]
     whole.samples[:] = list(range(size)) * len(groups)
-    together = method.sample(whole, FakePolicy(first=first).lend())
+    together = method.sample(whole, FakePolicy(first=first).policy)
     cut = data.draw(st.integers(0, len(whole)))
     for rows in (range(cut), range(cut, len(whole))):
         part = make_requests(groups=1, size=len(rows), step=3)
         part.group_ids[:] = [whole.group_ids[row] for row in rows]
         part.samples[:] = [whole.samples[row] for row in rows]
-        apart = method.sample(part, FakePolicy(first=first).lend())
+        apart = method.sample(part, FakePolicy(first=first).policy)
         assert apart.responses == [together.responses[row] for row in rows]
         assert apart.sampling_log_probs == [together.sampling_log_probs[row] for row in rows]
 
@@ -266,7 +266,7 @@ def test_a_responses_ratio_is_that_of_its_mean_log_probability(word):
     for text, share in (("</think>", 0.001), ("Wait", 0.9), (",", 0.05), ("So", 0.049)):
         weights[ids(text)[0]] = share
     fake = FakePolicy(first=weights.log(), write=lambda item: "So 3." * (1 + item.sample))
-    drawn = measured(build_method("adaptthink", {"think_opening": word})).sample(make_requests(groups=2), fake.lend())
+    drawn = measured(build_method("adaptthink", {"think_opening": word})).sample(make_requests(groups=2), fake.policy)
     assert drawn.sampling_log_probs is None
     for response, ratio in zip(drawn.responses, drawn.facts["mixture_ratio"], strict=True):
         first = response.ids[0]
@@ -284,16 +284,16 @@ def test_a_responses_ratio_is_that_of_its_mean_log_probability(word):
 
 def test_a_problem_that_was_not_measured():
     with pytest.raises(DataError, match=r"^method adaptthink: the untrained policy was not measured on problem 'p0'"):
-        build_method("adaptthink").sample(make_requests(), FakePolicy().lend())
+        build_method("adaptthink").sample(make_requests(), FakePolicy().policy)
 
 
 def test_openings_that_cannot_be():
     method = measured(build_method("adaptthink", {"ratio": "token", "think_opening": "</think> So"}))
     with pytest.raises(ConfigError, match=r"^think_opening: it and '</think>' begin with the same tokens"):
-        method.sample(make_requests(), FakePolicy().lend())
+        method.sample(make_requests(), FakePolicy().policy)
     method = measured(build_method("adaptthink", {"ratio": "token", "think_opening": "Wait, Wait, Wait,"}))
     with pytest.raises(ConfigError, match=r"^think_opening: it takes \d of 3 response tokens and leaves none"):
-        method.sample(make_requests(limit=3), FakePolicy().lend())
+        method.sample(make_requests(limit=3), FakePolicy().policy)
 
 
 @pytest.mark.parametrize(

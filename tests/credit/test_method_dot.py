@@ -23,7 +23,7 @@ def lengths_of(texts):
 
 def sample(texts, **settings):
     fake = FakePolicy(write=lambda item: texts[item.sample], correct=lambda text, solution: text.endswith("0"))
-    drawn = build_method("dot", settings).sample(make_requests(size=len(texts)), fake.lend())
+    drawn = build_method("dot", settings).sample(make_requests(size=len(texts)), fake.policy)
     return [len(response.ids) for response in drawn.responses], drawn.responses
 
 

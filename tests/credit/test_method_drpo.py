@@ -60,7 +60,7 @@ def test_log_probabilities_are_means_over_the_response():
     rollouts = [rollout_of(tokenizer, "Sum?", "3", text) for text in ("So 3.</think>3", "3</think>3")]
     stats = lambda ids: TokenStats(*[torch.arange(float(len(ids))) * -1] * 3)  # noqa: E731
     sampled = Sampled(rollouts, make_requests().prompt_ids[:2])
-    probed = build_method("drpo").probe(sampled, FakePolicy(think=stats).lend())
+    probed = build_method("drpo").probe(sampled, FakePolicy(think=stats).policy)
     assert probed.facts == {LOG_PROB: [-(rollout.n_tokens - 1) / 2 for rollout in rollouts]}
 
 

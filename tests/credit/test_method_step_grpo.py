@@ -31,7 +31,7 @@ def sample(sure, path=PATH, opened=True, **settings):
 
     fake = FakePolicy(write=lambda item: ANSWER if item.prefix_ids else path, think=think)
     method = build_method("step_grpo", {"answer_tokens": 12, **settings})
-    drawn = method.sample(make_requests(size=1, opened=opened), fake.lend())
+    drawn = method.sample(make_requests(size=1, opened=opened), fake.policy)
     return drawn, fake, asked
 
 

@@ -42,8 +42,9 @@ class FakePolicy:
     drawn: list[Continuation] = field(default_factory=list)
     contexts: list[list[int]] = field(default_factory=list)
 
-    def lend(self) -> Policy:
-        """Return it as a method sees it."""
+    @property
+    def policy(self) -> Policy:
+        """It as a method sees it."""
         tokenizer = world_tokenizer()
         return Policy(
             tokenizer=tokenizer,

@@ -89,6 +89,6 @@ class ScriptedPolicy:
             "verify": build_verifier("exact").verify,
             "token_stats": self.token_stats,
         }
-        # A policy lends more than these methods ask for.
+        # A policy can do more than these methods ask for.
         others = {name: None for name in Policy.__dataclass_fields__ if name not in wanted}
         return Policy(**wanted, **others)

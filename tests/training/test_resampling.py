@@ -32,7 +32,7 @@ class Altering(Noting):
 def settled(tmp_path, solutions, others, attempts):
     """Settle a round of groups of two: the first sample answers 3, the second 4."""
     fake = FakePolicy(write=lambda item: "So 3.</think>3" if item.sample == 0 else "So 4, no, 4.</think>4")
-    policy = fake.lend()
+    policy = fake.policy
     parts = round_parts(policy, tmp_path, Noting(), 2)
     rows = [{"prompt": QUESTION, "solution": s, "problem_id": f"first-{s}"} for s in solutions for _ in range(2)]
     round_ = Round(parts, rows, range(10, 10 + len(rows)), progress_step=5)
@@ -87,7 +87,7 @@ def test_nothing_is_drawn_again_where_all_groups_teach(tmp_path):
 
 def test_a_problem_is_known_by_what_the_data_set_asks(tmp_path):
     rows = [{"prompt": QUESTION, "solution": "8"}] * 2
-    parts = round_parts(FakePolicy().lend(), tmp_path, Altering(), 2)
+    parts = round_parts(FakePolicy().policy, tmp_path, Altering(), 2)
     round_ = Round(parts, rows, range(2), progress_step=0)
     assert round_.rows[0]["prompt"][-1] == ALTERED
     seen = []

@@ -37,13 +37,13 @@ def fake():
 
 @pytest.fixture
 def parts(fake, tmp_path):
-    return round_parts(fake.lend(), tmp_path, Probing(), 4, label_steps)
+    return round_parts(fake.policy, tmp_path, Probing(), 4, label_steps)
 
 
 def test_a_round_from_the_question_to_the_credit_of_each_token(parts, fake):
     round_ = Round(parts, ROWS, range(8, 12), progress_step=5)
     prompt_ids = [render_prompt(world_tokenizer(), row["prompt"]) for row in round_.rows]
-    responses = round_.draw(fake.lend(), prompt_ids, limit=64)
+    responses = round_.draw(fake.policy, prompt_ids, limit=64)
     assert [item.sample for item in fake.drawn] == [0, 1, 2, 3]
     round_.take(prompt_ids, [response.ids for response in responses])
 
@@ -126,7 +126,7 @@ def test_steps_of_all_processes_where_rewards_read_them(parts):
 def test_a_finished_round_is_written_down_and_other_rewards_count_by_their_weight(parts, fake):
     round_ = Round(parts, ROWS, range(8, 12), progress_step=5)
     prompt_ids = [render_prompt(world_tokenizer(), row["prompt"]) for row in round_.rows]
-    round_.take(prompt_ids, [response.ids for response in round_.draw(fake.lend(), prompt_ids, limit=64)])
+    round_.take(prompt_ids, [response.ids for response in round_.draw(fake.policy, prompt_ids, limit=64)])
     round_.segment(max(map(len, round_.response_ids)))
     rewards_BF = torch.tensor([[1.0, 3.0], [0.0, 2.0], [1.0, 1.0], [0.0, float("nan")]])
     round_.finish(rewards_BF, torch.tensor([7.0, 0.5]))

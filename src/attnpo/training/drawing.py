@@ -18,7 +18,7 @@ from attnpo.training.sharding import model_to_sample
 
 
 class Drawing:
-    """Draws responses from a trainer's policy (`group_sampler`), and lends it to methods.
+    """Draws responses from a trainer's policy (`group_sampler`), for the run and for its method.
 
     Args:
         trainer: the `AttnPOTrainer`; its `drawn_tokens` count what is drawn.
