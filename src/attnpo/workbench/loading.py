@@ -13,6 +13,7 @@ import transformers
 
 from attnpo.collecting import files_fingerprint, model_fingerprint
 from attnpo.datasets import ProblemRow
+from attnpo.errors import ConfigError
 from attnpo.labeling import Labeler, load_labeler
 from attnpo.models import (
     ModelSource,
