@@ -77,6 +77,18 @@ def test_moments_of_two_halves_leave_each_batch_out_of_its_own(gradients):
     assert len(found.within_SMM) == 1 + BATCHES
 
 
+def test_errors_of_two_halves_are_those_of_two_means(gradients):
+    """The mean of |g|^2 over batches is linear in them, so that its variance is known: two means of 4 and 3 batches."""
+    halves = [gradients[0::2], gradients[1::2]]
+    joined = products_of(halves[0]).moments().mean(products_of(halves[1]).moments())
+    found = jackknife(joined.within_SMM[:, 0, 0], joined.parts)
+    squares = [(half[:, 0] ** 2).sum(axis=1) for half in halves]
+    assert found.error**2 == pytest.approx(sum(s.var(ddof=1) / len(s) for s in squares) / 4)
+    assert found.df == BATCHES - 2
+    alone = products_of(gradients).moments()
+    assert jackknife(alone.within_SMM[:, 0, 0], alone.parts).df == BATCHES - 1
+
+
 def test_weights_of_the_other_half_keep_the_mean():
     """Weights of the same batches make the mean gradient too small; those of the other half do not."""
     rng, own, apart = np.random.default_rng(5), [], []

@@ -171,3 +171,14 @@ def test_a_wide_sketch_keeps_both_metrics(draw, policy, tmp_path):
     for metric, found in exact.products().items():
         scale = np.abs(found.with_sum_BMM).max()
         assert np.allclose(found.with_sum_BMM, sketched.products()[metric].with_sum_BMM, atol=1e-4 * scale)
+    for store in (exact, sketched):
+        store.keep_products(store.products())
+        assert {file.name for file in store.folder.iterdir()} == {"products.safetensors", "settings.json"}
+
+
+def test_sums_of_squares_take_room_until_they_are_complete(tmp_path):
+    store = Store(tmp_path, 6, 0)
+    assert store.moments_bytes(100) == 1600  # the old file and the new one, two numbers of four bytes a parameter each
+    for batches, more in ((1, 800), (5, 800), (6, 0)):
+        store.keep_moments(batches, torch.zeros(2, 100))
+        assert store.moments_bytes(100) == more

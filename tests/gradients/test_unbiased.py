@@ -88,16 +88,16 @@ def test_truncation_is_the_gradient_of_a_run_that_stops_there(limit):
     log_probs = {ids: policy.log_probs(ids) for ids in policy.responses}
     groups = list(itertools.product(policy.responses, repeat=2))
     rollouts = [enumerated.rollout(ids) for group in groups for ids in group]
-    cut = []
+    calls = []
 
-    def shortened(rollout, length):
-        cut.append(length)
-        return enumerated.rollout(rollout.response_ids[:length])
+    def shortened(rollouts, lengths, labelled):
+        calls.append((set(lengths), labelled))
+        return [enumerated.rollout(r.response_ids[:length]) for r, length in zip(rollouts, lengths, strict=True)]
 
     batch = Batch(rollouts, 2, max_length=3, cut=shortened)
     method = build_method("thinkprune", {"limits": [limit], "advantage": "rloo", "scale_advantages": False})
     advantages_BT = batch.advantages(method)
-    assert set(cut) == ({limit} if limit < 3 else set())
+    assert calls == ([({limit}, False)] if limit < 3 else [])  # all of them at once
     assert advantages_BT.shape == batch.inside_BT.shape
     assert not advantages_BT[:, limit:].any()
     surrogate = sum(

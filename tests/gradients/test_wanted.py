@@ -5,7 +5,7 @@ import pytest
 from attnpo.credit import build_method
 from attnpo.errors import ConfigError
 from attnpo.gradients import method_credits, parse_wanted
-from attnpo.gradients.wanted import check_limits, reason_to_leave_out
+from attnpo.gradients.wanted import check_run, parse_all, reason_to_leave_out
 
 
 def test_strengths_go_to_methods_with_a_length_term():
@@ -80,5 +80,33 @@ def test_why_a_method_is_left_out(name, reason):
 def test_what_does_not_fit_the_limit_is_refused_by_name(name):
     wanted = parse_wanted(name, [0.2])
     with pytest.raises(ConfigError, match=rf"^--methods {name.split('+')[0]}[ =0-9a-z_]*: .*256"):
-        check_limits(wanted, 256, "exact")
-    check_limits(parse_wanted("l1_max", [0.2]), 256, "exact")  # is left out whatever its limit
+        check_run(wanted, 256, 8, "exact")
+    check_run(parse_wanted("l1_max", [0.2]), 256, 8, "exact")  # is left out whatever its limit
+
+
+@pytest.mark.parametrize("name", ["dot", "gfpo"])
+def test_groups_in_which_nothing_can_be_cut_or_chosen_are_refused(name):
+    wanted = parse_wanted(name, [0.2])
+    check_run(wanted, 256, 16, "exact")
+    with pytest.raises(ConfigError, match=rf"^--methods {name}: .* 8 responses .*, or raise --samples_per_problem$"):
+        check_run(wanted, 256, 8, "exact")
+
+
+@pytest.mark.parametrize(
+    ("name", "flag"),
+    [(n, "max_new_tokens") for n in ("dler+limit=300", "siri", "siri+longest=200+shortest=100", "thinkprune")]
+    + [("dot", "samples_per_problem"), ("gfpo", "samples_per_problem")],
+)
+def test_what_would_help_is_a_flag_of_the_command(name, flag):
+    limit = 80 if name.startswith("siri+") else 256
+    for sampled, helps in ((True, f"or raise --{flag}"), (False, f"or sample anew with more --{flag}")):
+        with pytest.raises(ConfigError) as error:
+            check_run(parse_wanted(name, [0.2]), limit, 8, "exact", sampled=sampled)
+        assert helps in str(error.value)
+        assert "max_completion_length" not in str(error.value)
+
+
+def test_a_credit_that_is_asked_for_twice_is_refused():
+    assert [w.name for w in parse_all(["attnpo", "rloo"], [0.2])] == ["attnpo 0.2", "rloo"]
+    with pytest.raises(ConfigError, match=r"^--methods attnpo\+alpha_len=0\.2: attnpo 0\.2 is asked for twice"):
+        parse_all(["attnpo", "attnpo+alpha_len=0.2"], [0.2])

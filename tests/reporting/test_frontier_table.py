@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from reproduced import measure, trained_row
 
-from attnpo.errors import DataError
 from attnpo.evaluation.comparison import Bootstrap
 from attnpo.evaluation.result import EvaluationResult
 from attnpo.frontier_plan import FrontierPlan
@@ -20,11 +19,11 @@ from attnpo.reporting.reproduction import (
     frontier_json,
     frontier_markdown,
     frontier_table,
-    rank_correlations,
+    ranked,
     save_frontier_curves,
 )
 from attnpo.reporting.reproduction.frontier_picture import frontier_panels
-from attnpo.reporting.reproduction.frontier_table import CurveTest
+from attnpo.reporting.reproduction.frontier_table import Agreement, CurveTest
 from attnpo.reporting.reproduction.ranking import FORETOLD, credit_key, spearman
 from attnpo.significance import Estimate
 
@@ -251,8 +250,9 @@ def gradients_of(heights):
 METHODS = [("attnpo", "alpha_len", 0.0), ("alp", "beta", 0.1), ("lcr1", "length_weight", 0.2), ("ddca", "beta", 0.3)]
 
 
-@pytest.mark.parametrize(("sign", "rho"), [(1, 1.0), (-1, -1.0)])
-def test_the_order_of_gradients_beside_that_of_trained_curves(base, tmp_path, sign, rho):
+@pytest.fixture
+def dialled(tmp_path):
+    """TLMRE, four methods, the more accurate the later, and one of them with wrong heads; two strengths each."""
     rows = strengths(tmp_path, "tlmre", [("0.1", 0.1, 4), ("0.2", 0.1, 45)])
     for method, dial, better in METHODS:
         for row in strengths(tmp_path, method, [("0.1", better, 4), ("0.2", better, 45)]):
@@ -263,23 +263,77 @@ def test_the_order_of_gradients_beside_that_of_trained_curves(base, tmp_path, si
     rows[:2] = [
         replace(row, about={"method": "tlmre", "settings": {"alpha_len": float(row.strength)}}) for row in rows[:2]
     ]
-    table = frontier_table(base, rows, PLAN, FAMILY, FEW)
+    return rows
+
+
+NAMES = tuple(method for method, *_ in METHODS)
+
+
+@pytest.mark.parametrize(("sign", "rho"), [(1, 1.0), (-1, -1.0)])
+def test_the_order_of_gradients_beside_that_of_trained_curves(base, dialled, sign, rho):
+    table = frontier_table(base, dialled, PLAN, FAMILY, FEW)
     gradients = gradients_of([(method, dial, sign * better) for method, dial, better in METHODS])
-    found = rank_correlations(table, gradients)
-    assert [(f.metric, f.measure, f.curves) for f in found] == [
-        ("plain", name, ("attnpo", "alp", "lcr1", "ddca")) for name in FORETOLD
-    ]
-    assert found[0].accuracy.value == pytest.approx(rho)
-    assert found[0].accuracy.error > 0
-    assert found[0].time is None  # nothing was timed
-    ranked = replace(table, ranking=found)
-    text = frontier_markdown(ranked, FAMILY)
-    assert f"| above TLMRE's curve | plain | 4 | {rho:.2f} [" in text
-    assert json.loads(frontier_json(ranked, FAMILY, {}))["ranking"][0]["accuracy"]["value"] == pytest.approx(rho)
-    with pytest.raises(DataError, match="no credit has the method and the settings of a trained row"):
-        rank_correlations(table, gradients_of([("attnpo", "lam", 1.0)]))
-    few = rank_correlations(table, gradients_of(METHODS[:3]))
-    assert few[0].accuracy is None
+    held = ranked(table, gradients)
+    found = held.ranking
+    assert [(f.metric, f.measure, f.accuracy.curves) for f in found] == [("plain", name, NAMES) for name in FORETOLD]
+    assert found[0].accuracy.correlation.value == pytest.approx(rho)
+    assert found[0].accuracy.correlation.error > 0
+    assert found[0].time == Agreement((), None)  # nothing was timed
+    assert held.caveats == table.caveats
+    text = frontier_markdown(held, FAMILY)
+    assert f"| above TLMRE's curve | plain | {rho:.2f} [" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("| above TLMRE's curve | plain |")]
+    assert line.endswith("] | 4 | – | 0 |")
+    written = json.loads(frontier_json(held, FAMILY, {}))["ranking"][0]
+    assert written["accuracy"]["correlation"]["value"] == pytest.approx(rho)
+    assert written["accuracy"]["curves"] == list(NAMES)
+    assert written["time"] == {"curves": [], "correlation": None}
+    few = ranked(table, gradients_of(METHODS[:3])).ranking
+    assert few[0].accuracy == Agreement(NAMES[:3], None)
+
+
+def test_curves_whose_gain_is_not_known_do_not_count(base, dialled):
+    """LC-R1 does not reach the primary length: three curves are left, too few for a correlation."""
+    gradients = gradients_of(METHODS)
+    short = [row for row in dialled if row.name != "lcr1-0.2"]
+    found = ranked(frontier_table(base, short, PLAN, FAMILY, FEW), gradients).ranking
+    assert found[0].accuracy == Agreement(("attnpo", "alp", "ddca"), None)
+
+
+def test_the_order_of_gradients_beside_that_of_times(base, dialled, tmp_path):
+    """The better a method, the later it is as short as asked: an order of time saved that is not that of accuracy."""
+    timed = []
+    for row in dialled[:10]:
+        better = dict([("tlmre", 0.1), *((name, better) for name, _, better in METHODS)])[row.curve]
+        course = {
+            seed: tuple(
+                CoursePoint(sampled, measure(tmp_path / f"way-{row.name}-{seed}-{n}", row.name, seed, 0.3, shorter))
+                for n, (sampled, shorter) in enumerate([(20_000.0, 12 - round(40 * better)), (40_000.0, 30)])
+            )
+            for seed in row.folders
+        }
+        timed.append(replace(row, course=course))
+    found = ranked(frontier_table(base, timed, PLAN, FAMILY, FEW), gradients_of(METHODS)).ranking[0]
+    assert found.accuracy.correlation.value == pytest.approx(1)
+    assert found.time.curves == NAMES
+    assert found.time.correlation.value == pytest.approx(-1)
+
+
+def test_what_is_not_held_against_gradients_is_told(base, dialled):
+    table = frontier_table(base, dialled, PLAN, FAMILY, FEW)
+    gradients = gradients_of(METHODS)
+    rows = [row for row in gradients.rows if row.name != "alp 0.2"]
+    held = ranked(table, gradients.model_copy(update={"rows": rows}))
+    assert held.caveats == (*table.caveats, "alp: no gradient has the settings of alp-0.2.")
+    assert held.ranking[0].accuracy.curves == NAMES
+    for rows, why in (
+        (dialled[2:], "tlmre, which curves are held against, has none yet"),
+        (dialled[:2], "no curve that is there yet has a gradient"),
+    ):
+        table = frontier_table(base, rows, PLAN, FAMILY, FEW)
+        held = ranked(table, gradients)
+        assert held.ranking == ()
+        assert held.caveats == (*table.caveats, f"Gradients are not held against the curves: {why}.")
 
 
 def test_a_whole_number_is_the_same_setting_however_it_is_written():

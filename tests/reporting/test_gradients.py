@@ -12,8 +12,8 @@ MEASURES = ("accuracy", "tokens_saved", "tokens_for_noise", "accuracy_for_noise"
 
 
 def row(name: str, family: str, strength: float | None, saved: float, gained: float | None) -> CreditRow:
-    measures = dict.fromkeys(MEASURES, Known(value=saved, error=0.5))
-    measures["accuracy_for_noise"] = Known(value=gained, error=None if gained is None else 0.01)
+    measures = dict.fromkeys(MEASURES, Known(value=saved, error=0.5, df=3))
+    measures["accuracy_for_noise"] = Known(value=gained, error=None if gained is None else 0.01, df=3)
     cosines = dict.fromkeys(("accuracy", "tlmre 0.2", "tlmre 0.6", "attnpo 0.6"), Known(value=0.5, error=0.1))
     return CreditRow(
         name=name,
@@ -81,8 +81,8 @@ def test_picture_joins_the_strengths_of_a_method(result, tmp_path):
     (curve,) = {path.count("L") for path in re.findall(r'd="(M[^"]*)" class="line"', drawn)}
     assert curve == 1  # two strengths; a point that is not known is left out
     assert "accuracy: -0.3" in drawn
-    # 4 batches: Student's t with 3 degrees of freedom, 3.18 standard errors of 0.01
-    _, interval = _point(result.row("accuracy"), "plain", 3)
+    # Student's t with 3 degrees of freedom, 3.18 standard errors of 0.01
+    _, interval = _point(result.row("accuracy"), "plain")
     assert (interval.low, interval.high) == pytest.approx((0.11 - 0.0318245, 0.11 + 0.0318245), abs=1e-6)
 
 

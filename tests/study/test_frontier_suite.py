@@ -11,13 +11,16 @@ from reproduced import head_sets, measure, write_cell
 
 from attnpo.cli.main import main
 from attnpo.errors import ConfigError, OutputError
+from attnpo.gradients import CreditRow, GradientsResult
+from attnpo.gradients.result import Known
+from attnpo.reporting.reproduction.ranking import FORETOLD
 from attnpo.study.arms import COURSE, course_folders
 from attnpo.study.cells import Cell, Experiment, cells_of, choose_cells
 from attnpo.study.estimate import cell_minutes
 from attnpo.study.reproducing import reproduce
 from attnpo.study.sizes import Sizes
 from attnpo.study.suite import load_suite
-from attnpo.study.worlds import GSM, TINYWORLD
+from attnpo.study.worlds import GSM, TINYWORLD, UNSEEN
 from attnpo.tinyworld.problems import generate_problems
 
 SUITE = load_suite(suite="frontier")
@@ -159,6 +162,66 @@ def test_pilots_never_stand_beside_others(small, tmp_path):
     assert json.loads((apart.output_dir / "table.json").read_text())["rows"]["alp-0.001"]["seeds"] == [1]
     with pytest.raises(OutputError, match=r"pilot \(there True, asked None\)"):
         reproduce(suite, suite.rows, [5, 6], sizes, apart.output_dir, run=False)
+
+
+def gradients_file(path, method, settings):
+    """Write credits as `attnpo gradients` does: one of a method, of no curve's height."""
+    rows = [
+        CreditRow(
+            name=f"{method} {number}", family=method, strength=1.0, beside="accuracy", method=method, settings=own,
+            measures={"plain": {name: Known(value=0.1, error=0.1, df=5) for name in FORETOLD}}, cosines={},
+        )
+        for number, own in enumerate(settings)
+    ]  # fmt: skip
+    known = {"model": "tiny", "source": "data", "batches": 8, "problems_per_batch": 2, "group_size": 8, "accuracy": 0.5}
+    more = {"tokens": 100.0, "parameters": 9, "sketch": None, "heads": [], "progress_step": 0, "left_out": {}}
+    GradientsResult(**known, **more, rows=rows).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "seeds", "said"),
+    [
+        ("alp", [{"beta": 0.002}], [5, 6], r"no credit has the method and the settings of a row other than tlmre's; g"),
+        ("tlmre", [{"alpha_len": 0.1}], [5, 6], r"no credit has the method and the settings of a row other than tlmre"),
+        ("alp", [{"beta": 0.001}], [1, 2], r"is held against curves, and a pilot has none; leave it out"),
+    ],
+)
+def test_gradients_that_fit_no_curve_are_refused_before_anything_runs(
+    small, tmp_path, monkeypatch, method, settings, seeds, said
+):
+    monkeypatch.setattr("attnpo.study.reproducing.run_cells", None)
+    suite, file = load_suite(small), gradients_file(tmp_path / "gradients.json", method, settings)
+    with pytest.raises(ConfigError, match=rf"^--gradients {file}: {said}"):
+        reproduce(suite, suite.rows, seeds, Sizes(num_eval=30), tmp_path / "runs", gradients=file)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_gradients_wait_for_curves_that_are_not_there_yet(small, tmp_path):
+    suite, sizes = load_suite(small), Sizes(num_eval=30)
+    experiment = Experiment(tmp_path / "runs", sizes)
+    file = gradients_file(tmp_path / "gradients.json", "alp", [{"beta": 0.003}])
+
+    def written(row, shorter, part=""):
+        for seed in (5, 6):
+            folder = write_cell(experiment, Cell(suite[row], seed), shorter=shorter)
+            measure(folder / UNSEEN, row, seed, 0.2, shorter)
+        reproduce(suite, suite.rows, [5, 6], sizes, experiment.output_dir, run=False, gradients=file)
+        return json.loads((experiment.output_dir / part / "curves.json").read_text())
+
+    measure(experiment.output_dir / "base", "base", 0)
+    measure(experiment.output_dir / "base" / UNSEEN, "base", 0)
+    early = written("tlmre-0.1", 10)
+    assert early["ranking"] == []
+    assert (
+        early["caveats"][-1] == "Gradients are not held against the curves: no curve that is there yet has a gradient."
+    )
+    for row, shorter in (("tlmre-0.4", 30), ("alp-0.001", 10)):
+        written(row, shorter)
+    for part in ("", UNSEEN):  # templates never seen have curves of their own
+        late = written("alp-0.003", 30, part)
+        assert late["ranking"][0]["accuracy"]["curves"] == ["alp"]
+        assert late["caveats"][-1] == "alp: no gradient has the settings of alp-0.001."
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,35 +14,38 @@ from attnpo.cli.main import main
 from attnpo.errors import ConfigError, DataError
 from attnpo.gradients import GradientsResult, Wanted
 from attnpo.gradients.credits import token_advantages
-from attnpo.gradients.wanted import check_heads, check_limits
+from attnpo.gradients.wanted import check_heads, check_run
 from attnpo.rollouts import read_rollouts
 from attnpo.signals.random import Random
 from attnpo.study.suite import load_suite
 from attnpo.workbench.arguments import DataArguments, GradientsArguments, ModelArguments, StepArguments
-from attnpo.workbench.differentiating import _Run, measure_gradients, whole_groups
+from attnpo.workbench.differentiating import _check_policy, _Run, measure_gradients, whole_groups
 from attnpo.workbench.loading import open_session, open_verifier
 
 MODEL = {"model": "tinyworld", "device": "cpu", "segmentation": "paragraphs", "verifier": "exact"}
-SAMPLED = {"data": "tinyworld", "num_problems": 7, "samples_per_problem": 3, "max_new_tokens": 160}
-CREDITS = {"heads": "2.3,2.1", "strengths": 0.2, "problems_per_batch": 1, "labeler": "attnpo.tinyworld:label_steps"}
-CREDITS["signals"] = "log_prob,own_signals:Thirds,own_signals:LikeLogProb"
+SAMPLED = {"data": "tinyworld", "num_problems": 6, "samples_per_problem": 3, "max_new_tokens": 160}
+BATCHES = {"strengths": 0.2, "problems_per_batch": 1, "labeler": "attnpo.tinyworld:label_steps"}
+CREDITS = {"heads": "2.3,2.1", "signals": "log_prob,own_signals:Thirds,own_signals:LikeLogProb"}
+FEW = ["--methods", "rloo"]
 METHODS = ["--methods", "attnpo", "lcr1", "drpo", "thinkprune+advantage=rloo+limits=[150],[60]"]
 
 
-def run(folder, methods=METHODS, **settings):
-    flags = {**MODEL, **CREDITS, **settings, "output_dir": folder}
+def run(folder, methods=FEW, **settings):
+    flags = {**MODEL, **BATCHES, **settings, "output_dir": folder}
     main(["gradients", *methods, *(word for name, value in flags.items() for word in (f"--{name}", str(value)))])
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
+    """Sampled responses and a few credits on them."""
     path = tmp_path_factory.mktemp("gradients")
     run(path, **SAMPLED)
     return path
 
 
-def test_everything_is_written(folder):
-    result = GradientsResult.load(folder / "gradients.json")
+def test_everything_is_written(folder, tmp_path):
+    run(tmp_path, METHODS, rollouts=folder / "gradients_rollouts.jsonl", **CREDITS)
+    result = GradientsResult.load(tmp_path / "gradients.json")
     names = [row.name for row in result.rows]
     assert {"accuracy", "length", "length term", "tlmre 0.2", "attnpo 0.2", "accuracy, steps by heads"} <= set(names)
     for signal in CREDITS["signals"].split(","):
@@ -49,10 +53,13 @@ def test_everything_is_written(folder):
     assert result.left_out == {"lcr1": "draws responses of its own"}
     truncation = [row for row in result.rows if row.method == "thinkprune"]
     assert [(row.strength, row.settings["limits"]) for row in truncation] == [(150, [150]), (60, [60])]
-    assert (result.batches, result.group_size, result.sketch, result.heads) == (7, 3, None, [(2, 3), (2, 1)])
-    assert "| attnpo 0.2 |" in (folder / "gradients.md").read_text()
-    assert (folder / "gradients.svg").read_text().startswith("<svg")
-    assert not list((folder / "gradients").glob("0*"))
+    assert (result.batches, result.group_size, result.sketch, result.heads) == (6, 3, None, [(2, 3), (2, 1)])
+    # Adam's metric is of two halves of the batches, whose errors have a degree of freedom less each.
+    degrees = {metric: known["noise"].df for metric, known in result.row("length").measures.items()}
+    assert degrees == {"plain": 5, "adam": 4}
+    assert "| attnpo 0.2 |" in (tmp_path / "gradients.md").read_text()
+    assert (tmp_path / "gradients.svg").read_text().startswith("<svg")
+    assert {file.name for file in (tmp_path / "gradients").iterdir()} == {"products.safetensors", "settings.json"}
 
 
 def test_the_same_command_computes_nothing_again(folder, monkeypatch):
@@ -81,6 +88,10 @@ def test_gradients_that_do_not_fit_are_refused_before_they_are_computed(folder, 
     monkeypatch.setattr("shutil.disk_usage", full_disk)
     with pytest.raises(ConfigError, match=r"still to come take up to \d\.\d GiB, and 0\.0 are free; .* --sketch \d+$"):
         measure(tmp_path, rollouts=str(folder / "gradients_rollouts.jsonl"), problems_per_batch=1)
+    # Sketches take next to nothing, and Adam's weights sixteen bytes a parameter.
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 2**20}))
+    with pytest.raises(ConfigError, match=r"and 0\.0 are free; name a folder on a larger disk$"):
+        measure(tmp_path / "b", rollouts=str(folder / "gradients_rollouts.jsonl"), problems_per_batch=1, sketch=8)
 
 
 def measure(tmp_path, **settings):
@@ -100,24 +111,38 @@ def test_responses_that_were_not_drawn_from_the_softmax_are_refused(folder, tmp_
     (tmp_path / "gradients_rollouts.settings.json").write_text(json.dumps(settings))
     with pytest.raises(ConfigError, match=r"drawn with top_p 0\.95, under which gradients are biased"):
         measure(tmp_path, rollouts=str(copy))
+    with pytest.raises(ConfigError, match=r"^--max_new_tokens 161: .* drawn under a limit of 160; leave it out$"):
+        measure(tmp_path, rollouts=str(file), max_new_tokens=161)
 
 
-def test_responses_of_another_policy_are_refused(folder, tmp_path, caplog):
+def test_responses_of_another_policy_are_refused(folder, tmp_path):
     file = folder / "gradients_rollouts.jsonl"
     copy, beside = tmp_path / file.name, tmp_path / "gradients_rollouts.settings.json"
     copy.write_bytes(file.read_bytes())
     settings = json.loads((folder / beside.name).read_text())
     beside.write_text(json.dumps(settings | {"model_fingerprint": "0123"}))
     with pytest.raises(ConfigError, match=r"drawn by other weights than --model tinyworld has \(fingerprint 0123, not"):
-        measure(tmp_path, rollouts=str(copy))
+        measure(tmp_path, rollouts=str(copy), problems_per_batch=1)
     beside.unlink()
     with pytest.raises(ConfigError, match=r"--max_new_tokens 9: a response has \d+ tokens; give the limit"):
         measure(tmp_path, rollouts=str(copy), problems_per_batch=1, max_new_tokens=9)
-    assert "not known to be drawn by tinyworld" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("theirs", "adapters", "warned"),
+    [("aa", [], False), ("aa", ["lora"], False), ("bb", ["lora"], True), (None, [], True)],
+)
+def test_a_policy_that_is_not_known_is_warned_of(theirs, adapters, warned, caplog):
+    session = SimpleNamespace(
+        source=SimpleNamespace(adapters=adapters), context={"model_fingerprint": "aa"}, model_name="tiny"
+    )
+    _check_policy("r.jsonl", {} if theirs is None else {"model_fingerprint": theirs}, session)
+    assert ("not known to be drawn by tiny" in caplog.text) is warned
 
 
 def test_methods_that_do_not_fit_are_refused_before_any_problem_is_answered(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("attnpo.workbench.differentiating._responses", None)
+    monkeypatch.setattr("attnpo.workbench.differentiating.sample_groups", None)
+    monkeypatch.setattr("attnpo.workbench.differentiating.read_traces", None)
     with pytest.raises(ConfigError, match=r"--methods dapo_overlong: buffer: 4096 leaves nothing of .* 100 tokens"):
         measure(tmp_path, methods=["dapo_overlong"], max_new_tokens=100)
     assert not (tmp_path / "out").exists()
@@ -126,16 +151,26 @@ def test_methods_that_do_not_fit_are_refused_before_any_problem_is_answered(fold
         measure(tmp_path, rollouts=file, methods=["attnpo+num_heads=3"], heads="2.3,2.1", strengths=[0.2])
 
 
+def test_groups_that_are_too_small_for_a_method_are_refused_before_the_model_is_read(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("attnpo.workbench.loading.open_model", None)
+    said = r"^--methods dot deviations=1\.5: deviations: of 3 responses none lies .* set it lower, or "
+    with pytest.raises(ConfigError, match=said + "raise --samples_per_problem$"):
+        measure(tmp_path, methods=["dot+deviations=1.5"], samples_per_problem=3)
+    file = str(folder / "gradients_rollouts.jsonl")
+    with pytest.raises(ConfigError, match=said + "sample anew with more --samples_per_problem$"):
+        measure(tmp_path, methods=["dot+deviations=1.5"], rollouts=file, problems_per_batch=1)
+
+
 ROWS = {row.name: row for row in (*load_suite().rows, *load_suite(suite="frontier").rows)}
 """Every method as it is trained in this world; of a curve its last strength, the strongest."""
 WHOLE = {row.curve or row.name: row for row in ROWS.values()}
 REASONS = {"draws responses of its own", "asks for other responses"}
 
 
-def test_every_row_of_the_suites_has_credit_or_is_left_out_for_a_reason(folder):
+def test_every_row_of_the_suites_has_credit_or_is_left_out_for_a_reason(folder, monkeypatch):
     wanted = [Wanted(row.method, row.settings, name, name, None) for name, row in WHOLE.items()]
-    check_limits(wanted, 256, "exact")
-    steps = StepArguments(verifier="exact", segmentation="paragraphs", labeler=CREDITS["labeler"])
+    check_run(wanted, 256, 8, "exact")
+    steps = StepArguments(verifier="exact", segmentation="paragraphs", labeler=BATCHES["labeler"])
     model = ModelArguments(model="tinyworld", device="cpu")
     session = open_session(model, DataArguments(), steps, problems=[])
     rollouts = list(read_rollouts(folder / "gradients_rollouts.jsonl"))
@@ -145,10 +180,20 @@ def test_every_row_of_the_suites_has_credit_or_is_left_out_for_a_reason(folder):
         run = _Run(GradientsArguments(), session, verifier, whole_groups(rollouts, 1), heads, wanted, 256)
         batch = run._batch(0)
         advantages = token_advantages(run.credits, batch)
+        judged, inner = [], verifier.verify
+        monkeypatch.setattr(verifier, "verify", lambda texts, truths: judged.append(texts) or inner(texts, truths))
         cut = {name: batch.drawn_for(w.build()) for name, w in zip(WHOLE, wanted, strict=True) if name in CUTTING}
+        longer = [rollout for rollout in batch.rollouts if rollout.n_tokens > 40]
+        labelled, plain = (run._cut(longer, [40] * len(longer), labels) for labels in (True, False))
     assert torch.isfinite(advantages).all()
-    assert set(run.left_out.values()) <= REASONS
-    assert not set(run.left_out) & {"truncation", "dler", "dot", "sas", "drpo", "decs", "diet", "laser-d"}
+    assert set(run.chosen.left_out.values()) <= REASONS
+    assert not set(run.chosen.left_out) & {"truncation", "dler", "dot", "sas", "drpo", "decs", "diet", "laser-d"}
+    # What a method cuts is judged side by side, and labelled only where labels are read.
+    at_112 = sum(rollout.n_tokens > 112 for rollout in batch.rollouts)
+    assert [len(texts) for texts in judged] == [at_112] * len(CUTTING) * bool(at_112) + [len(longer)] * 2
+    assert len(longer) > 1
+    assert all(step.label for rollout in labelled for step in rollout.steps)
+    assert not any(step.label for rollout in plain for step in rollout.steps)
     for name, own in cut.items():
         lengths = [rollout.n_tokens for rollout in batch.rollouts]
         assert [rollout.n_tokens for rollout in own.rollouts] == [min(length, CUTTING[name]) for length in lengths]
@@ -170,7 +215,7 @@ def test_batches_have_nothing_to_do_with_ids_or_files(folder):
 
 def test_too_few_responses_are_refused(folder):
     rollouts = list(read_rollouts(folder / "gradients_rollouts.jsonl"))
-    with pytest.raises(DataError, match="7 problems of 3 responses make 1 batches of 4"):
+    with pytest.raises(DataError, match="6 problems of 3 responses make 1 batches of 4"):
         whole_groups(rollouts, 4)
     with pytest.raises(DataError, match="one response each"):
         whole_groups(rollouts[::3], 1)
@@ -178,22 +223,29 @@ def test_too_few_responses_are_refused(folder):
 
 @pytest.mark.parametrize("few", [{"problems_per_batch": 3}, {"samples_per_problem": 1}])
 def test_too_few_problems_are_refused_before_any_is_answered(few, tmp_path, monkeypatch):
-    monkeypatch.setattr("attnpo.workbench.differentiating.sample_groups", None)
+    monkeypatch.setattr("attnpo.workbench.loading.open_model", None)
     with pytest.raises(SystemExit):
-        run(tmp_path, **SAMPLED | few)
+        run(tmp_path, **CREDITS | SAMPLED | few)
     assert not (tmp_path / "gradients_rollouts.jsonl").exists()
+
+
+def test_too_few_problems_of_a_file_are_refused_before_the_model_is_read(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("attnpo.workbench.loading.open_model", None)
+    with pytest.raises(SystemExit):
+        run(tmp_path, rollouts=folder / "gradients_rollouts.jsonl", **CREDITS | {"problems_per_batch": 3})
+    assert "6 problems of 3 responses make 2 batches of 3" in " ".join(capsys.readouterr().err.split())
 
 
 def test_where_no_credit_changes_anything_it_is_said(tmp_path, caplog):
     responses = {"num_problems": 6, "samples_per_problem": 2, "max_new_tokens": 4, "problems_per_batch": 1}
-    run(tmp_path, ["--methods", "attnpo"], **SAMPLED | responses)
+    run(tmp_path, ["--methods", "attnpo"], heads="2.3,2.1", **SAMPLED | responses)
     assert "gradients.svg is not drawn: no credit changes anything on these responses" in caplog.text
     assert "| attnpo 0.2 |" in (tmp_path / "gradients.md").read_text()
 
 
 def test_groups_of_other_sizes_are_left_out(folder, caplog):
-    rollouts = list(read_rollouts(folder / "gradients_rollouts.jsonl"))[1:]
-    groups = whole_groups(rollouts, 1)
+    rollouts = list(read_rollouts(folder / "gradients_rollouts.jsonl"))
+    groups = whole_groups([replace(rollouts[0], problem_id="one more"), *rollouts], 1)
     assert (groups.size, groups.batches) == (3, 6)
     assert len({rollout.problem_id for rollout in groups.batch(0)}) == 1
     assert "1 of 7 problems left out" in caplog.text
@@ -229,4 +281,4 @@ def test_draws_of_a_signal_differ_from_batch_to_batch(folder, tmp_path, monkeypa
         Random, "score", lambda self, seen: numbers.append(seen.row_ids_B.tolist()) or inner(self, seen)
     )
     run(tmp_path, rollouts=folder / "gradients_rollouts.jsonl", signals="random")
-    assert sorted(number for batch in numbers for number in batch) == list(range(21))
+    assert sorted(number for batch in numbers for number in batch) == list(range(18))

@@ -42,7 +42,8 @@ class Batch:
         read_signals: scores the steps by some of them, by name per response (K,); None where there are none.
         policy: lends the policy to methods that probe; None where there is none.
         prompt_ids: what the model reads for each response.
-        cut: cuts a response to so many tokens, into steps again, and judges what is left; None where nothing is cut.
+        cut: cuts responses to so many tokens each, into steps again, judges what is left and labels its steps where
+            that is asked; None where nothing is cut.
     """
 
     rollouts: Sequence[Rollout]
@@ -56,7 +57,7 @@ class Batch:
     read_signals: Callable[[Sequence[Rollout], Sequence[Signal]], Mapping[str, list[Scores]]] | None = None
     policy: Callable[[Batch], Policy] | None = None
     prompt_ids: Sequence[tuple[int, ...]] = ()
-    cut: Callable[[Rollout, int], Rollout] | None = None
+    cut: Callable[[Sequence[Rollout], Sequence[int], bool], Sequence[Rollout]] | None = None
 
     @cached_property
     def plain(self) -> Replay:
@@ -98,18 +99,18 @@ class Batch:
         lengths = [min(rollout.n_tokens, limit or rollout.n_tokens) for rollout in self.rollouts]
         if method.only_cuts:
             lengths = self._cut_by(method)
-        if all(length == rollout.n_tokens for length, rollout in zip(lengths, self.rollouts, strict=True)):
+        shorter = [row for row, rollout in enumerate(self.rollouts) if lengths[row] < rollout.n_tokens]
+        if not shorter:
             return self
         if self.cut is None:
             raise DataError(f"method {method.name}: cuts responses, and nothing here cuts them; leave it out")
-        return replace(
-            self,
-            rollouts=[
-                rollout if length == rollout.n_tokens else self.cut(rollout, length)
-                for rollout, length in zip(self.rollouts, lengths, strict=True)
-            ],
-            signals=[signal for signal in self.signals if signal.name == method.signal],
-        )
+        signals = [signal for signal in self.signals if method.needs_scores and signal.name == method.signal]
+        labelled = method.needs_labels or any("labels" in signal.needs for signal in signals)
+        cut = self.cut([self.rollouts[row] for row in shorter], [lengths[row] for row in shorter], labelled)
+        rollouts = list(self.rollouts)
+        for row, rollout in zip(shorter, cut, strict=True):
+            rollouts[row] = rollout
+        return replace(self, rollouts=rollouts, signals=signals)
 
     def _cut_by(self, method: Method) -> list[int]:
         """Return where `Method.sample` cuts the responses at hand, in tokens."""

@@ -5,7 +5,7 @@ A batch's own inner products carry its noise: the mean of <g_mb, g_nb'> over b !
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +41,7 @@ class Products:
         return Moments(
             np.concatenate([((all_MM - own_MM) / (count * (count - 1)))[None], between_BMM]),
             np.concatenate([(own_MM / count)[None], (own_MM - within_BMM) / (count - 1)]),
+            (count,),
         )
 
 
@@ -51,10 +52,12 @@ class Moments:
     Attributes:
         between_SMM: <mu_m, mu_n>.
         within_SMM: mean of <g_m, g_n> over batches.
+        parts: how many batches each independent part of them has; those of a part follow each other.
     """
 
     between_SMM: Floats
     within_SMM: Floats
+    parts: tuple[int, ...] = ()
 
     def mean(self, other: Moments) -> Moments:
         """Return the mean with the moments of other batches, then that without each of these and of those in turn."""
@@ -62,19 +65,24 @@ class Moments:
         def both(ours_SMM: Floats, theirs_SMM: Floats) -> Floats:
             return np.concatenate([ours_SMM + theirs_SMM[:1], ours_SMM[:1] + theirs_SMM[1:]]) / 2
 
-        return Moments(both(self.between_SMM, other.between_SMM), both(self.within_SMM, other.within_SMM))
+        between_SMM, within_SMM = both(self.between_SMM, other.between_SMM), both(self.within_SMM, other.within_SMM)
+        return Moments(between_SMM, within_SMM, self.parts + other.parts)
 
 
-def jackknife(values_S: Floats) -> Estimate | None:
+def jackknife(values_S: Floats, parts: Sequence[int] = ()) -> Estimate | None:
     """Return the estimate of a statistic from its values on all batches (first) and without each batch in turn.
 
     None where one of them is not known: what a single batch makes undefined has no error.
+
+    Args:
+        values_S: the values.
+        parts: `Moments.parts`, whose variances add up; batches are one part if empty.
     """
     if not np.isfinite(values_S).all():
         return None
-    left_out = values_S[1:]
-    spread = ((left_out - left_out.mean()) ** 2).sum() * (len(left_out) - 1) / len(left_out)
-    return Estimate(float(values_S[0]), float(np.sqrt(spread)), len(left_out) - 1)
+    by_part = np.split(values_S[1:], np.cumsum(parts)[:-1])
+    spread = sum(((part - part.mean()) ** 2).sum() * (len(part) - 1) / len(part) for part in by_part)
+    return Estimate(float(values_S[0]), float(np.sqrt(spread)), len(values_S) - 1 - len(by_part))
 
 
 Statistic = Callable[[Moments], Floats]

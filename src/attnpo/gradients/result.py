@@ -16,17 +16,25 @@ from attnpo.statistics import Floats
 
 
 class Known(BaseModel):
-    """A value with its standard error; None where the batches do not show it."""
+    """A value with its standard error and the error's degrees of freedom; None where the batches do not show it."""
 
     value: float | None
     error: float | None
+    df: int | None = None
 
     @classmethod
     def of(cls, estimate: Estimate | None) -> Known:
         """Return an estimate as JSON holds it."""
         if estimate is None:
             return cls(value=None, error=None)
-        return cls(value=estimate.value, error=estimate.error)
+        return cls(value=estimate.value, error=estimate.error, df=estimate.df)
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """The value with its error; None where either is not known."""
+        if self.value is None or self.error is None or self.df is None:
+            return None
+        return Estimate(self.value, self.error, self.df)
 
 
 class CreditRow(BaseModel):
@@ -111,7 +119,7 @@ def credit_rows(moments: Mapping[str, Moments], credits: Sequence[Credit]) -> li
             settings=dict(credit.settings),
             measures={metric: _measured(found, place, credits) for metric, found in moments.items()},
             cosines={
-                metric: {other.name: _known(measures.cosine(found, place, n)) for n, other in enumerate(credits)}
+                metric: {other.name: _known(measures.cosine(found, place, n), found) for n, other in enumerate(credits)}
                 for metric, found in moments.items()
             },
         )
@@ -141,8 +149,8 @@ def _measured(moments: Moments, place: int, credits: Sequence[Credit]) -> dict[s
         if credit in at:
             found[f"{name}_saved"] = measures.unit_change(moments, place, at[credit])
             found[f"{name}_per_token_saved"] = measures.ratio(moments, place, at[credit], saved)
-    return {name: _known(values_S) for name, values_S in found.items()}
+    return {name: _known(values_S, moments) for name, values_S in found.items()}
 
 
-def _known(values_S: Floats) -> Known:
-    return Known.of(jackknife(values_S))
+def _known(values_S: Floats, moments: Moments) -> Known:
+    return Known.of(jackknife(values_S, moments.parts))

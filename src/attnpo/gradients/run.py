@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from rich.progress import Progress
-from safetensors.torch import load_file
 from torch import Tensor
 
 from attnpo.gradients.basis import independent_rows
@@ -16,10 +15,8 @@ from attnpo.gradients.batch import Batch
 from attnpo.gradients.credits import Credit, token_advantages
 from attnpo.gradients.passes import LogProbs, credit_gradients, response_log_probs
 from attnpo.gradients.projection import CountSketch, Whole
-from attnpo.gradients.store import ADAM, HALVES, PLAIN, Store, adam_weights, save_tensors
+from attnpo.gradients.store import ADAM, HALVES, PLAIN, Store, adam_weights
 from attnpo.progress import bar
-
-MOMENTS_FILE = "second_moments.safetensors"
 
 
 @dataclass(frozen=True)
@@ -144,15 +141,12 @@ def _second_moments(
     store: Store, make_batch: Callable[[int], Batch], common: Credit, policy: Policy, progress: Progress | None
 ) -> Tensor:
     """Return (2, D) the mean over each half's batches of the common credit's squared gradient; goes on where killed."""
-    path = store.folder / MOMENTS_FILE
-    empty = {"sums": torch.zeros(len(HALVES), policy.size), "batches": torch.tensor(0)}
-    kept = load_file(path) if path.exists() else empty
-    done, sums_HD = int(kept["batches"]), kept["sums"]
+    done, sums_HD = store.kept_moments() or (0, torch.zeros(len(HALVES), policy.size))
     with bar(progress, "Adam's metric", store.batches, done=done) as advance:
         for number in range(done, store.batches):
             batch = make_batch(number)
             found = _gradients(policy, batch, token_advantages([common], batch), {PLAIN: Whole(policy.size)})
             sums_HD[number % len(HALVES)] += found[PLAIN][0].cpu() ** 2
-            save_tensors(path, {"sums": sums_HD, "batches": torch.tensor(number + 1)})
+            store.keep_moments(number + 1, sums_HD)
             advance(1)
     return sums_HD / torch.tensor([[len(range(half, store.batches, len(HALVES)))] for half in HALVES])

@@ -63,6 +63,25 @@ class Store:
         tensors["coefficients"] = torch.from_numpy(np.ascontiguousarray(basis.coefficients_MR))
         save_tensors(self._path(number), tensors)
 
+    def kept_moments(self) -> tuple[int, torch.Tensor] | None:
+        """Return how many batches the sums of squares are of, and (2, D) the sums; None where there are none."""
+        if not self._moments.exists():
+            return None
+        kept = load_file(self._moments)
+        return int(kept["batches"]), kept["sums"]
+
+    def keep_moments(self, batches: int, sums_HD: torch.Tensor) -> None:
+        """Write the sums of squares over so many batches, in place of those over fewer."""
+        save_tensors(self._moments, {"sums": sums_HD, "batches": torch.tensor(batches)})
+
+    def moments_bytes(self, parameters: int) -> int:
+        """Return how much more disk the sums of squares take until they are complete: a new file beside the old one."""
+        own = len(HALVES) * parameters * 4
+        if not self._moments.exists():
+            return 2 * own
+        with safe_open(self._moments, framework="pt") as file:
+            return own if int(file.get_tensor("batches")) < self.batches else 0
+
     def products(self, progress: Progress | None = None) -> dict[str, Products]:
         """Return the inner products: plain ones of all batches, and those of each half weighed by Adam's 1 / sqrt(v).
 
@@ -97,15 +116,15 @@ class Store:
         }
 
     def keep_products(self, products: Mapping[str, Products]) -> None:
-        """Write the inner products and remove the gradients, which are not needed any more."""
+        """Write the inner products and remove what they were taken of, which is not needed any more."""
         tensors = {
             f"{metric}/{name}": torch.from_numpy(np.ascontiguousarray(values))
             for metric, found in products.items()
             for name, values in (("within", found.within_BMM), ("with_sum", found.with_sum_BMM))
         }
         save_tensors(self._products, tensors)
-        for number in range(self.batches):
-            self._path(number).unlink(missing_ok=True)
+        for path in (self._moments, *map(self._path, range(self.batches))):
+            path.unlink(missing_ok=True)
 
     def kept_products(self) -> dict[str, Products] | None:
         """Return the inner products that an earlier run wrote; None where there are none."""
@@ -118,6 +137,10 @@ class Store:
     @property
     def _products(self) -> Path:
         return self.folder / "products.safetensors"
+
+    @property
+    def _moments(self) -> Path:
+        return self.folder / "second_moments.safetensors"
 
     def _adam_weights(self, rows: Sequence[Floats], coefficients: Sequence[Floats], numbers: Sequence[int]) -> Floats:
         sum_D = np.zeros(rows[0].shape[1])

@@ -15,6 +15,8 @@ from attnpo.credit.settings import LengthTermSettings
 from attnpo.errors import ConfigError
 from attnpo.gradients.batch import HEADS
 
+FLAGS = {"max_completion_length": "--max_new_tokens", "num_generations": "--samples_per_problem"}
+"""What methods call a run's limits when they refuse them → the flags here."""
 DIAL = "alpha_len"
 """The setting that is varied where none is named."""
 
@@ -92,6 +94,21 @@ def parse_wanted(text: str, strengths: Sequence[float]) -> list[Wanted]:
     return made
 
 
+def parse_all(texts: Sequence[str], strengths: Sequence[float]) -> list[Wanted]:
+    """Return what all of these ask for (`parse_wanted`).
+
+    Raises:
+        ConfigError: one cannot be meant, or is asked for twice.
+    """
+    found: dict[str, Wanted] = {}
+    for text in texts:
+        for entry in parse_wanted(text, strengths):
+            if entry.name in found:
+                raise ConfigError(f"--methods {text}: {entry.name} is asked for twice; leave one out")
+            found[entry.name] = entry
+    return list(found.values())
+
+
 def needs_other_responses(method: Method) -> str | None:
     """Return why a method gives no credit to responses that another drew, in words; None where it does."""
     if method.overrides("prepare") or (method.overrides("sample") and not method.only_cuts):
@@ -116,13 +133,22 @@ def reason_to_leave_out(method: Method, *, labelled: bool, scored: bool) -> str 
     return None
 
 
-def check_limits(wanted: Sequence[Wanted], max_length: int, verifier: str) -> None:
-    """Check what methods ask of a limit on responses, in tokens, and of the verifier, before anything is sampled.
+def check_run(
+    wanted: Sequence[Wanted], max_length: int, group_size: int, verifier: str, *, sampled: bool = True
+) -> None:
+    """Check what methods ask of a run, before anything is sampled or differentiated.
+
+    Args:
+        wanted: the methods.
+        max_length: limit on a response, in tokens.
+        group_size: responses to a problem.
+        verifier: the verifier's name.
+        sampled: whether responses are sampled now, so that other ones can be had.
 
     Raises:
         ConfigError: a setting does not fit; the message names the method.
     """
-    _check(wanted, lambda method: method.check(max_length, verifier))
+    _check(wanted, lambda method: method.check_run(max_length, group_size, verifier), sampled)
 
 
 def check_heads(wanted: Sequence[Wanted], heads: Sequence[Head]) -> None:
@@ -139,14 +165,17 @@ def check_heads(wanted: Sequence[Wanted], heads: Sequence[Head]) -> None:
     _check(wanted, check)
 
 
-def _check(wanted: Sequence[Wanted], check: Callable[[Method], None]) -> None:
+def _check(wanted: Sequence[Wanted], check: Callable[[Method], None], sampled: bool = True) -> None:
     for entry in wanted:
         method = entry.build()
         if needs_other_responses(method) is None:
             try:
                 check(method)
             except ConfigError as error:
-                raise ConfigError(f"--methods {entry.name}: {error}") from error
+                said = str(error)
+                for theirs, ours in FLAGS.items():
+                    said = said.replace(f"raise {theirs}", f"{'raise' if sampled else 'sample anew with more'} {ours}")
+                raise ConfigError(f"--methods {entry.name}: {said}") from error
 
 
 def _exponent(value: Any) -> Any:

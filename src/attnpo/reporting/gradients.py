@@ -13,7 +13,6 @@ from attnpo.reporting.curve_panel import Axis, curve_panel
 from attnpo.reporting.figures import save_panels
 from attnpo.reporting.marks import SHAPES, ArmMark, key_mark
 from attnpo.reporting.panels import Panel, Series
-from attnpo.significance import Estimate
 from attnpo.statistics import Interval
 from attnpo.tables import NOTHING, Table
 
@@ -111,7 +110,7 @@ def save_gradients(result: GradientsResult, path: Path) -> Path | None:
     """
     families = list(dict.fromkeys(row.family for row in _drawn(result)))
     marks = {family: key_mark(family, 1 + number % (len(SHAPES) - 1)) for number, family in enumerate(families)}
-    shown = [metric for metric in TITLES if any(_point(row, metric, result.batches - 1) for row in _drawn(result))]
+    shown = [metric for metric in TITLES if any(_point(row, metric) for row in _drawn(result))]
     if not shown:
         logger.warning("%s is not drawn: no credit changes anything on these responses", path)
         return None
@@ -121,13 +120,13 @@ def save_gradients(result: GradientsResult, path: Path) -> Path | None:
 
 def gradients_panel(result: GradientsResult, metric: str, marks: Mapping[str, ArmMark]) -> Panel:
     """Return the picture in one metric: ⟨μ, ∇accuracy⟩ against ⟨μ, ∇saved tokens⟩, both over √noise."""
-    series, df = [], result.batches - 1
+    series = []
     for family, mark in marks.items():
-        rows = [row for row in _drawn(result) if row.family == family and _point(row, metric, df) is not None]
+        rows = [row for row in _drawn(result) if row.family == family and _point(row, metric) is not None]
         rows.sort(key=lambda row: (row.strength is None, row.strength))
         if not rows:
             continue
-        points = [_point(row, metric, df) for row in rows]
+        points = [_point(row, metric) for row in rows]
         series.append(
             Series(
                 mark,
@@ -146,8 +145,6 @@ def _drawn(result: GradientsResult) -> list[CreditRow]:
     return [row for row in result.rows if row.strength is not None or row.name.startswith("accuracy")]
 
 
-def _point(row: CreditRow, metric: str, df: int) -> tuple[float, Interval] | None:
-    saved, gained = (row.measures[metric][name] for name in ("tokens_for_noise", "accuracy_for_noise"))
-    if saved.value is None or gained.value is None or gained.error is None:
-        return None
-    return saved.value, Estimate(gained.value, gained.error, df).interval(LEVEL)
+def _point(row: CreditRow, metric: str) -> tuple[float, Interval] | None:
+    saved, gained = (row.measures[metric][name].estimate for name in ("tokens_for_noise", "accuracy_for_noise"))
+    return None if saved is None or gained is None else (saved.value, gained.interval(LEVEL))

@@ -18,7 +18,7 @@ from attnpo.study.running import Failure, cores, run_arms
 from attnpo.study.sizes import Sizes
 from attnpo.study.suite import Row, Suite
 from attnpo.study.worlds import TINYWORLD, World
-from attnpo.study.writing import write_table
+from attnpo.study.writing import about_row, write_table
 
 if TYPE_CHECKING:
     from attnpo.gradients import GradientsResult
@@ -88,7 +88,7 @@ def reproduce(
     if not seeds:
         raise ConfigError("--seeds: give at least one")
     is_pilot = suite.is_pilot(seeds)
-    credits = _read_gradients(gradients, suite)
+    credits = _read_gradients(gradients, suite, is_pilot)
     asked = cells_of(rows, list(dict.fromkeys(seeds)))
     chosen = choose_cells(asked, only)
     if run:
@@ -110,14 +110,30 @@ def reproduce(
     return Reproduced(files, len(asked), missing, failures, left and is_over(deadline))
 
 
-def _read_gradients(path: Path | None, suite: Suite) -> GradientsResult | None:
+def _read_gradients(path: Path | None, suite: Suite, is_pilot: bool) -> GradientsResult | None:
+    """Return the gradients that are to be held against the suite's curves.
+
+    Raises:
+        ConfigError: there are to be no curves, or none of the credits is that of one of their rows.
+        DataError: the file is missing or malformed.
+    """
     if path is None:
         return None
     if suite.frontier is None:
         raise ConfigError(f"--gradients {path}: is held against curves, and this suite has none; give --suite frontier")
+    if is_pilot:
+        raise ConfigError(f"--gradients {path}: is held against curves, and a pilot has none; leave it out")
     from attnpo.gradients import GradientsResult
+    from attnpo.reporting.reproduction import matching_credits
 
-    return GradientsResult.load(path)
+    credits, reference = GradientsResult.load(path), suite.frontier.against[0]
+    rows = [row for name, own in suite.curves.items() if name != reference for row in own]
+    if not any(matching_credits(map(about_row, rows), credits)):
+        raise ConfigError(
+            f"--gradients {path}: no credit has the method and the settings of a row other than {reference}'s; give "
+            "`attnpo gradients --methods` the rows' own (attnpo reproduce --list)"
+        )
+    return credits
 
 
 def run_cells(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +66,7 @@ def write_table(
     text = results_markdown(experiment, main, [file.name for file in files if file.suffix == ".png"])
     unseen = trained_rows(experiment, suite, cells, UNSEEN)
     if unseen and (folder / "base" / UNSEEN / "evaluation.json").is_file():
-        part, more = _write_part(experiment, unseen, missing, command, planned, part=UNSEEN)
+        part, more = _write_part(experiment, unseen, missing, command, planned, gradients, UNSEEN)
         files += more
         text += f"\n## {UNSEEN_TITLE}\n\n{part.curves}{part.markdown}"
     write_atomically(folder / "results.md", text)
@@ -97,7 +97,7 @@ def _write_part(
         frontier_markdown,
         frontier_table,
         method_table,
-        rank_correlations,
+        ranked,
         save_frontier_curves,
         save_method_frontiers,
         table_csv,
@@ -120,7 +120,7 @@ def _write_part(
     if suite is not None and plan is not None:
         frontier = frontier_table(experiment.output_dir / "base" / part, rows, plan, suite.family)
         if gradients is not None:
-            frontier = replace(frontier, ranking=rank_correlations(frontier, gradients))
+            frontier = ranked(frontier, gradients)
         curves = frontier_markdown(frontier, suite.family)
         more = [folder / name for name in FRONTIER_FILES]
         write_atomically(more[0], curves)

@@ -254,10 +254,11 @@ class GradientsArguments:
     )
     problems_per_batch: AtLeast1 = field(default=16, metadata={"help": "Problems of one batch, each with its group."})
     samples_per_problem: AtLeast1 = field(default=8, metadata={"help": "When sampling: responses a problem."})
-    max_new_tokens: AtLeast1 = field(
-        default=4096,
+    max_new_tokens: AtLeast1 | None = field(
+        default=None,
         metadata={
-            "help": "Limit on a response, in tokens: when sampling, and of --rollouts whose settings do not say theirs."
+            "help": "Limit on a response, in tokens, that responses are (or were) drawn under. If absent what the "
+            "settings of --rollouts say, else 4096."
         },
     )
     temperature: Positive = field(default=1.0, metadata={"help": "Temperature that responses are (or were) drawn at."})

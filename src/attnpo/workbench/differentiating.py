@@ -21,24 +21,18 @@ from attnpo.errors import ConfigError, DataError
 from attnpo.files import UserFile
 from attnpo.gradients import (
     Batch,
-    Credit,
     GradientsResult,
     Policy,
     Store,
     Wanted,
     credit_rows,
     fill,
-    method_credits,
     moments_of,
-    parse_wanted,
-    signal_credits,
-    split_credits,
-    wanted_credits,
 )
-from attnpo.gradients.batch import HEADS
+from attnpo.gradients.chosen import choose
 from attnpo.gradients.credits import COMMON, TLMRE
 from attnpo.gradients.store import LEAST_BATCHES
-from attnpo.gradients.wanted import check_heads, check_limits, reason_to_leave_out
+from attnpo.gradients.wanted import check_heads, check_run, parse_all
 from attnpo.labeling import label_steps
 from attnpo.ledger import settings_path
 from attnpo.models import adapter_parameters
@@ -47,7 +41,7 @@ from attnpo.reporting.gradients import gradients_markdown, save_gradients
 from attnpo.rollouts import Rollout
 from attnpo.sampling import SamplingParams, TransformersSampler
 from attnpo.sampling.prompts import opening_text, render_prompt
-from attnpo.signals import Signal, build_signal, rivals, score_signals
+from attnpo.signals import Signal, rivals, score_signals
 from attnpo.training.budget import TokenCount
 from attnpo.training.policy import PolicyDraws, build_policy
 from attnpo.verification import Verifier
@@ -58,6 +52,8 @@ from attnpo.workbench.loading import Session, open_session, open_verifier
 logger = logging.getLogger(__name__)
 
 ROLLOUTS_FILE = "gradients_rollouts.jsonl"
+MOST_TOKENS = 4096
+"""Limit on a response where nothing says another."""
 SKETCH = 262_144
 """Numbers that a gradient is sketched to where all of them whole would take too much disk."""
 WHOLE_BYTES = 8 * 2**30
@@ -83,28 +79,35 @@ def measure_gradients(
     Raises:
         AttnPOError: something is missing or malformed.
     """
-    wanted = [entry for text in arguments.methods for entry in parse_wanted(text, arguments.strengths)]
+    wanted = parse_all(arguments.methods, arguments.strengths)
     rivals(arguments.signals, [] if arguments.heads else None, flag="--signals")  # names what cannot be read
     drawn = _how_drawn(Path(arguments.rollouts)) if arguments.rollouts else {}
     if arguments.rollouts:
         _check_plain(arguments.rollouts, drawn, arguments.temperature)
-    limit = int((drawn.get("sampling") or {}).get("max_new_tokens", arguments.max_new_tokens))
-    check_limits(wanted, limit, step_arguments.verifier)
+    limit = _limit(arguments, drawn)
+    if not arguments.rollouts:
+        check_run(wanted, limit, arguments.samples_per_problem, step_arguments.verifier)
     output_dir = prepare_output_dir(Path(arguments.output_dir))
     session = open_session(model_arguments, data_arguments, step_arguments, problems=[] if arguments.rollouts else None)
     session.adapters_apart = True
-    if arguments.rollouts:
-        _check_policy(arguments.rollouts, drawn, session)
     heads = resolve_heads(arguments.heads, session.config).heads if arguments.heads else []
     if heads:
         check_heads(wanted, heads)
-    own = {method.signal for method in (entry.build() for entry in wanted) if method.needs_scores} - {HEADS}
-    for signal in [*rivals(arguments.signals, heads if arguments.heads else None), *map(build_signal, sorted(own))]:
-        signal.check(session.model)
     with open_verifier(step_arguments) as verifier:
-        rollouts = _responses(arguments, session, verifier, output_dir, progress)
-        groups = whole_groups(rollouts, arguments.problems_per_batch)
-        _check_limit(groups.rollouts, limit)
+        groups = None
+        if arguments.rollouts:
+            groups = whole_groups(_given(arguments.rollouts, session, verifier), arguments.problems_per_batch)
+            check_run(wanted, limit, groups.size, step_arguments.verifier, sampled=False)
+            _check_limit(groups.rollouts, limit)
+            _check_policy(arguments.rollouts, drawn, session)
+        else:
+            _check_sampling(arguments, session, limit)
+        labelled = session.labeler is not None if groups is None else groups.labelled
+        for signal in choose(wanted, arguments.signals, heads, labelled).signals:
+            signal.check(session.model)
+        if groups is None:
+            rollouts = _sampled(arguments, session, verifier, limit, output_dir, progress)
+            groups = whole_groups(rollouts, arguments.problems_per_batch)
         run = _Run(arguments, session, verifier, groups, heads, wanted, limit)
         result = run.measure(output_dir, progress)
     result.save(output_dir / "gradients.json")
@@ -126,6 +129,11 @@ class Groups:
     rollouts: list[Rollout]
     size: int
     batches: int
+
+    @property
+    def labelled(self) -> bool:
+        """Whether steps carry labels."""
+        return any(step.label for rollout in self.rollouts for step in rollout.steps)
 
     def batch(self, number: int) -> list[Rollout]:
         """Return the responses of a batch."""
@@ -193,25 +201,8 @@ class _Run:
     limit: int
 
     def __post_init__(self) -> None:
-        self.labelled = any(step.label for rollout in self.groups.rollouts for step in rollout.steps)
-        self.left_out: dict[str, str] = {}
-        for entry in self.wanted:
-            reason = reason_to_leave_out(entry.build(), labelled=self.labelled, scored=bool(self.heads))
-            if reason is not None:
-                self.left_out[entry.name] = reason
-        given = [entry for entry in self.wanted if entry.name not in self.left_out]
-        signals = {signal.name: signal for signal in rivals(self.arguments.signals, self.heads or None)}
-        rival = [name for name, signal in signals.items() if self.labelled or "labels" not in signal.needs]
-        self.left_out |= {f"signal {name}": "reads labels, and there are none" for name in signals if name not in rival}
-        own = {method.signal for method in (entry.build() for entry in given) if method.needs_scores} - {HEADS}
-        names = dict.fromkeys([*rival, *sorted(own)])
-        self.signals = [signals.get(name) or build_signal(name, self.heads) for name in names]
-        self.credits: list[Credit] = [
-            *wanted_credits(self.labelled),
-            *method_credits(given),
-            *signal_credits(rival),
-            *split_credits(self.labelled, bool(self.heads)),
-        ]
+        self.chosen = choose(self.wanted, self.arguments.signals, self.heads, self.groups.labelled)
+        self.credits = self.chosen.credits
 
     def measure(self, output_dir: Path, progress: Progress | None) -> GradientsResult:
         """Return what is known of every credit."""
@@ -222,7 +213,7 @@ class _Run:
         store.claim(self._settings(policy.size, sketch))
         products = store.kept_products()
         if products is None:
-            self._check_disk(store, policy.size if sketch is None else 2 * sketch)
+            self._check_disk(store, policy.size, sketch)
             fill(store, self._batch, self.credits, policy, sketch, progress)
             products = store.products(progress)
             store.keep_products(products)
@@ -240,7 +231,7 @@ class _Run:
             heads=[(head.layer, head.head) for head in self.heads],
             progress_step=self.arguments.progress_step,
             rows=credit_rows(moments_of(products), self.credits),
-            left_out=self.left_out,
+            left_out=dict(self.chosen.left_out),
         )
 
     def _policy(self) -> Policy:
@@ -254,14 +245,16 @@ class _Run:
             return SKETCH
         return self.arguments.sketch or None
 
-    def _check_disk(self, store: Store, width: int) -> None:
-        """Check that the gradients of the batches that are still to come fit, `width` numbers each."""
-        needed = 4 * width * len(self.credits) * len(store.missing())
-        if needed > (free := shutil.disk_usage(store.folder).free):
+    def _check_disk(self, store: Store, parameters: int, sketch: int | None) -> None:
+        """Check that there is room for what is still to be written until the inner products are taken."""
+        width, moments = (parameters, 0) if sketch is None else (2 * sketch, store.moments_bytes(parameters))
+        gradients = 4 * width * len(self.credits) * len(store.missing())
+        if gradients + moments > (free := shutil.disk_usage(store.folder).free):
+            smaller = f", or a new one with --sketch {min(SKETCH, width // 8)}" if gradients > moments else ""
             raise ConfigError(
-                f"--output_dir {store.folder.parent}: gradients still to come take up to {needed / 2**30:.1f} GiB, and "
-                f"{free / 2**30:.1f} are free; name a folder on a larger disk, or a new one with --sketch "
-                f"{min(SKETCH, width // 8)}"
+                f"--output_dir {store.folder.parent}: gradients still to come take up to "
+                f"{(gradients + moments) / 2**30:.1f} GiB, and {free / 2**30:.1f} are free; name a folder on a larger "
+                f"disk{smaller}"
             )
 
     def _settings(self, parameters: int, sketch: int | None) -> dict[str, Any]:
@@ -301,22 +294,24 @@ class _Run:
             self.limit,
             read_scores=read_scores if self.heads else None,
             heads=self.heads,
-            signals=self.signals,
+            signals=self.chosen.signals,
             read_signals=partial(self._read_signals, number * len(rollouts)),
             policy=self._lend,
             prompt_ids=prompts,
             cut=self._cut,
         )
 
-    def _cut(self, rollout: Rollout, length: int) -> Rollout:
-        """Return a response as it is where sampling stops after so many tokens."""
-        ids = rollout.response_ids[:length]
-        short = replace(rollout, response_ids=ids, finished=False)
-        short = short.with_segmentation(self.session.segmenter(ids, rollout.in_think))
-        (correct,) = self.verifier.verify([short.full_text], [short.solution])
+    def _cut(self, rollouts: Sequence[Rollout], lengths: Sequence[int], labelled: bool) -> list[Rollout]:
+        """Return responses as they are where sampling stops after so many tokens, judged all at once."""
+        short = []
+        for rollout, length in zip(rollouts, lengths, strict=True):
+            ids = rollout.response_ids[:length]
+            steps = self.session.segmenter(ids, rollout.in_think)
+            short.append(replace(rollout, response_ids=ids, finished=False).with_segmentation(steps))
+        verdicts = self.verifier.verify([each.full_text for each in short], [each.solution for each in short])
+        short = [replace(each, correct=correct) for each, correct in zip(short, verdicts, strict=True)]
         labeler = self.session.labeler
-        short = replace(short, correct=correct)
-        return short if labeler is None else label_steps(labeler, short)
+        return short if labeler is None or not labelled else [label_steps(labeler, each) for each in short]
 
     def _read_signals(
         self, first_row_id: int, rollouts: Sequence[Rollout], signals: Sequence[Signal]
@@ -346,25 +341,35 @@ class _Run:
         return build_policy(draws, self.session.segmenter, self.verifier.verify, self.arguments.micro_batch)
 
 
-def _responses(
-    arguments: GradientsArguments, session: Session, verifier: Verifier, output_dir: Path, progress: Progress | None
-) -> list[Rollout]:
-    """Return labelled responses, where labels are to be had: from a file, or sampled."""
-    if arguments.rollouts:
-        rollouts = read_traces(Path(arguments.rollouts), session.segmenter, verifier)
-        labeler = session.labeler
-        return rollouts if labeler is None else [label_steps(labeler, rollout) for rollout in rollouts]
+def _given(path: str, session: Session, verifier: Verifier) -> list[Rollout]:
+    """Return the responses of a file, labelled where there is a labeler."""
+    rollouts, labeler = read_traces(Path(path), session.segmenter, verifier), session.labeler
+    return rollouts if labeler is None else [label_steps(labeler, rollout) for rollout in rollouts]
+
+
+def _check_sampling(arguments: GradientsArguments, session: Session, limit: int) -> None:
+    """Check that problems make enough batches and have room for responses."""
     count_batches(len(session.problems), arguments.samples_per_problem, arguments.problems_per_batch)
-    opening = opening_text(arguments.opening)
-    session.check_room(session.problems, arguments.max_new_tokens, opening)
+    session.check_room(session.problems, limit, opening_text(arguments.opening))
+
+
+def _sampled(
+    arguments: GradientsArguments,
+    session: Session,
+    verifier: Verifier,
+    limit: int,
+    output_dir: Path,
+    progress: Progress | None,
+) -> list[Rollout]:
+    """Return responses of the model, labelled where there is a labeler."""
     return sample_groups(
         output_dir / ROLLOUTS_FILE,
         session,
         verifier,
         problems=len(session.problems),
         samples=arguments.samples_per_problem,
-        params=SamplingParams(arguments.max_new_tokens, arguments.temperature, seed=arguments.seed),
-        opening=opening,
+        params=SamplingParams(limit, arguments.temperature, seed=arguments.seed),
+        opening=opening_text(arguments.opening),
         progress=progress,
         description="sampling",
     )
@@ -398,6 +403,23 @@ def _check_plain(path: str, drawn: Mapping[str, Any], temperature: float) -> Non
         raise ConfigError(f"--rollouts {path}: drawn at temperature {sampling['temperature']:g}; give --temperature")
 
 
+def _limit(arguments: GradientsArguments, drawn: Mapping[str, Any]) -> int:
+    """Return the limit that responses are, or were, drawn under.
+
+    Raises:
+        ConfigError: the settings beside them say another than is asked for.
+    """
+    asked, theirs = arguments.max_new_tokens, (drawn.get("sampling") or {}).get("max_new_tokens")
+    if theirs is None:
+        return MOST_TOKENS if asked is None else asked
+    if asked not in (None, theirs):
+        raise ConfigError(
+            f"--max_new_tokens {asked}: the responses of --rollouts {arguments.rollouts} were drawn under a limit of "
+            f"{theirs}; leave it out"
+        )
+    return int(theirs)
+
+
 def _check_policy(path: str, drawn: Mapping[str, Any], session: Session) -> None:
     """Check that responses were drawn by the model that is differentiated, as far as it is said.
 
@@ -405,12 +427,14 @@ def _check_policy(path: str, drawn: Mapping[str, Any], session: Session) -> None
         ConfigError: they were drawn by other weights, so that no gradient of theirs is unbiased.
     """
     theirs = drawn.get("model_fingerprint")
-    # Adapters that stay parts of their own have another fingerprint than the merged model that was sampled from.
+    if theirs is not None and theirs == (ours := session.context["model_fingerprint"]):
+        return
+    # Adapters that stay parts of their own have another fingerprint than the merged model that may have drawn.
     if theirs is None or session.source.adapters:
         logger.warning(
             "%s: not known to be drawn by %s; of another policy gradients are biased", path, session.model_name
         )
-    elif theirs != (ours := session.context["model_fingerprint"]):
+    else:
         raise ConfigError(
             f"--rollouts {path}: drawn by other weights than --model {session.model_name} has (fingerprint {theirs}, "
             f"not {ours}); give the model that drew them, or leave --rollouts out to sample"

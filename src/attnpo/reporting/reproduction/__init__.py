@@ -7,7 +7,7 @@ from attnpo.reporting.reproduction.frontier_exports import frontier_json, fronti
 from attnpo.reporting.reproduction.frontier_picture import save_frontier_curves
 from attnpo.reporting.reproduction.frontier_table import FrontierTable, frontier_table
 from attnpo.reporting.reproduction.page import write_method_page
-from attnpo.reporting.reproduction.ranking import rank_correlations
+from attnpo.reporting.reproduction.ranking import matching_credits, ranked
 from attnpo.reporting.reproduction.table import CoursePoint, MethodTable, TableRow, TrainedRow, method_table
 
 __all__ = [
@@ -20,8 +20,9 @@ __all__ = [
     "frontier_json",
     "frontier_markdown",
     "frontier_table",
+    "matching_credits",
     "method_table",
-    "rank_correlations",
+    "ranked",
     "read_cost",
     "save_frontier_curves",
     "save_method_frontiers",

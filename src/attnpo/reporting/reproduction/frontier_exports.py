@@ -141,7 +141,15 @@ def frontier_json(table: FrontierTable, family: Sequence[str], about: Mapping[st
             for reference, tests in table.tests.items()
         },
         "ranking": [
-            {**asdict(found), "accuracy": _json(found.accuracy), "time": _json(found.time)} for found in table.ranking
+            {
+                "measure": found.measure,
+                "metric": found.metric,
+                **{
+                    name: {"curves": list(held.curves), "correlation": _json(held.correlation)}
+                    for name, held in (("accuracy", found.accuracy), ("time", found.time))
+                },
+            }
+            for found in table.ranking
         ],
         "controls": [
             {
@@ -219,17 +227,13 @@ def _controls(table: FrontierTable) -> Table:
 def _ranking(table: FrontierTable) -> Table:
     first = table.plan.against[0]
     heads = [f"accuracy at {table.plan.primary:g} tokens less {first}", f"tokens until the target below {first}"]
-    lines = [
-        [
-            FORETOLD[found.measure],
-            found.metric,
-            str(len(found.curves)),
-            _number(table, found.accuracy, RANK),
-            _number(table, found.time, RANK),
-        ]
-        for found in table.ranking
-    ]
-    return Table.of("", ["gradient", "metric", "curves", *heads], lines)
+    lines = []
+    for found in table.ranking:
+        cells: list[Value] = []
+        for held in (found.accuracy, found.time):
+            cells += [_number(table, held.correlation, RANK), str(len(held.curves))]
+        lines.append([FORETOLD[found.measure], found.metric, *cells])
+    return Table.of("", ["gradient", "metric", *(title for head in heads for title in (head, "curves"))], lines)
 
 
 def _numbers(

@@ -105,22 +105,33 @@ class ControlGap:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """How far two orders of curves agree.
+
+    Attributes:
+        curves: the curves that have a place in both.
+        correlation: Spearman's; None where they are too few.
+    """
+
+    curves: tuple[str, ...]
+    correlation: Estimate | None
+
+
+@dataclass(frozen=True)
 class RankCorrelation:
     """One measure of gradients beside the trained curves.
 
     Attributes:
         measure: the measure of the gradients.
         metric: plain or Adam's.
-        curves: the curves that have both.
-        accuracy: Spearman's correlation with the accuracy at the primary length less the first reference's.
-        time: with the tokens saved until the target, against the same; None where that is not known.
+        accuracy: with the accuracy at the primary length less the first reference's.
+        time: with the tokens saved until the target, against the same.
     """
 
     measure: str
     metric: str
-    curves: tuple[str, ...]
-    accuracy: Estimate | None
-    time: Estimate | None
+    accuracy: Agreement
+    time: Agreement
 
 
 Gaps = Mapping[str, Mapping[float, Estimate | None]]

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
 from attnpo.credit import build_method
-from attnpo.errors import DataError
 from attnpo.gradients import CreditRow, GradientsResult
-from attnpo.reporting.reproduction.frontier_table import Curve, FrontierTable, RankCorrelation
-from attnpo.reporting.reproduction.table import TrainedRow
-from attnpo.significance import DEFINED, Estimate, estimate
+from attnpo.reporting.reproduction.frontier_table import Agreement, Curve, FrontierTable, RankCorrelation
+from attnpo.significance import DEFINED, estimate
 from attnpo.statistics import Floats
 
 FORETOLD: Mapping[str, str] = {
@@ -27,34 +25,33 @@ LEAST_CURVES = 4
 """Fewer curves have too few orders to say anything."""
 
 
-def rank_correlations(table: FrontierTable, gradients: GradientsResult) -> tuple[RankCorrelation, ...]:
-    """Return how the order of gradients agrees with that of the trained curves.
+def ranked(table: FrontierTable, gradients: GradientsResult) -> FrontierTable:
+    """Return the table with how far the order of gradients agrees with that of the trained curves.
 
-    A curve's gradient is the mean over those of its strengths that were differentiated with the very same settings.
-    Errors are those of the training runs and held-out problems; those of the gradients are not in them.
+    A curve's gradient is the mean over those of its strengths that were differentiated with the very same settings;
+    what is left out is a caveat. Errors are those of the training runs and held-out problems; those of the gradients
+    are not in them.
 
     Args:
         table: the trained curves.
         gradients: credits of the same methods.
-
-    Raises:
-        DataError: no credit of the gradients is that of a trained row.
     """
     plan = table.plan
     reference = next((curve for curve in table.curves if curve.name == plan.against[0]), None)
     if reference is None:
-        return ()
-    known = {credit_key(row.method, row.settings): row for row in gradients.rows if row.method}
+        return _without(table, f"{plan.against[0]}, which curves are held against, has none yet")
     matched: dict[str, list[CreditRow]] = {}
+    caveats = []
     for curve in table.curves:
-        credits = [known[key] for row in curve.rows if (key := _row_key(row)) in known]
-        if credits and curve is not reference:
-            matched[curve.name] = credits
+        found = matching_credits([row.about for row in curve.rows], gradients)
+        credits = [credit for credit in found if credit is not None]
+        if curve is reference or not credits:
+            continue
+        matched[curve.name] = credits
+        if lacking := [row.name for row, credit in zip(curve.rows, found, strict=True) if credit is None]:
+            caveats.append(f"{curve.name}: no gradient has the settings of {', '.join(lacking)}.")
     if not matched:
-        raise DataError(
-            f"gradients of {gradients.model}: no credit has the method and the settings of a trained row; give "
-            "`attnpo gradients --methods` the rows' own (attnpo reproduce --list)"
-        )
+        return _without(table, "no curve that is there yet has a gradient")
 
     def accuracy(curve: Curve) -> Floats | None:
         return curve.draws.accuracy_at(plan.primary) - reference.draws.accuracy_at(plan.primary)
@@ -65,16 +62,33 @@ def rank_correlations(table: FrontierTable, gradients: GradientsResult) -> tuple
 
     # A curve of one run has no error.
     curves = [curve for curve in table.curves if curve.name in matched and curve.df and reference.df]
-    gains = [{curve.name: of(curve) for curve in curves} for of in (accuracy, time)]
+    gains = [{c.name: d for c in curves if (d := of(c)) is not None and _is_known(d)} for of in (accuracy, time)]
     df = min([reference.df, *(curve.df for curve in curves)])
-    found = []
+    ranking = []
     for metric in gradients.rows[0].measures:
         for measure in FORETOLD:
             means = {name: _mean(credits, metric, measure) for name, credits in matched.items()}
             values = {name: mean for name, mean in means.items() if mean is not None}
-            both = [_correlation(values, gained, df) for gained in gains]
-            found.append(RankCorrelation(measure, metric, tuple(values), *both))
-    return tuple(found)
+            ranking.append(RankCorrelation(measure, metric, *(_agreement(values, gained, df) for gained in gains)))
+    return replace(table, ranking=tuple(ranking), caveats=(*table.caveats, *caveats))
+
+
+def _without(table: FrontierTable, why: str) -> FrontierTable:
+    return replace(table, caveats=(*table.caveats, f"Gradients are not held against the curves: {why}."))
+
+
+def matching_credits(abouts: Iterable[Mapping[str, Any]], gradients: GradientsResult) -> list[CreditRow | None]:
+    """Return for each row, by what `TrainedRow.about` says of it, the credit of its method and settings.
+
+    None where there is none, or where heads or a signal of its own are part of the row's credit.
+    """
+    known = {credit_key(row.method, row.settings): row for row in gradients.rows if row.method}
+    return [
+        None
+        if about.get("heads") not in (None, "chosen") or "signal" in about.get("training", {})
+        else known.get(credit_key(about["method"], about["settings"]))
+        for about in abouts
+    ]
 
 
 def spearman(first_N: Floats, second_N: Floats) -> float:
@@ -88,14 +102,14 @@ def spearman(first_N: Floats, second_N: Floats) -> float:
     return float(first_N @ second_N / size) if size > 0 else float("nan")
 
 
-def _correlation(values: Mapping[str, float], gained: Mapping[str, Floats | None], df: int) -> Estimate | None:
+def _agreement(values: Mapping[str, float], gained: Mapping[str, Floats], df: int) -> Agreement:
     """Return the correlation over the curves whose gain is known; in each resample over those that it defines."""
-    draws = {name: d for name in values if (d := gained.get(name)) is not None and _is_known(d)}
-    if len(draws) < LEAST_CURVES:
-        return None
-    foretold_N, trained_ND = np.array([values[name] for name in draws]), np.stack(list(draws.values()))
+    curves = tuple(name for name in values if name in gained)
+    if len(curves) < LEAST_CURVES:
+        return Agreement(curves, None)
+    foretold_N, trained_ND = np.array([values[name] for name in curves]), np.stack([gained[name] for name in curves])
     found = [spearman(foretold_N[known_N], t_N[known_N]) for t_N in trained_ND.T for known_N in [~np.isnan(t_N)]]
-    return estimate(np.array(found), df)
+    return Agreement(curves, estimate(np.array(found), df))
 
 
 def _is_known(draws: Floats) -> bool:
@@ -106,14 +120,6 @@ def _mean(rows: Sequence[CreditRow], metric: str, measure: str) -> float | None:
     known = [row.measures[metric][measure].value for row in rows]
     values = [value for value in known if value is not None]
     return float(np.mean(values)) if values else None
-
-
-def _row_key(row: TrainedRow) -> str | None:
-    """Return what tells a row's credit from another's; None where heads or a signal of its own are part of it."""
-    about = row.about
-    if about.get("heads") not in (None, "chosen") or "signal" in about.get("training", {}):
-        return None
-    return credit_key(about["method"], about["settings"])
 
 
 def credit_key(name: str, settings: Mapping[str, Any]) -> str:
