@@ -146,9 +146,9 @@ def test_causal_labels_are_those_of_the_transformers_engine(model, tmp_path, fig
 
 
 def measured(folder) -> dict:
-    """What deletions changed, by response and kind of measurement; not what it took."""
+    """What deletions changed, by response and kind of measurement; not what it took, nor what drew the answers."""
     rows = map(json.loads, (folder / "causal_effects.jsonl").read_text().splitlines())
-    return {(row["problem_id"], row["sample"], row["measurement"]): {**row, "cost": None} for row in rows}
+    return {(row["problem_id"], row["sample"], row["measurement"]): {**row, "cost": None, "how": None} for row in rows}
 
 
 def test_a_prompt_longer_than_the_room_is_one_line(tokenizer, model, greedy):

@@ -206,11 +206,19 @@ def test_resampled_answers(small: Small, tmp_path: Path) -> None:
     model, tokenizer, rollouts = small
     rollout = rollouts[0]
     sampler = AnswerByHand(tokenizer, rollout)
-    settings = CausalSettings(causal_resample=4, causal_threshold=0.3)
+    settings, drawn = CausalSettings(causal_resample=4, causal_threshold=0.3), []
     with build_verifier("exact") as verifier:
         causal = CausalLabeler(model, tokenizer, settings, tmp_path / "e.jsonl", verifier, sampler)
         [(_, labels)] = causal.label([rollout])
         list(causal.label([rollout]))
+        asked = len(sampler.asked)
+        for weights in ("a", "a", "b"):
+            engine = {"engine": {"engine": "server"}, "served": {"weights": weights}}
+            other = AnswerByHand(tokenizer, rollout)
+            again = CausalLabeler(model, tokenizer, settings, tmp_path / "e.jsonl", verifier, other, engine=engine)
+            list(again.label([rollout]))
+            drawn.append(len(other.asked))
+    assert drawn == [asked, 0, asked]  # what other weights answered is no answer of these
     lost = labels.evidence["accuracy_lost"]
     text = rollout.response
     says = [f"={rollout.solution}." in text[slice(*step.chars)].replace(" ", "") for step in rollout.steps]

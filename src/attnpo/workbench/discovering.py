@@ -301,17 +301,24 @@ class Discovering:
             progress=progress,
         )
 
+    def _drawn_by(self) -> dict[str, Any]:
+        """Return what tells an engine with a model of its own, and its weights, from others."""
+        context = self.session.context
+        return {name: context[name] for name in ("engine", "weights", "served", "dtype") if name in context}
+
     def _labeler(self, traces: Sequence[Rollout], verifier: Any, progress: Progress | None) -> StepLabeler:
         if self.step_arguments.labeler == CAUSAL:
+            draws = bool(self.causal.causal_resample)
             return CausalLabeler(
                 self.session.model,
                 self.session.tokenizer,
                 self.causal,
                 self.output_dir / "causal_effects.jsonl",
                 verifier=verifier,
-                sampler=self.session.sampler if self.causal.causal_resample else None,
+                sampler=self.session.sampler if draws else None,
                 progress=progress,
                 model_fingerprint=model_fingerprint(self.session.model),
+                engine=self._drawn_by() if draws and not self.session.loads_model else None,
             )
         if self.built is not None:
             return self.built

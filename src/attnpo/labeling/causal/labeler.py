@@ -59,6 +59,7 @@ class CausalLabeler:
         progress: Progress | None = None,
         *,
         model_fingerprint: str = "",
+        engine: Mapping[str, Any] | None = None,
     ):
         """Prepare; nothing is computed or written yet.
 
@@ -72,13 +73,16 @@ class CausalLabeler:
             sampler: draws resampled answers; the model itself if absent.
             progress: display, or None.
             model_fingerprint: tells this model from others under the same name; effects of another are refused.
+            engine: tells what draws resampled answers from other engines and weights, as JSON values; None where it is
+                the model. Answers of another are drawn again.
 
         Raises:
             ConfigError: answers are to be resampled, but there is no verifier.
         """
         if settings.causal_resample and verifier is None:
             raise ConfigError("causal_resample: resampled answers have to be verified; give a verifier, or set it to 0")
-        self.settings: Mapping[str, Any] = {"model_fingerprint": model_fingerprint, **asdict(settings)}
+        drawn_by = {} if engine is None else {"causal_resample_engine": dict(engine)}
+        self.settings: Mapping[str, Any] = {"model_fingerprint": model_fingerprint, **asdict(settings), **drawn_by}
         self._settings = settings
         self._model, self._tokenizer = model, tokenizer
         self._path, self._progress = path, progress
