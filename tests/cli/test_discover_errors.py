@@ -99,7 +99,8 @@ def test_a_signal_that_does_not_fit_the_model(capsys, tmp_path, asked):
     assert not list((tmp_path / "out").glob("*.jsonl"))  # nothing was sampled
 
 
-def test_checkpoints_that_cannot_be_compared(capsys, tmp_path, traces):
+def test_checkpoints_that_cannot_be_compared(capsys, tmp_path, traces, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # else it waits for the Hub
     settings = {"traces": traces, "verify": "2.3"}
     assert "--checkpoints nowhere" in fails(capsys, tmp_path, checkpoints="nowhere", **settings)
     other = Qwen2Config(vocab_size=64, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=1)

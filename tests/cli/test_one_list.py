@@ -214,7 +214,7 @@ def test_another_machine_may_have_what_this_one_lacks(lines, tmp_path, capsys, p
 
 
 def test_evaluations_while_training(tmp_path):
-    changed = {**EVALUATED, "max_completion_length": 192, "num_generations": 4, "per_device_train_batch_size": 16}
+    changed = {**EVALUATED, "max_completion_length": 128, "num_generations": 4, "per_device_train_batch_size": 16}
     eval_size = {"num_generations_eval": 2, "per_device_eval_batch_size": 8, "logging_steps": 1, "group_sampler": True}
     settings = {**SETTINGS, **changed, **eval_size, "output_dir": tmp_path / "out"}
     main(["train", *[p for name, value in settings.items() for p in (f"--{name}", str(value))]])
@@ -222,7 +222,7 @@ def test_evaluations_while_training(tmp_path):
     (evaluated,) = [row for row in rows if "eval_reward" in row]
     assert evaluated["step"] == 1
     assert evaluated["eval_rewards/accuracy/mean"] == evaluated["eval_reward"]
-    assert 0 < evaluated["eval_completions/mean_length"] <= 192
+    assert 0 < evaluated["eval_completions/mean_length"] <= 128
     assert "attnpo/accuracy" not in evaluated
 
 

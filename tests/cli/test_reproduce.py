@@ -210,8 +210,9 @@ def test_out_of_minutes(folder, capsys, copied_commands):
 
 @pytest.mark.slow
 def test_two_real_cells(tmp_path, capsys):
-    sizes = {"max_sampled_tokens": 5000, "responses": 32, "num_eval": 20, "num_probe": 40, "schedule_steps": 1}
+    sizes = {"max_sampled_tokens": 5000, "responses": 32, "num_eval": 10, "num_probe": 16, "schedule_steps": 1}
     flags = [part for name, value in sizes.items() for part in (f"--{name}", value)]
+    flags += ["--training", "num_problems=64", "max_completion_length=128"]
     rows = ("--rows", "rloo", "attnpo", "--seeds", 1, "--jobs", 2)
     reproduce(tmp_path, *rows, *flags)
     content = json.loads((tmp_path / "table.json").read_text())

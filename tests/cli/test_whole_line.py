@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,24 @@ from attnpo.cli.main import main
 from attnpo.discovery import DiscoveryResult
 from attnpo.evaluation import EvaluationResult
 from attnpo.rollouts import read_rollouts
+from attnpo.study.worlds import TINYWORLD, WORLDS
+
+# One thread, for matrices are small and other tests run beside this one.
+SIZES = ("--max_steps", "2", "--num_probe", "16", "--num_eval", "10", "--num_traces", "2", "--jobs", "1")
+TRAINING = {**TINYWORLD.training, "num_problems": 64, "gradient_accumulation_steps": 1}
+
+
+def quickstart(folder: Path) -> None:
+    """Run the whole line, with a quarter of the responses a step."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(WORLDS, "tinyworld", replace(TINYWORLD, training=TRAINING))
+        main(["quickstart", "--output_dir", str(folder), *SIZES])
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("quickstart")
-    sizes = ["--max_steps", "2", "--num_probe", "40", "--num_eval", "40", "--num_traces", "2"]
-    main(["quickstart", "--output_dir", str(path), *sizes])
+    quickstart(path)
     return path
 
 
@@ -30,7 +42,7 @@ def test_quickstart_leaves_everything_behind(folder):
     assert (folder / "sra.png").stat().st_size > 10_000
     for arm in ("base", "tlmre", "attnpo"):
         result = EvaluationResult.load(folder / arm / "evaluation.json")
-        assert result.num_problems == 40
+        assert result.num_problems == 10
         assert result.overall.redundant_steps is not None
         assert set(result.by_difficulty) == {"1", "2", "3", "4", "5"}
         traces = list(read_rollouts(folder / arm / "annotated.jsonl"))
@@ -48,8 +60,7 @@ def test_quickstart_leaves_everything_behind(folder):
 def test_quickstart_again_makes_nothing_twice_and_prints_whole_paths(folder, capsys, monkeypatch):
     monkeypatch.setattr(console, "_width", 40)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.jsonl")}
-    sizes = ["--max_steps", "2", "--num_probe", "40", "--num_eval", "40", "--num_traces", "2"]
-    main(["quickstart", "--output_dir", str(folder), *sizes])
+    quickstart(folder)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.jsonl")} == before
     assert f"Open {folder / 'report.html'} in a browser" in capsys.readouterr().out
 

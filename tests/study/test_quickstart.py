@@ -15,14 +15,14 @@ from attnpo.study.quickstart import Quickstart
 from attnpo.study.sizes import QuickstartSizes
 from attnpo.study.worlds import GSM, TINYWORLD
 
-PROOFS = {"intervene": True, "intervention_traces": 6, "intervention_samples": 1, "intervention_max_new_tokens": 64}
+PROOFS = {"intervene": True, "intervention_traces": 4, "intervention_samples": 1, "intervention_max_new_tokens": 64}
 
 
 @pytest.fixture(scope="module")
 def line(tmp_path_factory) -> Quickstart:
     """The line on the small world with what real English asks for."""
     folder = tmp_path_factory.mktemp("quickstart")
-    sizes = QuickstartSizes(str(folder), max_steps=0, num_probe=40, num_eval=8, num_causal=40, num_traces=1, jobs=1)
+    sizes = QuickstartSizes(str(folder), max_steps=0, num_probe=12, num_eval=4, num_causal=24, num_traces=1, jobs=1)
     made = Quickstart(sizes, replace(TINYWORLD, proofs=PROOFS))
     found = made.find_heads()
     assert found is not None
@@ -36,7 +36,7 @@ def line(tmp_path_factory) -> Quickstart:
 def test_causal_labels_are_held_against_the_truth(line):
     causal = line.find_heads_causally()
     labelled = [row for row in (line.causal / "traces.jsonl").read_text().splitlines() if row]
-    assert causal.responses == len(labelled) >= 40
+    assert causal.responses == len(labelled) >= 24
     assert causal.auc.value > 0.7
     assert 0.5 < causal.agreement <= 1
     assert causal.sra.value > 0.6

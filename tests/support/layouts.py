@@ -37,6 +37,9 @@ GROUP = 4
 ROWS = 12
 """Rows of an optimizer step over all processes: three groups of four, so that six or three a process split groups."""
 
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""Of processes that a test starts."""
+
 FSDP = {
     "ACCELERATE_USE_FSDP": "true",
     "FSDP_VERSION": "2",
@@ -257,21 +260,23 @@ def train(folder: Path, spec: Mapping[str, Any], processes: int = 1) -> Trace:
     return trace
 
 
+def starting(processes: int, *argv: Any) -> list[str]:
+    """The command line that runs a script, or a module after `-m`, in so many processes."""
+    launcher: list[str] = []
+    # accelerate reads the same variables from either launcher; its own starts several CPU processes through MPI only.
+    if processes > 1:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        launcher = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_addr", "127.0.0.1"]
+        launcher += ["--master_port", str(port)]
+    return [sys.executable, *launcher, *map(str, argv)]
+
+
 def run_processes(processes: int, *argv: Any) -> None:
     """Run a script in so many processes."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_addr", "127.0.0.1"]
-    command = [sys.executable, *launcher, "--master_port", str(port), *map(str, argv)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
+    done = subprocess.run(starting(processes, *argv), env=ENVIRONMENT, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-
-
-def launch_command(script: Path, name: str, **flags: Any) -> None:
-    """Run a subcommand in two processes."""
-    run_processes(2, script, name, *(part for flag, value in flags.items() for part in (f"--{flag}", value)))
 
 
 def launch(folder: Path, specs: Mapping[str, Mapping[str, Any]], processes: int) -> dict[str, Trace]:

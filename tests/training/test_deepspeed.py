@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import command, run_commands
 from layouts import (
     Trace,
     assert_same_credit,
     assert_same_gradients,
     launch,
-    launch_command,
     sample_groups,
     train,
     zero,
@@ -41,7 +41,6 @@ BROKEN = {
     "zero3_broken_once": {"zero": 3, "broken": [1], "settings": {"max_steps": 3, "bf16": True}},
     "zero2_broken": {"zero": 2, "broken": [1, 2], "settings": {"max_steps": 6, "max_skipped_updates": 2}},
 }
-DRIVER = Path(__file__).parents[1] / "support" / "deepspeed_command.py"
 FLAGS = {
     **SETTINGS,
     "model": "tinyworld",
@@ -104,19 +103,32 @@ def test_too_many_in_a_row_end_the_run(two):
     assert "steps 2 to 3: the gradient was not finite, no update was made" in two["zero2_broken"].refused
 
 
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory) -> Path:
+    """A folder with a run of each stage, and one that went on from its checkpoint in processes of its own."""
+    folder = tmp_path_factory.mktemp("resumed")
+
+    def training(stage: int, name: str, **flags) -> list[str]:
+        config = folder / f"zero{stage}.json"
+        config.write_text(json.dumps(zero(stage)))
+        return command("train", **FLAGS, deepspeed=config, output_dir=folder / name / str(stage), **flags)
+
+    run_commands(folder, training(2, "whole"), training(3, "whole"), processes=2)
+    for stage in ("2", "3"):
+        checkpoint = Path(stage) / "checkpoint-2"
+        shutil.copytree(folder / "whole" / checkpoint, folder / "resumed" / checkpoint)
+    again = [training(stage, "resumed", resume_from_checkpoint=True) for stage in (2, 3)]
+    run_commands(folder, *again, processes=2)
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [2, 3])
-def test_a_resumed_run_equals_an_uninterrupted_one(stage, tmp_path):
-    (tmp_path / "zero.json").write_text(json.dumps(zero(stage)))
-    flags = {**FLAGS, "deepspeed": tmp_path / "zero.json"}
-    launch_command(DRIVER, "train", **flags, output_dir=tmp_path / "whole")
-    checkpoint = Path("checkpoint-2")
-    shutil.copytree(tmp_path / "whole" / checkpoint, tmp_path / "resumed" / checkpoint)
-    launch_command(DRIVER, "train", **flags, output_dir=tmp_path / "resumed", resume_from_checkpoint=True)
-    whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "resumed"))
+def test_a_resumed_run_equals_an_uninterrupted_one(stage, resumed):
+    whole, again = (load_file(resumed / name / str(stage) / "model.safetensors") for name in ("whole", "resumed"))
     start = load_file(Path(checkpoint_path()) / "model.safetensors")
     assert any(not torch.equal(whole[name], start[name]) for name in start)
-    assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
-    model, report = AutoModelForCausalLM.from_pretrained(tmp_path / "whole", output_loading_info=True)
+    assert all(torch.equal(again[name], tensor) for name, tensor in whole.items())
+    model, report = AutoModelForCausalLM.from_pretrained(resumed / "whole" / str(stage), output_loading_info=True)
     assert not any(report[name] for name in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     assert model.num_parameters() == sum(tensor.numel() for tensor in start.values())

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import socket
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
+from commands import command, run_commands
+from layouts import ENVIRONMENT, starting
 from safetensors.torch import load_file
 from small_training import SETTINGS
 
@@ -30,38 +28,14 @@ FLAGS = {
     "max_steps": 6,
     "resume_from_checkpoint": True,
 }
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-
-
-def command(output_dir: Path) -> list[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    launch = [
-        "-m",
-        "torch.distributed.run",
-        "--nproc_per_node",
-        "2",
-        "--master_addr",
-        "127.0.0.1",
-        "--master_port",
-        port,
-    ]
-    flags = [part for name, value in {**FLAGS, "output_dir": output_dir}.items() for part in (f"--{name}", str(value))]
-    return [sys.executable, *launch, "-m", "attnpo", "train", *flags]
-
-
-def run(argv: list[str]) -> None:
-    done = subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
 
 
 @pytest.mark.slow
 def test_two_processes_stop_together_and_go_on_with_the_same_numbers(tmp_path):
-    run(command(tmp_path / "whole"))
     folder = tmp_path / "stopped"
+    training = command("train", **FLAGS, output_dir=folder)
     with (tmp_path / "said").open("w") as said:
-        process = subprocess.Popen(command(folder), env=ENVIRONMENT, stdout=said, stderr=said)
+        process = subprocess.Popen(starting(2, "-m", "attnpo", *training), env=ENVIRONMENT, stdout=said, stderr=said)
         log, deadline = folder / "log.jsonl", time.monotonic() + 400
         while not (log.exists() and log.read_text().count("\n") >= 1):
             assert process.poll() is None, "the run ended before it was asked to"
@@ -73,7 +47,8 @@ def test_two_processes_stop_together_and_go_on_with_the_same_numbers(tmp_path):
     assert {path.name for path in checkpoint.glob("rng_state_*")} == {"rng_state_0.pth", "rng_state_1.pth"}
     assert not (folder / "model.safetensors").exists()
     assert f"saved {folder}/{checkpoint.name}" in (tmp_path / "said").read_text()
-    run(command(folder))
+    # One start runs both: the one that goes on comes first, with nothing but what is on disk.
+    run_commands(tmp_path, training, command("train", **FLAGS, output_dir=tmp_path / "whole"), processes=2)
     whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "stopped"))
     assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
     rows = [

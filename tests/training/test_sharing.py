@@ -67,7 +67,7 @@ def test_trained_models_and_adapters_are_plain_ones(make_trainer, tokenizer, pro
         ("adapter", 5e-2, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")),
     ):
         model = AutoModelForCausalLM.from_pretrained(checkpoint_path(), dtype=torch.float32)
-        trainer = make_trainer(model, learning_rate=rate, peft_config=lora)
+        trainer = make_trainer(model, learning_rate=rate, peft_config=lora, max_completion_length=96)
         trainer.args.output_dir = str(tmp_path / name)
         trainer.train()
         trainer.save_model()

@@ -71,7 +71,7 @@ def test_trains_lora_adapters(make_trainer):
 
 
 def test_trains_with_a_reference_model_and_bf16(make_trainer):
-    trainer = make_trainer(beta=0.01, bf16=True, num_iterations=2)
+    trainer = make_trainer(beta=0.01, bf16=True, num_iterations=2, max_completion_length=48)
     trainer.train()
     assert "kl" in last_log(trainer)
 
