@@ -151,9 +151,22 @@ def test_a_run_is_the_same_again(make_trainer, model):
             {"method": "laser_d", "method_settings": {"grid_start": 48}, "resample_groups": 2},
             "resample_groups: method 'laser_d' learns from all groups",
         ),
+        (
+            {
+                "method": "gfpo",
+                "method_settings": {"adaptive": True, "adaptive_keep": [3, 3, 2, 2]},
+                "resample_groups": 2,
+            },
+            "resample_groups: method 'gfpo' learns from all groups",
+        ),
         ({"method": "grpo", "resample_groups": -1}, "resample_groups: -1 is not allowed"),
     ],
 )
 def test_what_cannot_be_resampled(tmp_path, settings, words):
     with pytest.raises(ConfigError, match=f"^{words}"):
         config(tmp_path, **{"heads": None, **settings})
+
+
+def test_a_method_that_learns_nothing_from_groups_may_pass_them_over(tmp_path):
+    args = config(tmp_path, heads=None, method="gfpo", method_settings={"keep": 2}, resample_groups=2)
+    assert args.build_credit().settings.resample_groups == 2

@@ -101,3 +101,15 @@ def sra_interval(
 ) -> Interval:
     """Return the SRA of at least one pair with its interval over problems."""
     return mean_interval(wins(differences_M), problems_M.tolist(), level, resamples, seed)
+
+
+def ranked_intervals(
+    pairs: PairTable, differences_M: NDArray[np.floating], level: float, resamples: int, seed: int
+) -> tuple[Interval, Interval | None]:
+    """Return the SRA of any ranking, given as differences, on all pairs and on length-matched ones, where there are."""
+
+    def interval(rows_M: NDArray[np.bool_] | slice) -> Interval:
+        return sra_interval(differences_M[rows_M], pairs.problems_M[rows_M], level, resamples, seed)
+
+    matched_M = pairs.length_matched_M
+    return interval(slice(None)), interval(matched_M) if matched_M.any() else None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from attnpo.credit import CreditSettings
 from attnpo.discovery.credit import credit_accuracy_intervals
-from attnpo.discovery.ranking import PairTable, pair_table, sra_interval
+from attnpo.discovery.ranking import PairTable, pair_table, ranked_intervals
 from attnpo.discovery.result import RuleResult
 from attnpo.discovery.settings import DiscoverySettings
 from attnpo.rollouts import Rollout
@@ -83,11 +83,5 @@ def credited(
 
 def rule_result(pairs: PairTable, differences_M: NDArray[np.floating], settings: DiscoverySettings) -> RuleResult:
     """Return the SRA of any ranking, given as differences, on all pairs and on length-matched ones."""
-    matched_M = pairs.length_matched_M
-
-    def interval(rows_M: NDArray[np.bool_] | slice) -> Interval:
-        return sra_interval(
-            differences_M[rows_M], pairs.problems_M[rows_M], settings.level, settings.resamples, settings.seed
-        )
-
-    return RuleResult(sra=interval(slice(None)), sra_length_matched=interval(matched_M) if matched_M.any() else None)
+    every, matched = ranked_intervals(pairs, differences_M, settings.level, settings.resamples, settings.seed)
+    return RuleResult(sra=every, sra_length_matched=matched)

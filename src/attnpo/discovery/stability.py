@@ -21,7 +21,7 @@ from attnpo.attention import Head, HeadSet, score_steps
 from attnpo.discovery.evidence import HeadStability, StabilityPoint, StabilityResult
 from attnpo.discovery.halves import selecting_problems
 from attnpo.discovery.measure import Scores, ensemble, labelled_pairs
-from attnpo.discovery.ranking import sra, sra_interval
+from attnpo.discovery.ranking import ranked_intervals, sra
 from attnpo.discovery.selection import choose, ensemble_sra, greedy_selection
 from attnpo.ranges import OpenShare, Resamples, Seed, check_settings
 from attnpo.rollouts import Rollout
@@ -137,18 +137,14 @@ def stability_point(
     how = intervals or Intervals()
     pairs = labelled_pairs(rollouts, scores)
     columns = list(range(len(heads)))
-    differences_M, matched_M = pairs.ensemble(columns), pairs.length_matched_M
-
-    def interval(rows_M: NDArray[np.bool_] | slice) -> Interval:
-        return sra_interval(differences_M[rows_M], pairs.problems_M[rows_M], how.level, how.resamples, how.seed)
-
+    every, matched = ranked_intervals(pairs, pairs.ensemble(columns), how.level, how.resamples, how.seed)
     now_K, start_K = ensemble(scores, columns), ensemble(start, columns)
     own_N = sra(pairs.differences_MN)
     return StabilityPoint(
         step=step,
         name=name,
-        sra=interval(slice(None)),
-        sra_length_matched=interval(matched_M) if matched_M.any() else None,
+        sra=every,
+        sra_length_matched=matched,
         pearson=pearson(rollouts, now_K, start_K, intervals=how),
         pearson_within=pearson(rollouts, now_K, start_K, within=True, intervals=how),
         per_head=[

@@ -260,7 +260,7 @@ class AttnPOConfig(GRPOConfig):
                 f"resample_groups: method '{self.method}' finds out more about problems or responses before it judges "
                 "them, so no group can be judged while it is sampled; set it to 0"
             )
-        if settings.resample_groups and method.overrides("observe"):
+        if settings.resample_groups and method.learns_from_groups:
             raise ConfigError(
                 f"resample_groups: method '{self.method}' learns from all groups that are sampled, and would see "
                 "only those that stay; set it to 0"

@@ -68,6 +68,11 @@ class Method:
         return any(getattr(cls, hook) is not getattr(Method, hook) for hook in hooks)
 
     @property
+    def learns_from_groups(self) -> bool:
+        """Whether `observe` changes what it knows: then it has to see every group that is sampled."""
+        return self.overrides("observe")
+
+    @property
     def judges_steps(self) -> bool:
         """Whether rewards, advantages or facts of groups read `GroupBatch.steps`: scores are then read before them."""
         return False

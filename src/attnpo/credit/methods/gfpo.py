@@ -61,6 +61,11 @@ class GFPO(Method):
         super().__init__(settings)
         self.seen: dict[float, int] = {}
 
+    @property
+    def learns_from_groups(self) -> bool:
+        """Whether the run's pass rates decide how many are kept."""
+        return self.settings.adaptive
+
     def check_group(self, size: int) -> None:
         """Refuse to keep everything."""
         own = self.settings
