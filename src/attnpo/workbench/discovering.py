@@ -242,7 +242,7 @@ class Discovering:
 
     def _check_signals(self) -> None:
         """Check that signals fit the model; where another engine samples, no weights are loaded for that."""
-        signals = rivals(self.settings.signals, fits_probe=not self.arguments.verify)
+        signals = rivals(self.settings.signals, flag="--signals", fits_probe=not self.arguments.verify)
         if not signals:
             return
         model = self.session.model if self.session.loads_model else self._without_weights()
@@ -262,7 +262,7 @@ class Discovering:
     def _check_temperature(self, traces: Path) -> None:
         """Say where signals are read at another temperature than the traces were sampled at, as far as it is known."""
         beside, ours = settings_path(traces), self.settings.temperature
-        signals = rivals(self.settings.signals, fits_probe=not self.arguments.verify)
+        signals = rivals(self.settings.signals, flag="--signals", fits_probe=not self.arguments.verify)
         if not wants_logits(signals) or not beside.is_file():
             return
         theirs = (UserFile(beside).json().get("sampling") or {}).get("temperature", ours)
