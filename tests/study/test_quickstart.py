@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from attnpo.attention import HeadSet
 from attnpo.cli.main import main
 from attnpo.errors import ConfigError
 from attnpo.reporting.run_folder import load_run_folder
@@ -49,6 +51,18 @@ def test_nothing_is_made_twice(line):
     line.find_heads_causally()
     line.measure_start()
     assert {path: path.stat().st_mtime_ns for path in line.folder.rglob("*.json*")} == before
+
+
+def test_heads_that_were_found_and_not_yet_proven_are_proven(line, tmp_path):
+    shutil.copytree(line.folder, tmp_path, dirs_exist_ok=True)
+    heads = HeadSet.load(line.heads)
+    evidence = {name: value for name, value in heads.evidence.items() if name != "intervention"}
+    heads.model_copy(update={"evidence": evidence}).save(tmp_path / "heads.json")
+    (tmp_path / "intervention.json").unlink()
+    found = Quickstart(replace(line.sizes, output_dir=str(tmp_path)), line.world).find_heads()
+    assert found is not None
+    assert found.head_set == heads
+    assert (tmp_path / "intervention.json").read_bytes() == (line.folder / "intervention.json").read_bytes()
 
 
 def test_the_page_has_the_starting_model_and_both_head_sets(line):

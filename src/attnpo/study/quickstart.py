@@ -11,6 +11,7 @@ import torch
 from rich.progress import Progress
 
 from attnpo.about import write_about
+from attnpo.attention import HeadSet
 from attnpo.discovery import DiscoverySettings
 from attnpo.discovery.run import PROBING_SET_FILE
 from attnpo.evaluation import EvaluationResult, EvaluationSettings
@@ -90,11 +91,17 @@ class Quickstart:
         return self.folder / "causal"
 
     def find_heads(self, progress: Progress | None = None) -> Found | None:
-        """Find and prove the heads; None where they were found before."""
-        if (self.folder / "discovery.json").exists():
+        """Find and prove the heads; None where that was done before, to its last proof."""
+        if self._is_proven():
             return None
         asked = {"num_problems": self.sizes.num_probe, "random_model": True, **self.world.proofs}
         return self._discovering(self.folder, **asked).discover(progress)
+
+    def _is_proven(self) -> bool:
+        """Whether heads were found, and steps deleted by their scores where the world asks for it."""
+        if not (self.folder / "discovery.json").exists() or not self.heads.exists():
+            return False
+        return not self.world.proofs.get("intervene") or "intervention" in HeadSet.load(self.heads).evidence
 
     def find_heads_causally(self, progress: Progress | None = None) -> CausalHeads | None:
         """Find heads by causal labels, and hold labels and heads against the truth; None where that is not asked for.

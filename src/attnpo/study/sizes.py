@@ -9,6 +9,7 @@ from attnpo.errors import ConfigError
 from attnpo.ranges import AtLeast0, AtLeast1, Count, Seed, SummedTokensOrNone, check_settings, restated
 
 Pairs = list[str]
+PROBED = "Problems that heads are looked for on, 2 responses each."
 
 
 @dataclass
@@ -38,9 +39,10 @@ class GsmQuickstartSizes(QuickstartSizes):
 
     output_dir: str = restated(QuickstartSizes, "output_dir", "runs/quickstart-gsm")
     max_steps: Count = restated(QuickstartSizes, "max_steps", 0)
-    num_probe: AtLeast1 = restated(QuickstartSizes, "num_probe", 48)
-    num_causal: Count = restated(QuickstartSizes, "num_causal", 48)
+    num_probe: AtLeast1 = field(default=192, metadata={"help": PROBED})
+    num_causal: Count = restated(QuickstartSizes, "num_causal", 32)
     num_eval: AtLeast1 = restated(QuickstartSizes, "num_eval", 40)
+    num_traces: AtLeast1 = restated(QuickstartSizes, "num_traces", 3)
 
 
 @dataclass(frozen=True)
@@ -122,4 +124,4 @@ class GsmSizes(Sizes):
     learning_rate: AtLeast0 = restated(Sizes, "learning_rate", 1e-4)
     num_eval: AtLeast1 = restated(Sizes, "num_eval", 200)
     num_unseen: Count = restated(Sizes, "num_unseen", 100)
-    num_probe: AtLeast1 = restated(Sizes, "num_probe", 96)
+    num_probe: AtLeast1 = field(default=192, metadata={"help": PROBED})

@@ -248,6 +248,7 @@ GSM = World(
     discovery={
         "data": "attnpo.gsmworld:train_dataset",
         "problems_seed": 1_000_003,
+        "samples_per_problem": 2,
         "max_new_tokens": 384,
         "dtype": "float32",
         "labeler": "attnpo.gsmworld:label_steps",
