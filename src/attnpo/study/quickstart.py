@@ -59,7 +59,7 @@ class Quickstart:
     def __post_init__(self) -> None:
         self.world.check_ready()
         prepare_output_dir(self.folder)
-        torch.set_num_threads(max(1, self.sizes.jobs))
+        torch.set_num_threads(self.world.threads(1, cores()))
         asked, defaults = asdict(self.sizes), asdict(self.world.quickstart)
         changed = {name: value for name, value in asked.items() if value != defaults[name]}
         model = {"model": self.world.model}
