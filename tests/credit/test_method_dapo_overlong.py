@@ -43,9 +43,9 @@ def test_values_out_of_range(field, value):
 
 
 def test_settings_that_would_do_something_else_under_the_runs_limit_are_refused():
-    method().check(41)
+    method().check(41, 8)
     with pytest.raises(ConfigError, match=r"^buffer: 40 leaves nothing of a response limit of 40 tokens"):
-        method().check(40)
+        method().check(40, 8)
     with pytest.raises(ConfigError, match=r"^max_length: the penalty would start at 100 tokens, .* end at 100"):
-        method(max_length=140).check(100)
-    build_method("dapo_overlong").check(20480)
+        method(max_length=140).check(100, 8)
+    build_method("dapo_overlong").check(20480, 8)

@@ -86,7 +86,7 @@ def test_probing(tmp_path):
     phrases = tmp_path / "phrases.yaml"
     phrases.write_text("families: {confused: {cut: anywhere, phrases: [Wait]}}")
     own = build_method("depo", {"phrases_file": str(phrases)})
-    own.check(100)
+    own.check(100, 8)
     assert own.probe(Sampled(rollouts, [()] * 3), policy_of(tokenizer)).facts[REFLECTIONS] == [0, 1, 0]
     with pytest.raises(ConfigError, match=r"no such phrases file"):
-        build_method("depo", {"phrases_file": "none.yaml"}).check(100)
+        build_method("depo", {"phrases_file": "none.yaml"}).check(100, 8)

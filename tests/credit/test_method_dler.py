@@ -60,8 +60,8 @@ def test_published_settings():
 
 
 def test_limits_that_cannot_be():
-    build_method("dler", {"limit": 256}).check(256)
+    build_method("dler", {"limit": 256}).check(256, 8)
     with pytest.raises(ConfigError, match=r"^limit: 257 is above the response limit of 256 tokens"):
-        build_method("dler", {"limit": 257}).check(256)
+        build_method("dler", {"limit": 257}).check(256, 8)
     with pytest.raises(ConfigError, match=r"^easy_limit: 90 is above limit, 80"):
-        build_method("da_dler", {"limit": 80, "easy_limit": 90}).check(256)
+        build_method("da_dler", {"limit": 80, "easy_limit": 90}).check(256, 8)

@@ -78,15 +78,15 @@ def test_groups_in_which_nothing_can_be_cut_are_refused(size, deviations):
     dot = build_method("dot", {"deviations": deviations})
     lengths = [1] * (size - 1) + [10**6]  # the farthest that one of them can be from the mean
     if dot.outlier_length(lengths) < 10**6 - 1:
-        dot.check_group(size)
+        dot.check(256, size)
     elif size == 1 or deviations > (size - 1) / math.sqrt(size) + 1e-9:
         with pytest.raises(ConfigError, match=rf"^deviations: of {size} responses none lies"):
-            dot.check_group(size)
+            dot.check(256, size)
 
 
 def test_the_published_distance_takes_eleven_responses():
-    build_method("dot").check_group(11)
+    build_method("dot").check(256, 11)
     with pytest.raises(ConfigError, match=r"^deviations: of 10 responses none lies 3 .* \(at most 2.85\)"):
-        build_method("dot").check_group(10)
+        build_method("dot").check(256, 10)
     with pytest.raises(ConfigError, match=r"^margin: 0 is not allowed"):
         build_method("dot", {"margin": 0})

@@ -39,12 +39,12 @@ def test_of_equal_rewards_a_token_the_shorter_responses_stay(make_groups):
 
 
 def test_to_keep_everything_is_refused():
-    build_method("gfpo", {"keep": 7}).check_group(8)
+    build_method("gfpo", {"keep": 7}).check(256, 8)
     with pytest.raises(ConfigError, match=r"^keep: 8 of the 8 responses to a prompt are all of them"):
-        build_method("gfpo").check_group(8)
-    build_method("gfpo", {"adaptive": True}).check_group(8)
+        build_method("gfpo").check(256, 8)
+    build_method("gfpo", {"adaptive": True}).check(256, 8)
     with pytest.raises(ConfigError, match=r"^adaptive_keep: 4 of the 4 responses"):
-        build_method("gfpo", {"adaptive": True}).check_group(4)
+        build_method("gfpo", {"adaptive": True}).check(256, 4)
 
 
 def test_the_adaptive_form_keeps_fewer_of_easy_prompts(make_groups):

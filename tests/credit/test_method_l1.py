@@ -77,5 +77,5 @@ def test_values_out_of_range(field, value):
 
 def test_requests_above_the_response_limit_are_refused():
     with pytest.raises(ConfigError, match=r"^longest_request: 4000 is above the response limit of 256 tokens"):
-        build_method("l1_exact").check(256)
-    build_method("l1_exact", {"longest_request": 256}).check(256)
+        build_method("l1_exact").check(256, 8)
+    build_method("l1_exact", {"longest_request": 256}).check(256, 8)

@@ -54,6 +54,6 @@ def test_values_out_of_range(field, value):
 
 
 def test_a_target_above_the_response_limit_is_refused():
-    method().check(150)
+    method().check(150, 8)
     with pytest.raises(ConfigError, match=r"^target_length: 150 is above the response limit of 149 tokens"):
-        method().check(149)
+        method().check(149, 8)

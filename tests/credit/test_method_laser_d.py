@@ -122,7 +122,7 @@ def test_values_out_of_range(field, value):
 
 def test_a_grid_above_the_response_limit_is_refused():
     with pytest.raises(ConfigError, match=r"^grid_start: 10 is above the response limit of 9 tokens"):
-        method().check(9)
+        method().check(9, 8)
 
 
 def brute_force(groups: list[list[tuple[bool, int]]], limit: int) -> tuple[int | None, ...]:

@@ -67,10 +67,10 @@ def test_missing_answers_and_users_detectors(tokenizer):
 @pytest.mark.parametrize("name", ["lcr1", "decs", "depo"])
 def test_programs_have_no_first_answer(name):
     method = build_method(name)
-    method.check(256, "math")
+    method.check(256, 8, "math")
     with pytest.raises(ConfigError, match=rf"^verifier: method '{name}' looks for the answer in sentences"):
-        method.check(256, "code")
-    build_method(name, {"detector": "small_detector:after_the_first_word"}).check(256, "code")
+        method.check(256, 8, "code")
+    build_method(name, {"detector": "small_detector:after_the_first_word"}).check(256, 8, "code")
 
 
 def groups(make_groups, rows, one_tag):

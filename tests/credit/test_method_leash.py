@@ -43,6 +43,6 @@ def test_the_price_against_a_loop_and_through_a_checkpoint(make_groups, means, t
 
 
 def test_a_target_that_no_response_exceeds_is_refused():
-    build_method("leash", {"target_length": 99}).check(100)
+    build_method("leash", {"target_length": 99}).check(100, 8)
     with pytest.raises(ConfigError, match=r"^target_length: 4096 is not below the response limit of 4096 tokens"):
-        build_method("leash").check(4096)
+        build_method("leash").check(4096, 8)

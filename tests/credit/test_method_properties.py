@@ -52,7 +52,7 @@ OF_THE_GROUP = [name for name in METHODS if name != "adaptthink"]
 
 def build(name: str) -> Method:
     method = build_method(name, SCALED.get(name, {}))
-    method.check(LIMIT)
+    method.check(LIMIT, 16)
     return method
 
 

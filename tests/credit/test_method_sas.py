@@ -90,7 +90,7 @@ def test_a_limit_of_its_own_shortens(make_groups):
     assert build_method("sas").rewards(groups).tolist() == [[1, 1, 0]]
     assert build_method("sas").response_limit(3) is None
     with pytest.raises(ConfigError, match=r"^limit: 30 is above the response limit of 29 tokens"):
-        sas.check(29)
+        sas.check(29, 8)
 
 
 def test_published_settings():

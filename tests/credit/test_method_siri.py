@@ -34,10 +34,10 @@ def test_the_limit_stays_between_its_ends_and_comes_back(step, one, other, cycle
 
 
 def test_schedules_that_cannot_be():
-    build_method("siri", OWN).check(60)
+    build_method("siri", OWN).check(60, 8)
     with pytest.raises(ConfigError, match=r"^longest: 60 is above the response limit of 59 tokens"):
-        build_method("siri", OWN).check(59)
+        build_method("siri", OWN).check(59, 8)
     with pytest.raises(ConfigError, match=r"^shortest: 20 is not below the response limit of 20 tokens"):
-        build_method("siri", {**OWN, "longest": 20}).check(20)
+        build_method("siri", {**OWN, "longest": 20}).check(20, 8)
     with pytest.raises(ConfigError, match=r"^shortest: 61 is not allowed; use at most longest, 60"):
         build_method("siri", {**OWN, "shortest": 61})

@@ -55,6 +55,6 @@ def test_limits_must_fall(limits):
 
 
 def test_stages_that_the_runs_limit_makes_idle_are_refused():
-    method().check(51)
+    method().check(51, 8)
     with pytest.raises(ConfigError, match=r"^limits: \[100, 60, 50\] are not below the response limit of 50 tokens"):
-        method().check(50)
+        method().check(50, 8)

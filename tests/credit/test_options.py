@@ -187,14 +187,14 @@ def test_the_first_error_is_noted_by_what_is_named():
     steps = tuple(Step((a, b), (0, 0)) for a, b in itertools.pairwise(cuts))
     rollout = Rollout("p", "Kim?", "4", 0, (), text, True, steps=steps)
     method = build_method("attnpo-before-error", {"error_finder": "attnpo.gsmworld.oracle:first_error"})
-    method.check(64)
+    method.check(64, 8)
     assert method.facts(rollout, Ask("Kim?")) == {"first_error": 1.0}
     assert method.facts(replace(rollout, steps=steps[:1]), Ask("Kim?")) == {"first_error": -1.0}
     assert build_method("attnpo_extended").facts(rollout, Ask("Kim?")) == {}
     with pytest.raises(ConfigError, match="error_finder"):
-        build_method("attnpo-before-error", {"error_finder": "nowhere:at_all"}).check(64)
+        build_method("attnpo-before-error", {"error_finder": "nowhere:at_all"}).check(64, 8)
     with pytest.raises(ConfigError, match=r"^error_finder: .* name attnpo.tinyworld.oracle:first_error or"):
-        build_method("attnpo-before-error").check(64)
+        build_method("attnpo-before-error").check(64, 8)
 
 
 @pytest.mark.parametrize("name", ["attnpo", "attnpo_extended"])

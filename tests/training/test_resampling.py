@@ -13,8 +13,8 @@ from small_training import config
 from attnpo.errors import ConfigError
 from attnpo.rollouts import read_rollouts
 from attnpo.sampling import render_prompt
-from attnpo.training import drawing
-from attnpo.training.drawing import Drawing
+from attnpo.training import policy_sampler
+from attnpo.training.policy_sampler import PolicySampler
 from attnpo.training.resampling import settle
 from attnpo.training.rounds import Round, problem_key
 
@@ -103,9 +103,9 @@ def test_a_problem_is_known_by_what_the_data_set_asks(tmp_path):
 def test_parameters_are_put_together_once_a_step(make_trainer, monkeypatch):
     """Else processes that draw again unequally often would wait for each other."""
     entered, drawn = [], []
-    plain, draws = drawing.model_to_sample, Drawing.draw_round
-    monkeypatch.setattr(drawing, "model_to_sample", lambda *args: entered.append(1) or plain(*args))
-    monkeypatch.setattr(Drawing, "draw_round", lambda *args, **more: drawn.append(1) or draws(*args, **more))
+    plain, draws = policy_sampler.model_to_sample, PolicySampler.draw_round
+    monkeypatch.setattr(policy_sampler, "model_to_sample", lambda *args: entered.append(1) or plain(*args))
+    monkeypatch.setattr(PolicySampler, "draw_round", lambda *args, **more: drawn.append(1) or draws(*args, **more))
     trainer = make_trainer(method="grpo", resample_groups=6, **FAST)
     trainer.credit.rewards = lambda groups: torch.zeros_like(groups.correct_PG, dtype=torch.float32)  # nothing teaches
     trainer.train()

@@ -40,7 +40,7 @@ class Batch:
         heads: the H heads.
         signals: other step signals.
         read_signals: scores the steps by some of them, by name per response (K,); None where there are none.
-        policy: lends the policy to methods that probe; None where there is none.
+        policy: gives the policy to methods that probe; None where there is none.
         prompt_ids: what the model reads for each response.
         cut: cuts responses to so many tokens each, into steps again, judges what is left and labels its steps where
             that is asked; None where nothing is cut.

@@ -148,7 +148,7 @@ def check_run(
     Raises:
         ConfigError: a setting does not fit; the message names the method.
     """
-    _check(wanted, lambda method: method.check_run(max_length, group_size, verifier), sampled)
+    _check(wanted, lambda method: method.check(max_length, group_size, verifier), sampled)
 
 
 def check_heads(wanted: Sequence[Wanted], heads: Sequence[Head]) -> None:

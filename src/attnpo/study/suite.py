@@ -94,7 +94,7 @@ class Row(BaseModel):
 
         try:
             method = build_method(self.method, self.settings)
-            method.check_run(limit, self.training.get("num_generations", group_size))
+            method.check(limit, self.training.get("num_generations", group_size))
         except ConfigError as error:
             raise ConfigError(f"row {self.name}: {error}") from error
         return method

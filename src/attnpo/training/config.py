@@ -299,7 +299,7 @@ class AttnPOConfig(GRPOConfig):
         known = method_class(self.method).own_settings()
         own = _named_values(self.method_settings)
         method = build_method(self.method, {name: value for name, value in given.items() if name in known} | own)
-        method.check_run(self.max_completion_length or sys.maxsize, self.num_generations, self.verifier)
+        method.check(self.max_completion_length or sys.maxsize, self.num_generations, self.verifier)
         return method
 
     def credit_settings(self) -> MethodSettings:

@@ -87,7 +87,7 @@ def prepare_method(trainer: Any) -> None:
             part = numbers[place * AT_ONCE : (place + 1) * AT_ONCE]
             before = replace(drawn)
             requests = _requests(trainer, {number: rows[number] for number in part})
-            with trainer.drawing.policy(requests.prompt_ids, part, extra=True) as policy:
+            with trainer.policy_sampler.policy(requests.prompt_ids, part, extra=True) as policy:
                 if part:
                     method.prepare(requests, policy)
             count.take(drawn.since(before))
@@ -126,7 +126,7 @@ def _requests(trainer: Any, rows: Mapping[int, dict[str, Any]]) -> Requests:
 
 
 def _prepared_file(trainer: Any) -> PreparedFile:
-    with trainer.drawing.draws([], []) as draws:
+    with trainer.policy_sampler.draws([], []) as draws:
         fingerprint, params = model_fingerprint(draws.sampler.model), draws.params.as_settings()
     settings = {
         "model": fingerprint,

@@ -38,7 +38,6 @@ from attnpo.training.callbacks import BeginCallback, MethodStateCallback, Prepar
 from attnpo.training.components import find_components, reads_no_heads, source_of
 from attnpo.training.config import AttnPOConfig
 from attnpo.training.data_checks import with_text_solutions
-from attnpo.training.drawing import Drawing
 from attnpo.training.dropped import DroppedLog
 from attnpo.training.kl_cov import with_kl_cov
 from attnpo.training.lasting import TRAIN_LOSS, LongRun
@@ -61,6 +60,7 @@ from attnpo.training.passes import (
     read_sampling_pass,
     signal_reader,
 )
+from attnpo.training.policy_sampler import PolicySampler
 from attnpo.training.preparing import prepare_method
 from attnpo.training.reward_guard import RewardFailure, RewardGuard
 from attnpo.training.round_log import RoundLog, own_file
@@ -196,7 +196,7 @@ class AttnPOTrainer(GRPOTrainer):
         self.add_callback(RolloutsFileCallback(*filter(None, (rollouts_path, self.dropped.path))))
         strategy = build_strategy(args.segmentation, args.phrases_file, args.min_step_chars)
         self.segmenter = Segmenter(self._tokenizer, strategy)
-        self.drawing = Drawing(self, self._tokenizer)
+        self.policy_sampler = PolicySampler(self, self._tokenizer)
         self.checks = BackgroundChecks(
             lambda ids, in_think: self.segmenter(ids, in_think),
             lambda texts, solutions: self.verifier.verify(texts, solutions),
@@ -328,7 +328,7 @@ class AttnPOTrainer(GRPOTrainer):
         self.turn_to(round_)
         try:
             if self.credit.settings.resample_groups:
-                again = self.drawing.settle(round_)
+                again = self.policy_sampler.settle(round_)
                 self.turn_to(round_)
                 self.drawn_tokens.extra += again.tokens
                 self.meter.count("resampled_groups", again.groups, len(round_.rows) // self.num_generations)
@@ -363,7 +363,7 @@ class AttnPOTrainer(GRPOTrainer):
             labeler=self.labeler,
             meter=self.meter,
             log=self.round_log,
-            policy=self.drawing.policy,
+            policy=self.policy_sampler.policy,
             group_size=self.num_generations,
             max_length=self.max_completion_length,
             solution_column=self.args.solution_column,
@@ -407,10 +407,10 @@ class AttnPOTrainer(GRPOTrainer):
         if not self.args.group_sampler:
             return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, **kwargs)
         if self._round is not None:
-            drawn = self._round.drawn or self.drawing.draw_round(self._round, prompt_ids)
+            drawn = self._round.drawn or self.policy_sampler.draw_round(self._round, prompt_ids)
             return [response.ids for response in drawn], None
         first = self._first_row_id(len(prompt_ids))  # TRL's evaluation loop
-        return self.drawing.draw_free(prompt_ids, first, num_generations), None
+        return self.policy_sampler.draw_free(prompt_ids, first, num_generations), None
 
     # Rewards
 

@@ -15,7 +15,7 @@ from typing import Any
 from rich.progress import Progress
 
 from attnpo.attention import Head, resolve_heads, score_steps
-from attnpo.credit import Policy as LentPolicy
+from attnpo.credit import Policy as MethodPolicy
 from attnpo.discovery import read_traces
 from attnpo.errors import ConfigError, DataError
 from attnpo.files import UserFile
@@ -296,7 +296,7 @@ class _Run:
             heads=self.heads,
             signals=self.chosen.signals,
             read_signals=partial(self._read_signals, number * len(rollouts)),
-            policy=self._lend,
+            policy=self._method_policy,
             prompt_ids=prompts,
             cut=self._cut,
         )
@@ -326,7 +326,7 @@ class _Run:
             first_row_id=first_row_id,
         )
 
-    def _lend(self, batch: Batch) -> LentPolicy:
+    def _method_policy(self, batch: Batch) -> MethodPolicy:
         """Return the policy as a method may probe it."""
         longest = max(rollout.n_tokens for rollout in batch.rollouts)
         groups = [row // batch.group_size for row in range(len(batch.rollouts))]

@@ -58,9 +58,9 @@ class AttnPOExtended(AttnPO):
             )
         return load_function(self.settings.error_finder, "error_finder", ("question", "response", "steps"))
 
-    def check(self, max_length: int, verifier: str = "math") -> None:
+    def check(self, max_length: int, group_size: int, verifier: str = "math") -> None:
         """Load what finds errors, where it is asked."""
-        super().check(max_length, verifier)
+        super().check(max_length, group_size, verifier)
         if self.settings.incorrect_credit == "before_error":
             _ = self.error_finder
 

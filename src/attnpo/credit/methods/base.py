@@ -79,20 +79,8 @@ class Method:
 
     # Before the run
 
-    def check_run(self, max_length: int, group_size: int, verifier: str = "math") -> None:
-        """Check the settings against a run's limit on a response in tokens, responses to a prompt, and verifier.
-
-        Raises:
-            ConfigError: one does not fit.
-        """
-        self.check(max_length, verifier)
-        self.check_group(group_size)
-
-    def check(self, max_length: int, verifier: str = "math") -> None:
-        """Raise `ConfigError` where a setting does not fit the run's limit on a response in tokens, or its verifier."""
-
-    def check_group(self, size: int) -> None:
-        """Raise `ConfigError` where a setting does not fit the run's number of responses to a prompt."""
+    def check(self, max_length: int, group_size: int, verifier: str = "math") -> None:
+        """Raise `ConfigError` where a setting does not fit a run's limit in tokens, responses a prompt, or verifier."""
 
     def select_heads(self, heads: Sequence[T]) -> Sequence[T]:
         """Return those of a head set that the method reads, in the set's order."""

@@ -43,7 +43,7 @@ class DAPOOverlong(Method):
     settings_type = OverlongSettings
     settings: OverlongSettings
 
-    def check(self, max_length: int, verifier: str = "math") -> None:
+    def check(self, max_length: int, group_size: int, verifier: str = "math") -> None:
         """Refuse a buffer that does not fit below the limit, and a limit that no response reaches."""
         longest = self.settings.max_length or max_length
         if self.settings.buffer >= longest:

@@ -69,9 +69,9 @@ class DEPO(WithDetector):
             else PhraseFamilies.load(self.settings.phrases_file)
         )
 
-    def check(self, max_length: int, verifier: str = "math") -> None:
+    def check(self, max_length: int, group_size: int, verifier: str = "math") -> None:
         """Read the phrases before anything is sampled."""
-        super().check(max_length, verifier)
+        super().check(max_length, group_size, verifier)
         _ = self.phrases
 
     def probe(self, sampled: Sampled, policy: Policy) -> Probed:

@@ -79,9 +79,9 @@ class DADLER(DLER):
     settings_type = DADLERSettings
     settings: DADLERSettings
 
-    def check(self, max_length: int, verifier: str = "math") -> None:
+    def check(self, max_length: int, group_size: int, verifier: str = "math") -> None:
         """Refuse limits that punish easy prompts less."""
-        super().check(max_length, verifier)
+        super().check(max_length, group_size, verifier)
         if self.settings.easy_limit > self.settings.limit:
             raise ConfigError(
                 f"easy_limit: {self.settings.easy_limit} is above limit, {self.settings.limit}; set it lower"

@@ -48,13 +48,14 @@ class DOT(Method):
     needs_whole_groups = True
     settings: DOTSettings
 
-    def check_group(self, size: int) -> None:
+    def check(self, max_length: int, group_size: int, verifier: str = "math") -> None:
         """Refuse a distance from the mean that no response of a group can have."""
-        farthest = (size - 1) / math.sqrt(size)
+        farthest = (group_size - 1) / math.sqrt(group_size)
         if self.settings.deviations >= farthest:
             raise ConfigError(
-                f"deviations: of {size} responses none lies {self.settings.deviations:g} standard deviations above "
-                f"their mean (at most {farthest:.2f}), so nothing would be cut; set it lower, or raise num_generations"
+                f"deviations: of {group_size} responses none lies {self.settings.deviations:g} standard deviations "
+                f"above their mean (at most {farthest:.2f}), so nothing would be cut; set it lower, or raise "
+                "num_generations"
             )
 
     def sample(self, requests: Requests, policy: Policy) -> Drawn:

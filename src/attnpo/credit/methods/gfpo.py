@@ -66,14 +66,14 @@ class GFPO(Method):
         """Whether the run's pass rates decide how many are kept."""
         return self.settings.adaptive
 
-    def check_group(self, size: int) -> None:
+    def check(self, max_length: int, group_size: int, verifier: str = "math") -> None:
         """Refuse to keep everything."""
         own = self.settings
         name, least = ("adaptive_keep", min(own.adaptive_keep)) if own.adaptive else ("keep", own.keep)
-        if least >= size:
+        if least >= group_size:
             raise ConfigError(
-                f"{name}: {least} of the {size} responses to a prompt are all of them, so nothing would be selected; "
-                "set it lower, or raise num_generations"
+                f"{name}: {least} of the {group_size} responses to a prompt are all of them, so nothing would be "
+                "selected; set it lower, or raise num_generations"
             )
 
     def observe(self, groups: GroupBatch) -> None:

@@ -72,7 +72,7 @@ class L1Exact(Method):
     also_needs = ("chat prompts that take a suffix",)
     settings: L1Settings
 
-    def check(self, max_length: int, verifier: str = "math") -> None:
+    def check(self, max_length: int, group_size: int, verifier: str = "math") -> None:
         """Refuse requests that no response can meet."""
         if self.settings.longest_request > max_length:
             raise ConfigError(

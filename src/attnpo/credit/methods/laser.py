@@ -70,7 +70,7 @@ class LASER(StepReward):
     settings_type = LaserSettings
     settings: LaserSettings
 
-    def check(self, max_length: int, verifier: str = "math") -> None:
+    def check(self, max_length: int, group_size: int, verifier: str = "math") -> None:
         """Refuse a target that every finished response meets."""
         if self.settings.target_length > max_length:
             raise ConfigError(

@@ -67,7 +67,7 @@ class LaserD(StepReward):
     settings: LaserDSettings
     state: TargetLengths = TargetLengths()
 
-    def check(self, max_length: int, verifier: str = "math") -> None:
+    def check(self, max_length: int, group_size: int, verifier: str = "math") -> None:
         """Refuse a grid that lies above every response."""
         if self.settings.grid_start > max_length:
             raise ConfigError(

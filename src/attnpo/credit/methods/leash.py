@@ -48,7 +48,7 @@ class Leash(Method):
         super().__init__(settings)
         self.price = self.next_price = self.settings.first_price
 
-    def check(self, max_length: int, verifier: str = "math") -> None:
+    def check(self, max_length: int, group_size: int, verifier: str = "math") -> None:
         """Refuse a target that no response exceeds."""
         if self.settings.target_length >= max_length:
             raise ConfigError(

@@ -45,7 +45,7 @@ class SIRI(WithinLimit):
     wants_end = False
     settings: SIRISettings
 
-    def check(self, max_length: int, verifier: str = "math") -> None:
+    def check(self, max_length: int, group_size: int, verifier: str = "math") -> None:
         """Refuse a schedule that the run's limit cuts, or makes idle."""
         if self.settings.longest > max_length:
             raise ConfigError(

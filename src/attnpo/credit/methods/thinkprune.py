@@ -49,7 +49,7 @@ class ThinkPrune(WithinLimit):
     settings_type = ThinkPruneSettings
     settings: ThinkPruneSettings
 
-    def check(self, max_length: int, verifier: str = "math") -> None:
+    def check(self, max_length: int, group_size: int, verifier: str = "math") -> None:
         """Refuse stages that the run's limit makes idle."""
         if min(self.settings.limits) >= max_length:
             raise ConfigError(

@@ -77,7 +77,7 @@ class WithDetector(Method):
         self._decoder: OffsetDecoder | None = None
         self._decoder_of: Any = None
 
-    def check(self, max_length: int, verifier: str = "math") -> None:
+    def check(self, max_length: int, group_size: int, verifier: str = "math") -> None:
         """Refuse `code`: no sentence states a program."""
         if verifier == "code" and self._detector is None:
             raise ConfigError(

@@ -18,7 +18,7 @@ class WithinLimit(Method):
 
     wants_end: ClassVar[bool] = True  # a response that was cut lies beyond the limit, whatever it says
 
-    def check(self, max_length: int, verifier: str = "math") -> None:
+    def check(self, max_length: int, group_size: int, verifier: str = "math") -> None:
         """Refuse a `limit` that the run's own makes idle."""
         limit = getattr(self.settings, "limit", None)
         if limit is not None and limit > max_length:

@@ -1,4 +1,4 @@
-"""Drawing from the policy that is being trained, in evaluation mode, with sharded parameters put together."""
+"""Sampling from the policy that is being trained, in evaluation mode, with sharded parameters put together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from attnpo.training.rounds import Round, problem_key
 from attnpo.training.sharding import model_to_sample
 
 
-class Drawing:
+class PolicySampler:
     """Draws responses from a trainer's policy (`group_sampler`), for the run and for its method.
 
     Args:
