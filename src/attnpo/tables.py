@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from attnpo.metrics import METRICS, Metric, metric_of
-from attnpo.statistics import Interval
 
 if TYPE_CHECKING:
     import rich.table
     from rich.text import Text
+
+    from attnpo.statistics import Interval
 
 NOTHING = "–"
 MINUS = "\u2212"
@@ -177,6 +178,8 @@ def number_of(name: str, interval: Interval | None, difference: bool = False) ->
 
 def csv_text(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return rows as CSV; an interval takes three cells (value, low, high), all empty for None."""
+    from attnpo.statistics import Interval  # lists of the command line draw tables, and need no numpy
+
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(columns)

@@ -1,4 +1,4 @@
-"""Help and lists are quick: they load no torch, and what they show ahead is what the classes say."""
+"""Help and lists are quick: they load neither torch nor numpy, and what they show ahead is what the classes say."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ for line in sys.argv[1:]:
         main(line.split())
     except SystemExit as exit:
         assert not exit.code, line
-    assert not {"torch", "transformers", "trl"} & sys.modules.keys(), line
+    assert not {"numpy", "torch", "transformers", "trl"} & sys.modules.keys(), line
 """
 
 
-def test_help_and_lists_load_no_torch():
+def test_help_and_lists_load_neither_torch_nor_numpy():
     lines = ["--help", *LISTS, *(f"{command} --help" for command in COMMANDS)]
     done = subprocess.run([sys.executable, "-c", SCRIPT, *lines], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
