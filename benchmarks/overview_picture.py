@@ -1,6 +1,7 @@
-"""The picture of the README: a trace with its steps shaded, beside the frontier, out of a run's report.
+"""The pictures of the README: a trace with its steps shaded, beside the frontier or alone, out of a run's report.
 
     python benchmarks/overview_picture.py --report runs/quickstart/report.html --output docs/overview.png
+    python benchmarks/overview_picture.py --report runs/quickstart-gsm/report.html --output docs/gsmworld.png --alone
 
 Needs Chromium.
 """
@@ -23,6 +24,11 @@ main { display: grid; grid-template-columns: 1.35fr 1fr; gap: 40px; max-width: n
 main section { margin: 0; border: 0; padding-top: 8px }
 #traces { order: -1 }
 </style>"""
+ALONE = """<style>
+#frontier, .signals { display: none !important }
+main { grid-template-columns: 1fr !important }
+</style>"""
+"""One trace over the whole width, as the heads shade it."""
 BROWSER = [
     "--headless",
     "--no-sandbox",
@@ -39,15 +45,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--report", type=Path, default=Path("runs/quickstart/report.html"), help="page of a run")
     parser.add_argument("--output", type=Path, default=Path("docs/overview.png"), help="where the picture goes")
-    parser.add_argument("--size", default="1500,900", help="width and height in pixels")
+    parser.add_argument("--alone", action="store_true", help="the trace alone")
+    parser.add_argument("--size", help="width and height in pixels; 1500,900, or 900,1100 alone")
     arguments = parser.parse_args()
     browser = shutil.which("chromium") or parser.error("chromium is not installed")
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "page.html"
         text = arguments.report.read_text(encoding="utf-8")
-        page.write_text(text.replace("</head>", STYLE + "</head>"), encoding="utf-8")
+        style = STYLE + ALONE if arguments.alone else STYLE
+        page.write_text(text.replace("</head>", style + "</head>"), encoding="utf-8")
+        size = arguments.size or ("900,1100" if arguments.alone else "1500,900")
         picture = f"--screenshot={arguments.output.resolve()}"
-        where = [f"--user-data-dir={folder}/profile", f"--window-size={arguments.size}", picture, page.as_uri()]
+        where = [f"--user-data-dir={folder}/profile", f"--window-size={size}", picture, page.as_uri()]
         subprocess.run([browser, *BROWSER, *where], check=True, capture_output=True)
     print(f"written to {arguments.output}")
 

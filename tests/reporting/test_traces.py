@@ -51,6 +51,18 @@ def test_view_of_a_response_worked_by_hand() -> None:
     assert view.judged == (1, 1)
 
 
+def test_steps_are_shaded_where_no_response_of_the_group_is_right() -> None:
+    view = trace_view(rollout(correct=False, pass_rate=0.0, advantage=0.0))
+    assert view.baseline == 0
+    assert [step.ratio for step in view.steps] == pytest.approx([0.5, 0.125])  # over 3/12
+
+
+def test_problems_on_which_credit_acts_come_first() -> None:
+    rows = [rollout(problem_id=name, advantage=advantage) for name, advantage in (("a", 0.0), ("b", 0.5), ("c", None))]
+    cases, _ = trace_cases({"base": rows})
+    assert [view.problem_id for case in cases for _, view in case.columns] == ["b", "c", "a"]
+
+
 def test_rival_signals_are_drawn_under_the_heads() -> None:
     plain = rollout()
     first, second = plain.steps

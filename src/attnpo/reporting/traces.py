@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -32,7 +32,7 @@ class StepView:
         family: phrase family that opened it.
         label: whether the answer needed it, where known.
         score: step score (AttnPO, Eq. 2), where computed.
-        ratio: score over baseline, where both are known and the baseline is positive.
+        ratio: score over baseline, where both are known; over that of a pass rate of 1 where it is 0.
         gamma: factor on the advantage, where computed.
         mark: what credit did to it.
         shade: colour bin of the ratio; None without a ratio.
@@ -170,6 +170,7 @@ def trace_view(rollout: Rollout, baseline: float | None = None) -> TraceView:
         baseline: S_base of the response; by default Eq. 6 with the published settings, from the rollout's own fields.
     """
     baseline = trace_baseline(rollout) if baseline is None else baseline
+    over = trace_baseline(replace(rollout, pass_rate=1.0)) if baseline == 0 else baseline
     text = rollout.response
     start, end = (rollout.steps[0].chars[0], rollout.steps[-1].chars[1]) if rollout.steps else (0, 0)
     tail = text[end:]
@@ -187,14 +188,14 @@ def trace_view(rollout: Rollout, baseline: float | None = None) -> TraceView:
         advantage=rollout.advantage,
         baseline=baseline,
         head=text[:start].replace(THINK_OPEN, "", 1).strip(),
-        steps=tuple(_step_view(i, s, rollout, baseline) for i, s in enumerate(rollout.steps)),
+        steps=tuple(_step_view(i, s, rollout, baseline, over) for i, s in enumerate(rollout.steps)),
         tail=tail.partition(THINK_CLOSE)[2].strip() if THINK_CLOSE in tail else tail.strip(),
         closed=closed,
     )
 
 
-def _step_view(index: int, step: Step, rollout: Rollout, baseline: float | None) -> StepView:
-    ratio = step.score / baseline if step.score is not None and baseline else None
+def _step_view(index: int, step: Step, rollout: Rollout, baseline: float | None, over: float | None) -> StepView:
+    ratio = step.score / over if step.score is not None and over else None
     return StepView(
         index=index,
         text=rollout.response[step.chars[0] : step.chars[1]].strip("\n"),
@@ -206,7 +207,7 @@ def _step_view(index: int, step: Step, rollout: Rollout, baseline: float | None)
         gamma=step.gamma,
         mark=mark_of(step, rollout.advantage, baseline),
         shade=shade_of(ratio),
-        signals={name: score / baseline for name, score in (step.signals or {}).items()} if baseline else {},
+        signals={name: score / over for name, score in (step.signals or {}).items()} if over else {},
     )
 
 
@@ -225,7 +226,8 @@ def trace_cases(
 ) -> tuple[list[TraceCase], int]:
     """Put the arms' responses to the same problem side by side.
 
-    An arm's first responses to all problems come before its second ones. Problems that more arms answered come first.
+    An arm's first responses to all problems come before its second ones. Problems that more arms answered come first,
+    and of these the ones on whose responses credit acts: those with an advantage.
 
     Args:
         traces: arm name → annotated responses.
@@ -241,7 +243,7 @@ def trace_cases(
         for rollout in rollouts:
             cases[seen[rollout.problem_id], rollout.problem_id][arm] = rollout
             seen[rollout.problem_id] += 1
-    order = sorted(cases.items(), key=lambda item: (item[0][0], -len(item[1])))
+    order = sorted(cases.items(), key=lambda item: (item[0][0], -len(item[1]), _is_idle(item[1].values())))
     kept: list[TraceCase] = []
     budget = most_characters
     for _, by_arm in order:
@@ -255,3 +257,8 @@ def trace_cases(
         first = views[0][1]
         kept.append(TraceCase(first.prompt, first.solution, first.difficulty, views))
     return kept, len(order) - len(kept)
+
+
+def _is_idle(rollouts: Iterable[Rollout]) -> bool:
+    """Whether all advantages are 0: every response right, or every one wrong."""
+    return all(rollout.advantage == 0 for rollout in rollouts)
