@@ -272,7 +272,7 @@ def interval(low, value, high):
 @pytest.mark.parametrize(
     ("matched", "rule", "proven", "words"),
     [
-        (interval(0.9, 0.94, 0.96), interval(0.5, 0.6, 0.7), True, "best trivial rule, 'rule', 60.0"),
+        (interval(0.9, 0.94, 0.96), interval(0.5, 0.6, 0.7), True, "best trivial rule, 'rule', has 60.0"),
         (interval(0.65, 0.8, 0.9), interval(0.5, 0.6, 0.7), False, "not clearly above the rule 'rule'"),
         (interval(0.45, 0.6, 0.7), interval(0.3, 0.35, 0.4), False, "not clearly above chance"),
         (None, None, False, "but only 0 problems have pairs of steps of like length"),

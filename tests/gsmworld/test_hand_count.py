@@ -11,7 +11,6 @@ from attnpo.gsmworld import label_steps
 
 ROWS = [json.loads(line) for line in Path(__file__).with_name("hand_counted.jsonl").read_text().splitlines()]
 DIFFERENT = {
-    (25, 1): "'going back: 21/3=71' is the inverse of a wrong equation that the answer rests on, and wrong itself",
     (25, 3): "'Checking: 21/3=7' comes to a number of the question, which is needed",
     (30, 6): "the 2 of an average is no number of the question, so nothing unused is sure to be redundant",
     (35, 0): "'two questions here: 1)' states numbers",
@@ -34,4 +33,4 @@ def test_it_says_what_a_person_says(number):
 def test_it_decides_most_steps():
     found = "".join(map(labels, ROWS))
     assert len(ROWS) == 40
-    assert found.count("u") / len(found) < 0.15
+    assert found.count("u") / len(found) < 0.08

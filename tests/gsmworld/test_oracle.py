@@ -76,6 +76,10 @@ def test_a_check_of_a_wrong_equation_that_the_answer_rests_on_is_redundant() -> 
     assert labels("12*8=86.", "Back: 86/8=12.", "86-36=50.", final="\\boxed{50}")[:2] == "er"
 
 
+def test_a_wrong_equation_with_the_numbers_of_a_right_one_checks_nothing() -> None:
+    assert labels("12*8=96.", "30+6=36.", "36+6=30.", "96-36=60.") == "eeue"
+
+
 def test_a_value_without_its_equation_is_essential_where_it_is_needed() -> None:
     assert labels("There are 96 rolls at first.", "30+6=36.", "96-36=60.") == "eee"
 

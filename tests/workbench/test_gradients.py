@@ -190,7 +190,8 @@ def test_every_row_of_the_suites_has_credit_or_is_left_out_for_a_reason(folder, 
     assert not set(run.chosen.left_out) & {"truncation", "dler", "dot", "sas", "drpo", "decs", "diet", "laser-d"}
     # What a method cuts is judged side by side, and labelled only where labels are read.
     at_112 = sum(rollout.n_tokens > 112 for rollout in batch.rollouts)
-    assert [len(texts) for texts in judged] == [at_112] * len(CUTTING) * bool(at_112) + [len(longer)] * 2
+    assert at_112
+    assert [len(texts) for texts in judged] == [at_112] * len(CUTTING) + [len(longer)] * 2
     assert len(longer) > 1
     assert all(step.label for rollout in labelled for step in rollout.steps)
     assert not any(step.label for rollout in plain for step in rollout.steps)

@@ -159,5 +159,5 @@ def judge(
     if matched.low <= 0.5:
         return False, f"Not proven: heads {heads} reach {overall}, but {on_matched} is not clearly above chance."
     best = max(rivals, key=lambda name: rivals[name].value) if rivals else None
-    beaten = f"; the best trivial rule, '{best}', {rivals[best].format(1, 100)} %" if best else ""
+    beaten = f"; on these the best trivial rule, '{best}', has {rivals[best].format(1, 100)} %" if best else ""
     return True, f"Proven: heads {heads} reach {overall} and {on_matched}{beaten}."

@@ -1,10 +1,10 @@
 """The truth about a response, from its text alone: which steps does its answer rest on, be it right or wrong.
 
 The equations are followed back from the boxed answer: a value is needed if it is the answer, or a number of an equation
-that a needed value comes of; a wrong equation is followed where no right one comes to the value. The first step that
-states a needed value, after a wrong one too, is essential. A step is redundant if it states nothing new, or only values
-that the answer does not use while the way back from the answer ends at numbers of the question. A wrong equation that
-the answer does not rest on is undecided, and so is whatever else is new.
+that a needed value comes of; a wrong equation is followed where no right one stands before the value's use. The first
+step that states a needed value, after a wrong one too, is essential. A step is redundant if it states nothing new, or
+only values that the answer does not use while the way back from the answer ends at numbers of the question. A wrong
+equation that the answer does not rest on is undecided, and so is whatever else is new.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Needed:
     Attributes:
         values: the answer and the values that it was worked out from, a number of the question only where an equation
             comes to it.
-        wrong: those that only wrong equations come to.
+        wrong: those that come of a wrong equation.
         is_traced: whether all of them were worked out from numbers of the question.
     """
 
@@ -66,7 +66,8 @@ def needed_values(given: set[Fraction], texts: Sequence[str], final: str) -> Nee
     """Follow the equations back from the answer.
 
     A value comes of an equation that stands before its use, a right one where there is one; the answer of what is
-    stated behind the steps. Only where nothing stands there, of any that comes to it: a check, or a value used early.
+    stated behind the steps. Where nothing stands there, of any right one, a check or a value used early, unless it is a
+    number of the question.
 
     Args:
         given: numbers of the question.
@@ -122,7 +123,9 @@ class _Reader:
     stated: set[Fraction] = field(default_factory=set)
     """Values that were worked out or claimed; no wrong ones, but those that the answer rests on."""
     seen: set[tuple[Fraction, ...]] = field(default_factory=set)
-    """Numbers of the equations so far that are right or that the answer rests on: those of an inverse are the same."""
+    """Numbers of the equations so far that count: those of an inverse are the same."""
+    mistaken: set[tuple[Fraction, ...]] = field(default_factory=set)
+    """Of these the wrong ones that the answer rests on, whose inverse is as wrong and checks them nevertheless."""
 
     def read(self, text: str) -> Label:
         equations = find_equations(text)
@@ -131,10 +134,11 @@ class _Reader:
         counted = [
             equation
             for equation in equations
-            if equation.right or equation.value in self.needed.wrong or equation.numbers in self.seen
+            if equation.right or equation.value in self.needed.wrong or equation.numbers in self.mistaken
         ]
         label = self._label(equations, counted, claimed, bool(denied))
         self.seen |= {equation.numbers for equation in counted}
+        self.mistaken |= {equation.numbers for equation in counted if not equation.right}
         self.stated |= {equation.value for equation in counted}
         self.stated |= claimed - {equation.value for equation in equations if equation not in counted}
         return label

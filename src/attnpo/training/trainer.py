@@ -99,7 +99,7 @@ class AttnPOTrainer(GRPOTrainer):
     Attributes:
         credit: the method.
         credit_heads: heads to read; empty when method or signal read none.
-        drawing: draws from the policy.
+        policy_sampler: draws from the policy.
         signal: scores the steps; None when the method reads no scores.
         token_count: tokens that the run sampled so far, over all processes.
         drawn_tokens: those of this process that are not in it yet.

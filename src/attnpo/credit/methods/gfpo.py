@@ -64,7 +64,7 @@ class GFPO(Method):
     @property
     def learns_from_groups(self) -> bool:
         """Whether the run's pass rates decide how many are kept."""
-        return self.settings.adaptive
+        return self.settings.adaptive or type(self).observe is not GFPO.observe
 
     def check(self, max_length: int, group_size: int, verifier: str = "math") -> None:
         """Refuse to keep everything."""

@@ -74,7 +74,7 @@ class CausalLabeler:
             progress: display, or None.
             model_fingerprint: tells this model from others under the same name; effects of another are refused.
             engine: tells what draws resampled answers from other engines and weights, as JSON values; None where it is
-                the model. Answers of another are drawn again.
+                the model. Answers of another are drawn again; labels that were stored of them are refused.
 
         Raises:
             ConfigError: answers are to be resampled, but there is no verifier.
