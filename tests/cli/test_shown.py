@@ -33,13 +33,15 @@ for line in sys.argv[1:]:
 
 
 def test_help_and_lists_load_neither_torch_nor_numpy():
-    lines = ["--help", *LISTS, *(f"{command} --help" for command in COMMANDS)]
+    lines = ["--help", *LISTS]
+    if shown._shown()["versions"] == shown._versions():  # else help reads the classes
+        lines += [f"{command} --help" for command in COMMANDS]
     done = subprocess.run([sys.executable, "-c", SCRIPT, *lines], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
 
 
 def test_what_is_shown_is_what_the_classes_say():
-    made, stored = shown.make(), shown._shown()
+    made, stored = shown.make(), dict(shown._shown())
     if made["versions"] != stored["versions"]:  # help then reads the classes themselves
         del made["settings"], stored["settings"], made["versions"], stored["versions"]
     assert made == stored, "run `python -m attnpo.cli.shown`"

@@ -24,6 +24,13 @@ logger = logging.getLogger(__name__)
 
 __all__ = ["MAGIC", "gguf_folder", "gguf_settings"]
 
+SPECIAL_TOKENS = {
+    "bos_token": "tokenizer.ggml.bos_token_id",
+    "eos_token": "tokenizer.ggml.eos_token_id",
+    "pad_token": "tokenizer.ggml.padding_token_id",
+    "unk_token": "tokenizer.ggml.unknown_token_id",
+}
+"""A tokenizer's special token → the field of a file that numbers it."""
 BYTES = torch.float32.itemsize
 """Bytes of a number once dequantised: float32 holds what every type of GGUF means without rounding."""
 
@@ -87,6 +94,9 @@ def gguf_settings(path: Path, said: str) -> Path:
         with _reading(said):
             config = AutoConfig.from_pretrained(str(path.parent), gguf_file=path.name)
             tokenizer = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
+        for name, field in SPECIAL_TOKENS.items():  # transformers 5.17 mistakes the first token for the end
+            if (number := header.fields.get(field)) is not None:
+                setattr(tokenizer, name, tokenizer.convert_ids_to_tokens(int(number)))
         config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         generation = transformers.GenerationConfig.from_model_config(config)
