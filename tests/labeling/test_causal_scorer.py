@@ -136,7 +136,7 @@ def test_cost_counts_what_was_run() -> None:
 @pytest.mark.parametrize(
     ("kind", "settings", "reason"),
     [
-        ("mamba", {"state_size": 4}, "no key/value cache"),
+        ("mamba", {"state_size": 4}, "cache"),
         ("lfm2", {"layer_types": ["conv", "full_attention"]}, "layers of another kind"),
     ],
 )

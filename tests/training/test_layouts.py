@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 
 import pytest
+import transformers
 from layouts import (
     GROUP,
     Trace,
@@ -16,6 +17,7 @@ from layouts import (
     total,
     train,
 )
+from packaging.version import Version
 
 TWO_UPDATES = {"lr": 0.5, "settings": {"num_iterations": 2, "max_steps": 2}}
 SPECS = {
@@ -41,10 +43,13 @@ SPECS = {
     "signal": {"settings": {"signal": "flow_tracer"}},
 }
 SHARDED = ("accumulated", "two_updates", "checkpointed", "lora", "bf16", "sampled", "signal")
+CAN_LOAD_SPLIT = Version(transformers.__version__) >= Version("5.23")
+"""transformers 5.17 loads no model split over processes whose parameters do not divide evenly."""
 LOADED = {
     "loaded_accumulated": {"distributed": {"fsdp_size": 2}, "micro_batches": 3},
     "tensor_parallel": {"distributed": {"tp_size": 2}},
 }
+LOADED = LOADED if CAN_LOAD_SPLIT else {}
 RESAMPLED = {
     "fsdp_resampled": {
         "fsdp": True,
@@ -57,7 +62,12 @@ ON_FOUR = ("plain", "two_updates", "fsdp_accumulated")
 
 
 def named(groups) -> dict[str, dict]:
-    specs = SPECS | LOADED | RESAMPLED | {f"fsdp_{name}": {"fsdp": True, **SPECS[name]} for name in SHARDED}
+    specs = (
+        SPECS
+        | (LOADED if CAN_LOAD_SPLIT else {})
+        | RESAMPLED
+        | {f"fsdp_{name}": {"fsdp": True, **SPECS[name]} for name in SHARDED}
+    )
     return {name: {"groups": groups, **spec} for name, spec in specs.items()}
 
 
@@ -98,7 +108,8 @@ def four(specs, tmp_path_factory) -> dict[str, Trace]:
     return launch(tmp_path_factory.mktemp("four"), {name: specs[name] for name in ON_FOUR}, 4)
 
 
-EXACT = [name for name in [*SPECS, *(f"fsdp_{name}" for name in SHARDED), "loaded_accumulated"] if "bf16" not in name]
+NOT_EXACT = ("bf16", "fsdp_bf16", "tensor_parallel")
+EXACT = [name for name in [*SPECS, *(f"fsdp_{name}" for name in SHARDED), *LOADED] if name not in NOT_EXACT]
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -113,6 +124,7 @@ def test_two_processes_equal_one(two, one, name):
         assert_same_gradients(found, expected)
 
 
+@pytest.mark.skipif(not CAN_LOAD_SPLIT, reason="this transformers loads no model split over processes")
 def test_a_model_whose_heads_are_split_is_refused(two):
     assert "heads split over 2 processes (tensor parallelism" in two["tensor_parallel"].refused
     assert "\n" not in two["tensor_parallel"].refused

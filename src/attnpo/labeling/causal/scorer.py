@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 Layers = tuple[tuple[torch.Tensor, torch.Tensor] | None, ...]
 """Keys and values of each layer, (1, heads, tokens, width); None for a layer that keeps none of its own."""
 
+CACHE_NAMES = ("past_key_values", "cache")
+"""What a model calls its cache: as transformers does below 5.24, and from there on."""
 LOGITS_HELD = 2**28
 """Logits held at a time; 1 GiB in float32."""
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
@@ -105,6 +107,7 @@ class VariantScorer:
         self._batch_tokens = batch_tokens
         self._pass_tokens = pass_tokens
         self._arguments = frozenset(inspect.signature(model.forward).parameters)
+        self._cache_name = next((name for name in CACHE_NAMES if name in self._arguments), None)
         self._vocabulary = int(model.config.get_text_config(decoder=True).vocab_size)
         self._checked = False
         self.plain_because = _why_plain(model.config, self._arguments) if share_prefix else "asked for"
@@ -174,8 +177,8 @@ class VariantScorer:
                 wanted,
                 attention_mask=mask_BL[:, : cached + end],
                 position_ids=positions_BQ[:, start:end],
-                past_key_values=cache,
                 use_cache=True,
+                **{str(self._cache_name): cache},
             )
             if wanted:
                 found.append(_gather(logits_BQV[:, -wanted:], ids_BQ[:, end + 1 - wanted : end + 1]))
@@ -255,7 +258,7 @@ def _why_plain(config: Any, arguments: frozenset[str]) -> str | None:
 
     Sliding layers can: the cache made here keeps all their tokens, and the model's own mask keeps the window.
     """
-    if "past_key_values" not in arguments or "attention_mask" not in arguments:
+    if arguments.isdisjoint(CACHE_NAMES) or "attention_mask" not in arguments:
         return "the model takes no key/value cache"
     kinds = {type(layer) for layer in DynamicCache(config=config).layers}
     other = kinds - {DynamicLayer, DynamicSlidingWindowLayer}
