@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from attnpo.errors import OutputError
-from attnpo.output import claim_settings, prepare_output_dir, write_atomically
+from attnpo.output import claim_settings, held, prepare_output_dir, write_atomically
 
 
 def test_a_folder_is_made_and_left_empty(tmp_path):
@@ -14,6 +17,31 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"file/run: cannot write into this output folder \(Not a directory\)"):
         prepare_output_dir(tmp_path / "file" / "run")
+
+
+def test_one_command_at_a_time_writes_into_a_folder(tmp_path):
+    with held(tmp_path):
+        with pytest.raises(OutputError, match=r"another command is writing into this output folder; wait for its end"):
+            held(tmp_path).__enter__()
+        with held(prepare_output_dir(tmp_path / "within")):
+            pass
+    with held(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == ["within"]
+
+
+def test_a_killed_command_lets_go_of_its_folder(tmp_path):
+    script = (
+        "import time\nfrom pathlib import Path\nfrom attnpo.output import held\n"
+        f"with held(Path({str(tmp_path)!r})):\n    print('held', flush=True)\n    time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    with pytest.raises(OutputError, match="another command"):
+        held(tmp_path).__enter__()
+    process.kill()
+    process.wait()
+    with held(tmp_path):
+        pass
 
 
 def test_settings_are_kept_and_others_refused_by_name(tmp_path):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,29 @@ def prepare_output_dir(path: Path) -> Path:
             f"{path}: cannot write into this output folder ({error.strerror}); choose another one"
         ) from error
     return path
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Keep other commands from writing into a folder; the system lets go of it when this process ends, however it does.
+
+    Raises:
+        OutputError: another command holds it.
+    """
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(
+                f"{path}: another command is writing into this output folder; wait for its end, or choose another one"
+            ) from error
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF):  # file systems without locks
+                raise
+        yield
+    finally:
+        os.close(folder)
 
 
 def prepare_output_file(path: Path) -> Path:

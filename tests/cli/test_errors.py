@@ -9,6 +9,7 @@ from transformers import MambaConfig, MambaForCausalLM
 
 from attnpo.attention import HeadSet, config_fingerprint
 from attnpo.cli.main import COMMANDS, main
+from attnpo.output import held, prepare_output_dir
 from attnpo.tinyworld import checkpoint_path
 
 SMALL = {
@@ -208,6 +209,31 @@ def test_help_shows_an_example(capsys, command):
     text = capsys.readouterr().out
     assert "example:" in text
     assert f"attnpo {command}" in text
+
+
+@pytest.mark.parametrize(
+    ("command", "settings"),
+    [
+        ("train", {**SMALL, "method": "rloo"}),
+        ("evaluate", {"verifier": "exact", "max_new_tokens": 16}),
+        ("discover", {"labeler": "attnpo.tinyworld:label_steps", "verifier": "exact", "max_new_tokens": 16}),
+        ("gradients", {"methods": "rloo", "verifier": "exact", "max_new_tokens": 16}),
+        ("coldstart", {"data": "worked.jsonl", "worked_column": "worked", "max_steps": 1}),
+    ],
+)
+def test_a_folder_that_another_command_writes_into(capsys, monkeypatch, tmp_path, command, settings):
+    monkeypatch.chdir(tmp_path)
+    row = {"prompt": "Ann has 2 pens and 3 more. How many?", "solution": "5", "worked": "Ann has 2 + 3 = 5 pens."}
+    (tmp_path / "worked.jsonl").write_text(f"{json.dumps(row)}\n" * 4)
+    given = {"model": "tinyworld", "data": "tinyworld", "num_problems": 4, **settings}
+    with held(prepare_output_dir(tmp_path / "out")):
+        fails(
+            capsys,
+            command,
+            "out: another command is writing into this output folder",
+            **given,
+            output_dir=tmp_path / "out",
+        )
 
 
 def test_report_on_an_empty_folder(capsys, tmp_path):

@@ -33,7 +33,7 @@ from attnpo.gsmworld.equations import to_number
 from attnpo.gsmworld.problems import INSTRUCTION, reads_true
 from attnpo.gsmworld.traces import plain_solution
 from attnpo.models import ModelSource, find_model, load_model, load_tokenizer
-from attnpo.output import prepare_output_dir, write_atomically
+from attnpo.output import held, prepare_output_dir, write_atomically
 from attnpo.rollouts import Prompt
 from attnpo.sampling import EngineSettings
 from attnpo.training.checkpoints import last_checkpoint
@@ -111,31 +111,34 @@ def cold_start(
     longest = max(len(row["input_ids"]) for row in rows)
     if config.max_length is not None and longest > config.max_length:
         raise ConfigError(f"max_length: the longest row has {longest} tokens, more than {config.max_length}; raise it")
-    lines = (json.dumps({"prompt": p.prompt, "response": t.text}) + "\n" for p, t in zip(problems, traces, strict=True))
-    write_atomically(folder / TRACES, "".join(lines))
-    tokens = sum(len(row["input_ids"]) for row in rows)
-    note(f"{len(rows):,} traces of {tokens / len(rows):.0f} tokens, prompts included; written to {folder / TRACES}")
-    before = _measure("before", str(arguments.model), arguments, data_arguments, folder, note, progress)
-    start = time.perf_counter()
-    trainer = fine_tune(
-        load_model(
-            source,
-            dtype=adapters.dtype or "float32",
-            device="cpu",  # the trainer moves it
-            attn_implementation=adapters.attn_implementation,
-        ),
-        tokenizer,
-        order_rows(rows, config.per_device_train_batch_size, int(config.seed), plain),
-        config,
-        lora,
-        last_checkpoint(config),
-    )
-    seconds = time.perf_counter() - start
-    size = None if lora is None else finish_adapter(folder, _base_name(source))
-    steps = trainer.state.global_step
-    note(f"{steps} steps in {seconds / 60:.1f} min; model written to {folder}")
-    after = _measure("after", str(folder), arguments, data_arguments, folder, note, progress)
-    return ColdStarted(folder, steps, tokens, seconds, size, before, after)
+    with held(folder):
+        lines = (
+            json.dumps({"prompt": p.prompt, "response": t.text}) + "\n" for p, t in zip(problems, traces, strict=True)
+        )
+        write_atomically(folder / TRACES, "".join(lines))
+        tokens = sum(len(row["input_ids"]) for row in rows)
+        note(f"{len(rows):,} traces of {tokens / len(rows):.0f} tokens, prompts included; written to {folder / TRACES}")
+        before = _measure("before", str(arguments.model), arguments, data_arguments, folder, note, progress)
+        start = time.perf_counter()
+        trainer = fine_tune(
+            load_model(
+                source,
+                dtype=adapters.dtype or "float32",
+                device="cpu",  # the trainer moves it
+                attn_implementation=adapters.attn_implementation,
+            ),
+            tokenizer,
+            order_rows(rows, config.per_device_train_batch_size, int(config.seed), plain),
+            config,
+            lora,
+            last_checkpoint(config),
+        )
+        seconds = time.perf_counter() - start
+        size = None if lora is None else finish_adapter(folder, _base_name(source))
+        steps = trainer.state.global_step
+        note(f"{steps} steps in {seconds / 60:.1f} min; model written to {folder}")
+        after = _measure("after", str(folder), arguments, data_arguments, folder, note, progress)
+        return ColdStarted(folder, steps, tokens, seconds, size, before, after)
 
 
 def worked_problems(

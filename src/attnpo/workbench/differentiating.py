@@ -36,7 +36,7 @@ from attnpo.gradients.wanted import check_heads, check_run, parse_all
 from attnpo.labeling import label_steps
 from attnpo.ledger import settings_path
 from attnpo.models import adapter_parameters
-from attnpo.output import prepare_output_dir, write_atomically
+from attnpo.output import held, prepare_output_dir, write_atomically
 from attnpo.reporting.gradients import gradients_markdown, save_gradients
 from attnpo.rollouts import Rollout
 from attnpo.sampling import SamplingParams, TransformersSampler
@@ -93,7 +93,7 @@ def measure_gradients(
     heads = resolve_heads(arguments.heads, session.config).heads if arguments.heads else []
     if heads:
         check_heads(wanted, heads)
-    with open_verifier(step_arguments) as verifier:
+    with held(output_dir), open_verifier(step_arguments) as verifier:
         groups = None
         if arguments.rollouts:
             groups = whole_groups(_given(arguments.rollouts, session, verifier), arguments.problems_per_batch)

@@ -28,7 +28,7 @@ from attnpo.labeling.causal import CausalLabeler, CausalSettings
 from attnpo.labeling.given import GivenLabeler
 from attnpo.labeling.judge import JudgeLabeler, JudgeSettings
 from attnpo.ledger import settings_path
-from attnpo.output import prepare_output_dir
+from attnpo.output import held, prepare_output_dir
 from attnpo.reporting import save_ensemble_curves, save_heatmap
 from attnpo.rollouts import Rollout, prompt_text, read_rollouts
 from attnpo.sampling.engines import EngineSettings
@@ -280,6 +280,7 @@ class Discovering:
     def _working(self) -> Iterator[Verifier]:
         with ExitStack() as stack:
             stack.callback(self.session.close)
+            stack.enter_context(held(self.output_dir))
             if isinstance(self.built, JudgeLabeler):
                 stack.enter_context(self.built)
             yield stack.enter_context(open_verifier(self.step_arguments))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from attnpo.evaluation import EvaluationResult, EvaluationSettings, evaluate
 from attnpo.evaluation.counting import Counter, load_counter
 from attnpo.files import UserFile
 from attnpo.ledger import settings_path
-from attnpo.output import prepare_output_dir
+from attnpo.output import held, prepare_output_dir
 from attnpo.sampling.engines import EngineSettings
 from attnpo.sampling.honoured import check_own
 from attnpo.segmentation import PhraseFamilies
@@ -88,7 +89,7 @@ def evaluate_model(
             signal.check(session.model)
     name = arguments.name or output_dir.resolve().name
     results: dict[str, EvaluationResult] = {}
-    try:
+    with held(output_dir), closing(session):
         for target in targets:
             try:
                 results[target.title] = _measure(name, target, session, head_set, counter, arguments, progress)
@@ -98,8 +99,6 @@ def evaluate_model(
                 raise
             if show is not None:
                 show(target, results[target.title])
-    finally:
-        session.close()
     return results
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from datasets import Dataset
 
 from attnpo.datasets import ProblemRow
 from attnpo.errors import ConfigError
-from attnpo.output import prepare_output_dir
+from attnpo.output import held, prepare_output_dir
 from attnpo.reporting.card import write_model_card
 from attnpo.training import AdapterSettings, AttnPOConfig, AttnPOTrainer, LogFileCallback, last_checkpoint
 from attnpo.training.checks import Findings
@@ -72,37 +73,38 @@ def train_model(
         for remark in findings.notes:
             note(f"note: {remark}")
     output_dir = prepare_output_dir(Path(args.output_dir))
-    if arguments.max_prompt_tokens is not None and is_first:
-        DroppedLog(output_dir / "dropped.jsonl").before_training(planned.too_long)
-    args.solution_column = "solution"
-    try:
-        trainer = AttnPOTrainer(
-            model=planned.source,
-            args=args,
-            train_dataset=_dataset(planned.problems),
-            eval_dataset=_dataset(planned.eval_problems) if planned.eval_problems else None,
-            processing_class=planned.parts.tokenizer,
-            callbacks=[LogFileCallback(output_dir / "log.jsonl")],
-            peft_config=planned.lora,
-            quantization_config=adapters.quantization("bfloat16" if args.bf16 else "float32"),
-        )
-    except (OSError, RuntimeError) as error:
-        if line := no_server(args, error):
-            raise ConfigError(line) from error
-        raise
-    trainer.about.update(model=arguments.model, data=data_arguments.data, adapters=adapters.changed())
-    trainer.card_writer = write_model_card
-    if planned.probe is not None:
-        planned.probe.attach(trainer, args, str(planned.source), output_dir)
-    start = time.perf_counter()
-    trainer.train(resume_from_checkpoint=last_checkpoint(args))
-    trainer.save_state()
-    trainer.updates.check_learnt(trainer.state)  # a model that learnt nothing is not written as one that did
-    trainer.save_model()
-    trainer.verifier.close()
-    if not trainer.is_world_process_zero():
-        return None
-    return Trained(output_dir, trainer.state.global_step, time.perf_counter() - start)
+    with held(output_dir) if is_first else nullcontext():
+        if arguments.max_prompt_tokens is not None and is_first:
+            DroppedLog(output_dir / "dropped.jsonl").before_training(planned.too_long)
+        args.solution_column = "solution"
+        try:
+            trainer = AttnPOTrainer(
+                model=planned.source,
+                args=args,
+                train_dataset=_dataset(planned.problems),
+                eval_dataset=_dataset(planned.eval_problems) if planned.eval_problems else None,
+                processing_class=planned.parts.tokenizer,
+                callbacks=[LogFileCallback(output_dir / "log.jsonl")],
+                peft_config=planned.lora,
+                quantization_config=adapters.quantization("bfloat16" if args.bf16 else "float32"),
+            )
+        except (OSError, RuntimeError) as error:
+            if line := no_server(args, error):
+                raise ConfigError(line) from error
+            raise
+        trainer.about.update(model=arguments.model, data=data_arguments.data, adapters=adapters.changed())
+        trainer.card_writer = write_model_card
+        if planned.probe is not None:
+            planned.probe.attach(trainer, args, str(planned.source), output_dir)
+        start = time.perf_counter()
+        trainer.train(resume_from_checkpoint=last_checkpoint(args))
+        trainer.save_state()
+        trainer.updates.check_learnt(trainer.state)  # a model that learnt nothing is not written as one that did
+        trainer.save_model()
+        trainer.verifier.close()
+        if not trainer.is_world_process_zero():
+            return None
+        return Trained(output_dir, trainer.state.global_step, time.perf_counter() - start)
 
 
 def _dataset(problems: Sequence[ProblemRow]) -> Dataset:
