@@ -83,6 +83,15 @@ def test_a_failure_is_named_and_the_others_go_on(tmp_path):
     assert arms[1].done
 
 
+def test_a_process_that_the_system_killed_is_told_as_such(tmp_path):
+    killed = "import os, signal; print('loading', flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    (failure,) = run([arm(tmp_path / "big", killed)], keep_going=True)
+    assert str(failure) == (
+        "row/big: part0 was killed, as a system out of memory does; give fewer --jobs, or smaller micro-batches "
+        f"(per_device_train_batch_size); see {tmp_path / 'big' / 'part0.out'} (loading)"
+    )
+
+
 def test_without_keep_going_the_first_failure_ends_the_others(tmp_path):
     pid = tmp_path / "pid"
     slow = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(60)"

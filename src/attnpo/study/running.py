@@ -33,7 +33,7 @@ class Failure:
     Attributes:
         arm: whose command it is.
         command: its name.
-        code: its exit code.
+        code: its exit code; minus the number of the signal that ended it.
         log: file with all that it said.
         last: its last words.
     """
@@ -45,7 +45,13 @@ class Failure:
     last: str
 
     def __str__(self) -> str:
-        return f"{self.arm.label}: {self.command} failed with exit code {self.code}; see {self.log} ({self.last})"
+        said = f"see {self.log} ({self.last})"
+        if self.code != -signal.SIGKILL:
+            return f"{self.arm.label}: {self.command} failed with exit code {self.code}; {said}"
+        return (
+            f"{self.arm.label}: {self.command} was killed, as a system out of memory does; give fewer --jobs, or "
+            f"smaller micro-batches (per_device_train_batch_size); {said}"
+        )
 
 
 def run_arms(
