@@ -105,7 +105,7 @@ def test_a_folder_of_other_settings_is_refused_before_anything_runs(folder, caps
         (["--responses", "10"], "--responses 10: give a multiple of 32"),
         (["--suite", "none"], "--suite none: there is none"),
         (["--world", "gms"], "--world gms: there is none; there are tinyworld, gsm"),
-        (["--world", "gsm", "--responses", "10"], "--responses 10: give a multiple of 8"),
+        (["--world", "gsm", "--responses", "10"], "--responses 10: give a multiple of 8, whole groups"),
         (["--world", "gsm", "--rows", "laser"], "row 'laser': there is none; there are rloo, tlmre-0.1"),
         (["--minutes", "0"], "minutes"),
     ],

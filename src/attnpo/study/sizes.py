@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -9,6 +10,8 @@ from attnpo.errors import ConfigError
 from attnpo.ranges import AtLeast0, AtLeast1, Count, Seed, SummedTokensOrNone, check_settings, restated
 
 Pairs = list[str]
+GROUP_SIZE = 8
+"""Responses to a prompt while training."""
 PROBED = "Problems that heads are looked for on, 2 responses each."
 
 
@@ -50,7 +53,8 @@ class Sizes:
     """How much of everything, alike for every cell of the comparison table.
 
     Raises:
-        ConfigError: a number is out of range, `responses` fill no whole micro-batches, or a pair has another form.
+        ConfigError: a number is out of range, `responses` fill no whole groups and micro-batches, or a pair has
+            another form.
     """
 
     micro_batch: ClassVar[int] = 32
@@ -84,9 +88,11 @@ class Sizes:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        rows = self.micro_batch
+        rows = math.lcm(self.micro_batch, GROUP_SIZE)
         if self.responses < rows or self.responses % rows:
-            raise ConfigError(f"--responses {self.responses}: give a multiple of {rows}, the rows of a micro-batch")
+            raise ConfigError(
+                f"--responses {self.responses}: give a multiple of {rows}, whole groups and micro-batches"
+            )
         if self.num_course and not self.max_sampled_tokens:
             raise ConfigError(f"--num_course {self.num_course}: goes by --max_sampled_tokens; give a budget")
         for pair in self.training:
@@ -116,12 +122,12 @@ class Sizes:
 class GsmSizes(Sizes):
     """The same for real English on two CPU cores: three quarters of an hour a cell."""
 
-    micro_batch: ClassVar[int] = 8
+    micro_batch: ClassVar[int] = 4
     max_sampled_tokens: SummedTokensOrNone = restated(Sizes, "max_sampled_tokens", 0)
-    max_steps: AtLeast1 = restated(Sizes, "max_steps", 40)
+    max_steps: AtLeast1 = restated(Sizes, "max_steps", 24)
     responses: AtLeast1 = restated(Sizes, "responses", 32)
-    schedule_steps: Count = restated(Sizes, "schedule_steps", 10)
-    learning_rate: AtLeast0 = restated(Sizes, "learning_rate", 1e-4)
+    schedule_steps: Count = restated(Sizes, "schedule_steps", 6)
+    learning_rate: AtLeast0 = restated(Sizes, "learning_rate", 3e-4)
     num_eval: AtLeast1 = restated(Sizes, "num_eval", 200)
     num_unseen: Count = restated(Sizes, "num_unseen", 100)
     num_probe: AtLeast1 = field(default=192, metadata={"help": PROBED})

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from attnpo.errors import ConfigError, nearest
-from attnpo.study.sizes import GsmQuickstartSizes, GsmSizes, QuickstartSizes, Sizes
+from attnpo.study.sizes import GROUP_SIZE, GsmQuickstartSizes, GsmSizes, QuickstartSizes, Sizes
 
 HERE = Path(__file__).parent
 
@@ -145,7 +145,7 @@ TINYWORLD = World(
     training={
         "data": "tinyworld",
         "num_problems": 4096,
-        "num_generations": 8,
+        "num_generations": GROUP_SIZE,
         "per_device_train_batch_size": Sizes.micro_batch,
         "gradient_accumulation_steps": 4,
         "max_completion_length": 256,
@@ -206,14 +206,14 @@ GSM = World(
     training={
         "data": "gsmworld",
         "num_problems": 1024,
-        "num_generations": 8,
+        "num_generations": GROUP_SIZE,
         "per_device_train_batch_size": GsmSizes.micro_batch,
         "gradient_accumulation_steps": 4,
         "max_completion_length": 384,
         "use_peft": True,
         "lora_r": 8,
         "lora_alpha": 32,
-        "learning_rate": 1e-4,
+        "learning_rate": 3e-4,
         "lr_scheduler_type": "linear",
         "warmup_steps": 2,
         "adam_beta2": 0.95,
