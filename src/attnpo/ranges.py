@@ -8,9 +8,10 @@ for fields that a class inherits from a library, the class attribute `INHERITED_
 from __future__ import annotations
 
 import functools
+import json
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
 from typing import Annotated, Any, Final, Literal, Protocol
@@ -231,3 +232,28 @@ def _stated_in(hint: Any) -> Range | Words | None:
     if typing.get_origin(hint) is Literal:
         return Words(parts) if all(isinstance(part, str) for part in parts) else None
     return next((found for found in map(_stated_in, parts) if found is not None), None)
+
+
+def shares_by_name(setting: str, given: str | Mapping[str, Any] | None, names: Sequence[str]) -> dict[str, float]:
+    """Return shares that a setting gives by name, `{"check": 0.8}`, as a mapping or as its JSON.
+
+    Args:
+        setting: its name, for messages.
+        given: what was given; None for nothing.
+        names: those that there are.
+
+    Raises:
+        ConfigError: it is no JSON object, holds another name, or a value that is no share.
+    """
+    shares = given or {}
+    if isinstance(shares, str):
+        try:
+            shares = json.loads(shares)
+        except json.JSONDecodeError as error:
+            raise ConfigError(f'{setting}: {given!r} is not JSON ({error}); write {{"{names[0]}": 0.8}}') from error
+    if not isinstance(shares, Mapping) or set(shares) - set(names):
+        raise ConfigError(f"{setting}: {given!r} does not hold shares by name; the names are {', '.join(names)}")
+    for name, value in shares.items():
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < 1:
+            raise ConfigError(f"{setting}: {name} is {value!r}; give a share of at least 0 and below 1")
+    return dict(shares)

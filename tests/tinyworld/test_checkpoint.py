@@ -7,7 +7,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from attnpo.tinyworld import checkpoint_path, generate_problems
 from attnpo.tinyworld.model import build_model
-from attnpo.tinyworld.pretrain import IGNORED, batches, example, response_loss
+from attnpo.tinyworld.pretrain import IGNORED, Recipe, batches, example, response_loss, slip_spans
 from attnpo.tinyworld.survey import boxed_answer, paragraph_steps, survey
 from attnpo.tinyworld.tokenizer import build_tokenizer
 
@@ -38,7 +38,7 @@ def test_checkpoint_fits_the_code() -> None:
 
 def test_batches_train_on_response_tokens_only() -> None:
     tokenizer = build_tokenizer()
-    ids, labels = next(batches(tokenizer, 4, 0, (1, 2)))
+    ids, labels = next(batches(tokenizer, Recipe(batch=4), (1, 2)))
     assert ids.shape == labels.shape
     for row, wanted in zip(ids, labels, strict=True):
         counted = wanted != IGNORED
@@ -52,8 +52,8 @@ def test_batches_train_on_response_tokens_only() -> None:
 def test_loss_is_the_mean_over_response_tokens() -> None:
     tokenizer = build_tokenizer()
     model = build_model(tokenizer)
-    ids, prompt = example(tokenizer, "How many?", "Bob has 7.")
-    labels = torch.tensor([[IGNORED] * prompt + ids[prompt:]])
+    ids, wanted = example(tokenizer, "How many?", "Bob has 7.")
+    labels = torch.tensor([wanted])
     loss = response_loss(model, torch.tensor([ids]), labels)
     reference = model(input_ids=torch.tensor([ids]), labels=labels).loss
     torch.testing.assert_close(loss, reference, rtol=2e-2, atol=2e-2)
@@ -66,3 +66,14 @@ def test_paragraphs_tile_the_think_part() -> None:
     assert paragraph_steps("</think>") == []
     assert boxed_answer("\\boxed{1}") is None
     assert boxed_answer("\\boxed{1}</think> \\boxed{2}") == "2"
+
+
+def test_the_loss_may_leave_out_the_wrong_results_of_slips() -> None:
+    tokenizer = build_tokenizer()
+    response = "Bob has 9-2=6.\n\nLet me verify. 6+2=8, not 9. So Bob has 7.\n\nAnn has 7+4-1=12."
+    ids, wanted = example(tokenizer, "How many?", response, mask_slips=True)
+    _, all_wanted = example(tokenizer, "How many?", response)
+    left_out = [i for i, (a, b) in enumerate(zip(wanted, all_wanted, strict=True)) if a != b]
+    assert [wanted[i] for i in left_out] == [IGNORED] * 3
+    assert tokenizer.decode([ids[i] for i in left_out]) == "612"
+    assert [response[a:b] for a, b in slip_spans(response)] == ["6", "12"]

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnpo.tinyworld import check_usefulness, describe_steps, label_steps
-from attnpo.tinyworld.oracle import first_error
+from attnpo.tinyworld.oracle import first_error, merged_steps
 
 QUESTION = (
     "Leo has 9 coins. Bob has 2 fewer than Leo. Gus has 3 more than Bob. Ann has 4 more than Bob. "
@@ -48,6 +48,22 @@ def test_the_first_error_is_the_first_wrong_value_of_a_name() -> None:
 def test_direct_and_merged_statements_are_essential() -> None:
     assert labels("Bob has 7.", "Then Ann has 11 coins.") == "ee"
     assert labels("Bob has 9-2=7, so Ann has 7+4=11.") == "e"
+
+
+def test_steps_taken_together_and_their_checks_part_by_part() -> None:
+    check = "Let me verify. 9-2=7, 7+4=11"
+    right = ("So Ann has 9-2+4=11.", f"{check}, yes.")
+    assert labels(*right) == "er"
+    assert verdicts(*right) == [(1, "Ann", "confirms", False)]
+    mended = ("So Ann has 9-2+4=12.", f"{check}, not 12. So Ann has 11.")
+    assert labels(*mended) == "ue"
+    assert verdicts(*mended) == [(1, "Ann", "corrects", True)]
+    missed = ("So Ann has 9-2+4=12.", f"{check}, right.")
+    assert labels(*missed) == "ur"
+    assert verdicts(*missed) == [(1, "Ann", "misses", False)]
+    for paragraphs, expected in ((right, [True]), (mended, [False]), (("Bob has 9-2=7.", "Gus has 9-2+3=10."), [])):
+        text, steps = spans(list(paragraphs))
+        assert merged_steps(QUESTION, text, steps) == expected
 
 
 def test_restatements_are_redundant() -> None:

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from functools import lru_cache
 
 from trivial_rules import Row, ranking_accuracy
 
 from attnpo.tinyworld import check_usefulness, generate_problems, label_steps, reference_trace
+from attnpo.tinyworld.oracle import merged_steps
 from attnpo.tinyworld.problems import NAMES
 from attnpo.tinyworld.survey import boxed_answer, paragraph_steps
 from attnpo.tinyworld.tokenizer import build_tokenizer
+from attnpo.tinyworld.traces import TraceStyle
 
 
 @lru_cache(maxsize=1)
@@ -76,6 +79,44 @@ def test_some_checks_are_useful_and_most_are_not() -> None:
         text = reference_trace(problem, seed=2)
         useful.update(check.useful for check in check_usefulness(problem.question, text, paragraph_steps(text)))
     assert 0.05 < useful[True] / useful.total() < 0.4
+
+
+def test_the_shipped_world_stays_what_it_was() -> None:
+    digest = hashlib.blake2b(digest_size=8)
+    for problem in generate_problems("train", 300, seed=3):
+        digest.update(reference_trace(problem, seed=1).encode())
+    assert digest.hexdigest() == "55b601bbbdab010b"
+
+
+SHORTCUTS = TraceStyle(slip=0, merge=0.5, merge_slip=0.3, merge_check=0.5)
+
+
+def test_steps_taken_together_are_essential_and_their_slips_mended_part_by_part() -> None:
+    right: Counter[bool] = Counter()
+    verdicts: Counter[str] = Counter()
+    for problem in generate_problems("train", 300, seed=4):
+        text = reference_trace(problem, seed=2, style=SHORTCUTS)
+        steps = paragraph_steps(text)
+        where = (problem.question, text, steps)
+        labels, merged = label_steps(*where), merged_steps(*where)
+        final = text.split("</think>")[1]
+        stated = [name for name in problem.chain[1:] if f"{name} has {problem.values[name]}" in final]
+        # Each name that is not passed over is established exactly once, by a right step or by the check of a wrong one.
+        assert labels.count("essential") == len(stated)
+        assert problem.target in stated
+        assert boxed_answer(text) == problem.solution
+        right.update(merged)
+        checks = [check for check in check_usefulness(*where) if "," in text[slice(*steps[check.step])]]
+        verdicts.update(check.verdict for check in checks)
+        assert merged.count(False) == sum(check.useful for check in check_usefulness(*where))
+    assert 0.2 < right[False] / right.total() < 0.4
+    assert set(verdicts) == {"confirms", "corrects"}
+
+
+def test_a_trace_without_shortcuts_has_none() -> None:
+    for problem in generate_problems("train", 50, seed=5):
+        text = reference_trace(problem, seed=1)
+        assert merged_steps(problem.question, text, paragraph_steps(text)) == []
 
 
 def test_traces_are_seeded() -> None:

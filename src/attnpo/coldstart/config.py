@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
@@ -12,7 +11,7 @@ from trl import SFTConfig
 
 from attnpo.errors import ConfigError
 from attnpo.gsmworld.traces import TraceStyle
-from attnpo.ranges import AT_LEAST_1, Count, Range, check_settings
+from attnpo.ranges import AT_LEAST_1, Count, Range, check_settings, shares_by_name
 from attnpo.training.adapters import AdapterSettings
 from attnpo.training.inherited_ranges import INHERITED_RANGES
 
@@ -99,19 +98,7 @@ class ColdStartConfig(SFTConfig):
         Raises:
             ConfigError: `style` is no JSON object, names no detour, or holds what is no share.
         """
-        style = self.style or {}
-        if isinstance(style, str):
-            try:
-                style = json.loads(style)
-            except json.JSONDecodeError as error:
-                raise ConfigError(f'style: {self.style!r} is not JSON ({error}); write {{"check": 0.8}}') from error
-        known = [entry.name for entry in fields(TraceStyle)]
-        if not isinstance(style, dict) or set(style) - set(known):
-            raise ConfigError(f"style: {self.style!r} does not hold shares by name; the names are {', '.join(known)}")
-        for name, value in style.items():
-            if not isinstance(value, (int, float)) or not 0 <= value < 1:
-                raise ConfigError(f"style: {name} is {value!r}; give a share of at least 0 and below 1")
-        return TraceStyle(**style)
+        return TraceStyle(**shares_by_name("style", self.style, [entry.name for entry in fields(TraceStyle)]))
 
     def schedule(self, steps: int) -> dict[str, Any]:
         """Return the arguments of the default schedule for a run of `steps` steps."""

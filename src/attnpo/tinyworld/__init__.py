@@ -1,6 +1,6 @@
 """A small reasoning world with known truth: problems, overthinking traces, an oracle, a tokenizer and a model."""
 
-from attnpo.tinyworld.counting import count_checks
+from attnpo.tinyworld.counting import count_checks, count_shortcuts
 from attnpo.tinyworld.datasets import heldout_dataset, train_dataset
 from attnpo.tinyworld.model import checkpoint_path
 from attnpo.tinyworld.oracle import check_usefulness, describe_steps, label_steps
@@ -12,6 +12,7 @@ __all__ = [
     "check_usefulness",
     "checkpoint_path",
     "count_checks",
+    "count_shortcuts",
     "describe_steps",
     "generate_problems",
     "heldout_dataset",

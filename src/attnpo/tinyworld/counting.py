@@ -1,10 +1,10 @@
-"""What an evaluation counts in the small world: checks, those that mended an error, and errors left standing."""
+"""What an evaluation counts in the small world: checks, those that mended an error, errors left standing, shortcuts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attnpo.tinyworld.oracle import check_usefulness, describe_steps
+from attnpo.tinyworld.oracle import check_usefulness, describe_steps, merged_steps
 from attnpo.tinyworld.problems import parse_question
 
 
@@ -48,4 +48,25 @@ def count_checks(question: str, response: str, steps: Sequence[tuple[int, int]])
         "slips": len(slipped),
         "unmended_slips": len(wrong),
         "slips_mended": (len(slipped) - len(wrong), len(slipped)),
+    }
+
+
+def count_shortcuts(question: str, response: str, steps: Sequence[tuple[int, int]]) -> dict[str, int | tuple[int, int]]:
+    """Count what `count_checks` does, and steps taken together (`--counter attnpo.tinyworld:count_shortcuts`).
+
+    Args:
+        question: text of the question.
+        response: text of the response.
+        steps: half-open character spans of its steps.
+
+    Returns:
+        What `count_checks` returns, and:
+        - `merged_steps`: steps that work a needed value out of three numbers or more at once.
+        - `merged_right`: share of them that come to the right value.
+    """
+    merged = merged_steps(question, response, steps)
+    return {
+        **count_checks(question, response, steps),
+        "merged_steps": len(merged),
+        "merged_right": (sum(merged), len(merged)),
     }

@@ -5,6 +5,7 @@ Works on any text, the model's own included, and reads nothing but the question 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +16,13 @@ from attnpo.tinyworld.problems import DISTRACTOR_VERBS, ParsedQuestion, parse_qu
 Label = Literal["essential", "redundant", "undecided"]
 Verdict = Literal["confirms", "corrects", "detects", "misses", "false alarm"]
 
-_NUMBER = r"([0-9]{1,9})"
-_EQUATION = re.compile(rf"{_NUMBER} ?([-+]) ?{_NUMBER} ?= ?{_NUMBER}")
+_NUMBER = r"[0-9]{1,9}"
+_EQUATION = re.compile(rf"({_NUMBER}) ?[-+] ?{_NUMBER} ?= ?({_NUMBER})")
 _CLAIM = re.compile(
-    rf"\b([A-Z][a-z]+) has (?:{_NUMBER} ?[-+] ?{_NUMBER} ?= ?)?{_NUMBER}(?![0-9]| ?[-+=]| more\b| fewer\b)"
+    rf"\b([A-Z][a-z]+) has (?:({_NUMBER}(?: ?[-+] ?{_NUMBER})+) ?= ?)?({_NUMBER})(?![0-9]| ?[-+=]| more\b| fewer\b)"
 )
+"""A name, what its value is worked out as (nothing where it is only stated), the value."""
+_TERM = re.compile(_NUMBER)
 _RESTATED_FACT = re.compile(r"\b[A-Z][a-z]+ has [0-9]{1,9} (?:more|fewer) than [A-Z][a-z]+")
 _IRRELEVANT = re.compile(rf"\b[A-Z][a-z]+ (?:{'|'.join(DISTRACTOR_VERBS)}) [0-9]")
 _DENIAL = re.compile(r"\bnot [0-9]")
@@ -56,16 +59,22 @@ class Check:
 
 
 def _claims(text: str) -> list[tuple[str, int]]:
-    return [(match[1], int(match[4])) for match in _CLAIM.finditer(text)]
+    return [(match[1], int(match[3])) for match in _CLAIM.finditer(text)]
 
 
 def _checked_name(text: str, said: dict[str, int], order: list[str]) -> str | None:
-    """The name whose value a check's equation starts from: the latest so stated, else the latest at all."""
-    equation = _EQUATION.search(text)
-    if equation is None or not order:
+    """The name whose value a check's equation starts from: the latest so stated, else the latest at all.
+
+    Of a check part by part, the name that it then gives another value, else the latest of the value that it comes to.
+    """
+    equations = [(int(first), int(result)) for first, result in _EQUATION.findall(text)]
+    if not equations or not order:
         return None
-    first = int(equation[1])
-    return next((name for name in reversed(order) if said[name] == first), order[-1])
+    by_parts = len(equations) > 1 and all(a[1] == b[0] for a, b in itertools.pairwise(equations))
+    if by_parts and (claims := _claims(text)):
+        return claims[0][0] if claims[0][0] in said else order[-1]
+    value = equations[-1][1] if by_parts else equations[0][0]
+    return next((name for name in reversed(order) if said[name] == value), order[-1])
 
 
 def _read(question: ParsedQuestion, texts: Sequence[str]) -> list[tuple[Step, str | None]]:
@@ -136,6 +145,18 @@ def label_steps(question: str, response: str, steps: Sequence[tuple[int, int]]) 
       the oracle can read. Every step is undecided if the question holds no fact that can be read.
     """
     return [step.label for step in describe_steps(question, response, steps)]
+
+
+def merged_steps(question: str, response: str, steps: Sequence[tuple[int, int]]) -> list[bool]:
+    """Of each step that works a needed value out of three numbers or more at once, whether it is right; in order."""
+    parsed = parse_question(question)
+    truth = {name: value for name, value in parsed.values.items() if name in parsed.needed}
+    found = (claim for start, stop in steps for claim in _CLAIM.finditer(response[start:stop]))
+    return [
+        int(claim[3]) == truth[claim[1]]
+        for claim in found
+        if claim[1] in truth and claim[2] and len(_TERM.findall(claim[2])) > 2
+    ]
 
 
 def first_error(question: str, response: str, steps: Sequence[tuple[int, int]]) -> int | None:

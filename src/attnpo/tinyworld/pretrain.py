@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import random
+import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import torch
@@ -14,13 +15,17 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
+from attnpo.ranges import shares_by_name
 from attnpo.tinyworld.model import build_model
 from attnpo.tinyworld.problems import DIFFICULTIES, generate_problems
 from attnpo.tinyworld.survey import Survey, survey
 from attnpo.tinyworld.tokenizer import build_tokenizer
-from attnpo.tinyworld.traces import reference_trace
+from attnpo.tinyworld.traces import TraceStyle, reference_trace
 
 IGNORED = -100
+_EQUATION = re.compile(r"([0-9]+(?:[-+][0-9]+)+)=([0-9]+)")
+
+STYLE = [entry.name for entry in fields(TraceStyle)]
 
 
 @dataclass(frozen=True)
@@ -35,27 +40,53 @@ class Recipe:
     curriculum: tuple[tuple[float, int], ...] = ((0.0, 2), (0.2, 5))
     """From which share of the run on which largest difficulty is seen."""
     seed: int = 0
+    style: TraceStyle = field(default_factory=TraceStyle)
+    mask_slips: bool = False
+    """Whether the loss leaves out the wrong result of a slip: the model learns to mend it, not to make it."""
 
 
-def example(tokenizer: PreTrainedTokenizerFast, question: str, response: str) -> tuple[list[int], int]:
-    """Token ids of prompt + response + end, and the prompt's length."""
+def slip_spans(response: str) -> list[tuple[int, int]]:
+    """Half-open character spans of the results of equations that are wrong."""
+    return [
+        equation.span(2)
+        for equation in _EQUATION.finditer(response)
+        if sum(int(term) for term in re.findall(r"[-+]?[0-9]+", equation[1])) != int(equation[2])
+    ]
+
+
+def example(
+    tokenizer: PreTrainedTokenizerFast, question: str, response: str, mask_slips: bool = False
+) -> tuple[list[int], list[int]]:
+    """Token ids of prompt + response + end, and of each position what the loss wants there (`IGNORED` for nothing)."""
     prompt = tokenizer.apply_chat_template(
         [{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False
     )
     prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    response_ids = tokenizer(response, add_special_tokens=False)["input_ids"]
-    return [*prompt_ids, *response_ids, tokenizer.eos_token_id], len(prompt_ids)
+    encoded = tokenizer(response, add_special_tokens=False, return_offsets_mapping=mask_slips)
+    wanted = list(encoded["input_ids"])
+    for start, stop in slip_spans(response) if mask_slips else []:
+        wanted = [
+            IGNORED if a < stop and start < b else token
+            for token, (a, b) in zip(wanted, encoded["offset_mapping"], strict=True)
+        ]
+    end = tokenizer.eos_token_id
+    return [*prompt_ids, *encoded["input_ids"], end], [*[IGNORED] * len(prompt_ids), *wanted, end]
 
 
 def batches(
-    tokenizer: PreTrainedTokenizerFast, batch: int, seed: int, difficulties: Sequence[int]
+    tokenizer: PreTrainedTokenizerFast, recipe: Recipe, difficulties: Sequence[int]
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless batches (ids, labels), both (B, L), of similar lengths; labels cover response tokens only."""
-    rng = random.Random(f"pretrain/{seed}/{tuple(difficulties)}")
+    batch = recipe.batch
+    rng = random.Random(f"pretrain/{recipe.seed}/{tuple(difficulties)}")
     pool = 24
     while True:
         problems = generate_problems("train", pool * batch, rng.getrandbits(62), difficulties)
-        rows = [example(tokenizer, p.question, reference_trace(p, rng)) for p in problems]
+        traces = [reference_trace(problem, rng, recipe.style) for problem in problems]
+        rows = [
+            example(tokenizer, problem.question, trace, recipe.mask_slips)
+            for problem, trace in zip(problems, traces, strict=True)
+        ]
         rows.sort(key=lambda row: len(row[0]))
         chunks = [rows[i : i + batch] for i in range(0, len(rows), batch)]
         rng.shuffle(chunks)
@@ -63,9 +94,9 @@ def batches(
             width = max(len(ids) for ids, _ in chunk)
             ids = torch.full((batch, width), tokenizer.pad_token_id)
             labels = torch.full((batch, width), IGNORED)
-            for row, (tokens, prompt) in enumerate(chunk):
+            for row, (tokens, wanted) in enumerate(chunk):
                 ids[row, : len(tokens)] = torch.tensor(tokens)
-                labels[row, prompt : len(tokens)] = ids[row, prompt : len(tokens)]
+                labels[row, : len(tokens)] = torch.tensor(wanted)
             yield ids, labels
 
 
@@ -97,10 +128,7 @@ def pretrain(
         torch.optim.AdamW(others, lr=recipe.adamw_lr, weight_decay=0.0, betas=(0.9, 0.98)),
     )
     peaks = (recipe.muon_lr, recipe.adamw_lr)
-    stages = {
-        hardest: batches(tokenizer, recipe.batch, recipe.seed, tuple(range(1, hardest + 1)))
-        for _, hardest in recipe.curriculum
-    }
+    stages = {hardest: batches(tokenizer, recipe, tuple(range(1, hardest + 1))) for _, hardest in recipe.curriculum}
     started, tokens, recent = time.monotonic(), 0, 0.0
     for step in range(recipe.steps):
         elapsed = time.monotonic() - started
@@ -177,11 +205,14 @@ def main() -> None:
     parser.add_argument("--resume", type=Path, help="go on from this checkpoint, on problems of all difficulties")
     parser.add_argument("--minutes", type=float, help="stop after this time instead; not reproducible")
     parser.add_argument("--problems", type=int, default=1000, help="held-out problems to measure on (1000)")
+    parser.add_argument("--style", help="shares of detours and shortcuts of the traces, as JSON: " + ", ".join(STYLE))
+    parser.add_argument("--mask_slips", action="store_true", help="leave the wrong results of slips out of the loss")
     parser.add_argument("--threads", type=int, default=1, help="torch threads (1; more is no faster here)")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     steps = 10**9 if args.minutes else args.steps
-    recipe = Recipe(steps=steps, batch=args.batch, seed=args.seed)
+    style = replace(TraceStyle(), **shares_by_name("--style", args.style, STYLE))
+    recipe = Recipe(steps=steps, batch=args.batch, seed=args.seed, style=style, mask_slips=args.mask_slips)
     if args.resume is not None:
         recipe = replace(recipe, curriculum=((0.0, max(DIFFICULTIES)),))
     started = time.monotonic()
@@ -193,6 +224,10 @@ def main() -> None:
     result = survey(model, tokenizer, generate_problems("heldout", args.problems, seed=0))
     command = f"python -m attnpo.tinyworld.pretrain --output {args.output} --seed {args.seed} --batch {args.batch} "
     command += f"--minutes {args.minutes:g}" if args.minutes else f"--steps {args.steps}"
+    if args.style:
+        command += f" --style '{args.style}'"
+    if args.mask_slips:
+        command += " --mask_slips"
     if args.resume is not None:
         command += f" --resume {args.resume}"
     card = model_card(command, recipe, seconds, result, sum(p.numel() for p in model.parameters()), bool(args.minutes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from attnpo.tinyworld.problems import NAMES, OPERANDS, Fact, Problem
@@ -20,7 +21,7 @@ AGREED = (", yes.", ", right.", ".")
 
 @dataclass(frozen=True)
 class TraceStyle:
-    """Probabilities with which a reference trace takes its detours."""
+    """Probabilities with which a reference trace takes its detours, and its shortcuts: the shipped world has none."""
 
     slip: float = 0.13
     miscount: float = 1.0
@@ -38,6 +39,12 @@ class TraceStyle:
     redundant_confused: float = 0.40
     redundant_progression: float = 0.37
     filler: float = 0.5
+    merge: float = 0.0
+    """Chance that a needed step is not taken by itself but together with the next one: `Cal has 5+3-2=6.`"""
+    merge_slip: float = 0.0
+    """Chance that the result of merged steps is wrong; the check that works it out part by part mends it."""
+    merge_check: float = 0.0
+    """Chance that right merged steps are checked, part by part."""
 
 
 @dataclass
@@ -108,6 +115,26 @@ class _Writer:
             self.say(f"{body}, not {before}. So {fact.name} has {before + fact.amount}.", essential=True)
         return right
 
+    def merged(self, parts: Sequence[Fact], before: int, right: int) -> None:
+        """Take several facts of the chain in one step; a wrong result is mended by a check, part by part."""
+        style, name = self.style, parts[-1].name
+        result = right
+        if style.merge_slip and self.rng.random() < style.merge_slip:
+            result = self.rng.choice([right + off for off in (-2, -1, 1, 2) if right + off >= 0])
+        terms = "".join(f"{part.amount:+d}" for part in parts)
+        self.say(f"{self.fill()}{name} has {before}{terms}={result}.", essential=True)
+        if result == right and not (style.merge_check and self.rng.random() < style.merge_check):
+            return
+        equations, value = [], before
+        for part in parts:
+            equations.append(f"{value}{part.amount:+d}={value + part.amount}")
+            value += part.amount
+        body = f"{self.rng.choice(CHECKS)} {', '.join(equations)}"
+        if result == right:
+            self.say(body + self.rng.choice(AGREED), essential=False)
+        else:
+            self.say(f"{body}, not {result}. So {name} has {right}.", essential=True)
+
     def slip(self, fact: Fact, before: int) -> tuple[int, int, int]:
         """A wrong step: the value it starts from, the amount it adds, its result.
 
@@ -129,8 +156,8 @@ class _Writer:
         return self.rng.choice(steps) if steps else (before, fact.amount, right)
 
 
-def think_steps(problem: Problem, rng: random.Random, style: TraceStyle | None = None) -> list[str]:
-    """The steps of one reference trace; every slip is caught by the check that follows it."""
+def think_steps(problem: Problem, rng: random.Random, style: TraceStyle | None = None) -> tuple[list[str], set[str]]:
+    """The steps of one reference trace, and the names that they pass over; a check follows every slip and mends it."""
     style = style or TraceStyle()
     writer = _Writer(problem, rng, style)
     values, chain = problem.values, problem.chain
@@ -140,11 +167,23 @@ def think_steps(problem: Problem, rng: random.Random, style: TraceStyle | None =
     if rng.random() < style.restate_given:
         writer.given(rng.choice(given))
     done: list[Fact] = []
+    waiting: list[Fact] = []  # facts of the chain that the next step takes along
+    merged: set[str] = set()
     for fact in problem.facts:
         if fact.base is None:
             continue
         needed = fact.name in chain
+        if fact.base in merged and not needed:
+            continue
         if not needed and rng.random() >= style.distractor:
+            continue
+        if needed and fact.name != problem.target and style.merge and rng.random() < style.merge:
+            waiting.append(fact)
+            merged.add(fact.name)
+            continue
+        if waiting and needed:
+            writer.merged([*waiting, fact], values[waiting[0].base or ""], values[fact.name])
+            waiting = []
             continue
         if rng.random() < style.restate_fact:
             writer.restate(fact)
@@ -161,18 +200,19 @@ def think_steps(problem: Problem, rng: random.Random, style: TraceStyle | None =
             chance = style.check_again
         if needed:
             done.append(fact)
-    if rng.random() < style.last_check:
+    if rng.random() < style.last_check and done:
         fact = rng.choice(done)
         writer.check(fact, values[fact.base or ""], values[fact.name])
     if rng.random() < style.summary:
         writer.steps.append(f"Therefore, {problem.target} has {problem.solution} {problem.unit}.")
-    return writer.steps
+    return writer.steps, merged
 
 
-def final_answer(problem: Problem) -> str:
-    """What follows the think part: every derived name with its value, then the boxed answer."""
-    values = problem.values
-    derived = [fact.name for fact in problem.facts if fact.base is not None and fact.name in problem.chain]
+def final_answer(problem: Problem, passed_over: Collection[str] = ()) -> str:
+    """What follows the think part: every name that was worked out with its value, then the boxed answer."""
+    values, left_out = problem.values, {*passed_over}
+    facts = (fact for fact in problem.facts if fact.base is not None and fact.name not in left_out)
+    derived = [fact.name for fact in facts if fact.name in problem.chain]
     stated = ", ".join(f"{name} has {values[name]}" for name in derived)
     return f"So {stated}. The answer is \\boxed{{{problem.solution}}}."
 
@@ -180,4 +220,5 @@ def final_answer(problem: Problem) -> str:
 def reference_trace(problem: Problem, seed: int | random.Random = 0, style: TraceStyle | None = None) -> str:
     """A correct response that overthinks, as text after the generation prompt's `<think>` (Eq. 1's o)."""
     rng = seed if isinstance(seed, random.Random) else random.Random(f"{problem.id}/{seed}")
-    return STEP_BREAK.join(think_steps(problem, rng, style)) + THINK_END + final_answer(problem)
+    steps, passed_over = think_steps(problem, rng, style)
+    return STEP_BREAK.join(steps) + THINK_END + final_answer(problem, passed_over)
