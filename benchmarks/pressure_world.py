@@ -1,0 +1,147 @@
+"""What a model of the small world loses by its shortcuts: without checks, and where steps are taken together.
+
+    python -m attnpo.tinyworld.pretrain --output runs/pressure --mask_slips \\
+        --style '{"slip": 0, "merge": 0.5, "merge_slip": 0.3, "merge_check": 0.4}'
+    python benchmarks/pressure_world.py --model runs/pressure --output docs/results/pressure_world.md
+
+Held-out problems, one response each at temperature 1:
+
+- as sampled, and with every word left out that a check begins with (the same random numbers);
+- from the same place of a right trace: a step of the chain by itself, or together with the next one, up to the result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from attnpo.models import find_model, load_model, load_tokenizer
+from attnpo.output import write_atomically
+from attnpo.sampling import Row, SamplingParams, TransformersSampler
+from attnpo.statistics import mean_interval, paired_difference_interval, ratio_interval
+from attnpo.tinyworld import Problem, count_shortcuts, generate_problems
+from attnpo.tinyworld.survey import boxed_answer, paragraph_steps
+
+CHECK_WORDS = (" double", " verify", " make", " checking", "Checking")
+"""Words of the world that stand in checks alone."""
+
+
+@dataclass(frozen=True)
+class Drawer:
+    """Draws responses of one model."""
+
+    model: object
+    tokenizer: object
+
+    def prompt(self, problem: Problem, begun: str = "") -> list[int]:
+        """Return what the model reads: the question, and a response that is begun."""
+        chat = [{"role": "user", "content": problem.question}]
+        text = self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+        return self.tokenizer(text + begun, add_special_tokens=False)["input_ids"]
+
+    def draw(self, problems: Sequence[Problem], begun: Sequence[str], without: Sequence[int] = ()) -> list[str]:
+        """Return the responses, what they began with included."""
+        extra = {"suppress_tokens": list(without)} if without else {}
+        params = SamplingParams(max_new_tokens=384, temperature=1.0, top_p=1.0, seed=0, extra=extra)
+        rows = [Row(i, self.prompt(p, text), i, 0) for i, (p, text) in enumerate(zip(problems, begun, strict=True))]
+        drawn = dict(TransformersSampler(self.model, self.tokenizer, rows=256).stream(rows, params))
+        said = [self.tokenizer.decode(drawn[i].ids, skip_special_tokens=True) for i in range(len(rows))]
+        return [text + more for text, more in zip(begun, said, strict=True)]
+
+
+def right(problems: Sequence[Problem], responses: Sequence[str]) -> list[float]:
+    """Return 1 for each response whose boxed answer is right, else 0."""
+    return [float(boxed_answer(said) == problem.solution) for problem, said in zip(problems, responses, strict=True)]
+
+
+def percent(interval: object) -> str:
+    """Return an interval as table cells have it."""
+    return f"{100 * interval.value:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+
+
+def described(drawer: Drawer, name: str, problems: Sequence[Problem], responses: Sequence[str]) -> list[str]:
+    """Return the cells of a row: accuracy, tokens, and what `count_shortcuts` counts."""
+    counts = [
+        count_shortcuts(problem.question, said, paragraph_steps(said))
+        for problem, said in zip(problems, responses, strict=True)
+    ]
+    lengths = [len(drawer.tokenizer(said, add_special_tokens=False)["input_ids"]) for said in responses]
+    merged = [count["merged_right"] for count in counts]
+    mended = [count["slips_mended"] for count in counts]
+    return [
+        name,
+        percent(mean_interval(right(problems, responses))),
+        f"{sum(lengths) / len(lengths):.1f}",
+        f"{sum(count['checks'] for count in counts) / len(counts):.2f}",
+        f"{sum(count['merged_steps'] for count in counts) / len(counts):.2f}",
+        percent(ratio_interval(*zip(*merged, strict=True))) if sum(of for _, of in merged) else "",
+        f"{sum(of for _, of in mended) / len(counts):.2f}",
+        percent(ratio_interval(*zip(*mended, strict=True))) if sum(of for _, of in mended) else "",
+    ]
+
+
+def forks(problems: Sequence[Problem], seed: int) -> tuple[list[Problem], list[str], list[str]]:
+    """Return problems with two beginnings each: up to a result of one step of the chain, or of it and the next one."""
+    rng = random.Random(seed)
+    found, singly, together = [], [], []
+    for problem in problems:
+        facts = [fact for fact in problem.facts if fact.base is not None and fact.name in problem.chain]
+        if len(facts) < 2:
+            continue
+        at = rng.randrange(len(facts) - 1)
+        values = problem.values
+        steps = [f"So {f.name} has {values[f.base]}{f.amount:+d}={values[f.name]}.\n\n" for f in facts[:at]]
+        first, second = facts[at : at + 2]
+        asked = f"{values[first.base]}{first.amount:+d}"
+        found.append(problem)
+        singly.append("".join(steps) + f"Then {first.name} has {asked}=")
+        together.append("".join(steps) + f"Then {second.name} has {asked}{second.amount:+d}=")
+    return found, singly, together
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="tinyworld", help="model of the small world (tinyworld)")
+    parser.add_argument("--problems", type=int, default=1000, help="held-out problems (1000)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of problems and places (0)")
+    parser.add_argument("--output", type=Path, help="file of the table; printed alone without")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    source = find_model(arguments.model)
+    drawer = Drawer(load_model(source, dtype="float32", device="cpu"), load_tokenizer(source))
+    problems = generate_problems("heldout", arguments.problems, arguments.seed)
+    vocabulary = drawer.tokenizer.get_vocab()
+    words = [drawer.tokenizer(word, add_special_tokens=False)["input_ids"] for word in CHECK_WORDS]
+    without = sorted({ids[0] for ids in words if len(ids) == 1 and ids[0] in vocabulary.values()})
+    nothing = [""] * len(problems)
+    free, unchecked = drawer.draw(problems, nothing), drawer.draw(problems, nothing, without)
+    where, singly, together = forks(problems, arguments.seed)
+    alone, merged = drawer.draw(where, singly), drawer.draw(where, together)
+    rows = [
+        described(drawer, "as sampled", problems, free),
+        described(drawer, "without checks", problems, unchecked),
+        described(drawer, "a step by itself", where, alone),
+        described(drawer, "the same with the next one", where, merged),
+    ]
+    head = ["", "right, %", "tokens", "checks", "merged steps", "right, %", "wrong values", "mended, %"]
+    lines = [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+    checks = paired_difference_interval(right(problems, free), right(problems, unchecked))
+    steps = paired_difference_interval(right(where, alone), right(where, merged))
+    lines += [
+        "",
+        f"Without checks: {percent(checks)} points. A step taken together with the next: {percent(steps)} points.",
+    ]
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if arguments.output is not None:
+        command = f"python benchmarks/pressure_world.py --model {arguments.model} --problems {arguments.problems}"
+        write_atomically(arguments.output, f"Written by `{command} --seed {arguments.seed}`.\n\n{text}")
+
+
+if __name__ == "__main__":
+    main()
