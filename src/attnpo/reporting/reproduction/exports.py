@@ -21,16 +21,23 @@ AUDIT = {name: name for name in ("essential_punished", "redundant_rewarded")}
 CSV_COLUMNS = ("row", "group", "runs", "against", "of", "metric", "value", "low", "high")
 
 
-def legend(level: float) -> str:
+COUNTED = {
+    "count:useful_checks": "Useful checks, which put a right value in place of a wrong one, are means, too. ",
+    "count:slips_mended": "Slips mended is the share of wrong values that were put right later in the response. ",
+}
+"""Metrics that an evaluation may lack → what they are."""
+
+
+def legend(table: MethodTable) -> str:
     """Return what the columns mean."""
+    counted = "".join(said for name, said in COUNTED.items() if name in table.metrics())
     return (
-        f"In brackets: {100 * level:g} % intervals by bootstrap over problems and over runs (costs: over runs alone). "
-        "AES: length saved + 3 × relative gain of accuracy, or − 5 × relative loss, against the starting model. "
-        "Redundant and essential steps and useful checks are means a response; a useful check puts a right value in "
-        "place of a wrong one; slips mended is the share of wrong values that were put right later in the response. "
+        f"In brackets: {100 * table.level:g} % intervals by bootstrap over problems and over runs (costs: over runs "
+        "alone). AES: length saved + 3 × relative gain of accuracy, or − 5 × relative loss, against the model at the "
+        "start. "
+        f"Redundant and essential steps are means a response. {counted}"
         "Extra tokens are sampled beyond the responses trained on, extra pass tokens read in forward passes that "
-        "training would not make anyway, both a trained response; steps are the optimizer steps that the budget "
-        "allowed."
+        "training would not make anyway, both a trained response; steps are the optimizer steps of a run."
     )
 
 
@@ -88,7 +95,7 @@ def table_markdown(table: MethodTable) -> str:
     parts = [main.markdown()]
     if table.missing:
         parts.append(f"Not there yet: {', '.join(table.missing)}.")
-    parts.append(legend(table.level))
+    parts.append(legend(table))
     for name, rows in table.against.items():
         found = difference_table(table, rows)
         saved = METRICS["response_tokens_saved"].column

@@ -106,7 +106,7 @@ def render_method_page(
             curves=curves,
             missing=table.missing,
             caveats=table.caveats,
-            legend=legend(table.level),
+            legend=legend(table),
             rows=[(marks[row.name], GROUPS.get(row.group, row.group), row.about) for row in table.trained],
             about=about,
         )
