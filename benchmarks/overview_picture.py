@@ -25,7 +25,7 @@ main section { margin: 0; border: 0; padding-top: 8px }
 #traces { order: -1 }
 </style>"""
 ALONE = """<style>
-#frontier, .signals { display: none !important }
+#frontier, .signals, #traces > h2, .case ~ p { display: none !important }
 main { grid-template-columns: 1fr !important }
 </style>"""
 """One trace over the whole width, as the heads shade it."""

@@ -44,17 +44,25 @@ def test_view_of_a_response_worked_by_hand() -> None:
     view = trace_view(rollout())
     assert view.baseline == pytest.approx(0.0625)
     assert [(s.text, s.tokens, s.ratio, s.mark, s.shade) for s in view.steps] == [
-        ("First one.", 4, pytest.approx(2.0), "untouched", 5),
-        ("Wait, two.", 2, pytest.approx(0.5), "attenuated", -5),
+        ("First one.", 4, pytest.approx(2.0), "untouched", 3),  # 0.125 over the mean, 0.078125, is 1.6
+        ("Wait, two.", 2, pytest.approx(0.5), "attenuated", -7),  # 0.4
     ]
     assert (view.head, view.tail, view.closed, view.verdict) == ("", "It is 3.", True, "correct")
     assert view.judged == (1, 1)
 
 
-def test_steps_are_shaded_where_no_response_of_the_group_is_right() -> None:
-    view = trace_view(rollout(correct=False, pass_rate=0.0, advantage=0.0))
-    assert view.baseline == 0
-    assert [step.ratio for step in view.steps] == pytest.approx([0.5, 0.125])  # over 3/12
+@pytest.mark.parametrize("pass_rate", [None, 0.0, 0.125, 1.0])
+def test_shades_tell_steps_apart_whatever_the_pass_rate(pass_rate: float | None) -> None:
+    view = trace_view(rollout(correct=False, pass_rate=pass_rate, advantage=0.0))
+    assert [step.shade for step in view.steps] == [3, -7]
+    assert [step.ratio is None for step in view.steps] == [not pass_rate] * 2
+
+
+def test_steps_without_scores_or_with_none_but_0_are_not_shaded() -> None:
+    plain = rollout()
+    for score in (None, 0.0):
+        steps = tuple(replace(step, score=score) for step in plain.steps)
+        assert [step.shade for step in trace_view(replace(plain, steps=steps)).steps] == [None, None]
 
 
 def test_problems_on_which_credit_acts_come_first() -> None:
@@ -68,11 +76,11 @@ def test_rival_signals_are_drawn_under_the_heads() -> None:
     first, second = plain.steps
     steps = (replace(first, signals={"log_prob": 0.03125}), replace(second, signals={"log_prob": 0.25, "fai": 0.125}))
     view = trace_view(replace(plain, steps=steps))
-    assert view.strips == {"log_prob": [(4, -5), (2, 10)], "fai": [(4, None), (2, 5)]}
-    assert "log_prob 4.00 × baseline\nfai 2.00 × baseline" in view.steps[1].tip
+    assert view.strips == {"log_prob": [(4, -10), (2, 4)], "fai": [(4, None), (2, 0)]}
+    assert "log_prob 1.78 × mean\nfai 1.00 × mean" in view.steps[1].tip
     page = render_trace_html(replace(plain, steps=steps))
     assert page.index("<dt>log_prob</dt>") < page.index("<dt>fai</dt>")
-    assert '<i class="q-5" style="width:33.33%"></i><i class="q10" style="width:16.67%"></i>' in page
+    assert '<i class="q-10" style="width:33.33%"></i><i class="q4" style="width:16.67%"></i>' in page
     assert "<dl" not in render_trace_html(plain)
 
 
@@ -103,7 +111,7 @@ def test_marks(gamma: float | None, score: float | None, advantage: float | None
     assert mark_of(Step((0, 1), (0, 1), score=score, gamma=gamma), advantage, baseline=0.5) == expected
 
 
-def test_shades_of_score_over_baseline() -> None:
+def test_shades_of_score_over_mean() -> None:
     assert [shade_of(r) for r in (None, 0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 99.0)] == [None, -10, -10, -5, 0, 5, 10, 10]
 
 

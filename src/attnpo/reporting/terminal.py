@@ -1,4 +1,4 @@
-"""One trace in the terminal: its steps shaded by score over baseline, and a table of what credit made of them."""
+"""One trace in the terminal: its steps shaded by score over mean, and a table of what credit made of them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def render_trace_terminal(
     view = _printable(trace_view(rollout, baseline))
     parts = [_field("problem", view.prompt), _field("reference answer", view.solution), Text(""), _body(view)]
     console.print(Panel(Group(*parts), title=_title(view), subtitle=_subtitle(view), title_align="left"))
-    if any(step.ratio is not None for step in view.steps):
+    if any(step.shade is not None for step in view.steps):
         console.print(_legend())
     if table and view.steps:
         console.print(_table(view))
@@ -91,7 +91,7 @@ def _body(view: TraceView) -> Text:
 
 
 def _legend() -> Text:
-    legend = Text("score over baseline  ¼× ", style="dim")
+    legend = Text("score over the mean of the response  ¼× ", style="dim")
     for shade in range(-10, 11, 2):
         legend.append("  ", style=f"on {SHADES[shade]}")
     return legend.append(" 4×", style="dim")

@@ -1,4 +1,6 @@
-"""One response as it is shown: steps with score over baseline, factor gamma, label and mark.
+"""One response as it is shown: steps shaded by score over the mean of the response, factor gamma, label and mark.
+
+The baseline of Eq. 6 shades nothing: lowered on hard prompts, it would call every step of theirs essential.
 
 The same view feeds the report, the standalone page and the terminal.
 """
@@ -7,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -32,11 +34,11 @@ class StepView:
         family: phrase family that opened it.
         label: whether the answer needed it, where known.
         score: step score (AttnPO, Eq. 2), where computed.
-        ratio: score over baseline, where both are known; over that of a pass rate of 1 where it is 0.
+        ratio: score over baseline, where both are known and the baseline is not 0.
         gamma: factor on the advantage, where computed.
         mark: what credit did to it.
-        shade: colour bin of the ratio; None without a ratio.
-        signals: by name of a rival signal, its score over the baseline.
+        shade: colour bin of the score over the mean of the response's steps; None without a score.
+        signals: by name of a rival signal, its score over its mean.
     """
 
     index: int
@@ -61,7 +63,7 @@ class StepView:
             rows.append(f"{self.ratio:.2f} × baseline")
         if self.gamma is not None:
             rows.append(f"γ {self.gamma:.2f} · {self.mark}")
-        rows += [f"{name} {ratio:.2f} × baseline" for name, ratio in self.signals.items()]
+        rows += [f"{name} {ratio:.2f} × mean" for name, ratio in self.signals.items()]
         if self.label is not None:
             rows.append(f"label: {self.label}")
         return "\n".join(rows)
@@ -156,7 +158,7 @@ def mark_of(step: Step, advantage: float | None, baseline: float | None) -> Mark
 
 
 def shade_of(ratio: float | None) -> int | None:
-    """Return the colour bin of score over baseline: its logarithm, a factor of 4 either way at the ends."""
+    """Return the colour bin of score over mean: its logarithm, a factor of 4 either way at the ends."""
     if ratio is None:
         return None
     return bin_of(math.log2(max(ratio, 1e-6)), 2.0)
@@ -170,7 +172,9 @@ def trace_view(rollout: Rollout, baseline: float | None = None) -> TraceView:
         baseline: S_base of the response; by default Eq. 6 with the published settings, from the rollout's own fields.
     """
     baseline = trace_baseline(rollout) if baseline is None else baseline
-    over = trace_baseline(replace(rollout, pass_rate=1.0)) if baseline == 0 else baseline
+    scores = _over_mean([step.score for step in rollout.steps])
+    names = dict.fromkeys(name for step in rollout.steps for name in step.signals or {})
+    signals = {name: _over_mean([(step.signals or {}).get(name) for step in rollout.steps]) for name in names}
     text = rollout.response
     start, end = (rollout.steps[0].chars[0], rollout.steps[-1].chars[1]) if rollout.steps else (0, 0)
     tail = text[end:]
@@ -188,14 +192,37 @@ def trace_view(rollout: Rollout, baseline: float | None = None) -> TraceView:
         advantage=rollout.advantage,
         baseline=baseline,
         head=text[:start].replace(THINK_OPEN, "", 1).strip(),
-        steps=tuple(_step_view(i, s, rollout, baseline, over) for i, s in enumerate(rollout.steps)),
+        steps=tuple(
+            _step_view(
+                i,
+                step,
+                rollout,
+                baseline,
+                scores[i],
+                {name: found for name, by_step in signals.items() if (found := by_step[i]) is not None},
+            )
+            for i, step in enumerate(rollout.steps)
+        ),
         tail=tail.partition(THINK_CLOSE)[2].strip() if THINK_CLOSE in tail else tail.strip(),
         closed=closed,
     )
 
 
-def _step_view(index: int, step: Step, rollout: Rollout, baseline: float | None, over: float | None) -> StepView:
-    ratio = step.score / over if step.score is not None and over else None
+def _over_mean(values: Sequence[float | None]) -> list[float | None]:
+    """Return each value over the mean of those that are known; None where it is not, or the mean is 0."""
+    known = [value for value in values if value is not None]
+    mean = sum(known) / len(known) if known else 0.0
+    return [value / mean if value is not None and mean else None for value in values]
+
+
+def _step_view(
+    index: int,
+    step: Step,
+    rollout: Rollout,
+    baseline: float | None,
+    over_mean: float | None,
+    signals: Mapping[str, float],
+) -> StepView:
     return StepView(
         index=index,
         text=rollout.response[step.chars[0] : step.chars[1]].strip("\n"),
@@ -203,11 +230,11 @@ def _step_view(index: int, step: Step, rollout: Rollout, baseline: float | None,
         family=step.family,
         label=step.label,
         score=step.score,
-        ratio=ratio,
+        ratio=step.score / baseline if step.score is not None and baseline else None,
         gamma=step.gamma,
         mark=mark_of(step, rollout.advantage, baseline),
-        shade=shade_of(ratio),
-        signals={name: score / over for name, score in (step.signals or {}).items()} if over else {},
+        shade=shade_of(over_mean),
+        signals=signals,
     )
 
 
