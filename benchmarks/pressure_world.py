@@ -22,8 +22,10 @@ import torch
 
 from attnpo.models import find_model, load_model, load_tokenizer
 from attnpo.output import write_atomically
-from attnpo.sampling import Row, SamplingParams, TransformersSampler
+from attnpo.sampling import Row as Drawn
+from attnpo.sampling import SamplingParams, TransformersSampler
 from attnpo.statistics import mean_interval, paired_difference_interval, ratio_interval
+from attnpo.tables import NOTHING, Column, Row, Table
 from attnpo.tinyworld import Problem, count_shortcuts, generate_problems
 from attnpo.tinyworld.survey import boxed_answer, paragraph_steps
 
@@ -48,7 +50,7 @@ class Drawer:
         """Return the responses, what they began with included."""
         extra = {"suppress_tokens": list(without)} if without else {}
         params = SamplingParams(max_new_tokens=384, temperature=1.0, top_p=1.0, seed=0, extra=extra)
-        rows = [Row(i, self.prompt(p, text), i, 0) for i, (p, text) in enumerate(zip(problems, begun, strict=True))]
+        rows = [Drawn(i, self.prompt(p, text), i, 0) for i, (p, text) in enumerate(zip(problems, begun, strict=True))]
         drawn = dict(TransformersSampler(self.model, self.tokenizer, rows=256).stream(rows, params))
         said = [self.tokenizer.decode(drawn[i].ids, skip_special_tokens=True) for i in range(len(rows))]
         return [text + more for text, more in zip(begun, said, strict=True)]
@@ -59,13 +61,13 @@ def right(problems: Sequence[Problem], responses: Sequence[str]) -> list[float]:
     return [float(boxed_answer(said) == problem.solution) for problem, said in zip(problems, responses, strict=True)]
 
 
-def percent(interval: object) -> str:
-    """Return an interval as table cells have it."""
-    return f"{100 * interval.value:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+def share(pairs: Sequence[tuple[int, int]]) -> str:
+    """Return the share of all, in percent, of pairs (how many, of how many); nothing where there are none."""
+    return ratio_interval(*zip(*pairs, strict=True)).format(1, 100) if any(of for _, of in pairs) else NOTHING
 
 
-def described(drawer: Drawer, name: str, problems: Sequence[Problem], responses: Sequence[str]) -> list[str]:
-    """Return the cells of a row: accuracy, tokens, and what `count_shortcuts` counts."""
+def described(drawer: Drawer, name: str, problems: Sequence[Problem], responses: Sequence[str]) -> Row:
+    """Return a row: accuracy, tokens, and what `count_shortcuts` counts."""
     counts = [
         count_shortcuts(problem.question, said, paragraph_steps(said))
         for problem, said in zip(problems, responses, strict=True)
@@ -73,16 +75,16 @@ def described(drawer: Drawer, name: str, problems: Sequence[Problem], responses:
     lengths = [len(drawer.tokenizer(said, add_special_tokens=False)["input_ids"]) for said in responses]
     merged = [count["merged_right"] for count in counts]
     mended = [count["slips_mended"] for count in counts]
-    return [
-        name,
-        percent(mean_interval(right(problems, responses))),
+    cells = (
+        mean_interval(right(problems, responses)).format(1, 100),
         f"{sum(lengths) / len(lengths):.1f}",
         f"{sum(count['checks'] for count in counts) / len(counts):.2f}",
         f"{sum(count['merged_steps'] for count in counts) / len(counts):.2f}",
-        percent(ratio_interval(*zip(*merged, strict=True))) if sum(of for _, of in merged) else "",
+        share(merged),
         f"{sum(of for _, of in mended) / len(counts):.2f}",
-        percent(ratio_interval(*zip(*mended, strict=True))) if sum(of for _, of in mended) else "",
-    ]
+        share(mended),
+    )
+    return Row(name, cells)
 
 
 def forks(problems: Sequence[Problem], seed: int) -> tuple[list[Problem], list[str], list[str]]:
@@ -115,9 +117,9 @@ def main() -> None:
     source = find_model(arguments.model)
     drawer = Drawer(load_model(source, dtype="float32", device="cpu"), load_tokenizer(source))
     problems = generate_problems("heldout", arguments.problems, arguments.seed)
-    vocabulary = drawer.tokenizer.get_vocab()
-    words = [drawer.tokenizer(word, add_special_tokens=False)["input_ids"] for word in CHECK_WORDS]
-    without = sorted({ids[0] for ids in words if len(ids) == 1 and ids[0] in vocabulary.values()})
+    without = [id_ for word in CHECK_WORDS for id_ in drawer.tokenizer(word, add_special_tokens=False)["input_ids"]]
+    if len(without) != len(CHECK_WORDS):
+        parser.error(f"--model {arguments.model}: its tokenizer is not the small world's; give a model of that world")
     nothing = [""] * len(problems)
     free, unchecked = drawer.draw(problems, nothing), drawer.draw(problems, nothing, without)
     where, singly, together = forks(problems, arguments.seed)
@@ -128,15 +130,12 @@ def main() -> None:
         described(drawer, "a step by itself", where, alone),
         described(drawer, "the same with the next one", where, merged),
     ]
-    head = ["", "right, %", "tokens", "checks", "merged steps", "right, %", "wrong values", "mended, %"]
-    lines = [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+    head = ("", "right, %", "tokens", "checks", "merged steps", "right, %", "wrong values", "mended, %")
     checks = paired_difference_interval(right(problems, free), right(problems, unchecked))
     steps = paired_difference_interval(right(where, alone), right(where, merged))
-    lines += [
-        "",
-        f"Without checks: {percent(checks)} points. A step taken together with the next: {percent(steps)} points.",
-    ]
-    text = "\n".join(lines) + "\n"
+    said = f"Without checks: {checks.format(1, 100)} points. A step taken together with the next: "
+    table = Table(tuple(map(Column, head)), tuple(rows)).markdown()
+    text = f"{table}\n\n{said}{steps.format(1, 100)} points.\n"
     print(text)
     if arguments.output is not None:
         command = f"python benchmarks/pressure_world.py --model {arguments.model} --problems {arguments.problems}"

@@ -7,7 +7,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from attnpo.tinyworld import checkpoint_path, generate_problems
 from attnpo.tinyworld.model import build_model
-from attnpo.tinyworld.pretrain import IGNORED, Recipe, batches, example, response_loss, slip_spans
+from attnpo.tinyworld.oracle import wrong_results
+from attnpo.tinyworld.pretrain import IGNORED, Recipe, batches, example, response_loss
 from attnpo.tinyworld.survey import boxed_answer, paragraph_steps, survey
 from attnpo.tinyworld.tokenizer import build_tokenizer
 
@@ -76,4 +77,4 @@ def test_the_loss_may_leave_out_the_wrong_results_of_slips() -> None:
     left_out = [i for i, (a, b) in enumerate(zip(wanted, all_wanted, strict=True)) if a != b]
     assert [wanted[i] for i in left_out] == [IGNORED] * 3
     assert tokenizer.decode([ids[i] for i in left_out]) == "612"
-    assert [response[a:b] for a, b in slip_spans(response)] == ["6", "12"]
+    assert [response[a:b] for a, b in wrong_results(response)] == ["6", "12"]

@@ -54,15 +54,8 @@ def count_checks(question: str, response: str, steps: Sequence[tuple[int, int]])
 def count_shortcuts(question: str, response: str, steps: Sequence[tuple[int, int]]) -> dict[str, int | tuple[int, int]]:
     """Count what `count_checks` does, and steps taken together (`--counter attnpo.tinyworld:count_shortcuts`).
 
-    Args:
-        question: text of the question.
-        response: text of the response.
-        steps: half-open character spans of its steps.
-
-    Returns:
-        What `count_checks` returns, and:
-        - `merged_steps`: steps that work a needed value out of three numbers or more at once.
-        - `merged_right`: share of them that come to the right value.
+    Beside the counts of `count_checks`, which takes the same arguments: `merged_steps`, steps that work a needed value
+    out of three numbers or more at once, and `merged_right`, the share of them that come to the right value.
     """
     merged = merged_steps(question, response, steps)
     return {

@@ -17,12 +17,13 @@ Label = Literal["essential", "redundant", "undecided"]
 Verdict = Literal["confirms", "corrects", "detects", "misses", "false alarm"]
 
 _NUMBER = r"[0-9]{1,9}"
+_TERMS = rf"{_NUMBER}(?: ?[-+] ?{_NUMBER})+"
+_WORKED_OUT = re.compile(rf"({_TERMS}) ?= ?({_NUMBER})")
 _EQUATION = re.compile(rf"({_NUMBER}) ?[-+] ?{_NUMBER} ?= ?({_NUMBER})")
-_CLAIM = re.compile(
-    rf"\b([A-Z][a-z]+) has (?:({_NUMBER}(?: ?[-+] ?{_NUMBER})+) ?= ?)?({_NUMBER})(?![0-9]| ?[-+=]| more\b| fewer\b)"
-)
+_CLAIM = re.compile(rf"\b([A-Z][a-z]+) has (?:({_TERMS}) ?= ?)?({_NUMBER})(?![0-9]| ?[-+=]| more\b| fewer\b)")
 """A name, what its value is worked out as (nothing where it is only stated), the value."""
 _TERM = re.compile(_NUMBER)
+_SIGNED = re.compile(rf"[-+]? ?{_NUMBER}")
 _RESTATED_FACT = re.compile(r"\b[A-Z][a-z]+ has [0-9]{1,9} (?:more|fewer) than [A-Z][a-z]+")
 _IRRELEVANT = re.compile(rf"\b[A-Z][a-z]+ (?:{'|'.join(DISTRACTOR_VERBS)}) [0-9]")
 _DENIAL = re.compile(r"\bnot [0-9]")
@@ -145,6 +146,15 @@ def label_steps(question: str, response: str, steps: Sequence[tuple[int, int]]) 
       the oracle can read. Every step is undecided if the question holds no fact that can be read.
     """
     return [step.label for step in describe_steps(question, response, steps)]
+
+
+def wrong_results(text: str) -> list[tuple[int, int]]:
+    """Half-open character spans of the results of equations that do not hold."""
+    return [
+        found.span(2)
+        for found in _WORKED_OUT.finditer(text)
+        if sum(int(term.replace(" ", "")) for term in _SIGNED.findall(found[1])) != int(found[2])
+    ]
 
 
 def merged_steps(question: str, response: str, steps: Sequence[tuple[int, int]]) -> list[bool]:

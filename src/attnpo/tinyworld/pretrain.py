@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -15,15 +14,16 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
+from attnpo.errors import ConfigError
 from attnpo.ranges import shares_by_name
 from attnpo.tinyworld.model import build_model
+from attnpo.tinyworld.oracle import wrong_results
 from attnpo.tinyworld.problems import DIFFICULTIES, generate_problems
 from attnpo.tinyworld.survey import Survey, survey
 from attnpo.tinyworld.tokenizer import build_tokenizer
 from attnpo.tinyworld.traces import TraceStyle, reference_trace
 
 IGNORED = -100
-_EQUATION = re.compile(r"([0-9]+(?:[-+][0-9]+)+)=([0-9]+)")
 
 STYLE = [entry.name for entry in fields(TraceStyle)]
 
@@ -45,15 +45,6 @@ class Recipe:
     """Whether the loss leaves out the wrong result of a slip: the model learns to mend it, not to make it."""
 
 
-def slip_spans(response: str) -> list[tuple[int, int]]:
-    """Half-open character spans of the results of equations that are wrong."""
-    return [
-        equation.span(2)
-        for equation in _EQUATION.finditer(response)
-        if sum(int(term) for term in re.findall(r"[-+]?[0-9]+", equation[1])) != int(equation[2])
-    ]
-
-
 def example(
     tokenizer: PreTrainedTokenizerFast, question: str, response: str, mask_slips: bool = False
 ) -> tuple[list[int], list[int]]:
@@ -64,7 +55,7 @@ def example(
     prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     encoded = tokenizer(response, add_special_tokens=False, return_offsets_mapping=mask_slips)
     wanted = list(encoded["input_ids"])
-    for start, stop in slip_spans(response) if mask_slips else []:
+    for start, stop in wrong_results(response) if mask_slips else []:
         wanted = [
             IGNORED if a < stop and start < b else token
             for token, (a, b) in zip(wanted, encoded["offset_mapping"], strict=True)
@@ -211,7 +202,10 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     steps = 10**9 if args.minutes else args.steps
-    style = replace(TraceStyle(), **shares_by_name("--style", args.style, STYLE))
+    try:
+        style = TraceStyle(**shares_by_name("--style", args.style, STYLE))
+    except ConfigError as error:
+        parser.error(str(error))
     recipe = Recipe(steps=steps, batch=args.batch, seed=args.seed, style=style, mask_slips=args.mask_slips)
     if args.resume is not None:
         recipe = replace(recipe, curriculum=((0.0, max(DIFFICULTIES)),))
