@@ -6,7 +6,7 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +59,7 @@ def load_problems(
     split: str | None = None,
     seed: int | None = None,
     left_out: list[str] | None = None,
+    keep: Collection[str] = (),
 ) -> list[ProblemRow]:
     r"""Load the problems of a data set.
 
@@ -84,6 +85,7 @@ def load_problems(
             ones.
         left_out: where given, a row without prompt or answer, or with another problem's id, is left out and its message
             put here; without it such a row is refused.
+        keep: columns that `extra` holds too where a row has them, though they are read as prompt or answer, or nested.
 
     Raises:
         DataError: no such file or data set, a column is missing (one that the template names included), a row lacks
@@ -110,7 +112,10 @@ def load_problems(
                 solution=solution_text(column_value(row, solution_column), solution_column, solution_after, where),
                 difficulty=cell_text(column_value(row, difficulty_column), difficulty_column, where),
                 subject=cell_text(column_value(row, subject_column), subject_column, where),
-                extra={name: value for name, value in row.items() if name not in named},
+                extra={
+                    **{name: value for name, value in row.items() if name not in named},
+                    **{column: column_value(row, column) for column in keep if has_column(row, column)},
+                },
             )
         except DataError as error:
             if left_out is None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,80 @@ def test_other_problems_are_measured_where_they_are_named_and_in_their_columns(b
     done = start(base, tmp_path / "other", data, {**columns, "eval_data": str(file)}, max_steps=1)
     assert done.after is not None
     assert done.after.dataset == str(file)
+
+
+def test_one_column_may_hold_question_answer_and_worked_solution(base: Path, tmp_path: Path) -> None:
+    """As GSM8K's do: the prompt is the question, the answer stands behind the worked solution."""
+    rows = [
+        {
+            "question": f"Ann has {n} cups of 7. How many?",
+            "answer": f"{n}*7=<<{n}*7={7 * n}>>{7 * n} cups.\n#### {7 * n}",
+        }
+        for n in range(2, 6)
+    ]
+    file = tmp_path / "gsm8k.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = DataArguments(data=str(file), prompt_column="question", solution_after="####")
+    columns = {"solution_column": "answer", "worked_column": "answer", "question_column": "question"}
+    start(base, tmp_path / "run", data, columns, max_steps=1)
+    traces = [json.loads(line) for line in (tmp_path / "run" / TRACES).read_text().splitlines()]
+    assert [trace["prompt"] for trace in traces] == [row["question"] for row in rows]
+    for trace, n in zip(traces, range(2, 6), strict=True):
+        assert trace["response"].endswith(f"\\boxed{{{7 * n}}}.")
+        assert "<<" not in trace["response"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ('{"question": "3 by 2?", "answer": "3*2=6 in all"}\n', "rows.jsonl, row 1: 'answer' does not contain '####'"),
+        ('{"question": "3 by 2?", "answer": "six\\n#### 6"}\n', "no solution reads as true equations"),
+        ('{"question": "3 by 2?", "answer": "3*2=6\\n#### 6"}\n{"question": "4 b', "rows.jsonl"),
+        ('{"question": "", "answer": "3*2=6\\n#### 6"}\n', "rows.jsonl, row 1: 'question' is empty"),
+    ],
+)
+def test_a_broken_file_of_that_form_is_refused_in_one_line(base: Path, tmp_path: Path, rows: str, said: str) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(rows)
+    data = DataArguments(data=str(file), prompt_column="question", solution_after="####")
+    with pytest.raises(AttnPOError) as raised:
+        start(base, tmp_path / "run", data, {"solution_column": "answer", "worked_column": "answer"})
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_worked_solutions_may_be_nested(base: Path, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"prompt": "3 by 2?", "solution": "6", "extra": {"worked": "3*2=6"}}) + "\n")
+    done = start(base, tmp_path / "run", DataArguments(data=str(file)), {"worked_column": "extra.worked"}, max_steps=1)
+    assert done.steps == 1
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        (None, "--chat_template: the tokenizer has none; name a file, or chatml"),
+        ("{{ raise_exception('no user') }}", "chat template cannot render the messages (no user)"),
+        ("{% for m in messages %}{{ m.content }}", "chat template cannot render the messages"),
+    ],
+)
+def test_templates_that_render_nothing_are_refused_in_one_line(
+    base: Path, tmp_path: Path, template: str | None, said: str
+) -> None:
+    arguments = {}
+    if template is None:
+        base = shutil.copytree(base, tmp_path / "base")
+        (base / "chat_template.jinja").unlink(missing_ok=True)
+        config = json.loads((base / "tokenizer_config.json").read_text())
+        config.pop("chat_template", None)
+        (base / "tokenizer_config.json").write_text(json.dumps(config))
+    else:
+        (tmp_path / "broken.jinja").write_text(template)
+        arguments["chat_template"] = str(tmp_path / "broken.jinja")
+    with pytest.raises(AttnPOError) as raised:
+        start(base, tmp_path / "run", arguments=arguments)
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_weights_that_are_held_quantised_are_refused() -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from attnpo.errors import ConfigError
 from attnpo.gsmworld.traces import PLAIN, Trace, TraceStyle, write_trace
+from attnpo.sampling.prompts import rendered_text
 from attnpo.think import THINK_OPEN
 
 CHATML = Path(__file__).with_name("chatml.jinja")
@@ -53,8 +55,14 @@ def open_think_part(tokenizer: Any, chat_template: str | None = None) -> None:
     Args:
         tokenizer: the tokenizer; changed in place.
         chat_template: a template to use instead of its own.
+
+    Raises:
+        ConfigError: there is no template.
+        DataError: it cannot render a message.
     """
     template = chat_template or tokenizer.chat_template
+    if not template:
+        raise ConfigError("--chat_template: the tokenizer has none; name a file, or chatml")
     tokenizer.chat_template = template
     if not _prompt(tokenizer, [{"role": "user", "content": "?"}]).rstrip().endswith(THINK_OPEN):
         tokenizer.chat_template = template + "{% if add_generation_prompt %}{{ '" + THINK_OPEN + "\\n' }}{% endif %}"
@@ -110,4 +118,4 @@ def order_rows(rows: Sequence[Row], batch: int, seed: int = 0, plain: int = 0) -
 def _prompt(tokenizer: Any, prompt: Any) -> str:
     if isinstance(prompt, str):
         prompt = [{"role": "user", "content": prompt}]
-    return str(tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False))
+    return rendered_text(tokenizer, prompt)

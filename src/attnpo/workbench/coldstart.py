@@ -102,7 +102,9 @@ def cold_start(
     source = find_model(arguments.model, arguments.base_model)
     tokenizer = load_tokenizer(source)
     open_think_part(tokenizer, _template(arguments.chat_template))
-    problems = worked_problems(load_data(data_arguments, arguments.solution_column, "train"), arguments, note)
+    columns = [column for column in (arguments.worked_column, arguments.question_column) if column is not None]
+    loaded = load_data(data_arguments, arguments.solution_column, "train", keep=columns)
+    problems = worked_problems(loaded, arguments, note)
     plain = config.plain_rows
     if plain > len(problems):
         raise ConfigError(f"plain_rows {plain}: there are {len(problems):,} rows; give fewer, or more --num_problems")

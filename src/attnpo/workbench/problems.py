@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,13 @@ def data_source(name: str | None, split: str) -> str:
 
 
 def load_data(
-    arguments: DataArguments, solution_column: str, split: str, default_limit: int | None = None
+    arguments: DataArguments,
+    solution_column: str,
+    split: str,
+    default_limit: int | None = None,
+    keep: Collection[str] = (),
 ) -> list[ProblemRow]:
-    """Load the problems that the settings name.
+    """Load the problems that the settings name; `keep` as in `load_problems`.
 
     Raises:
         DataError: the data set is missing, empty or malformed.
@@ -54,6 +58,7 @@ def load_data(
         split=arguments.split,
         seed=arguments.problems_seed,
         left_out=left_out,
+        keep=keep,
     )
     if left_out:
         logger.warning("%d rows left out; the first: %s", len(left_out), left_out[0])
