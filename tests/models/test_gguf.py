@@ -47,6 +47,24 @@ def test_a_file_is_the_model_that_was_written(tmp_path):
     assert model.config.tie_word_embeddings
 
 
+@pytest.mark.parametrize("kind", ["Q8_0", "Q5_1", "Q4_0"])
+def test_quantised_weights_are_what_ggml_makes_of_them(tmp_path, kind):
+    """The file beside one that holds the numbers which gguf's own arithmetic gives for it."""
+    from gguf import GGMLQuantizationType
+    from gguf.quants import dequantize, quantize
+
+    type_ = GGMLQuantizationType[kind]
+    rounded = {n: dequantize(quantize(t, type_), type_) if t.ndim > 1 else t for n, t in weights().items()}
+    assert any(not np.array_equal(rounded[name], tensor) for name, tensor in weights().items())
+    quantised = write_gguf(tmp_path / "quantised.gguf", quantised=kind)
+    plain = write_gguf(tmp_path / "plain.gguf", tensors=rounded)
+    one, other = (load_model(find_model(str(path)), dtype="float32", device="cpu") for path in (quantised, plain))
+    found = dict(other.named_parameters())
+    assert found.keys() == dict(one.named_parameters()).keys()
+    for name, weight in one.named_parameters():
+        np.testing.assert_array_equal(weight.detach().numpy(), found[name].detach().numpy())
+
+
 def test_it_ends_where_its_template_ends_turns(tmp_path):
     """The file names <|endoftext|> alone; a chat goes on behind <|im_end|> then."""
     source = find_model(str(write_gguf(tmp_path / "m.gguf")))

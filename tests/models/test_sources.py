@@ -12,7 +12,7 @@ from gguf_files import write_gguf
 
 from attnpo.cli.main import main
 from attnpo.errors import ConfigError
-from attnpo.models import NAMED, find_model, load_tokenizer
+from attnpo.models import NAMED, find_model, load_config, load_tokenizer
 from attnpo.tinyworld import checkpoint_path
 
 
@@ -43,6 +43,26 @@ def test_names_of_nothing(monkeypatch, name, said):
         load_tokenizer(find_model(name))
     assert str(error.value).startswith(said)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "ends"),
+    [("gsmwrold", "; did you mean gsmworld?"), ("tinyword", "; did you mean tinyworld?"), ("owner/model", ")")],
+)
+def test_a_misspelt_name_is_told_what_it_resembles(monkeypatch, name, ends):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for load in (load_tokenizer, load_config):
+        with pytest.raises(ConfigError) as error:
+            load(find_model(name))
+        assert str(error.value).endswith(ends)
+
+
+def test_a_folder_of_no_model_resembles_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gsmwrold").mkdir()
+    with pytest.raises(ConfigError) as error:
+        load_config(find_model("gsmwrold"))
+    assert "did you mean" not in str(error.value)
 
 
 def test_a_file_that_is_none(tmp_path):

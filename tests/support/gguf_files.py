@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-LAYERS, WIDTH, INNER, HEADS, KV_HEADS = 2, 16, 24, 4, 2
+LAYERS, WIDTH, INNER, HEADS, KV_HEADS = 2, 32, 64, 4, 2
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -44,6 +44,7 @@ def write_gguf(
     tokenizer: bool = True,
     template: str | None = CHATML,
     eos: int | None = 0,
+    quantised: str | None = None,
     **fields: Any,
 ) -> Path:
     """Write a file.
@@ -55,9 +56,11 @@ def write_gguf(
         tokenizer: whether it holds one.
         template: its chat template.
         eos: number of the end token among `SPECIAL`; it names none if None.
+        quantised: how its matrices are stored (`Q8_0`); as float32 if None.
         fields: further numbers, `__` for a dot.
     """
-    from gguf import GGUFWriter
+    from gguf import GGMLQuantizationType, GGUFWriter
+    from gguf.quants import quantize
 
     writer = GGUFWriter(path, architecture)
     writer.add_context_length(256)
@@ -83,7 +86,11 @@ def write_gguf(
     for name, value in fields.items():
         writer.add_uint32(name.replace("__", "."), value)
     for name, tensor in (weights() if tensors is None else tensors).items():
-        writer.add_tensor(name, tensor)
+        if quantised is not None and tensor.ndim > 1:
+            kind = GGMLQuantizationType[quantised]
+            writer.add_tensor(name, quantize(tensor, kind), raw_dtype=kind)
+        else:
+            writer.add_tensor(name, tensor)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -42,7 +42,7 @@ def load_tokenizer(source: ModelSource, markers: str | None = None) -> Any:
     """
     own = next((folder for folder in reversed(source.adapters) if (folder / TOKENIZER).is_file()), None)
     place, options = (str(own), {}) if own is not None else _settings_place(source)
-    with _reading(f"{source.said}: no tokenizer can be loaded"):
+    with _reading(f"{source.said}: no tokenizer can be loaded", source.hint):
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=source.trust_remote_code, **options)
     above = source.adapters[source.adapters.index(own) + 1 :] if own is not None else source.adapters
     template = next((folder / TEMPLATE for folder in reversed(above) if (folder / TEMPLATE).is_file()), None)
@@ -61,7 +61,7 @@ def load_config(source: ModelSource) -> Any:
         ConfigError: there is none at that path or id, or an adapter does not fit.
     """
     place, options = _settings_place(source)
-    with _reading(f"{source.said}: no configuration can be loaded"):
+    with _reading(f"{source.said}: no configuration can be loaded", source.hint):
         config = AutoConfig.from_pretrained(place, trust_remote_code=source.trust_remote_code, **options)
     for folder in source.adapters:
         AdapterFolder(folder, source.said).check(config, _base_name(source, folder), source.trust_remote_code)
@@ -163,7 +163,7 @@ def _load_base(source: ModelSource, dtype: torch.dtype | None, attn_implementati
     place, revision = source.weights, source.revision
     if source.is_gguf:
         place, revision = str(gguf_folder(Path(source.weights), source.said)), None
-    with _reading(f"{source.said}{setting}: cannot be loaded"):
+    with _reading(f"{source.said}{setting}: cannot be loaded", source.hint):
         return AutoModelForCausalLM.from_pretrained(
             place,
             revision=revision,
@@ -202,8 +202,8 @@ def _merged_key(source: ModelSource, config: Any) -> str:
 
 
 @contextmanager
-def _reading(said: str) -> Iterator[None]:
-    """Make a user's mistake of whatever reading a model's files raises, `said` before the reason.
+def _reading(said: str, hint: str) -> Iterator[None]:
+    """Make a user's mistake of whatever reading a model's files raises, `said` before the reason, `hint` behind it.
 
     transformers, tokenizers and safetensors raise anything on a file that is cut off or of another version, a plain
     `Exception` included.
@@ -213,7 +213,7 @@ def _reading(said: str) -> Iterator[None]:
     except AttnPOError:
         raise
     except Exception as error:
-        raise ConfigError(f"{said} ({_reason(error)})") from error
+        raise ConfigError(f"{said} ({_reason(error)}){hint}") from error
 
 
 def _reason(error: Exception) -> str:

@@ -51,6 +51,11 @@ class ModelSource:
         """The setting with its value, as messages begin."""
         return f"{self.setting} {self}"
 
+    @property
+    def hint(self) -> str:
+        """What may have been meant by a name that nothing is found under, as messages end."""
+        return "" if Path(self.weights).exists() else nearest(self.weights, NAMED)
+
     def name_as_base(self, adapter: Path) -> None:
         """Let a saved adapter that was trained on this model name it as its base, not a folder that was made of it."""
         file = adapter / AdapterFolder.CONFIG
