@@ -10,7 +10,7 @@ from attnpo.cli.console import console, quiet_libraries
 from attnpo.cli.discover import said_found
 from attnpo.cli.evaluate import showing
 from attnpo.cli.parsing import given_value, parse
-from attnpo.study.estimate import cell_minutes
+from attnpo.study.estimate import cell_minutes, core_gflops
 from attnpo.study.worlds import TINYWORLD, World, find_world
 
 EXAMPLE = """  attnpo quickstart
@@ -75,12 +75,13 @@ def run(argv: Sequence[str]) -> None:
 
 
 def said_training(world: World) -> str:
-    """Return what training would take, where a quickstart leaves it out."""
-    sizes = world.sizes
+    """Return what training would take here and on a GPU, where a quickstart leaves it out."""
+    sizes, gflops = world.sizes, core_gflops()
+    minutes = cell_minutes(sizes, world, gflops / world.pace.core_gflops)
     return (
         f"Nothing is trained here. A run of {sizes.max_steps} steps of {sizes.responses} responses, and measuring it, "
-        f"takes about {cell_minutes(sizes, world):.0f} minutes of one CPU core, by "
-        "arithmetic from tokens a second of a small machine; "
+        f"would take about {minutes:.0f} minutes of one CPU core here ({gflops:.0f} GFLOPS in float32), by "
+        f"arithmetic from one measured at {world.pace.core_gflops:.0f}; "
         f"{world.on_gpu}. --max_steps {sizes.max_steps} trains TLMRE and AttnPO; attnpo reproduce --world "
         f"{world.name} makes the whole table."
     )

