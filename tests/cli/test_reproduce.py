@@ -96,6 +96,29 @@ def test_a_folder_of_other_settings_is_refused_before_anything_runs(folder, caps
     assert len(error.splitlines()) == 1
 
 
+def test_seeds_of_different_heads_make_no_table(folder, capsys):
+    write_cell(Experiment(folder, Sizes()), Cell(SUITE["attnpo"], 2))
+    settings = folder / "attnpo" / "seed-2" / "cell.settings.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"heads": [[1, 1]]}))
+    for heads, said in ((True, "heads (there [[1, 1]], asked"), (False, "attnpo/2 with [[1, 1]]; ")):
+        if not heads:
+            shutil.rmtree(folder / "heads")
+        with pytest.raises(SystemExit) as stop:
+            reproduce(folder, "--table", *ROWS)
+        assert stop.value.code == 2
+        (error,) = capsys.readouterr().err.splitlines()
+        assert said in error
+        assert "copy base/, heads/ and reproduce.settings.json" in error
+        assert not (folder / "table.json").exists()
+
+
+def test_help_says_what_machines_share(capsys):
+    with pytest.raises(SystemExit):
+        main(["reproduce", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "copy: base/, heads/ and reproduce.settings.json of runs/table, from machine 1 to machine 2" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -10,7 +10,15 @@ import pytest
 from reproduced import HEADS, head_sets, write_cell
 
 from attnpo.errors import ConfigError, DataError, OutputError
-from attnpo.study.cells import CELL_FILE, Cell, Experiment, cells_of, cells_on_disk, choose_cells
+from attnpo.study.cells import (
+    CELL_FILE,
+    ONE_HEAD_SET,
+    Cell,
+    Experiment,
+    cells_of,
+    cells_on_disk,
+    choose_cells,
+)
 from attnpo.study.sizes import Sizes
 from attnpo.study.suite import load_suite
 
@@ -120,8 +128,12 @@ def test_a_row_whose_settings_changed_and_other_heads_are_refused(experiment):
     with pytest.raises(OutputError, match=r"train\.method_settings"):
         experiment.check([tuned])
     head_sets(experiment.output_dir / "heads", {"heads.json": [[1, 1]]})
-    with pytest.raises(OutputError, match=r"heads \(there \[\[2, 3\], \[2, 1\]\], asked \[\[1, 1\]\]\)"):
+    with pytest.raises(OutputError, match=r"heads \(there \[\[2, 3\], \[2, 1\]\], asked \[\[1, 1\]\]\)") as error:
         experiment.check([cell])
+    assert str(error.value).startswith(f"{cell.folder(experiment.output_dir)}: ")
+    assert str(error.value).endswith(ONE_HEAD_SET)
+    with pytest.raises(OutputError, match=r"train\.method_settings"):  # the fix for heads would not mend it
+        experiment.check([tuned])
 
 
 def test_where_a_run_is_saved_is_no_other_setting(experiment):
@@ -147,6 +159,64 @@ def test_cells_of_two_machines_copied_together(experiment, tmp_path):
     found = cells_on_disk(SUITE.rows, experiment.output_dir)
     assert names(found) == ["rloo/1", "rloo/11", "attnpo/2"]
     experiment.check(found)
+
+
+@pytest.fixture
+def two_machines(experiment, tmp_path) -> Experiment:
+    """Cells of this machine's heads and of another's, copied together without either."""
+    other = Experiment(tmp_path / "other", SIZES)
+    head_sets(other.output_dir / "heads", {"heads.json": [[1, 1]], "wrong_head.json": HEADS["wrong_head.json"]})
+    for name, seed in (("rloo", 1), ("attnpo", 1), ("attnpo-wrong-heads", 1)):
+        write_cell(experiment, Cell(SUITE[name], seed))
+    for name, seed in (("rloo", 2), ("attnpo", 2), ("attnpo-tuned", 2), ("attnpo-wrong-heads", 2)):
+        write_cell(other, Cell(SUITE[name], seed))
+    for run in (experiment, other):
+        shutil.rmtree(run.output_dir / "heads")
+    shutil.copytree(other.output_dir, experiment.output_dir, dirs_exist_ok=True)
+    return experiment
+
+
+@pytest.mark.parametrize("row", ["attnpo", "attnpo-tuned"])
+def test_cells_of_different_heads_are_refused_without_a_heads_folder(two_machines, row):
+    with pytest.raises(OutputError) as error:
+        two_machines.check([Cell(SUITE["attnpo"], 1), Cell(SUITE[row], 2)])
+    assert str(error.value) == (
+        f"{two_machines.output_dir}: attnpo/1 was trained with heads [[2, 3], [2, 1]], {row}/2 with [[1, 1]]; "
+        f"{ONE_HEAD_SET}"
+    )
+    with pytest.raises(OutputError, match="was trained with heads"):
+        two_machines.check(cells_on_disk(SUITE.rows, two_machines.output_dir))
+
+
+def test_rows_without_heads_and_rows_of_other_head_sets_are_not_held_against_each_other(two_machines):
+    two_machines.check([Cell(SUITE[name], seed) for name in ("rloo", "attnpo-wrong-heads") for seed in (1, 2)])
+    two_machines.check([Cell(SUITE["attnpo"], 1), Cell(SUITE["attnpo-wrong-heads"], 2)])
+    two_machines.check([Cell(SUITE["attnpo"], 2), Cell(SUITE["attnpo-tuned"], 2)])
+
+
+def test_heads_that_a_flag_names_are_a_setting(experiment):
+    cells = [Cell(SUITE[name], 1) for name in ("attnpo", "rloo")]
+    given = Experiment(experiment.output_dir, replace(SIZES, training=["heads=1.0"]))
+    assert given.settings(cells[0])["heads"] is None
+    for cell in cells:
+        write_cell(given, cell)
+    given.check(cells)
+    other = Experiment(experiment.output_dir, replace(SIZES, training=["heads=1.1"]))
+    other.check(cells[1:])
+    with pytest.raises(OutputError, match=r"train\.heads \(there '1\.0', asked '1\.1'\)"):
+        other.check(cells)
+    with pytest.raises(OutputError, match=r"train\.heads \(there '1\.0', asked None\)"):
+        experiment.check(cells)
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_a_copied_cell_whose_settings_are_broken(experiment, text):
+    cell = Cell(SUITE["attnpo"], 1)
+    folder = write_cell(experiment, cell)
+    shutil.rmtree(experiment.output_dir / "heads")
+    (folder / CELL_FILE).write_text(text)
+    with pytest.raises(OutputError, match=r"cell\.settings\.json: not a settings file"):
+        experiment.check([cell])
 
 
 def test_a_copied_cell_without_heads_or_settings(experiment):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
+import signal
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from attnpo.errors import AttnPOError
+from attnpo.progress import console_progress
+from attnpo.study import ending
 from attnpo.study.arms import ArmRun, Command, flags, training_arm
 from attnpo.study.running import last_log_line, run_arms
 from attnpo.study.worlds import GSM, TINYWORLD
@@ -125,6 +130,51 @@ def test_a_deadline_ends_what_runs_and_the_next_call_goes_on(tmp_path):
     assert run(arms, jobs=1, deadline=time.monotonic() + 600) == []
     assert (second / "0").read_text() == "gone on with"
     assert arms[2].done
+
+
+def test_what_hangs_at_a_deadline_is_killed_and_the_display_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(ending, "GRACE_SECONDS", 0.3)
+    hangs = (
+        "import pathlib, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        f"pathlib.Path({str(tmp_path / 'ready')!r}).touch(); time.sleep(600)"
+    )
+    while not (tmp_path / "ready").exists():  # a slow machine takes more than one call to start it
+        text = io.StringIO()
+        with console_progress(Console(file=text, width=200)) as progress:
+            assert run([arm(tmp_path / "a", hangs)], progress=progress, deadline=time.monotonic() + 0.5) == []
+    assert "row/a: part0 was killed" in text.getvalue()
+    assert "the same command goes on from what it had saved" in text.getvalue()
+
+
+@dataclass(frozen=True)
+class Pressed(Script):
+    """A command during whose start Ctrl-C comes, which ends another one; `folder` is where they meet."""
+
+    folder: Path = Path()
+
+    def argv(self) -> list[str]:
+        os.kill(os.getpid(), signal.SIGINT)
+        (self.folder / "pressed").touch()
+        while not (self.folder / "ended").exists():
+            time.sleep(0.01)
+        time.sleep(0.2)
+        return super().argv()
+
+
+def test_a_command_that_an_interrupt_of_all_ends_has_not_failed(tmp_path):
+    ends = (
+        f"import pathlib, time; folder = pathlib.Path({str(tmp_path)!r})\n"
+        "while not (folder / 'pressed').exists(): time.sleep(0.01)\n"
+        "(folder / 'ended').touch(); raise SystemExit(1)"
+    )
+    first = tmp_path / "a"
+    parts = (
+        Script("part0", {}, first / "0", writes(first / "0")),
+        Pressed("part1", {}, first / "1", writes(first / "1"), tmp_path),
+    )
+    with pytest.raises(KeyboardInterrupt):
+        run([ArmRun("a", first, parts, label="a"), arm(tmp_path / "b", ends), arm(tmp_path / "later", "")])
+    assert not (tmp_path / "later").exists()
 
 
 def test_after_a_deadline_nothing_is_begun(tmp_path):

@@ -11,9 +11,11 @@ import pytest
 import torch
 from gsm_stand_in import random_llama
 from safetensors.torch import load_file
+from transformers import AutoConfig
 
+from attnpo.attention import resolve_heads
 from attnpo.cli.main import main
-from attnpo.errors import ConfigError
+from attnpo.errors import ConfigError, OutputError
 from attnpo.study.arms import Command, flags
 from attnpo.study.cells import Cell, Experiment
 from attnpo.study.reproducing import reproduce
@@ -22,9 +24,7 @@ from attnpo.study.suite import load_suite
 from attnpo.study.worlds import GSM, TINYWORLD, World, find_world
 
 SUITE = load_suite(world=GSM)
-SIZES = GsmSizes(
-    max_steps=2, responses=8, schedule_steps=1, num_eval=3, num_unseen=2, training=["heads=1.0", "save_total_limit=2"]
-)
+SIZES = GsmSizes(max_steps=2, responses=8, schedule_steps=1, num_eval=3, num_unseen=2, training=["save_total_limit=2"])
 
 
 def test_worlds_by_name():
@@ -106,6 +106,12 @@ def world(tmp_path_factory) -> World:
     )
 
 
+def write_heads(experiment: Experiment, heads: str) -> None:
+    """Write what a machine's discovery leaves to train with."""
+    config = AutoConfig.from_pretrained(experiment.world.model)
+    resolve_heads(heads, config).save(experiment.output_dir / "heads" / "heads.json")
+
+
 def run_here(command: Command) -> None:
     main([command.name, *flags(command.settings)])
 
@@ -115,6 +121,7 @@ def experiment(world, tmp_path_factory) -> Experiment:
     """The starting model and one cell of two steps, made in this process."""
     made = Experiment(tmp_path_factory.mktemp("whole"), SIZES, world)
     made.claim_shared()
+    write_heads(made, "1.0")
     (base,) = made.shared_arms([])
     cell = Cell(SUITE["attnpo"], 1)
     cell.folder(made.output_dir).mkdir(parents=True)
@@ -140,6 +147,7 @@ def test_a_cell_that_was_ended_goes_on_to_the_same_weights(experiment, tmp_path)
     whole, ended = cell.folder(experiment.output_dir), cell.folder(tmp_path)
     ended.mkdir(parents=True)
     shutil.copytree(whole / "checkpoint-1", ended / "checkpoint-1")  # as it was left after one step
+    shutil.copytree(experiment.output_dir / "heads", tmp_path / "heads")
     train, *_ = replace(experiment, output_dir=tmp_path).arm(cell).commands
     run_here(train)
     one, other = (load_file(folder / "adapter_model.safetensors") for folder in (whole, ended))
@@ -147,24 +155,53 @@ def test_a_cell_that_was_ended_goes_on_to_the_same_weights(experiment, tmp_path)
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_cells_copied_without_large_files_make_one_table_with_its_seeds(experiment, world, tmp_path):
-    cell = Cell(SUITE["attnpo"], 1)
-    small = shutil.ignore_patterns("checkpoint-*", "*.safetensors", "rollouts*", "trainer_state.json")
-    shutil.copytree(experiment.output_dir, tmp_path, ignore=small, dirs_exist_ok=True)
-    # The same cell once more, as another machine made it with another seed.
-    merged = replace(experiment, output_dir=tmp_path)
-    other = Cell(cell.row, 2)
-    shutil.copytree(cell.folder(tmp_path), other.folder(tmp_path))
-    (other.folder(tmp_path) / "cell.settings.json").unlink()
-    merged.claim(other)
-    shutil.rmtree(other.folder(tmp_path) / "unseen")  # was ended before
+SMALL = shutil.ignore_patterns("checkpoint-*", "*.safetensors", "rollouts*", "trainer_state.json")
+
+
+def second_machine(experiment, folder: Path, heads: str) -> Experiment:
+    """Return where another machine made the same cell with another seed."""
+    theirs = replace(experiment, output_dir=folder)
+    write_heads(theirs, heads)
+    cell = Cell(SUITE["attnpo"], 2)
+    shutil.copytree(Cell(cell.row, 1).folder(experiment.output_dir), cell.folder(folder), ignore=SMALL)
+    (cell.folder(folder) / "cell.settings.json").unlink()
+    theirs.claim(cell)
+    return theirs
+
+
+@pytest.mark.parametrize("with_heads", [True, False])
+def test_seeds_of_machines_that_found_other_heads_make_no_table(experiment, world, tmp_path, with_heads):
+    theirs = second_machine(experiment, tmp_path / "theirs", "0.1")
+    merged = tmp_path / "merged"
+    shutil.copytree(theirs.output_dir / "attnpo", merged / "attnpo")
+    shutil.copytree(experiment.output_dir, merged, ignore=SMALL, dirs_exist_ok=True)
+    if not with_heads:
+        shutil.rmtree(merged / "heads")
+    said = (
+        r"there \[\[0, 1\]\], asked \[\[1, 0\]\]"
+        if with_heads
+        else r"attnpo/1 .* \[\[1, 0\]\], attnpo/2 with \[\[0, 1\]\]"
+    )
+    with pytest.raises(OutputError, match=f"{said}.*; a table holds cells of one head set"):
+        reproduce(SUITE, SUITE.choose("all", ["attnpo"]), [1, 2], SIZES, merged, world=world, run=False)
+
+
+@pytest.mark.parametrize("with_heads", [True, False])
+def test_cells_copied_without_large_files_make_one_table_with_its_seeds(experiment, world, tmp_path, with_heads):
+    theirs = second_machine(experiment, tmp_path / "theirs", "1.0")
+    merged = tmp_path / "merged"
+    shutil.copytree(theirs.output_dir / "attnpo", merged / "attnpo")
+    shutil.copytree(experiment.output_dir, merged, ignore=SMALL, dirs_exist_ok=True)
+    if not with_heads:
+        shutil.rmtree(merged / "heads")
+    shutil.rmtree(merged / "attnpo" / "seed-2" / "unseen")  # was ended before
     rows = SUITE.choose("all", ["rloo", "attnpo"])
-    done = reproduce(SUITE, rows, [1, 2], SIZES, tmp_path, world=world, run=False)
+    done = reproduce(SUITE, rows, [1, 2], SIZES, merged, world=world, run=False)
     assert done.missing == ["rloo/1", "rloo/2", "attnpo/2"]
     for part, seeds in ((".", [1, 2]), ("unseen", [1])):
-        row = json.loads((tmp_path / part / "table.json").read_text())["rows"]["attnpo"]
+        row = json.loads((merged / part / "table.json").read_text())["rows"]["attnpo"]
         assert (row["seeds"], row["runs"]) == (seeds, len(seeds))
-    text = (tmp_path / "results.md").read_text()
+    text = (merged / "results.md").read_text()
     assert "Grade-school problems in English; " in text
     assert "## Templates that no training problem is of" in text
     lines = [line.split("|") for line in text.splitlines() if line.startswith("| attnpo |")]

@@ -24,8 +24,11 @@ EXAMPLE = """  attnpo reproduce                                            # the
   attnpo reproduce --world gsm --minutes 150                  # real English: what can be done in 150 minutes
   attnpo reproduce --world gsm --help                         # its own defaults
 
-  A cell is a row with a seed: OUTPUT_DIR/ROW/seed-SEED. Split the cells over machines, copy the folders together,
-  and write the table:
+  A cell is a row with a seed: OUTPUT_DIR/ROW/seed-SEED. To split the cells over machines, let one make what all share
+  (any one cell that reads heads does) and copy it to the others first: each would find other heads, and cells of
+  different heads are refused. In the end copy the folders together, and write the table:
+    machine 1:  attnpo reproduce --only attnpo/1 --output_dir runs/table
+    copy:       base/, heads/ and reproduce.settings.json of runs/table, from machine 1 to machine 2
     machine 1:  attnpo reproduce --only seed=1 --output_dir runs/table
     machine 2:  attnpo reproduce --only seed=2 attnpo/3 tlmre/3 --output_dir runs/table
     after:      attnpo reproduce --table --output_dir runs/table
@@ -88,7 +91,10 @@ class ReproduceArguments:
     )
     minutes: Positive | None = field(
         default=None,
-        metadata={"help": "End the call after so many minutes: what is finished counts, the same command goes on."},
+        metadata={
+            "help": "End the call after so many minutes, once training has finished its step and saved: what is "
+            "finished counts, the same command goes on."
+        },
     )
     suite_file: str | None = field(default=None, metadata={"help": "YAML file of rows that replaces the one shipped."})
     list: bool = field(default=False, metadata={"help": "Show the rows with paper, settings and estimated cost; stop."})

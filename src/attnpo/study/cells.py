@@ -11,7 +11,7 @@ from typing import Any
 from attnpo.about import write_about
 from attnpo.attention import HeadSet
 from attnpo.discovery import DiscoveryResult, best_heads, choose_wrong_head
-from attnpo.errors import ConfigError, DataError
+from attnpo.errors import ConfigError, DataError, OutputError
 from attnpo.output import claim_settings
 from attnpo.study.arms import ArmRun, Command, measuring, training_arm
 from attnpo.study.sizes import Sizes
@@ -37,6 +37,12 @@ NO_RESULT = (
     "keep_models",
 )
 """Training flags on which no result depends, or which are told apart by what they name."""
+ONE_HEAD_SET = (
+    "a table holds cells of one head set, and each machine finds its own: keep the cells of one and remove the others; "
+    "before a machine runs those again, copy base/, heads/ and reproduce.settings.json there from where the kept ones "
+    "were made"
+)
+"""What to do about cells that were trained with different heads."""
 
 
 @dataclass(frozen=True)
@@ -161,9 +167,16 @@ class Experiment:
         """Claim a cell's folder for its settings.
 
         Raises:
-            OutputError: it holds results of other ones.
+            OutputError: it holds results of other ones, or of other heads.
         """
-        claim_settings(cell.folder(self.output_dir) / CELL_FILE, self.settings(cell))
+        folder, asked = cell.folder(self.output_dir), self.settings(cell)
+        there = self._stored_heads(cell) if (folder / CELL_FILE).is_file() else asked["heads"]
+        claim_settings(folder / CELL_FILE, {**asked, "heads": there})
+        if there != asked["heads"]:
+            raise OutputError(
+                f"{folder}: holds results of other settings: heads (there {there}, asked {asked['heads']}); "
+                f"{ONE_HEAD_SET}"
+            )
 
     def _begin(self, cell: Cell, argv: Sequence[str]) -> None:
         self.claim(cell)
@@ -173,26 +186,43 @@ class Experiment:
         """Check that what is on disk of the cells was made with the settings asked for.
 
         Raises:
-            OutputError: a cell was made with other ones; the message names its folder and what differs.
+            OutputError: a cell was made with other ones, and the message names its folder and what differs; or two were
+                trained with different heads where one set is meant, and it names both.
             DataError: a cell is finished and does not say what it was made with.
         """
+        first: dict[str, tuple[Cell, Any]] = {}
         for cell in cells:
             file = cell.folder(self.output_dir) / CELL_FILE
             if file.is_file():
                 self.claim(cell)
             elif self.done(cell):
                 raise DataError(f"{file}: not there, so it is not known how {cell.name} was made; copy it too")
+            heads = self._stored_heads(cell) if cell.row.needs_heads else None
+            if heads is None:
+                continue
+            # Where heads/ was not copied here, only the cells can tell.
+            other, others = first.setdefault(cell.row.heads, (cell, heads))
+            if heads != others:
+                raise OutputError(
+                    f"{self.output_dir}: {other.name} was trained with heads {others}, {cell.name} with {heads}; "
+                    f"{ONE_HEAD_SET}"
+                )
 
     def settings(self, cell: Cell) -> dict[str, Any]:
         """Return everything that a cell's results depend on, as JSON values."""
         train, evaluate, *others = (command.settings for command in self.arm(cell).commands)
         kinds = ["unseen"] * bool(self.sizes.num_unseen) + ["course"] * bool(self.sizes.num_course)
+        given = {"heads": train["heads"]} if self._heads_are_given(cell, train) else {}
         return {
-            "train": {name: value for name, value in train.items() if name not in NO_RESULT},
-            "heads": self._heads(cell),
+            "train": {**{name: value for name, value in train.items() if name not in NO_RESULT}, **given},
+            "heads": None if given else self._heads(cell),
             "evaluate": _measured_with(evaluate),
             **{kind: _measured_with(settings) for kind, settings in zip(kinds, others, strict=False)},
         }
+
+    def _heads_are_given(self, cell: Cell, train: Mapping[str, Any]) -> bool:
+        """Whether further training flags name other heads than those that were found."""
+        return cell.row.needs_heads and train["heads"] != self.head_file(cell.row)
 
     def _heads(self, cell: Cell) -> list[list[int]] | None:
         file = self.head_file(cell.row)
@@ -200,9 +230,17 @@ class Experiment:
             return None
         if file.is_file():
             return [list(head) for head in HeadSet.load(file).heads]
-        # Cells that were copied here without the heads they were trained with: only they can say.
-        claimed = cell.folder(self.output_dir) / CELL_FILE
-        return json.loads(claimed.read_text(encoding="utf-8")).get("heads") if claimed.is_file() else None
+        return self._stored_heads(cell)
+
+    def _stored_heads(self, cell: Cell) -> Any:
+        """Return the heads that a cell says it was trained with; None where it says nothing."""
+        file = cell.folder(self.output_dir) / CELL_FILE
+        if not file.is_file():
+            return None
+        try:
+            return json.loads(file.read_text(encoding="utf-8")).get("heads")
+        except (json.JSONDecodeError, AttributeError):  # `claim_settings` says what is wrong with the file
+            return None
 
 
 def _measured_with(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from rich.progress import Progress
 from attnpo.errors import ConfigError
 from attnpo.output import prepare_output_dir
 from attnpo.study.cells import Cell, Experiment, cells_of, cells_on_disk, choose_cells
-from attnpo.study.running import Failure, cores, run_arms
+from attnpo.study.running import Failure, cores, is_over, run_arms
 from attnpo.study.sizes import Sizes
 from attnpo.study.suite import Row, Suite
 from attnpo.study.worlds import TINYWORLD, World
@@ -170,8 +170,3 @@ def run_cells(
         note(f"{len(cells)} cells, {len(cells) - len(waiting)} of them finished before; {jobs} side by side")
     arms = [experiment.arm(cell, argv) for cell in waiting]
     return run_arms(arms, jobs, progress, keep_going=True, threads=threads, deadline=deadline)
-
-
-def is_over(deadline: float | None) -> bool:
-    """Whether a deadline, in seconds of `time.monotonic`, has passed."""
-    return deadline is not None and time.monotonic() >= deadline

@@ -7,11 +7,8 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from rich.progress import Progress, TaskID
 from attnpo.errors import AttnPOError
 from attnpo.output import write_atomically
 from attnpo.study.arms import ArmRun, Command
+from attnpo.study.ending import Running, ended_on_exit
 
 MOST_BARS = 8
 """With more arms than this the bar of a finished one gives way to a line."""
@@ -66,7 +64,8 @@ def run_arms(
 ) -> list[Failure]:
     """Run all arms, `jobs` at a time; arms already on disk are skipped, interrupted ones go on.
 
-    At a deadline nothing new is begun and what runs is ended, to go on at the next call.
+    At a deadline nothing new is begun and what runs is ended, to go on at the next call: training finishes its step and
+    saves first. Ctrl-C and SIGTERM do the same, a second one ends at once; nothing that was saved is lost.
 
     Args:
         arms: the arms, in the order in which they are started.
@@ -83,18 +82,22 @@ def run_arms(
     Raises:
         AttnPOError: an arm failed (the message names its log file) and the others are not to go on; or an arm's folder
             holds results of other settings.
+        KeyboardInterrupt: Ctrl-C came, and what ran has ended.
+        SystemExit: SIGTERM came, likewise.
     """
     waiting = [_Runner(arm, threads) for arm in arms]
     running: list[_Runner] = []
     failures: list[Failure] = []
     display = _Display(progress, keep_bars=len(arms) <= MOST_BARS)
-    with _ended_on_exit(running):
-        while (waiting or running) and (deadline is None or time.monotonic() < deadline):
+    with ended_on_exit(lambda: [part for runner in running for part in runner.running], display.say) as requests:
+        while (waiting or running) and not (requests.received or is_over(deadline)):
             while waiting and len(running) < jobs:
                 running.append(waiting.pop(0))
                 display.start(running[-1])
             for runner in list(running):
                 failure = runner.advance()
+                if requests.received:  # a terminal signals the commands, too: what ends by that did not fail
+                    break
                 if failure is not None:
                     failures.append(failure)
                     if not keep_going:
@@ -105,6 +108,11 @@ def run_arms(
             if running:
                 time.sleep(poll_seconds)
     return failures
+
+
+def is_over(deadline: float | None) -> bool:
+    """Whether a deadline, in seconds of `time.monotonic`, has passed; None never does."""
+    return deadline is not None and time.monotonic() >= deadline
 
 
 def cores() -> int:
@@ -141,11 +149,10 @@ class _Runner:
             self._start(self.queue[0])
         return None
 
-    def end(self) -> None:
-        """End what is running."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait()
+    @property
+    def running(self) -> list[Running]:
+        """The command that runs, if one does."""
+        return [] if self.process is None else [Running(f"{self.arm.label}: {self.queue[0].name}", self.process)]
 
     def _start(self, command: Command) -> None:
         command.done.parent.mkdir(parents=True, exist_ok=True)
@@ -201,13 +208,17 @@ class _Display:
         elif arm.max_steps:
             self.progress.update(task, completed=_total(arm), note="measuring on held-out problems")
 
+    def say(self, line: str) -> None:
+        if self.progress is not None:
+            self.progress.console.print(line, markup=False)
+
     def _close(self, task: TaskID, note: str, line: str) -> None:
         assert self.progress is not None
         self.progress.update(task, note=note)
         self.progress.stop_task(task)
         if not self.keep_bars:
             self.progress.remove_task(task)
-            self.progress.console.print(line, markup=False)
+            self.say(line)
 
 
 def _total(arm: ArmRun) -> int:
@@ -221,17 +232,3 @@ def last_log_line(path: Path) -> dict[str, Any] | None:
         return None
     lines = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
     return json.loads(lines[-1]) if lines else None
-
-
-@contextmanager
-def _ended_on_exit(running: Sequence[_Runner]) -> Iterator[None]:
-    """Let no process outlive the block, however it is left; a request to terminate leaves it as an interrupt does."""
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)) if main else None
-    try:
-        yield
-    finally:
-        for runner in running:
-            runner.end()
-        if main:
-            signal.signal(signal.SIGTERM, before)
