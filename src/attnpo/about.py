@@ -7,9 +7,10 @@ import os
 import platform
 import shlex
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,26 @@ def write_about(
     about = {
         "command": shlex.join(["attnpo", command, *map(str, arguments)]),
         "settings": dict(settings or {}),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": versions(PACKAGES),
         "date": today(),
         "commit": commit(),
         "machine": machine(),
     }
     write_atomically(folder / FILE, json.dumps(about, indent=2) + "\n")
+
+
+def installed_version(package: str) -> str | None:
+    """Return the version that pip installed; None where it installed none, as of a checkout on `PYTHONPATH`."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return package → version, "unknown" for one that pip did not install; those that are not there are left out."""
+    found = {package: installed_version(package) for package in packages}
+    return {name: said or "unknown" for name, said in found.items() if said or find_spec(name) is not None}
 
 
 def today() -> str:

@@ -10,9 +10,10 @@ import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from attnpo.about import installed_version
 
 FILE = Path(__file__).with_name("shown.json")
 SETTINGS = (
@@ -127,13 +128,7 @@ def _help_flags(dataclass_type: Any) -> list[tuple[list[str], Mapping[str, Any]]
 
 
 def _versions() -> dict[str, str]:
-    found = {}
-    for name in SOURCES:
-        try:
-            found[name] = version(name).partition("+")[0]
-        except PackageNotFoundError:
-            found[name] = "none"
-    return found
+    return {name: (installed_version(name) or "none").partition("+")[0] for name in SOURCES}
 
 
 if __name__ == "__main__":

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
+from attnpo.about import versions
 from attnpo.attention import HeadSet
 from attnpo.credit import Method
 from attnpo.documents import Document
@@ -124,7 +124,7 @@ def training_record(
         own_base=own_base,
         processes=processes,
         responses_a_step=args.per_device_train_batch_size * args.gradient_accumulation_steps * processes,
-        versions=_versions(),
+        versions=versions(PACKAGES),
         tags=sorted({"attnpo", "trl", "reinforcement-learning", args.method, *tags}),
     )
 
@@ -154,13 +154,3 @@ def _portable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_portable(inner) for inner in value] or None
     return value if isinstance(value, str | int | float | bool) else None
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # optional ones
-            continue
-    return found

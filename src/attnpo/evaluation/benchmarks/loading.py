@@ -7,13 +7,13 @@ import logging
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sized
-from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from rich.progress import Progress
 
+from attnpo.about import installed_version
 from attnpo.datasets import FUNCTION_SPEC, ProblemRow, Problems, call_source, choose_problems
 from attnpo.errors import ConfigError, DataError
 from attnpo.evaluation.benchmarks.entry import Benchmark, ColumnMap, Sample
@@ -83,10 +83,11 @@ def source_of(entry: Benchmark, data: str | None) -> tuple[str, str | None]:
                     digest.update(block)
         return path.name, f"sha256:{digest.hexdigest()}"
     if FUNCTION_SPEC.fullmatch(entry.dataset):
-        try:
-            return entry.dataset, f"{entry.package} {version(entry.package)}" if entry.package else None
-        except PackageNotFoundError as error:
-            raise ConfigError(f"benchmark {entry.name}: the package {entry.package} is not installed") from error
+        if not entry.package:
+            return entry.dataset, None
+        if (found := installed_version(entry.package)) is None:
+            raise ConfigError(f"benchmark {entry.name}: the package {entry.package} is not installed")
+        return entry.dataset, f"{entry.package} {found}"
     return entry.dataset, _revision(entry)
 
 

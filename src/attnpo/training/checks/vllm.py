@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from importlib import metadata
 from typing import Any, Final
 
-import requests
 import torch
 
+from attnpo.about import installed_version
 from attnpo.errors import first_line
 from attnpo.training.checks.findings import Findings
 from attnpo.training.checks.parts import RunParts
@@ -26,7 +25,7 @@ def check_vllm(parts: RunParts, findings: Findings) -> None:
     args = parts.args
     if not args.use_vllm or not parts.here or importlib.util.find_spec("vllm") is None:
         return
-    version = installed_version()
+    version = next(filter(None, map(installed_version, PACKAGES)), None)
     if version is not None:
         _check_version(findings, version, "is installed; pip install 'attnpo[vllm]'")
     if args.vllm_mode == "server":
@@ -43,22 +42,14 @@ def can_colocate() -> bool:
     return torch.cuda.is_available()
 
 
-def installed_version() -> str | None:
-    """Return the version of the vLLM that is installed, None where it is not known."""
-    for package in PACKAGES:
-        try:
-            return metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return None
-
-
 def server_address(args: Any) -> str:
     """Return where training looks for its vLLM server."""
     return str(args.vllm_server_base_url or f"http://{args.vllm_server_host}:{args.vllm_server_port}").rstrip("/")
 
 
 def _check_server(args: Any, findings: Findings) -> None:
+    import requests  # vLLM brings it; attnpo alone does not
+
     address = server_address(args)
     try:
         version = requests.get(f"{address}/version", timeout=LOOK_SECONDS)
