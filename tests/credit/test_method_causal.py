@@ -79,6 +79,10 @@ def test_a_share_is_measured_and_which_does_not_hang_on_the_others(tokenizer, po
     assert probed(method, policy, rollouts[7:]).facts["measured"] == measured[7:]
     assert probed(method, policy, rollouts, step=1).facts["measured"] != measured
     assert not any(probed(build_method("causal", {"measured_share": 0.0}), policy, rollouts).facts["measured"])
+    for name in ("causal", "split_causal"):
+        whole = probed(build_method(name, {"measured_share": 1.0}), policy, rollouts)
+        assert whole.facts["measured"] == [1.0] * 40
+        assert whole.step_values["deletion_effect"] == [pytest.approx([0, 2, 0.25])] * 40
 
 
 def test_replay_gives_credit_by_effect(tokenizer, policy):

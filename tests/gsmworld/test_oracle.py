@@ -25,8 +25,21 @@ def test_a_clean_derivation_is_essential() -> None:
 def test_the_first_error_is_the_first_equation_that_does_not_hold() -> None:
     text = "12*8=96.\n\n30+6=35 and 1+1=2.\n\n96-35=62.\n\n"
     assert first_error(QUESTION, text, [(0, 10), (10, 30), (30, len(text))]) == 1
-    assert first_error(QUESTION, text, [(0, 10)]) is None
-    assert first_error(QUESTION, text, []) is None
+    assert first_error(QUESTION, text[:10], [(0, 10)]) is None
+    assert first_error(QUESTION, "", []) is None
+
+
+def test_an_error_behind_the_steps_is_told_where_it_shows() -> None:
+    steps = "12*8=96.\n\n30+6=36.\n\n"
+    spans = [(0, 10), (10, len(steps))]
+    for final, expected in (
+        ("</think>\n\n96-36=60. \\boxed{60}", None),
+        ("</think>\n\n96-36=62. \\boxed{62}", 2),  # an equation there does not hold
+        ("</think>\n\n96-36=60. \\boxed{66}", 2),  # the answer is nobody's value
+        ("</think>\n\n\\boxed{36}", None),  # a wrong one of the right values: which step misled is not told
+        ("</think>\n\nNothing is left.", None),
+    ):
+        assert first_error(QUESTION, steps + final, spans) == expected
 
 
 def test_restatements_and_inverses_are_redundant() -> None:

@@ -34,15 +34,30 @@ def test_clean_derivation_is_essential() -> None:
     assert labels("First, Bob has 9-2=7.", "So we know that Ann has 7+4=11.") == "ee"
 
 
-def test_the_first_error_is_the_first_wrong_value_of_a_name() -> None:
+def test_the_first_error_is_the_first_wrong_value_of_a_name_or_result() -> None:
     for paragraphs, expected in (
-        (["First, Bob has 9-2=7.", "So we know that Ann has 7+4=11."], None),
         (["Leo has 9 coins.", "Bob has 9-2=6.", "Ann has 6+4=10."], 1),
         (["Gus has 7+3=11.", "Bob has 9-2=7."], 0),
-        ([], None),
+        # A wrong sum in a check, which names nobody, stands before the wrong value that comes of it.
+        (["Bob has 9-2=7.", "Let me verify. 7+2=8, yes.", "Ann has 7+4=12."], 1),
+        (["Bob has 9-2=7.", "Let me verify. 7+2=9, yes.", "Ann has 7+4=12."], 2),
+        # A slip's check holds: the slip is the error. A check that denies by a wrong sum is one.
+        (["Bob has 9-2=6.", "Let me verify. 6+2=8, not 9. So Bob has 7."], 0),
+        (["Bob has 9-2=7.", "Let me verify. 7+2=8, not 9. So Bob has 6."], 1),
+        # A value of nobody's whose equation holds, and a wrong value without an equation.
+        (["Bob sold 9-3=6.", "Bob has 6."], 1),
+        # All steps are right, so the error stands behind them.
+        (["First, Bob has 9-2=7.", "So we know that Ann has 7+4=11."], 2),
+        ([], 0),
     ):
         text, steps = spans(paragraphs)
-        assert first_error(QUESTION, text, steps) == expected
+        assert first_error(QUESTION, text + "</think>\n\n\\boxed{12}", steps) == expected
+
+
+def test_of_a_question_that_cannot_be_read_only_wrong_results_are_errors() -> None:
+    text, steps = spans(["Bob has 9-2=7.", "Ann has 7+4=12."])
+    assert first_error("What is love?", text, steps) == 1
+    assert first_error("What is love?", text, steps[:1]) is None
 
 
 def test_direct_and_merged_statements_are_essential() -> None:
@@ -167,3 +182,4 @@ def test_never_raises_and_labels_every_step(body: list[str], head: list[str], da
     assert len(got) == len(steps)
     assert set(got) <= {"essential", "redundant", "undecided"}
     check_usefulness(question, text, steps)
+    assert first_error(question, text, steps) in {None, *range(len(steps) + 1)}

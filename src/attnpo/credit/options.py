@@ -21,7 +21,8 @@ Bar = Literal["answer_share", "mean_score"]
 IncorrectCredit = Literal["uniform", "spare", "blame", "before_error"]
 Receivers = Literal["untouched", "essential"]
 FIRST_ERROR: Final = "first_error"
-"""Fact: the first step of a response that states something wrong; -1 where none is known."""
+"""Fact: the first step of a response that states something wrong; the number of its steps where the error stands
+behind them, -1 where it is not known."""
 
 _SIGNED = Range(-1, 1)
 _AT_LEAST_1 = Range(1)
@@ -56,7 +57,7 @@ class OptionSettings(CreditSettings):
         "",
         TEXT,
         "What before_error asks: module:function from question, response and steps (character spans) to the number of "
-        "the first wrong step, or none.",
+        "the first wrong step, the number of steps where the error stands behind them, or none where it is not known.",
     )
     redistribute: bool = setting(
         False, SWITCH, "Give what PA and NA take from some steps of a response to its other steps."
@@ -124,9 +125,11 @@ def treat_incorrect(gamma_BK: Tensor, scores_BK: Tensor, steps: StepBatch, setti
     """Return factors for incorrect responses too: punishment that goes by attention.
 
     `spare`: what the wrong answer rests on may still be sound, so steps above |F| / |o| are punished less. `blame`:
-    what the wrong answer hardly looked at did not cause it, so steps below are. `before_error`: what stands before the
-    first wrong step is sound (a bound, by the truth). Responses with one step, without a final answer or without
-    punishment stay as they are, and so do those in which no step is known to be wrong.
+    what the wrong answer hardly looked at did not cause it, so steps below are. Both need two steps or more and an
+    answer. `before_error`: what stands before the first wrong step is sound (a bound, by the truth), answered or not.
+    Where the error stands behind the steps, nothing in them is to blame and all are spared, but for a response without
+    an answer: what is wrong with it is that it went on, in which every step had its share. Where the error is not known
+    nothing is spared. Responses without punishment stay as they are.
 
     Args:
         gamma_BK: (B, K) factors so far; 1 for every step of an incorrect response.
@@ -141,13 +144,22 @@ def treat_incorrect(gamma_BK: Tensor, scores_BK: Tensor, steps: StepBatch, setti
         return gamma_BK
     rows_B = ~steps.correct_B.bool() & (steps.advantages_B < 0)
     if settings.incorrect_credit == "before_error":
-        if FIRST_ERROR not in steps.facts:
-            raise DataError("incorrect_credit: before_error needs the fact first_error, which the responses lack")
-        spared_BK = torch.arange(scores_BK.shape[1], device=scores_BK.device) < steps.facts[FIRST_ERROR][:, None]
+        spared_BK = _before_error(steps)
     else:
         bar_B1 = plain_bar(steps, settings)[:, None]
         spared_BK = scores_BK > bar_B1 if settings.incorrect_credit == "spare" else scores_BK < bar_B1
-    return gamma_BK.masked_fill(spared_BK & steps.comparable_BK & rows_B[:, None], settings.incorrect_gamma)
+        spared_BK &= steps.comparable_BK
+    return gamma_BK.masked_fill(spared_BK & rows_B[:, None], settings.incorrect_gamma)
+
+
+def _before_error(steps: StepBatch) -> Tensor:
+    """Return (B, K) bool, the steps before the error: all where it stands behind them and there is an answer."""
+    if FIRST_ERROR not in steps.facts:
+        raise DataError("incorrect_credit: before_error needs the fact first_error, which the responses lack")
+    first_B = steps.facts[FIRST_ERROR]
+    in_steps_B = first_B < steps.step_mask_BK.sum(dim=1)
+    before_BK = torch.arange(steps.step_mask_BK.shape[1], device=first_B.device) < first_B[:, None]
+    return before_BK & steps.owned_BK & (in_steps_B | (steps.answer_lengths_B > 0))[:, None]
 
 
 @torch.no_grad()

@@ -39,11 +39,23 @@ def label_steps(question: str, response: str, steps: Sequence[tuple[int, int]]) 
 
 
 def first_error(question: str, response: str, steps: Sequence[tuple[int, int]]) -> int | None:
-    """Return the first step that states an equation which does not hold, None where all hold; never raises on text."""
-    for number, (start, stop) in enumerate(steps):
-        if not all(equation.right for equation in find_equations(response[start:stop])):
+    """Return the first step that states an equation which does not hold; never raises on text.
+
+    Where all hold, the number of steps if the error of a wrong response can be seen behind them: an equation there does
+    not hold, or the boxed answer stands neither in a step nor as the value of an equation behind them. Else None: the
+    answer comes of equations that hold, one of which must be the wrong one to work out, and which cannot be told.
+    """
+    texts = [response[start:stop] for start, stop in steps]
+    for number, text in enumerate(texts):
+        if not all(equation.right for equation in find_equations(text)):
             return number
-    return None
+    final = response[steps[-1][1] :] if steps else response
+    last = find_equations(final)
+    said = {number for text in texts for number in find_numbers(text)} | {equation.value for equation in last}
+    boxes = _BOX.findall(final)
+    if all(equation.right for equation in last) and (not boxes or to_number(boxes[-1]) in said):
+        return None
+    return len(steps)
 
 
 @dataclass(frozen=True)

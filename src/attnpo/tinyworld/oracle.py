@@ -170,12 +170,19 @@ def merged_steps(question: str, response: str, steps: Sequence[tuple[int, int]])
 
 
 def first_error(question: str, response: str, steps: Sequence[tuple[int, int]]) -> int | None:
-    """Return the first step that states a wrong value of a name, None where none does; never raises on text."""
-    truth = parse_question(question).values
-    for number, step in enumerate(describe_steps(question, response, steps)):
-        if any(value != truth.get(name, value) for name, value in step.claims):
+    """Return the first step that states something wrong; never raises on text.
+
+    That is a wrong value of a name, or an equation that does not hold, a check's too. Where no step does, the error of
+    a wrong response stands behind its steps, whose number is returned; None where the question holds no fact that can
+    be read, so that nothing is known of what the steps say of it.
+    """
+    parsed = parse_question(question)
+    described = zip(describe_steps(question, response, steps), steps, strict=True)
+    for number, (step, (start, stop)) in enumerate(described):
+        wrong_value = any(value != parsed.values.get(name, value) for name, value in step.claims)
+        if wrong_value or wrong_results(response[start:stop]):
             return number
-    return None
+    return len(steps) if parsed.facts else None
 
 
 def check_usefulness(question: str, response: str, steps: Sequence[tuple[int, int]]) -> list[Check]:

@@ -26,7 +26,10 @@ from attnpo.rollouts import Rollout, Span, prompt_text
 
 
 class ErrorFinder(Protocol):
-    """Says which step of a response is the first wrong one, None where none is known to be."""
+    """Says which step of a wrong response is the first wrong one.
+
+    The number of steps where the error stands behind them, None where it is not known.
+    """
 
     def __call__(self, question: str, response: str, steps: Sequence[Span]) -> int | None:
         """Return its number; `steps` are character spans of `response`."""

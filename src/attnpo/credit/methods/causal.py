@@ -36,7 +36,8 @@ class EffectSettings(BarSettings):
     measured_share: float = setting(
         0.25,
         SHARE,
-        "Share of responses whose steps are deleted, chosen at random; the others' steps lie on S_base.",
+        "Share of responses whose steps are deleted, chosen at random; the others' steps lie on S_base, which is plain "
+        "credit. As a bound it has to be 1.",
     )
     effect_bar: float = setting(1.0, POSITIVE, "Effect of a deletion that lies on S_base, in nats.")
 
@@ -64,6 +65,9 @@ class EffectScores(Scored):
 
     A response with K steps costs K + 1 passes over it, counted in `attnpo/extra_pass_tokens`. Each step is deleted
     alone, so steps that say the same hide each other.
+
+    It bounds what a step signal can do with `measured_share` 1 only: responses that are not measured get plain credit,
+    which dilutes the bound. The default is for trying it out; rows of a suite that stand for the bound set 1.
     """
 
     extra_passes = "K + 1 a measured response of K steps"

@@ -70,7 +70,7 @@ PRESETS: dict[str, Preset] = {
     "attnpo-before-error": Preset(
         "attnpo_extended",
         "bound: incorrect responses do not punish what stands before the first step that error_finder, which has to be "
-        "named, calls wrong",
+        "named, calls wrong, and no step where the error stands behind them",
         {"incorrect_credit": "before_error", "incorrect_gamma": 0.0},
     ),
     "split-mask": Preset("split", "part of split: the verdict on what the answer rests on", {"to_go": False}),

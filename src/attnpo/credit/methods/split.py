@@ -75,7 +75,9 @@ class SplitCredit(Scored):
     `pressure: redundant` standardizes (and prices) the tokens of redundant steps in place of the length, so leaving out
     an essential step earns nothing; without a final answer there is nothing that a step could be needed for, and all of
     its tokens count (labels are known all the same). Scores are then needed before rewards: they are read in TRL's pass
-    under the sampling policy where it makes one, else in one pass more (`attnpo/extra_pass_tokens`).
+    under the sampling policy where it makes one, else in one pass more, whose tokens `attnpo/extra_pass_tokens` counts.
+    With `group_sampler` too, which reads no rows while it draws, so that decoding stays as it is: that pass over prompt
+    and response is what this pressure costs beyond TLMRE.
     """
 
     name = "split"
