@@ -28,6 +28,8 @@ class FrontierPlan(BaseModel):
         at_accuracy: accuracies at which lengths are compared.
         primary: the one of `at_tokens` whose differences are tested.
         margin: difference of accuracy, as a share, below which two curves count as equal.
+        equal: curves whose equality with a reference is tested; empty for all that are tested. A test of equality takes
+            more problems and runs than one of a difference, the more so the more curves share it.
         target: what training is timed to; None for nothing.
     """
 
@@ -38,6 +40,7 @@ class FrontierPlan(BaseModel):
     at_accuracy: tuple[float, ...] = ()
     primary: float
     margin: float = Field(gt=0, lt=1)
+    equal: tuple[str, ...] = ()
     target: Target | None = None
 
     @model_validator(mode="after")

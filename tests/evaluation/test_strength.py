@@ -119,6 +119,13 @@ def test_draws_are_read_one_by_one():
     assert curve.blocks() == [[1], [0]]
 
 
+def test_a_shortest_point_that_is_accurate_enough_bounds_the_length_from_above():
+    curve = StrengthCurve(("a", "b"), np.array([[120.0, 100]]), np.array([[0.7, 0.6]]))
+    assert curve.most_tokens_at(0.6) == 100
+    assert curve.most_tokens_at(0.55) == 100
+    assert curve.most_tokens_at(0.65) is None
+
+
 def simulated(rng, strengths, runs, problems, run_sd, gap=0.0):
     """Return the runs of one method: problems differ in difficulty, runs in skill, answers are drawn anew."""
     difficulty = np.linspace(-0.1, 0.1, problems)

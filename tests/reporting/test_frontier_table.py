@@ -112,6 +112,29 @@ def test_holm_counts_the_family_that_was_planned(table):
     assert table.accuracy_gaps["tlmre"]["shuffled"][110] is not None
 
 
+def test_equality_may_be_tested_for_fewer_curves_than_difference(base, rows):
+    table = frontier_table(base, rows, PLAN.model_copy(update={"equal": ("attnpo",)}), FAMILY, FEW)
+    test, raw = table.tests["tlmre"]["attnpo"], table.accuracy_gaps["tlmre"]["attnpo"][110]
+    assert test.p_equal == pytest.approx(raw.p_equivalent(0.05))  # alone, so nothing is adjusted
+    assert test.p == pytest.approx(min(1, 3 * raw.p_differs()))
+    others = frontier_table(base, rows, PLAN.model_copy(update={"equal": ("lcr1",)}), FAMILY, FEW)
+    assert others.tests["tlmre"]["attnpo"].p_equal is None
+    assert others.tests["tlmre"]["attnpo"].verdict in ("open", "more accurate", "less accurate")
+    assert "a margin of 5 points, Holm over lcr1." in frontier_markdown(others, FAMILY)
+
+
+def test_a_length_that_could_be_less_is_a_bound(base, rows):
+    """The shortest strength of attnpo still has half of the answers right."""
+    plan = PLAN.model_copy(update={"at_accuracy": (0.5,)})
+    table = frontier_table(base, rows, plan, FAMILY, FEW)
+    curve = next(curve for curve in table.curves if curve.name == "attnpo")
+    assert table.tokens["attnpo"][0.5] is None
+    most = min(curve.draws.tokens_DK[0])
+    assert f"| attnpo | attnpo | 3 | ≤ {most:.1f} |" in frontier_markdown(table, FAMILY)
+    content = json.loads(frontier_json(table, FAMILY, {}))
+    assert content["curves"]["attnpo"]["most_tokens_at_accuracy"] == {"0.5": pytest.approx(most)}
+
+
 @pytest.mark.parametrize(
     ("value", "p", "p_equal", "said"),
     [
@@ -183,6 +206,9 @@ def test_tokens_until_the_target_by_hand(base, rows, tmp_path):
     (stronger,) = (c for c in fewer.curves if c.name == "tlmre")
     assert stronger.time_at(110)[0] == pytest.approx(table.times["tlmre"].value)
     assert table.time_gaps["tlmre"]["attnpo"] is not None
+    # RLOO has no dial: its own time, wherever it ends.
+    rloo = next(c for c in table.curves if c.name == "rloo")
+    assert table.times["rloo"].value == pytest.approx(rloo.times["rloo"][0])
     assert "### Tokens sampled until the target, thousands" in frontier_markdown(table, FAMILY)
 
 
@@ -227,7 +253,7 @@ def test_masses_are_means_over_runs(base, rows):
 
 
 def gradients_of(heights):
-    """Credits of two strengths each: method, name of its setting, mean height above the curve."""
+    """Credits of two strengths each, which save 20 and 60 tokens: method, name of its setting, height at 40."""
     rows = [
         CreditRow(
             name=f"{method} {value}",
@@ -236,7 +262,12 @@ def gradients_of(heights):
             beside="accuracy",
             method=method,
             settings={dial: value},
-            measures={"plain": {name: Known(value=height + off, error=0.1) for name in FORETOLD}},
+            measures={
+                "plain": {
+                    "tokens_saved": Known(value=400 * value - 20, error=1),
+                    **{name: Known(value=height + off, error=0.1) for name in FORETOLD},
+                }
+            },
             cosines={},
         )
         for method, dial, height in heights
@@ -279,7 +310,8 @@ def test_the_order_of_gradients_beside_that_of_trained_curves(base, dialled, sig
     assert found[0].accuracy.correlation.value == pytest.approx(rho)
     assert found[0].accuracy.correlation.error > 0
     assert found[0].time == Agreement((), None)  # nothing was timed
-    assert held.caveats == table.caveats
+    said = "Gradients, plain: read where a unit step saves 40 tokens, which attnpo, alp, lcr1, ddca reach."
+    assert held.caveats == (*table.caveats, said)
     text = frontier_markdown(held, FAMILY)
     assert f"| above TLMRE's curve | plain | {rho:.2f} [" in text
     (line,) = [line for line in text.splitlines() if line.startswith("| above TLMRE's curve | plain |")]
@@ -324,7 +356,12 @@ def test_what_is_not_held_against_gradients_is_told(base, dialled):
     gradients = gradients_of(METHODS)
     rows = [row for row in gradients.rows if row.name != "alp 0.2"]
     held = ranked(table, gradients.model_copy(update={"rows": rows}))
-    assert held.caveats == (*table.caveats, "alp: no gradient has the settings of alp-0.2.")
+    assert held.caveats == (
+        *table.caveats,
+        "Gradients, plain: read where a unit step saves 40 tokens, which attnpo, lcr1, ddca reach.",
+        "Gradients, plain: of one strength, held against TLMRE where that saves as many tokens: alp (20).",
+        "alp: no gradient has the settings of alp-0.2.",
+    )
     assert held.ranking[0].accuracy.curves == NAMES
     for rows, why in (
         (dialled[2:], "tlmre, which curves are held against, has none yet"),

@@ -24,6 +24,8 @@ from attnpo.study.worlds import GSM, TINYWORLD, UNSEEN
 from attnpo.tinyworld.problems import generate_problems
 
 SUITE = load_suite(suite="frontier")
+HYPOTHESES = load_suite(suite="hypotheses")
+ON_GSM = load_suite(world=GSM, suite="frontier")
 SMALL = """
 defaults: {seeds: [5, 6], num_eval: 30}
 frontier: {against: [tlmre], at_tokens: [115], primary: 115, margin: 0.05}
@@ -41,22 +43,45 @@ def small(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("row", SUITE.rows, ids=lambda row: row.name)
-def test_every_row_can_be_trained_under_the_limit_of_the_small_world(row):
-    row.build(TINYWORLD.limit(Sizes()), TINYWORLD.group_size)
+@pytest.mark.parametrize(
+    ("world", "row"),
+    [
+        (world, row)
+        for world, suite in ((TINYWORLD, SUITE), (TINYWORLD, HYPOTHESES), (GSM, ON_GSM))
+        for row in suite.rows
+    ],
+    ids=lambda value: value.name,
+)
+def test_every_row_can_be_trained_under_the_limit_of_its_world(world, row):
+    row.build(world.limit(world.sizes), world.group_size)
     assert row.heads == "chosen" or row.needs_heads
 
 
-def test_curves_have_five_strengths_and_controls_those_of_what_they_control():
-    for name, rows in SUITE.curves.items():
+@pytest.mark.parametrize("suite", [SUITE, HYPOTHESES, ON_GSM])
+def test_curves_have_five_strengths_and_controls_those_of_what_they_control(suite):
+    for name, rows in suite.curves.items():
         assert len(rows) >= 5 or name == "rloo"
         assert len({row.strength for row in rows}) == len(rows)
         for row in rows:
             if row.control_of:
-                assert row.strength in {other.strength for other in SUITE.curves[row.control_of]}
-    assert set(SUITE.frontier.against) <= set(SUITE.family)
-    assert {"attnpo", "attnpo-tuned"} <= set(SUITE.family)
-    assert not {"rloo", "mean-gamma", "oracle"} & set(SUITE.family)
+                assert row.strength in {other.strength for other in suite.curves[row.control_of]}
+    assert set(suite.frontier.against) <= set(suite.family)
+    assert "attnpo" in suite.family
+    assert not {"rloo", "mean-gamma", "oracle"} & set(suite.family)
+
+
+def test_cells_of_the_frontier_serve_the_hypotheses():
+    """Copied from folder to folder, so rows, seeds and measurements are the same."""
+    for name in ("rloo", "tlmre", "attnpo", "oracle"):
+        assert [r.model_dump() for r in HYPOTHESES.curves[name]] == [r.model_dump() for r in SUITE.curves[name]]
+    assert (HYPOTHESES.defaults, HYPOTHESES.evaluation) == (SUITE.defaults, SUITE.evaluation)
+    assert HYPOTHESES.frontier.target == SUITE.frontier.target
+
+
+def test_bounds_measure_every_response():
+    causal = [row for row in HYPOTHESES.rows if "causal" in row.method]
+    assert len(causal) == 10
+    assert {row.settings["measured_share"] for row in causal} == {1.0}
 
 
 def test_a_dial_makes_a_row_a_strength(small):
@@ -87,6 +112,7 @@ def test_defaults_give_way_to_what_is_given(small):
         (("against: [tlmre]", "against: [truncation]"), "against: no curve is called truncation"),
         (("group: main, dial: beta", "group: main, control_of: x, dial: beta"), "control_of: no curve is called x"),
         (("margin: 0.05", "margin: 5"), "frontier: margin"),
+        (("margin: 0.05", "margin: 0.05, equal: [x]"), "frontier: equal: no curve is called x"),
     ],
 )
 def test_mistakes_in_a_suite_of_curves(small, change, message):
@@ -104,8 +130,23 @@ def test_an_unknown_default_is_refused(small):
 
 
 def test_a_world_without_curves():
-    with pytest.raises(ConfigError, match="--suite frontier: none ships for gsm"):
-        load_suite(world=GSM, suite="frontier")
+    with pytest.raises(ConfigError, match="--suite hypotheses: none ships for gsm"):
+        load_suite(world=GSM, suite="hypotheses")
+
+
+def test_measurements_take_further_flags(small, tmp_path):
+    sizes = Sizes(num_eval=30, evaluation=["counter=attnpo.tinyworld:count_shortcuts"])
+    experiment = Experiment(tmp_path / "runs", sizes, TINYWORLD.measured_with(sizes.further_evaluation))
+    measure(experiment.output_dir / "base", "base", 0)
+    suite = load_suite(small)
+    write_cell(experiment, Cell(suite["tlmre-0.1"], 5))
+    stored = json.loads((experiment.output_dir / "tlmre-0.1" / "seed-5" / "cell.settings.json").read_text())
+    assert stored["evaluate"]["counter"] == "attnpo.tinyworld:count_shortcuts"
+    reproduce(suite, suite.rows, [5, 6], sizes, experiment.output_dir, run=False)
+    with pytest.raises(OutputError, match="counter"):
+        reproduce(suite, suite.rows, [5, 6], Sizes(num_eval=30), experiment.output_dir, run=False)
+    with pytest.raises(ConfigError, match="--evaluation counter: give NAME=VALUE"):
+        Sizes(evaluation=["counter"])
 
 
 def test_models_on_the_way_are_kept_and_measured(tmp_path):
@@ -268,5 +309,5 @@ def test_the_list_of_the_suite_takes_its_defaults(capsys):
 
 def test_sizes_of_a_suite_are_whole(tmp_path):
     sizes, seeds = SUITE.meant(Sizes(), [1], set())
-    assert sizes == replace(Sizes(), num_eval=1000, num_course=200)
+    assert sizes == replace(Sizes(), num_eval=2000, num_course=500)
     assert not set(seeds) & set(SUITE.pilot_seeds)

@@ -11,7 +11,7 @@ from attnpo.cli.console import console, quiet_libraries
 from attnpo.cli.parsing import given_value, parse
 from attnpo.cli.row_list import rows_table
 from attnpo.ranges import Count, Positive, Seed
-from attnpo.study.suite import FRONTIER, load_suite
+from attnpo.study.suite import CURVES, load_suite
 from attnpo.study.worlds import TINYWORLD, find_world
 
 EXAMPLE = """  attnpo reproduce                                            # the whole table: every method, three seeds
@@ -54,16 +54,16 @@ class ReproduceArguments:
     output_dir: str | None = field(
         default=None,
         metadata={
-            "help": "Folder of all cells and of the table; runs/reproduce (runs/frontier for that suite), or "
-            "runs/reproduce-WORLD, if absent."
+            "help": "Folder of all cells and of the table; runs/reproduce (runs/frontier, runs/hypotheses for those "
+            "suites), or the same with -WORLD, if absent."
         },
     )
     suite: str | None = field(
         default=None,
         metadata={
             "help": "Rows: main (published methods), ablations (of AttnPO, with controls and bounds), all of these, "
-            "newer (published methods of 2025-26), hypotheses (credits of this project's own, and bounds) or frontier "
-            "(methods at several strengths, compared as curves); main if absent, all in gsm."
+            "newer (published methods of 2025-26), frontier (methods at several strengths, compared as curves) or "
+            "hypotheses (this project's own credits and bounds, likewise); main if absent, all in gsm."
         },
     )
     rows: Names = field(
@@ -129,7 +129,7 @@ def run(argv: Sequence[str]) -> None:
             rows,
             seeds,
             sizes,
-            Path(arguments.output_dir or world.folder(FRONTIER if asked == FRONTIER else "reproduce")),
+            Path(arguments.output_dir or world.folder(asked if asked in CURVES else "reproduce")),
             only=[name for part in arguments.only for name in part.split(",") if name],
             jobs=arguments.jobs,
             minutes=arguments.minutes,

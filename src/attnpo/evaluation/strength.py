@@ -42,6 +42,14 @@ class StrengthCurve:
         """Return (D,) length at an accuracy, NaN where it is not known; see `tokens_at`."""
         return np.array([tokens_at(*knots, accuracy) for knots in self._knots])
 
+    def most_tokens_at(self, accuracy: float) -> float | None:
+        """Return the length of the shortest point, on the data, if that still has an accuracy; None if it has not.
+
+        The least length with that accuracy is then no more.
+        """
+        tokens_K, accuracy_K = self._knots[0]
+        return float(tokens_K[0]) if accuracy_K[0] >= accuracy else None
+
     def blocks(self) -> list[list[int]]:
         """Return which strengths stand for one point on the data, shortest first."""
         return [list(block) for block in reversed(falling_blocks(self.tokens_DK[0]))]

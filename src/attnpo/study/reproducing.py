@@ -83,7 +83,7 @@ def reproduce(
             nothing is run and no cell is finished.
     """
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
-    world = world.measured_with(suite.evaluation)
+    world = world.measured_with({**suite.evaluation, **sizes.further_evaluation})
     world.check(sizes)
     if not seeds:
         raise ConfigError("--seeds: give at least one")

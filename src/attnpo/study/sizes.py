@@ -85,6 +85,10 @@ class Sizes:
     training: Pairs = field(
         default_factory=list, metadata={"help": "Further flags of `attnpo train` for every cell, as NAME=VALUE."}
     )
+    evaluation: Pairs = field(
+        default_factory=list,
+        metadata={"help": "Further flags of `attnpo evaluate` for every measurement, as NAME=VALUE."},
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -95,15 +99,21 @@ class Sizes:
             )
         if self.num_course and not self.max_sampled_tokens:
             raise ConfigError(f"--num_course {self.num_course}: goes by --max_sampled_tokens; give a budget")
-        for pair in self.training:
-            name, equals, _ = pair.partition("=")
-            if not equals or not name:
-                raise ConfigError(f"--training {pair}: give NAME=VALUE")
+        for flag, pairs in (("training", self.training), ("evaluation", self.evaluation)):
+            for pair in pairs:
+                name, equals, _ = pair.partition("=")
+                if not equals or not name:
+                    raise ConfigError(f"--{flag} {pair}: give NAME=VALUE")
 
     @property
     def further(self) -> dict[str, str]:
         """The further training flags, by name."""
-        return {name: value for name, _, value in (pair.partition("=") for pair in self.training)}
+        return _by_name(self.training)
+
+    @property
+    def further_evaluation(self) -> dict[str, str]:
+        """The further flags of measurements, by name."""
+        return _by_name(self.evaluation)
 
     @property
     def train_flags(self) -> dict[str, Any]:
@@ -116,6 +126,10 @@ class Sizes:
             **budget,
             **self.further,
         }
+
+
+def _by_name(pairs: Pairs) -> dict[str, str]:
+    return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
 
 
 @dataclass(frozen=True)

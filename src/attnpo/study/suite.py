@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from attnpo.credit import Method
 
 Group = Literal["main", "attnpo", "ablation", "control", "bound", "options", "newer", "hypotheses"]
+CURVES = ("frontier", "hypotheses")
+"""Suites of methods at several strengths."""
 SUITES: Mapping[str, tuple[Group, ...]] = {
     "main": ("main", "attnpo"),
     "ablations": ("attnpo", "ablation", "control", "bound", "options"),
     "all": ("main", "attnpo", "ablation", "control", "bound", "options"),
     "newer": ("newer", "attnpo"),
-    "hypotheses": ("hypotheses", "bound"),
-    "frontier": ("main", "newer", "attnpo", "ablation", "control", "bound", "options"),
+    **dict.fromkeys(CURVES, get_args(Group)),
 }
-"""Suite → groups of its rows; newer neighbours and hypotheses are tables of their own, those of the frontier a file."""
-FRONTIER = "frontier"
-FAMILY: tuple[Group, ...] = ("main", "newer", "attnpo", "options")
+"""Suite → groups of its rows; newer neighbours are a table of their own, curves files of their own."""
+FAMILY: tuple[Group, ...] = ("main", "newer", "attnpo", "options", "hypotheses")
 """Groups whose curves are tested together; ablations, controls and bounds are told with their intervals alone."""
 REFERENCES = ("tlmre", "attnpo")
 """Rows that the others are held against, problem by problem; part of every suite."""
@@ -130,9 +130,13 @@ class Suite(BaseModel):
         for row in self.rows:
             if row.control_of and row.control_of not in self.curves:
                 raise ValueError(f"row {row.name}: control_of: no curve is called {row.control_of}")
-        for name in () if self.frontier is None else self.frontier.against:
-            if name not in self.curves:
-                raise ValueError(f"frontier: against: no curve is called {name}")
+        for part in ("against", "equal") if self.frontier is not None else ():
+            for name in getattr(self.frontier, part):
+                if name not in self.curves:
+                    raise ValueError(f"frontier: {part}: no curve is called {name}")
+        for name in () if self.frontier is None else self.frontier.equal:
+            if name not in self.family:
+                raise ValueError(f"frontier: equal: {name} is not among the curves that are tested")
         return self
 
     def meant(self, sizes: Sizes, seeds: Sequence[int], given: Collection[str]) -> tuple[Sizes, list[int]]:
@@ -227,7 +231,7 @@ def load_suite(path: Path | None = None, world: World = TINYWORLD, suite: str = 
     Raises:
         ConfigError: the file is missing or malformed; the message names the row and the field.
     """
-    shipped = world.frontier_file if suite == FRONTIER else world.suite_file
+    shipped = world.curve_files.get(suite) if suite in CURVES else world.suite_file
     file = path or shipped
     if file is None:
         raise ConfigError(f"--suite {suite}: none ships for {world.name}; write one and give it as --suite_file")

@@ -34,11 +34,13 @@ def plan_text(table: FrontierTable, family: Sequence[str]) -> str:
     said = [
         f"Primary: accuracy at {plan.primary:g} tokens a response against {first}, two-sided, Holm over "
         f"{', '.join(name for name in family if name != first)}.",
-        f"No loss: two one-sided tests with a margin of {100 * plan.margin:g} points, Holm over the same.",
+        f"No loss: two one-sided tests with a margin of {100 * plan.margin:g} points, Holm over "
+        f"{', '.join(name for name in plan.equal if name != first) or 'the same'}.",
         *(f"Secondary: the same against {name}, with Holm of its own." for name in plan.against[1:]),
         "Controls, bounds and curves that are not in the family are told with their intervals and not tested.",
         f"In brackets: {100 * table.level:g} % intervals, problems and training runs drawn with replacement, Student's "
-        "t with the runs' degrees of freedom. A dash: a curve does not reach the place, or has one run.",
+        "t with the runs' degrees of freedom. A dash: a curve does not reach the place, or has one run. At most (≤): "
+        "its shortest point still has that accuracy, so it could be shorter yet.",
     ]
     if plan.target is not None:
         said.append(
@@ -68,7 +70,7 @@ def frontier_sections(table: FrontierTable) -> list[Section]:
         title += "" if reference == plan.against[0] else " (secondary)"
         found.append(Section(title, _tested(table, reference, gaps, lengths)))
     if shares:
-        found.append(Section("Tokens at equal accuracy", _own(table, table.tokens, tokens, shares)))
+        found.append(Section("Tokens at equal accuracy", _lengths(table, tokens, shares)))
         for reference, gaps in table.tokens_gaps.items():
             lines = [[name, *_numbers(table, held.values(), tokens, True)] for name, held in gaps.items()]
             title = f"Tokens at equal accuracy less those of {reference}"
@@ -194,6 +196,18 @@ def _own(table: FrontierTable, values: Gaps, metric: Metric, heads: Sequence[str
     return Table.of("", ["curve", "group", "runs", *heads], lines)
 
 
+def _lengths(table: FrontierTable, metric: Metric, heads: Sequence[str]) -> Table:
+    """The same of lengths, which are known from above where the shortest point is accurate enough."""
+    lines = []
+    for curve in table.curves:
+        cells: list[Value] = []
+        for place, found in table.tokens[curve.name].items():
+            most = curve.draws.most_tokens_at(place) if found is None else None
+            cells.append(_number(table, found, metric) if most is None else f"≤ {metric.number(most)}")
+        lines.append([curve.name, curve.group, str(len(curve.seeds)), *cells])
+    return Table.of("", ["curve", "group", "runs", *heads], lines)
+
+
 def _tested(table: FrontierTable, reference: str, gaps: Gaps, heads: Sequence[str]) -> Table:
     lines = []
     for name, found in gaps.items():
@@ -263,6 +277,7 @@ def _curve_json(table: FrontierTable, curve: Curve) -> dict[str, Any]:
         },
         "accuracy_at_tokens": _places(table.accuracy[curve.name]),
         "tokens_at_accuracy": _places(table.tokens[curve.name]),
+        "most_tokens_at_accuracy": {f"{p:g}": curve.draws.most_tokens_at(p) for p in table.plan.at_accuracy},
         "tokens_until_target": _json(table.times.get(curve.name)),
     }
 

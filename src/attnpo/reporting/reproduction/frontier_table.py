@@ -57,10 +57,12 @@ class Curve:
         """Return (1 + 2R,) tokens until the target at the strength that ends at a length, between those that were run.
 
         The fastest strength would be the least of several noisy numbers, the lower the more strengths there are. None
-        where no strength was timed.
+        where no strength was timed. A curve of one point has no strength to choose: its own time.
         """
         if not self.times:
             return None
+        if len(self.rows) == 1:
+            return self.times[self.rows[0].name]
         unknown = np.full(len(self.draws.tokens_DK), np.nan)
         times_DK = np.stack([self.times.get(row.name, unknown) for row in self.rows], axis=1)
         return self.draws.value_at(times_DK, tokens)
@@ -73,7 +75,8 @@ class CurveTest:
     Attributes:
         difference: its accuracy less the reference's; None where either does not reach the place.
         p: p-value of no difference, Holm-adjusted over the family; None where the curve does not belong to it.
-        p_equal: p-value of a difference of the margin or more, likewise.
+        p_equal: p-value of a difference of the margin or more, adjusted over the curves that are tested for equality;
+            None for others.
         in_family: whether it belongs to the family; others are told with their intervals alone.
     """
 
@@ -87,10 +90,10 @@ class CurveTest:
         """What the tests say, in words."""
         if self.difference is None:
             return "not known"
-        if self.p is None or self.p_equal is None:
+        if self.p is None:
             return "not tested"
         differs = "" if self.p > ALPHA else "more accurate" if self.difference.value > 0 else "less accurate"
-        equal = "equal within the margin" if self.p_equal <= ALPHA else ""
+        equal = "equal within the margin" if self.p_equal is not None and self.p_equal <= ALPHA else ""
         return ", ".join(filter(None, (differs, equal))) or "open"
 
 
@@ -229,7 +232,7 @@ def frontier_table(
         accuracy_gaps=beside["accuracy"],
         tokens_gaps=beside["tokens"],
         tests={
-            name: _tests({curve: found[plan.primary] for curve, found in gap.items()}, family, name, plan.margin)
+            name: _tests({curve: found[plan.primary] for curve, found in gap.items()}, family, name, plan)
             for name, gap in beside["accuracy"].items()
         },
         times={c.name: _known(measured[c.name], c.df) for c in curves if c.name in measured},
@@ -350,16 +353,16 @@ def _difference(ours: Floats, theirs: Floats, curve: Curve, reference: Curve) ->
 
 
 def _tests(
-    differences: Mapping[str, Estimate | None], family: Sequence[str], reference: str, margin: float
+    differences: Mapping[str, Estimate | None], family: Sequence[str], reference: str, plan: FrontierPlan
 ) -> dict[str, CurveTest]:
-    def values(of: Callable[[Estimate], float]) -> dict[str, float | None]:
+    def values(of: Callable[[Estimate], float], among: Sequence[str]) -> dict[str, float | None]:
         raw = {name: None if found is None else of(found) for name, found in differences.items()}
-        asked = {name: raw.get(name) for name in family if name != reference}
+        asked = {name: raw.get(name) for name in among if name != reference}
         adjusted: dict[str, float] = holm(asked)
         return {name: None if p is None else adjusted.get(name) for name, p in raw.items()}
 
-    differs = values(lambda found: found.p_differs())
-    equal = values(lambda found: found.p_equivalent(margin))
+    differs = values(lambda found: found.p_differs(), family)
+    equal = values(lambda found: found.p_equivalent(plan.margin), plan.equal or family)
     return {name: CurveTest(found, differs[name], equal[name], name in family) for name, found in differences.items()}
 
 
