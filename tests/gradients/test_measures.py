@@ -20,6 +20,10 @@ def moments(*more: np.ndarray, noise: float = 2.0) -> Moments:
     return Moments(inner, inner + noise * np.eye(len(rows)))
 
 
+def above(found: Moments) -> float:
+    return measures.above_curve(found, 3, measures.CurvePoint.of(found, 3, 0, 1, 2))[0]
+
+
 def unit(vector: np.ndarray) -> np.ndarray:
     return vector / np.linalg.norm(vector)
 
@@ -29,7 +33,7 @@ def test_the_curve_itself_lies_on_the_curve(strength):
     point = ACCURACY + strength * TERM
     below_the_most = unit(point) @ SAVED < max(unit(ACCURACY + a * TERM) @ SAVED for a in np.linspace(0, 50, 4001))
     assert below_the_most
-    assert measures.above_curve(moments(3.0 * point), 3, 0, 1, 2)[0] == pytest.approx(0, abs=1e-9)
+    assert above(moments(3.0 * point)) == pytest.approx(0, abs=1e-9)
 
 
 def test_what_leaves_the_plane_is_held_against_the_point_that_saves_as_much():
@@ -41,7 +45,7 @@ def test_what_leaves_the_plane_is_held_against_the_point_that_saves_as_much():
     nearest = np.abs(points @ SAVED - unit(credit) @ SAVED).argmin()
     wanted = unit(credit) @ ACCURACY - points[nearest] @ ACCURACY
     assert abs(wanted) > 0.01
-    assert measures.above_curve(moments(credit), 3, 0, 1, 2)[0] == pytest.approx(wanted, abs=1e-4)
+    assert above(moments(credit)) == pytest.approx(wanted, abs=1e-4)
 
 
 @pytest.mark.parametrize("share", [-0.99, -0.6, -0.2, 0.3, 0.7, 0.95])
@@ -62,15 +66,31 @@ def test_points_behind_the_half_plane_of_the_curve_are_none_of_its(turn, share):
     crossed = np.flatnonzero(np.sign(off[:-1]) != np.sign(off[1:]))
     rows = np.stack([accuracy, saved, term, credit])
     inner = (rows @ rows.T)[None]
-    found = measures.above_curve(Moments(inner, inner), 3, 0, 1, 2)[0]
+    found = above(Moments(inner, inner))
     if len(crossed):
         assert found == pytest.approx(credit @ accuracy - points[crossed[0]] @ accuracy, abs=2e-3)
     else:
         assert np.isnan(found)
 
 
+@pytest.mark.parametrize("quieter", [1.0, 4.0])
+def test_noise_is_held_against_the_point_that_saves_as_much(quieter):
+    """A credit of 0.5 accuracy + 0.3 term, whose noise is that of TLMRE's point there or a quarter of it."""
+    strength, scale, noise = 0.6, 0.5, np.diag([2.0, 3.0, 0.7])
+    noise[0, 2] = noise[2, 0] = 0.4
+    rows = np.stack([ACCURACY, SAVED, TERM, scale * (ACCURACY + strength * TERM)])
+    mixed = np.vstack([np.eye(3), scale * np.array([1, 0, strength])])
+    spread = mixed @ noise @ mixed.T
+    spread[3, 3] /= quieter
+    found = Moments((rows @ rows.T)[None], (rows @ rows.T + spread)[None])
+    point = measures.CurvePoint.of(found, 3, 0, 1, 2)
+    assert measures.signal_to_noise_beside(found, 3, point)[0] == pytest.approx(quieter)
+    bought = rows[3] @ ACCURACY / np.sqrt(spread[3, 3])
+    assert measures.bought_above(found, 3, point)[0] == pytest.approx(bought * (1 - quieter**-0.5), abs=1e-9)
+
+
 def test_no_strength_saves_as_much():
-    assert np.isnan(measures.above_curve(moments(SAVED), 3, 0, 1, 2)[0])
+    assert np.isnan(above(moments(SAVED)))
 
 
 def test_share_outside_a_span_is_that_of_the_projection():
@@ -98,7 +118,7 @@ def test_worked_numbers():
 def test_credits_that_nothing_moves_are_not_known():
     found = Moments(np.zeros((1, 4, 4)), np.zeros((1, 4, 4)))
     assert np.isnan(measures.outside(found, 3, [0, 2])[0])
-    assert np.isnan(measures.above_curve(found, 3, 0, 1, 2)[0])
+    assert np.isnan(above(found))
     assert np.isnan(measures.signal_to_noise(found, 3)[0])
     assert np.isnan(measures.ratio(found, 3, 0, 1)[0])
 

@@ -122,6 +122,41 @@ def saved(store: Store, gradients: Floats) -> None:
         gradients[number] = coefficients @ rows[:2].astype(np.float32)
 
 
+def test_parts_of_batches_have_the_moments_of_whole_ones():
+    """Problems of two kinds, some of each in a batch of five: for each kind, mean and noise of five of its own."""
+    problems, batches, rng = 5, 30, np.random.default_rng(9)
+    mean, spread, found = np.array([[1.0, -0.5], [0.2, 0.1]]), (2.0, 0.5), []
+    for _ in range(400):
+        kinds = rng.random((batches, problems)) < 0.3
+        gradients = mean[kinds.astype(int)] + np.array(spread)[kinds.astype(int)][..., None] * rng.normal(
+            size=(batches, problems, 2)
+        )
+        for kind in (False, True):
+            parts = (gradients * (kinds == kind)[..., None]).mean(axis=1)[:, None]
+            moments = products_of(parts).moments((kinds == kind).mean(axis=1))
+            found.append([moments.between_SMM[0, 0, 0], moments.within_SMM[0, 0, 0]])
+    for kind in (0, 1):
+        own = np.array(found[kind::2])
+        square = mean[kind] @ mean[kind]
+        wanted = [square, square + 2 * spread[kind] ** 2 / problems]
+        assert (abs(own.mean(axis=0) - wanted) < 4 * own.std(axis=0) / 20).all()
+
+
+def test_moments_of_parts_leave_each_batch_out(gradients):
+    shares = np.array([0.5, 0.25, 0.0, 1.0, 0.5, 0.75, 0.25])
+    gradients *= shares[:, None, None]
+    found = products_of(gradients).moments(shares)
+    for row, left_out in enumerate([None, *range(BATCHES)]):
+        kept = [number for number in range(BATCHES) if number != left_out]
+        pairs = [(a, b) for a in kept for b in kept if a != b]
+        between = sum(gradients[a] @ gradients[b].T for a, b in pairs) / sum(shares[a] * shares[b] for a, b in pairs)
+        noise = sum(gradients[a] @ gradients[a].T - shares[a] ** 2 * between for a in kept) / shares[kept].sum()
+        assert np.allclose(found.between_SMM[row], between)
+        assert np.allclose(found.within_SMM[row] - found.between_SMM[row], noise)
+    alone = products_of(gradients).moments(np.array([0.0, 0, 0, 1, 0, 0, 0]))
+    assert np.isnan(alone.between_SMM[0]).all()
+
+
 @pytest.mark.parametrize("cells", [64, 2**20])
 def test_store_reads_some_coordinates_at_a_time(tmp_path, gradients, monkeypatch, cells):
     monkeypatch.setattr(store_module, "CELLS", cells)

@@ -15,7 +15,7 @@ from attnpo.errors import ConfigError, DataError
 from attnpo.gradients import GradientsResult, Wanted
 from attnpo.gradients.credits import token_advantages
 from attnpo.gradients.wanted import check_heads, check_run
-from attnpo.rollouts import read_rollouts
+from attnpo.rollouts import read_rollouts, write_rollouts
 from attnpo.signals.random import Random
 from attnpo.study.suite import load_suite
 from attnpo.workbench.arguments import DataArguments, GradientsArguments, ModelArguments, StepArguments
@@ -77,6 +77,54 @@ def test_responses_of_a_file_give_the_same_figures(folder, tmp_path, capsys):
     with pytest.raises(SystemExit):  # cut responses are judged anew
         run(tmp_path, rollouts=folder / "gradients_rollouts.jsonl", verifier="math")
     assert "verifier" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def alike(folder, tmp_path_factory):
+    """The responses of six problems under the ids of twelve."""
+    path = tmp_path_factory.mktemp("alike") / "rollouts.jsonl"
+    rollouts = list(read_rollouts(folder / "gradients_rollouts.jsonl"))
+    write_rollouts(path, [replace(r, problem_id=f"{r.problem_id}-{n}") for n in range(2) for r in rollouts])
+    return path
+
+
+def test_noise_by_redundant_share(alike, tmp_path, capsys):
+    methods = ["--methods", "oracle", "--redundancy_bins", "2"]
+    run(tmp_path, methods, rollouts=alike, **BATCHES | {"problems_per_batch": 2})
+    result = GradientsResult.load(tmp_path / "gradients.json")
+    low, high = result.redundancy_bins
+    assert (low.problems, high.problems) == (6, 6)
+    assert low.share < high.share
+    assert high.low >= low.high
+    for own in (low, high):
+        assert own.measures["plain"].keys() == {row.name for row in result.rows}
+        assert own.measures["plain"]["tlmre 0.2"]["signal_to_noise_ratio"].value in (None, pytest.approx(1))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Problems by redundant share" in printed
+    assert "signal/noise over reference, by redundant share" in printed
+    assert "## By redundant share" in (tmp_path / "gradients.md").read_text()
+    assert {file.name for file in (tmp_path / "gradients").iterdir()} == {"products.safetensors", "settings.json"}
+
+
+@pytest.mark.parametrize(
+    ("labeler", "bins", "said"),
+    [
+        (None, 1, r"^--redundancy_bins 1: one bin holds every problem; give 2 or more, or leave it out$"),
+        (None, 2, r"^--redundancy_bins 2: reads labels, and the steps carry none; give --labeler$"),
+        (BATCHES["labeler"], 2, r"^--redundancy_bins 2: 6 problems leave a bin fewer than 6, .* or more problems$"),
+    ],
+)
+def test_bins_that_cannot_be_told_are_refused(folder, tmp_path, monkeypatch, labeler, bins, said):
+    monkeypatch.setattr("attnpo.workbench.differentiating.fill", None)
+    arguments = GradientsArguments(
+        output_dir=str(tmp_path / "out"),
+        rollouts=str(folder / "gradients_rollouts.jsonl"),
+        problems_per_batch=1,
+        redundancy_bins=bins,
+    )
+    model, steps = ModelArguments(model="tinyworld", device="cpu"), StepArguments(verifier="exact", labeler=labeler)
+    with pytest.raises(ConfigError, match=said):
+        measure_gradients(arguments, model, DataArguments(), steps)
 
 
 def full_disk(path):

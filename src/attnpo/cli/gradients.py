@@ -30,6 +30,7 @@ def run(argv: Sequence[str]) -> None:
     )
     quiet_libraries()
     from attnpo.about import write_about
+    from attnpo.gradients.bin_tables import BINS_NOTE, bins_table, over_reference_tables
     from attnpo.output import prepare_output_dir
     from attnpo.progress import console_progress
     from attnpo.reporting.gradients import NOTE, TITLES, gradients_table, left_out, sentence
@@ -43,6 +44,12 @@ def run(argv: Sequence[str]) -> None:
     for metric in TITLES:
         console.print(gradients_table(result, metric))
     console.print(NOTE)
+    if result.redundancy_bins:
+        console.print(bins_table(result))
+        for metric, title in TITLES.items():
+            for table in over_reference_tables(result, metric, title):
+                console.print(table)
+        console.print(BINS_NOTE)
     console.print(sentence(result))
     if result.left_out:
         console.print(left_out(result))

@@ -42,6 +42,7 @@ class Batch:
         read_signals: scores the steps by some of them, by name per response (K,); None where there are none.
         policy: gives the policy to methods that probe; None where there is none.
         prompt_ids: what the model reads for each response.
+        bins: the bin of the redundant share that each response is of; empty where there are none.
         cut: cuts responses to so many tokens each, into steps again, judges what is left and labels its steps where
             that is asked; None where nothing is cut.
     """
@@ -57,6 +58,7 @@ class Batch:
     read_signals: Callable[[Sequence[Rollout], Sequence[Signal]], Mapping[str, list[Scores]]] | None = None
     policy: Callable[[Batch], Policy] | None = None
     prompt_ids: Sequence[tuple[int, ...]] = ()
+    bins: Sequence[int] = ()
     cut: Callable[[Sequence[Rollout], Sequence[int], bool], Sequence[Rollout]] | None = None
 
     @cached_property

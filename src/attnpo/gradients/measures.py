@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -67,38 +68,83 @@ def divided(top_S: Floats, bottom_S: Floats) -> Floats:
     return np.divide(top_S, bottom_S, out=np.full_like(top_S, np.nan), where=bottom_S != 0)
 
 
-def above_curve(moments: Moments, credit: int, accuracy: int, saved: int, term: int) -> Floats:
-    """Return (S,) how much more accuracy a unit step along a credit gains than TLMRE's unit step of the same length.
+@dataclass(frozen=True)
+class CurvePoint:
+    """TLMRE's unit step that saves as many tokens as a credit's: of what strength and sign, as a combination.
 
-    TLMRE weighed alpha steps along mu_accuracy + alpha mu_term. In that plane, at the angle theta from the first
-    towards the second, a unit step saves R cos(theta - phi) tokens. Strengths of either sign take the half-plane of
-    angles below that of mu_term; of those in it that save as many as the credit, the one with the smaller alpha is
-    taken. NaN where no strength saves as many.
+    Attributes:
+        weights_SN: (S, 2) weights of the mean gradients of accuracy and of the length term; NaN where no strength saves
+            as many.
+        places: of these two among the moments.
+    """
+
+    weights_SN: Floats
+    places: tuple[int, int]
+
+    @classmethod
+    def of(cls, moments: Moments, credit: int, accuracy: int, saved: int, term: int) -> CurvePoint:
+        """Return the point that saves as many tokens as a unit step along a credit.
+
+        TLMRE weighed alpha steps along mu_accuracy + alpha mu_term. In that plane, at the angle theta from the first
+        towards the second, a unit step saves R cos(theta - phi) tokens. Strengths of either sign take the half-plane
+        of angles below that of mu_term; of those in it that save as many as the credit, the one with the smaller alpha
+        is taken.
+
+        Args:
+            moments: the moments.
+            credit: place of the credit.
+            accuracy: place of the accuracy's credit.
+            saved: place of the length's.
+            term: place of TLMRE's length term.
+        """
+        between_SMM = moments.between_SMM
+        first_S = length(moments, accuracy)
+        along_S = between_SMM[:, accuracy, term] / first_S
+        rest_S = between_SMM[:, term, term] - along_S**2
+        second_S = np.sqrt(np.where(rest_S > 0, rest_S, np.nan))
+        save_x = between_SMM[:, accuracy, saved] / first_S
+        save_y = (between_SMM[:, term, saved] - along_S * save_x) / second_S
+        share_S = unit_change(moments, credit, saved) / np.hypot(save_x, save_y)
+        share_S = np.where(np.abs(share_S) <= 1, share_S, np.nan)
+        most_theta_S = np.arctan2(second_S, along_S)
+        turns_2S = np.arctan2(save_y, save_x) + np.stack([-1, 1])[:, None] * np.arccos(share_S)
+        below_2S = (most_theta_S - turns_2S) % (2 * np.pi)
+        below_S = np.where(below_2S < np.pi, below_2S, -np.inf).max(axis=0)
+        theta_S = most_theta_S - np.where(np.isfinite(below_S), below_S, np.nan)
+        of_term_S = np.sin(theta_S) / second_S
+        of_accuracy_S = (np.cos(theta_S) - along_S * of_term_S) / first_S
+        return cls(np.stack([of_accuracy_S, of_term_S], axis=1), (accuracy, term))
+
+    def gain(self, moments: Moments, wanted: int) -> Floats:
+        """Return (S,) the first-order change of what is wanted by this unit step."""
+        return np.einsum("sn,sn->s", self.weights_SN, moments.between_SMM[:, self.places, wanted])
+
+    def noise(self, moments: Moments) -> Floats:
+        """Return (S,) the noise of a batch's gradient whose mean is this unit step."""
+        spread_SMM = moments.within_SMM - moments.between_SMM
+        spread_SNN = spread_SMM[:, self.places][:, :, self.places]
+        return np.einsum("sn,snk,sk->s", self.weights_SN, spread_SNN, self.weights_SN)
+
+
+def above_curve(moments: Moments, credit: int, point: CurvePoint) -> Floats:
+    """Return (S,) how much more accuracy a unit step along a credit gains than TLMRE's of the same length.
 
     Args:
         moments: the moments.
         credit: place of the credit.
-        accuracy: place of the accuracy's credit.
-        saved: place of the length's.
-        term: place of TLMRE's length term.
+        point: TLMRE's.
     """
-    between_SMM = moments.between_SMM
-    first_S = length(moments, accuracy)
-    along_S = between_SMM[:, accuracy, term] / first_S
-    rest_S = between_SMM[:, term, term] - along_S**2
-    second_S = np.sqrt(np.where(rest_S > 0, rest_S, np.nan))
+    accuracy = point.places[0]
+    return unit_change(moments, credit, accuracy) - point.gain(moments, accuracy)
 
-    def coordinates(wanted: int) -> tuple[Floats, Floats]:
-        x_S = between_SMM[:, accuracy, wanted] / first_S
-        return x_S, (between_SMM[:, term, wanted] - along_S * x_S) / second_S
 
-    (gain_x, gain_y), (save_x, save_y) = coordinates(accuracy), coordinates(saved)
-    most_S = np.hypot(save_x, save_y)
-    share_S = unit_change(moments, credit, saved) / most_S
-    share_S = np.where(np.abs(share_S) <= 1, share_S, np.nan)
-    most_theta_S = np.arctan2(second_S, along_S)
-    turns_2S = np.arctan2(save_y, save_x) + np.stack([-1, 1])[:, None] * np.arccos(share_S)
-    below_2S = (most_theta_S - turns_2S) % (2 * np.pi)
-    below_S = np.where(below_2S < np.pi, below_2S, -np.inf).max(axis=0)
-    theta_S = most_theta_S - np.where(np.isfinite(below_S), below_S, np.nan)
-    return unit_change(moments, credit, accuracy) - (gain_x * np.cos(theta_S) + gain_y * np.sin(theta_S))
+def signal_to_noise_beside(moments: Moments, credit: int, point: CurvePoint) -> Floats:
+    """Return (S,) the signal to noise of a credit over TLMRE's where that saves as many tokens; both as above."""
+    return signal_to_noise(moments, credit) * point.noise(moments)  # |mu|^2 of the point is 1
+
+
+def bought_above(moments: Moments, credit: int, point: CurvePoint) -> Floats:
+    """Return (S,) how much more accuracy a batch buys by a credit than by TLMRE of as many tokens saved, at a noise."""
+    accuracy, noise_S = point.places[0], point.noise(moments)
+    theirs_S = point.gain(moments, accuracy) / np.sqrt(np.where(noise_S > 0, noise_S, np.nan))
+    return bought(moments, credit, accuracy) - theirs_S

@@ -26,8 +26,15 @@ class Products:
     within_BMM: Floats
     with_sum_BMM: Floats
 
-    def moments(self) -> Moments:
+    def moments(self, shares_B: Floats | None = None) -> Moments:
         """Return the moments of all batches, then those with each batch left out in turn.
+
+        Gradients may be the parts that some of the problems have in their batches'. A batch with a share w of them has
+        w mu as the mean of its part, and w noise: problems are independent of each other. Divided by these, moments are
+        those of batches that hold no other problems. NaN where fewer than two batches hold any.
+
+        Args:
+            shares_B: the share w of each batch; 1 if absent.
 
         Raises:
             ValueError: there are fewer than three batches.
@@ -37,12 +44,13 @@ class Products:
             raise ValueError(f"{count} batches; a jackknife takes at least three")
         all_MM, own_MM = self.with_sum_BMM.sum(axis=0), within_BMM.sum(axis=0)
         cross_BMM = self.with_sum_BMM + self.with_sum_BMM.transpose(0, 2, 1)
-        between_BMM = (all_MM - own_MM - cross_BMM + 2 * within_BMM) / ((count - 1) * (count - 2))
-        return Moments(
-            np.concatenate([((all_MM - own_MM) / (count * (count - 1)))[None], between_BMM]),
-            np.concatenate([(own_MM / count)[None], (own_MM - within_BMM) / (count - 1)]),
-            (count,),
-        )
+        shares_B = np.ones(count) if shares_B is None else shares_B
+        sums_S, squares_S = (np.append(0, -each) + each.sum() for each in (shares_B, shares_B**2))
+        others_SMM = np.concatenate([(all_MM - own_MM)[None], all_MM - own_MM - cross_BMM + 2 * within_BMM])
+        own_SMM = np.concatenate([own_MM[None], own_MM - within_BMM])
+        between_SMM = _divided(others_SMM, sums_S**2 - squares_S)
+        noise_SMM = _divided(own_SMM - squares_S[:, None, None] * between_SMM, sums_S)
+        return Moments(between_SMM, between_SMM + noise_SMM, (count,))
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,11 @@ def jackknife(values_S: Floats, parts: Sequence[int] = ()) -> Estimate | None:
     by_part = np.split(values_S[1:], np.cumsum(parts)[:-1])
     spread = sum(((part - part.mean()) ** 2).sum() * (len(part) - 1) / len(part) for part in by_part)
     return Estimate(float(values_S[0]), float(np.sqrt(spread)), len(values_S) - 1 - len(by_part))
+
+
+def _divided(values_SMM: Floats, by_S: Floats) -> Floats:
+    """Return quotients, NaN where the divisor is 0 but for rounding."""
+    return values_SMM / np.where(by_S > 1e-9, by_S, np.nan)[:, None, None]
 
 
 Statistic = Callable[[Moments], Floats]

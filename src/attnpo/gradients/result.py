@@ -13,6 +13,7 @@ from attnpo.gradients.credits import ACCURACY, ESSENTIAL_TOKENS, LENGTH, LENGTH_
 from attnpo.gradients.products import Moments, jackknife
 from attnpo.significance import Estimate
 from attnpo.statistics import Floats
+from attnpo.tables import NOTHING
 
 
 class Known(BaseModel):
@@ -35,6 +36,13 @@ class Known(BaseModel):
         if self.value is None or self.error is None or self.df is None:
             return None
         return Estimate(self.value, self.error, self.df)
+
+    def said(self, digits: int) -> str:
+        """Return `0.339 ±0.032`; three significant digits where it is too large or small for `digits` decimals."""
+        if self.value is None or self.error is None:
+            return NOTHING
+        write = f".{digits}f" if self.value == 0 or 10.0**-digits <= abs(self.value) < 10_000 else ".3g"
+        return f"{self.value:{write}} ±{self.error:{write}}"
 
 
 class CreditRow(BaseModel):
@@ -61,6 +69,28 @@ class CreditRow(BaseModel):
     cosines: dict[str, dict[str, Known]]
 
 
+class RedundancyBin(BaseModel):
+    """The problems whose responses are redundant to a like extent.
+
+    Attributes:
+        low: least redundant share of a problem's think tokens.
+        high: the greatest.
+        share: redundant share of all think tokens.
+        problems: how many problems.
+        accuracy: share of correct responses.
+        tokens: mean tokens of a response.
+        measures: metric → credit → measure → what is known, of batches all of whose problems are of the bin.
+    """
+
+    low: float
+    high: float
+    share: float
+    problems: int
+    accuracy: float
+    tokens: float
+    measures: dict[str, dict[str, dict[str, Known]]]
+
+
 class GradientsResult(Document):
     """Every credit on the same responses.
 
@@ -78,6 +108,8 @@ class GradientsResult(Document):
         progress_step: optimizer step that credit was given at.
         rows: the credits.
         left_out: method → why it gives no credit to these responses.
+        redundancy_bins: the same noise by the redundant share of a problem's responses, least redundant first; empty
+            where that was not asked for.
     """
 
     MAKE: ClassVar[str] = "make it with `attnpo gradients`"
@@ -96,6 +128,7 @@ class GradientsResult(Document):
     progress_step: int
     rows: list[CreditRow]
     left_out: dict[str, str]
+    redundancy_bins: Sequence[RedundancyBin] = ()
 
     def row(self, name: str) -> CreditRow:
         """Return a credit by its name."""
@@ -132,17 +165,20 @@ def _measured(moments: Moments, place: int, credits: Sequence[Credit]) -> dict[s
     accuracy, saved, term = at[ACCURACY], at[LENGTH], at[LENGTH_TERM]
     beside_S = measures.signal_to_noise(moments, at[credits[place].beside])
     signal_S = measures.signal_to_noise(moments, place)
+    point = measures.CurvePoint.of(moments, place, accuracy, saved, term)
     found = {
         "length": measures.length(moments, place),
         "accuracy": measures.unit_change(moments, place, accuracy),
         "tokens_saved": measures.unit_change(moments, place, saved),
         "accuracy_per_100_tokens_saved": 100 * measures.ratio(moments, place, accuracy, saved),
         "outside": measures.outside(moments, place, [accuracy, term]),
-        "above_curve": measures.above_curve(moments, place, accuracy, saved, term),
+        "above_curve": measures.above_curve(moments, place, point),
         "noise": measures.noise(moments, place),
         "signal_to_noise": signal_S,
         "signal_to_noise_ratio": measures.divided(signal_S, beside_S),
+        "signal_to_noise_beside_curve": measures.signal_to_noise_beside(moments, place, point),
         "accuracy_for_noise": measures.bought(moments, place, accuracy),
+        "accuracy_for_noise_above_curve": measures.bought_above(moments, place, point),
         "tokens_for_noise": measures.bought(moments, place, saved),
     }
     for name, credit in (("redundant", REDUNDANT_TOKENS), ("essential", ESSENTIAL_TOKENS)):

@@ -69,10 +69,10 @@ def fill(
     sketch: int | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Compute the gradients of the batches that are not on disk yet.
+    """Compute the gradients of the batches that are not on disk yet, in parts by the bins of their responses.
 
-    Takes in memory the gradients of one batch: R independent credits of `width` float32 numbers. Sketched, it takes
-    them for both metrics, four more numbers a parameter, and for Adam's metric a pass over all batches before.
+    Takes in memory the gradients of one part of a batch: R independent credits of `width` float32 numbers. Sketched, it
+    takes them for both metrics, four more numbers a parameter, and for Adam's metric a pass over all batches before.
 
     Args:
         store: where they go.
@@ -90,8 +90,11 @@ def fill(
             advantages_MBT = token_advantages(credits, batch)
             basis = independent_rows(advantages_MBT.flatten(1).numpy())
             kept = projections[number % len(HALVES)]
-            found = _gradients(policy, batch, advantages_MBT[list(basis.chosen)], kept)
-            store.save(number, found, basis)
+            for part in range(store.parts):
+                own_RBT = advantages_MBT[list(basis.chosen)]
+                if store.parts > 1:
+                    own_RBT = own_RBT * (torch.tensor(batch.bins) == part)[:, None]
+                store.save(number, _gradients(policy, batch, own_RBT, kept), basis, part)
             advance(1, f"{len(basis.chosen)} passes for {len(credits)} credits")
 
 

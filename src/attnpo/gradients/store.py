@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from attnpo.errors import OutputError
 from attnpo.gradients.basis import Basis
 from attnpo.gradients.products import Moments, Products
+from attnpo.gradients.sums import Sums
 from attnpo.output import claim_settings, prepare_output_dir
 from attnpo.progress import bar
 from attnpo.statistics import Floats
@@ -26,6 +27,7 @@ LEAST_BATCHES = 6
 """Three of each half: Adam's weights for one half of the batches are of the other, and a jackknife takes three."""
 HALVES = (0, 1)
 """Batches of even number, and of odd."""
+ADAM_HALVES = tuple(f"{ADAM}/{half}" for half in HALVES)
 CELLS = 2**23
 """Numbers of all batches that are held at a time while inner products are taken: 64 MB."""
 
@@ -38,11 +40,13 @@ class Store:
         folder: where they lie.
         batches: how many there are to be.
         common: place of the credit that Adam's metric is of.
+        parts: how many parts gradients are kept in, one for each bin of responses.
     """
 
     folder: Path
     batches: int
     common: int
+    parts: int = 1
 
     def claim(self, settings: Mapping[str, Any]) -> None:
         """Make the folder, for the settings that the gradients depend on.
@@ -55,13 +59,21 @@ class Store:
 
     def missing(self) -> list[int]:
         """Return the batches that are still to be computed."""
-        return [number for number in range(self.batches) if not self._path(number).exists()]
+        parts = range(self.parts)
+        return [n for n in range(self.batches) if not all(self._path(n, part).exists() for part in parts)]
 
-    def save(self, number: int, gradients: Mapping[str, torch.Tensor], basis: Basis) -> None:
-        """Write the gradients of one batch: (R, d) float32 of its independent credits, for each metric they are for."""
+    def save(self, number: int, gradients: Mapping[str, torch.Tensor], basis: Basis, part: int = 0) -> None:
+        """Write the gradients of one batch: (R, d) float32 of its independent credits, for each metric they are for.
+
+        Args:
+            number: the batch.
+            gradients: by metric.
+            basis: which credits they are of.
+            part: the bin whose responses' part they are.
+        """
         tensors = {name: rows_Rd.float().cpu().contiguous() for name, rows_Rd in gradients.items()}
         tensors["coefficients"] = torch.from_numpy(np.ascontiguousarray(basis.coefficients_MR))
-        save_tensors(self._path(number), tensors)
+        save_tensors(self._path(number, part), tensors)
 
     def kept_moments(self) -> tuple[int, torch.Tensor] | None:
         """Return how many batches the sums of squares are of, and (2, D) the sums; None where there are none."""
@@ -87,32 +99,34 @@ class Store:
 
         v is the mean of the common credit's squared gradient over the batches of the other half: of the same ones,
         weights would be small just where the noise of these gradients is large. A coordinate that it never moves has
-        weight 0. Gradients that are kept whole give it themselves; sketches were made for each metric.
+        weight 0. Gradients that are kept whole give it themselves; sketches were made for each metric. Those of a bin
+        (`bin_name`) are of the parts that its responses have in the batches, weighed alike.
 
         Raises:
             OutputError: a file cannot be read.
         """
-        files = [self._open(number) for number in range(self.batches)]
-        coefficients = [file.get_tensor("coefficients").numpy() for file in files]
-        sketched = ADAM in files[0].keys()  # noqa: SIM118
-        width = files[0].get_slice(PLAIN).get_shape()[1]
-        step = max(1, CELLS // max(1, sum(c.shape[1] for c in coefficients)))
-        halves = [range(half, self.batches, 2) for half in HALVES]
-        plain = _Sums.empty(coefficients)
-        adam = [_Sums.empty([coefficients[number] for number in half]) for half in halves]
+        files = [[self._open(number, part) for number in range(self.batches)] for part in range(self.parts)]
+        coefficients = [file.get_tensor("coefficients").numpy() for file in files[0]]
+        sketched = ADAM in files[0][0].keys()  # noqa: SIM118
+        width = files[0][0].get_slice(PLAIN).get_shape()[1]
+        sums = [_MetricSums.empty(coefficients) for _ in self._wholes]
+        step = max(1, CELLS // max(1, len(sums) * sum(c.shape[1] for c in coefficients)))
         with bar(progress, "inner products", width) as advance:
             for start in range(0, width, step):
                 places = slice(start, min(start + step, width))
-                rows = [_read(file, PLAIN, places) for file in files]
-                plain.add(rows, None)
-                for own, half, other in zip(adam, halves, reversed(halves), strict=True):
-                    if sketched:
-                        own.add([_read(files[number], ADAM, places) for number in half], None)
-                    else:
-                        own.add([rows[number] for number in half], self._adam_weights(rows, coefficients, other))
+                plain = _with_total(files, PLAIN, places)
+                adam = _with_total(files, ADAM, places) if sketched else plain
+                others = [range(1 - half, self.batches, len(HALVES)) for half in HALVES]
+                weights = [None if sketched else self._adam_weights(plain[0], coefficients, each) for each in others]
+                for own, rows, weighed in zip(sums, plain, adam, strict=True):
+                    own.plain.add(rows, None)
+                    for half, adams in zip(HALVES, own.adam, strict=True):
+                        adams.add(weighed[half :: len(HALVES)], weights[half])
                 advance(places.stop - places.start)
-        return {PLAIN: plain.products()} | {
-            f"{ADAM}/{half}": own.products() for half, own in zip(HALVES, adam, strict=True)
+        return {
+            f"{whole}{metric}": found
+            for whole, own in zip(self._wholes, sums, strict=True)
+            for metric, found in own.products().items()
         }
 
     def keep_products(self, products: Mapping[str, Products]) -> None:
@@ -123,7 +137,8 @@ class Store:
             for name, values in (("within", found.within_BMM), ("with_sum", found.with_sum_BMM))
         }
         save_tensors(self._products, tensors)
-        for path in (self._moments, *map(self._path, range(self.batches))):
+        gradients = (self._path(number, part) for number in range(self.batches) for part in range(self.parts))
+        for path in (self._moments, *gradients):
             path.unlink(missing_ok=True)
 
     def kept_products(self) -> dict[str, Products] | None:
@@ -131,8 +146,13 @@ class Store:
         if not self._products.exists():
             return None
         kept = {name: values.numpy() for name, values in load_file(self._products).items()}
-        names = [PLAIN, *(f"{ADAM}/{half}" for half in HALVES)]
+        names = [f"{whole}{metric}" for whole in self._wholes for metric in (PLAIN, *ADAM_HALVES)]
         return {name: Products(kept[f"{name}/within"], kept[f"{name}/with_sum"]) for name in names}
+
+    @property
+    def _wholes(self) -> list[str]:
+        """What the names of inner products begin with: those of all responses, and those of each bin."""
+        return ["", *(bin_name(part) for part in range(self.parts) if self.parts > 1)]
 
     @property
     def _products(self) -> Path:
@@ -148,21 +168,38 @@ class Store:
             sum_D += (coefficients[number][self.common] @ rows[number]) ** 2
         return adam_weights(sum_D / len(numbers))
 
-    def _path(self, number: int) -> Path:
-        return self.folder / f"{number:05d}.safetensors"
+    def _path(self, number: int, part: int) -> Path:
+        return self.folder / (f"{number:05d}" + (f"-{part}" if self.parts > 1 else "") + ".safetensors")
 
-    def _open(self, number: int) -> Any:
-        path = self._path(number)
+    def _open(self, number: int, part: int) -> Any:
+        path = self._path(number, part)
         try:
             return safe_open(path, framework="pt")
         except (SafetensorError, OSError) as error:
             raise OutputError(f"{path}: cannot be read ({error}); remove it and run the command again") from error
 
 
-def moments_of(products: Mapping[str, Products]) -> dict[str, Moments]:
-    """Return the moments by metric: Adam's are the mean of both halves'."""
-    first, second = (products[f"{ADAM}/{half}"].moments() for half in HALVES)
-    return {PLAIN: products[PLAIN].moments(), ADAM: first.mean(second)}
+def bin_name(number: int) -> str:
+    """Return what the names of a bin's inner products begin with."""
+    return f"bin {number}/"
+
+
+def moments_of(products: Mapping[str, Products], whole: str = "", shares_B: Floats | None = None) -> dict[str, Moments]:
+    """Return the moments by metric: Adam's are the mean of both halves'.
+
+    Args:
+        products: the inner products.
+        whole: `bin_name` of the bin that they are to be of; all responses if empty.
+        shares_B: its share in the problems of each batch.
+    """
+
+    def moments(name: str, own_B: slice) -> Moments:
+        return products[f"{whole}{name}"].moments(None if shares_B is None else shares_B[own_B])
+
+    first, second = (
+        moments(name, slice(half, None, len(HALVES))) for name, half in zip(ADAM_HALVES, HALVES, strict=True)
+    )
+    return {PLAIN: moments(PLAIN, slice(None)), ADAM: first.mean(second)}
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -178,38 +215,26 @@ def adam_weights(second_moments: Floats) -> Floats:
 
 
 @dataclass
-class _Sums:
-    """Inner products over the coordinates seen so far, in the batches' own rows."""
+class _MetricSums:
+    """Inner products in every metric: plain ones of all batches, Adam's of each half."""
 
-    coefficients: Sequence[Floats]
-    within: list[Floats]
-    with_sum: list[Floats]
+    plain: Sums
+    adam: Sequence[Sums]
 
     @classmethod
-    def empty(cls, coefficients: Sequence[Floats]) -> _Sums:
-        credits = len(coefficients[0])
-        return cls(
-            coefficients,
-            [np.zeros((c.shape[1], c.shape[1])) for c in coefficients],
-            [np.zeros((c.shape[1], credits)) for c in coefficients],
-        )
+    def empty(cls, coefficients: Sequence[Floats]) -> _MetricSums:
+        halves = [Sums.empty(coefficients[half :: len(HALVES)]) for half in HALVES]
+        return cls(Sums.empty(coefficients), halves)
 
-    def add(self, rows: Sequence[Floats], weights: Floats | None) -> None:
-        # One batch at a time: the credits of all batches take many times the rows' memory.
-        sum_MD = np.zeros((len(self.coefficients[0]), rows[0].shape[1]))
-        for own_MR, row_RD in zip(self.coefficients, rows, strict=True):
-            sum_MD += own_MR @ row_RD
-        for number, own in enumerate(rows):
-            weighed = own if weights is None else own * weights
-            self.within[number] += weighed @ own.T
-            self.with_sum[number] += weighed @ sum_MD.T
+    def products(self) -> dict[str, Products]:
+        found = {name: own.products() for name, own in zip(ADAM_HALVES, self.adam, strict=True)}
+        return {PLAIN: self.plain.products(), **found}
 
-    def products(self) -> Products:
-        triples = list(zip(self.coefficients, self.within, self.with_sum, strict=True))
-        return Products(
-            np.stack([c @ within @ c.T for c, within, _ in triples]),
-            np.stack([c @ with_sum for c, _, with_sum in triples]),
-        )
+
+def _with_total(files: Sequence[Sequence[Any]], name: str, places: slice) -> list[list[Floats]]:
+    """Return the rows of each batch, all parts together, then those of each part where there are several."""
+    parts = [[_read(file, name, places) for file in own] for own in files]
+    return parts if len(parts) == 1 else [[np.sum(own, axis=0) for own in zip(*parts, strict=True)], *parts]
 
 
 def _read(file: Any, name: str, places: slice) -> Floats:

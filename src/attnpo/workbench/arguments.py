@@ -271,6 +271,14 @@ class GradientsArguments:
         metadata={"help": "Optimizer step that credit is given at; the default lies behind every schedule."},
     )
     micro_batch: AtLeast1 = field(default=32, metadata={"help": "Responses in one forward pass."})
+    redundancy_bins: Count = field(
+        default=0,
+        metadata={
+            "help": "Bins of problems, as many in each, by the redundant share of their responses' think tokens (by "
+            "label): each credit's noise and signal to noise in every bin; 0 for none. Gradients take as many times "
+            "the disk."
+        },
+    )
     sketch: Count | None = field(
         default=None,
         metadata={

@@ -21,14 +21,19 @@ from attnpo.errors import ConfigError, DataError
 from attnpo.files import UserFile
 from attnpo.gradients import (
     Batch,
+    Binning,
     GradientsResult,
     Policy,
+    Products,
+    RedundancyBin,
     Store,
     Wanted,
+    bin_name,
     credit_rows,
     fill,
     moments_of,
 )
+from attnpo.gradients.bin_tables import bins_markdown
 from attnpo.gradients.chosen import choose
 from attnpo.gradients.credits import COMMON, TLMRE
 from attnpo.gradients.store import LEAST_BATCHES
@@ -37,7 +42,7 @@ from attnpo.labeling import label_steps
 from attnpo.ledger import settings_path
 from attnpo.models import adapter_parameters
 from attnpo.output import held, prepare_output_dir, write_atomically
-from attnpo.reporting.gradients import gradients_markdown, save_gradients
+from attnpo.reporting.gradients import TITLES, gradients_markdown, save_gradients
 from attnpo.rollouts import Rollout
 from attnpo.sampling import SamplingParams, TransformersSampler
 from attnpo.sampling.prompts import opening_text, render_prompt
@@ -79,6 +84,8 @@ def measure_gradients(
     Raises:
         AttnPOError: something is missing or malformed.
     """
+    if arguments.redundancy_bins == 1:
+        raise ConfigError("--redundancy_bins 1: one bin holds every problem; give 2 or more, or leave it out")
     wanted = parse_all(arguments.methods, arguments.strengths)
     rivals(arguments.signals, [] if arguments.heads else None, flag="--signals")  # names what cannot be read
     drawn = _how_drawn(Path(arguments.rollouts)) if arguments.rollouts else {}
@@ -103,6 +110,8 @@ def measure_gradients(
         else:
             _check_sampling(arguments, session, limit)
         labelled = session.labeler is not None if groups is None else groups.labelled
+        problems = len(session.problems) if groups is None else len(groups.rollouts) // groups.size
+        _check_bins(arguments.redundancy_bins, labelled, problems)
         for signal in choose(wanted, arguments.signals, heads, labelled).signals:
             signal.check(session.model)
         if groups is None:
@@ -111,7 +120,8 @@ def measure_gradients(
         run = _Run(arguments, session, verifier, groups, heads, wanted, limit)
         result = run.measure(output_dir, progress)
     result.save(output_dir / "gradients.json")
-    write_atomically(output_dir / "gradients.md", gradients_markdown(result))
+    binned = "\n" + bins_markdown(result, dict(TITLES)) if result.redundancy_bins else ""
+    write_atomically(output_dir / "gradients.md", gradients_markdown(result) + binned)
     save_gradients(result, output_dir / "gradients.svg")
     return result
 
@@ -201,6 +211,8 @@ class _Run:
     limit: int
 
     def __post_init__(self) -> None:
+        rollouts, bins = self.groups.rollouts, self.arguments.redundancy_bins
+        self.binning = Binning.of(rollouts, self.groups.size, bins) if bins else None
         self.chosen = choose(self.wanted, self.arguments.signals, self.heads, self.groups.labelled)
         self.credits = self.chosen.credits
 
@@ -208,7 +220,8 @@ class _Run:
         """Return what is known of every credit."""
         policy = self._policy()
         names = [credit.name for credit in self.credits]
-        store = Store(output_dir / "gradients", self.groups.batches, names.index(f"{TLMRE} {COMMON:g}"))
+        common = names.index(f"{TLMRE} {COMMON:g}")
+        store = Store(output_dir / "gradients", self.groups.batches, common, self.arguments.redundancy_bins or 1)
         sketch = self._sketch(policy.size)
         store.claim(self._settings(policy.size, sketch))
         products = store.kept_products()
@@ -232,7 +245,19 @@ class _Run:
             progress_step=self.arguments.progress_step,
             rows=credit_rows(moments_of(products), self.credits),
             left_out=dict(self.chosen.left_out),
+            redundancy_bins=self._bins(products),
         )
+
+    def _bins(self, products: Mapping[str, Products]) -> list[RedundancyBin]:
+        """Return what is known of each bin of problems."""
+        if self.binning is None:
+            return []
+        found = []
+        for number in range(self.arguments.redundancy_bins):
+            shares_B = self.binning.shares(number, self.groups.batches)
+            moments = moments_of(products, bin_name(number), shares_B)
+            found.append(self.binning.described(number, moments, self.credits))
+        return found
 
     def _policy(self) -> Policy:
         model, tokenizer = self.session.model, self.session.tokenizer
@@ -241,14 +266,15 @@ class _Run:
 
     def _sketch(self, parameters: int) -> int | None:
         """Return what gradients are sketched to; None keeps them whole."""
-        if self.arguments.sketch is None and 4 * parameters * len(self.credits) * self.groups.batches > WHOLE_BYTES:
+        numbers = parameters * len(self.credits) * self.groups.batches * (self.arguments.redundancy_bins or 1)
+        if self.arguments.sketch is None and 4 * numbers > WHOLE_BYTES:
             return SKETCH
         return self.arguments.sketch or None
 
     def _check_disk(self, store: Store, parameters: int, sketch: int | None) -> None:
         """Check that there is room for what is still to be written until the inner products are taken."""
         width, moments = (parameters, 0) if sketch is None else (2 * sketch, store.moments_bytes(parameters))
-        gradients = 4 * width * len(self.credits) * len(store.missing())
+        gradients = 4 * width * len(self.credits) * len(store.missing()) * store.parts
         if gradients + moments > (free := shutil.disk_usage(store.folder).free):
             smaller = f", or a new one with --sketch {min(SKETCH, width // 8)}" if gradients > moments else ""
             raise ConfigError(
@@ -276,6 +302,7 @@ class _Run:
             "methods": {entry.name: dict(entry.settings) for entry in self.wanted},
             "credits": [credit.name for credit in self.credits],
             "sketch": sketch,
+            **({"redundancy_bins": self.arguments.redundancy_bins} if self.arguments.redundancy_bins else {}),
         }
 
     def _batch(self, number: int) -> Batch:
@@ -298,6 +325,7 @@ class _Run:
             read_signals=partial(self._read_signals, number * len(rollouts)),
             policy=self._method_policy,
             prompt_ids=prompts,
+            bins=self.binning.of_responses(number * len(rollouts), len(rollouts)) if self.binning else (),
             cut=self._cut,
         )
 
@@ -345,6 +373,21 @@ def _given(path: str, session: Session, verifier: Verifier) -> list[Rollout]:
     """Return the responses of a file, labelled where there is a labeler."""
     rollouts, labeler = read_traces(Path(path), session.segmenter, verifier), session.labeler
     return rollouts if labeler is None else [label_steps(labeler, rollout) for rollout in rollouts]
+
+
+def _check_bins(bins: int, labelled: bool, problems: int) -> None:
+    """Check that bins by redundant share can be told apart and hold enough problems for an error.
+
+    Raises:
+        ConfigError: steps carry no labels, or the problems are too few.
+    """
+    if bins and not labelled:
+        raise ConfigError(f"--redundancy_bins {bins}: reads labels, and the steps carry none; give --labeler")
+    if problems < bins * LEAST_BATCHES:
+        raise ConfigError(
+            f"--redundancy_bins {bins}: {problems} problems leave a bin fewer than {LEAST_BATCHES}, the fewest whose "
+            "noise has an error; give fewer bins, or more problems"
+        )
 
 
 def _check_sampling(arguments: GradientsArguments, session: Session, limit: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -11,16 +11,17 @@ import numpy as np
 
 from attnpo.credit import build_method
 from attnpo.gradients import CreditRow, GradientsResult
+from attnpo.gradients.placing import Point, placed
 from attnpo.reporting.reproduction.frontier_table import Agreement, Curve, FrontierTable, RankCorrelation
 from attnpo.significance import DEFINED, estimate
 from attnpo.statistics import Floats
 
 FORETOLD: Mapping[str, str] = {
     "above_curve": "above TLMRE's curve",
-    "signal_to_noise_ratio": "signal/noise, ratio",
-    "accuracy_for_noise": "accuracy/√noise",
+    "signal_to_noise_beside_curve": "signal/noise over TLMRE's",
+    "accuracy_for_noise_above_curve": "accuracy/√noise above TLMRE's",
 }
-"""Measures of a gradient that curves are ranked by."""
+"""Measures of a gradient that curves are ranked by: each against TLMRE where a unit step saves as many tokens."""
 LEAST_CURVES = 4
 """Fewer curves have too few orders to say anything."""
 
@@ -28,9 +29,9 @@ LEAST_CURVES = 4
 def ranked(table: FrontierTable, gradients: GradientsResult) -> FrontierTable:
     """Return the table with how far the order of gradients agrees with that of the trained curves.
 
-    A curve's gradient is the mean over those of its strengths that were differentiated with the very same settings;
-    what is left out is a caveat. Errors are those of the training runs and held-out problems; those of the gradients
-    are not in them.
+    A curve's gradient is that of the strengths that were differentiated with the very same settings, read where all
+    curves save as many tokens (`placed`); what is left out is a caveat. Errors are those of the training runs and
+    held-out problems; those of the gradients are not in them.
 
     Args:
         table: the trained curves.
@@ -41,7 +42,7 @@ def ranked(table: FrontierTable, gradients: GradientsResult) -> FrontierTable:
     if reference is None:
         return _without(table, f"{plan.against[0]}, which curves are held against, has none yet")
     matched: dict[str, list[CreditRow]] = {}
-    caveats = []
+    lacking_said = []
     for curve in table.curves:
         found = matching_credits([row.about for row in curve.rows], gradients)
         credits = [credit for credit in found if credit is not None]
@@ -49,7 +50,7 @@ def ranked(table: FrontierTable, gradients: GradientsResult) -> FrontierTable:
             continue
         matched[curve.name] = credits
         if lacking := [row.name for row, credit in zip(curve.rows, found, strict=True) if credit is None]:
-            caveats.append(f"{curve.name}: no gradient has the settings of {', '.join(lacking)}.")
+            lacking_said.append(f"{curve.name}: no gradient has the settings of {', '.join(lacking)}.")
     if not matched:
         return _without(table, "no curve that is there yet has a gradient")
 
@@ -64,13 +65,14 @@ def ranked(table: FrontierTable, gradients: GradientsResult) -> FrontierTable:
     curves = [curve for curve in table.curves if curve.name in matched and curve.df and reference.df]
     gains = [{c.name: d for c in curves if (d := of(c)) is not None and _is_known(d)} for of in (accuracy, time)]
     df = min([reference.df, *(curve.df for curve in curves)])
-    ranking = []
+    ranking, caveats = [], []
     for metric in gradients.rows[0].measures:
-        for measure in FORETOLD:
-            means = {name: _mean(credits, metric, measure) for name, credits in matched.items()}
-            values = {name: mean for name, mean in means.items() if mean is not None}
+        read = placed({name: [_point(each, metric) for each in credits] for name, credits in matched.items()})
+        caveats += [f"Gradients, {metric}: {sentence}" for sentence in read.said()]
+        for number, measure in enumerate(FORETOLD):
+            values = {name: own[number] for name, own in read.values.items()}
             ranking.append(RankCorrelation(measure, metric, *(_agreement(values, gained, df) for gained in gains)))
-    return replace(table, ranking=tuple(ranking), caveats=(*table.caveats, *caveats))
+    return replace(table, ranking=tuple(ranking), caveats=(*table.caveats, *caveats, *lacking_said))
 
 
 def _without(table: FrontierTable, why: str) -> FrontierTable:
@@ -116,10 +118,10 @@ def _is_known(draws: Floats) -> bool:
     return not np.isnan(draws[0]) and bool(np.isnan(draws).mean() <= 1 - DEFINED)
 
 
-def _mean(rows: Sequence[CreditRow], metric: str, measure: str) -> float | None:
-    known = [row.measures[metric][measure].value for row in rows]
-    values = [value for value in known if value is not None]
-    return float(np.mean(values)) if values else None
+def _point(credit: CreditRow, metric: str) -> Point:
+    known = {name: own.value for name, own in credit.measures[metric].items()}
+    values = tuple(value for name in FORETOLD if (value := known.get(name)) is not None)
+    return Point(credit.name, known.get("tokens_saved"), values if len(values) == len(FORETOLD) else None)
 
 
 def credit_key(name: str, settings: Mapping[str, Any]) -> str:
