@@ -3,16 +3,16 @@
     python benchmarks/gpu_bundle.py --output build/gpu --python 3.12
 
 It is one archive in parts of at most `--part_mib` MiB: where one copy is bounded by 64, a part fits beside a checkout.
-Copy the checkout there, into it the parts, one after another, with both scripts, and there:
+Copy the checkout there, into it the parts, one after another, with the script, and there:
 
     sh build/gpu/install.sh && export PYTHONPATH=/tmp/attnpo/site-packages:$PWD/src
     python3 -m attnpo reproduce --world gsm --minutes 9 --jobs 4 --max_steps 80 --schedule_steps 20 --responses 256 \\
         --num_eval 1000 --num_unseen 500 \\
-        --training num_problems=4096 per_device_train_batch_size=64 gradient_accumulation_steps=4
-    sh build/gpu/collect.sh runs/reproduce-gsm "$OUT"
+        --training num_problems=4096 per_device_train_batch_size=64 gradient_accumulation_steps=4 \\
+        --pack "$OUT/cells.tar.xz"
 
 `install.sh` compares the archive's checksum, unpacks it into `/tmp/attnpo/site-packages` and says what is not met then.
-`collect.sh` writes `$OUT/cells.tar.gz`: the small files of what is finished, no model, no checkpoint. Unpacked into
+The archive of `--pack` holds the small files of what is finished, no model, no checkpoint. Unpacked into
 `runs/reproduce-gsm` of the checkout that is copied to a fresh machine, those cells are left alone there and the same
 command goes on with the others; a cell that was not finished begins anew.
 
@@ -76,22 +76,6 @@ rm "$site/{archive}"
 python3 -m pip install -q --no-index --no-deps --no-compile --upgrade --target "$site" "$site"/wheels/*.whl
 PYTHONPATH=$site python3 "$site/package_closure.py" "$site/needs.txt" --settled {settled}
 """
-COLLECT = """#!/bin/sh
-# sh collect.sh RUN FOLDER: the small files of what is finished in RUN, as FOLDER/cells.tar.gz
-set -eu
-folder=$(cd "$2" && pwd)
-cd "$1"
-{
-    echo reproduce.settings.json
-    if [ -f heads/discovery.json ]; then ls heads/heads.json heads/discovery.json heads/run.json; fi
-    find . -path '*/unseen/evaluation.json' | while read -r last; do
-        cell=${last%/unseen/*}
-        for name in cell.settings.json evaluation.json unseen/evaluation.json log.jsonl run.json; do
-            if [ -f "$cell/$name" ]; then echo "$cell/$name"; fi
-        done
-    done
-} | tar -czf "$folder/cells.tar.gz" -T -
-"""
 
 
 def requirements() -> list[str]:
@@ -151,7 +135,7 @@ def copy_templates(folder: Path) -> None:
 
 
 def write_parts(content: Path, output: Path, most: int, needs: list[str], there: Collection[str]) -> list[Path]:
-    """Write a folder's content as an archive in parts of at most so many bytes, and the scripts that go with it.
+    """Write a folder's content as an archive in parts of at most so many bytes, and the script that goes with it.
 
     Raises:
         SystemExit: there would be more parts than two digits number.
@@ -174,7 +158,6 @@ def write_parts(content: Path, output: Path, most: int, needs: list[str], there:
     whole.unlink()
     install = INSTALL.format(archive=ARCHIVE, digest=digest.hexdigest(), settled=" ".join(sorted(there)))
     (output / "install.sh").write_text(install, encoding="utf-8")
-    (output / "collect.sh").write_text(COLLECT, encoding="utf-8")
     return parts
 
 

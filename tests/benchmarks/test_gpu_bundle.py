@@ -8,7 +8,6 @@ import os
 import random
 import subprocess
 import sys
-import tarfile
 import zipfile
 from pathlib import Path
 from types import ModuleType
@@ -128,22 +127,6 @@ def test_templates_without_reasoning_gym_are_those_with_it(bundle, tmp_path):
     assert done.returncode == 0, done.stderr
     own = gym.create_dataset("gsm_symbolic", size=1, seed=0).generators
     assert json.loads(done.stdout) == {str(n): make(random.Random(n), 1.0)["question"] for n, make in own.items()}
-
-
-def test_small_files_of_finished_cells_come_back(bundle, tmp_path):
-    small = ["cell.settings.json", "evaluation.json", "log.jsonl", "run.json", "unseen/evaluation.json"]
-    kept = [f"tlmre/seed-1/{name}" for name in small] + ["base/evaluation.json", "base/unseen/evaluation.json"]
-    kept += ["heads/heads.json", "heads/discovery.json", "heads/run.json", "reproduce.settings.json"]
-    left = ["tlmre/seed-1/model.safetensors", "tlmre/seed-1/checkpoint-80/optimizer.pt", "base/rollouts.jsonl"]
-    left += [f"rloo/seed-1/{name}" for name in small[:-1]] + ["heads/probe.json", "report.html"]
-    for name in (*kept, *left):
-        (tmp_path / "run" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "run" / name).write_text(name)
-    (tmp_path / "collect.sh").write_text(bundle.COLLECT)
-    (tmp_path / "out").mkdir()
-    subprocess.run(["sh", "collect.sh", "run", "out"], cwd=tmp_path, check=True)
-    with tarfile.open(tmp_path / "out" / "cells.tar.gz") as archive:
-        assert sorted(name.removeprefix("./") for name in archive.getnames()) == sorted(kept)
 
 
 def test_the_command_is_that_of_the_document(bundle):

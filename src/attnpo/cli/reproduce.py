@@ -26,7 +26,8 @@ EXAMPLE = """  attnpo reproduce                                            # the
 
   A cell is a row with a seed: OUTPUT_DIR/ROW/seed-SEED. To split the cells over machines, let one make what all share
   (any one cell that reads heads does) and copy it to the others first: each would find other heads, and cells of
-  different heads are refused. In the end copy the folders together, and write the table:
+  different heads are refused. In the end copy the folders together (--pack writes what counts of one, without its
+  models), and write the table:
     machine 1:  attnpo reproduce --only attnpo/1 --output_dir runs/table
     copy:       base/, heads/ and reproduce.settings.json of runs/table, from machine 1 to machine 2
     machine 1:  attnpo reproduce --only seed=1 --output_dir runs/table
@@ -78,6 +79,13 @@ class ReproduceArguments:
         },
     )
     table: bool = field(default=False, metadata={"help": "Run nothing: write the table from what is there."})
+    pack: str | None = field(
+        default=None,
+        metadata={
+            "help": "Archive (.tar.gz or .tar.xz) for what the table takes of all finished cells, without models: "
+            "unpacked into another machine's --output_dir they count there. With --table nothing is run."
+        },
+    )
     gradients: str | None = field(
         default=None,
         metadata={
@@ -136,6 +144,7 @@ def run(argv: Sequence[str]) -> None:
             world=world,
             run=not arguments.table,
             gradients=Path(arguments.gradients) if arguments.gradients else None,
+            archive=Path(arguments.pack) if arguments.pack else None,
             argv=argv,
             progress=progress,
             note=console.print,

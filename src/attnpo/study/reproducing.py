@@ -14,6 +14,7 @@ from rich.progress import Progress
 from attnpo.errors import ConfigError
 from attnpo.output import prepare_output_dir
 from attnpo.study.cells import Cell, Experiment, cells_of, cells_on_disk, choose_cells
+from attnpo.study.packing import pack, packing_mode
 from attnpo.study.running import Failure, cores, is_over, run_arms
 from attnpo.study.sizes import Sizes
 from attnpo.study.suite import Row, Suite
@@ -56,6 +57,7 @@ def reproduce(
     world: World = TINYWORLD,
     run: bool = True,
     gradients: Path | None = None,
+    archive: Path | None = None,
     argv: Sequence[str] = (),
     progress: Progress | None = None,
     note: Callable[[str], None] | None = None,
@@ -74,6 +76,7 @@ def reproduce(
         world: on which world.
         run: False writes the table of what is there.
         gradients: file of `attnpo gradients` whose order of methods is held against that of the trained curves.
+        archive: where to write the small files of all finished cells, too (`attnpo.study.packing`); None for nowhere.
         argv: the arguments of `attnpo reproduce` that say the same, written beside results.
         progress: display, or None.
         note: called with a line before the cells are run.
@@ -87,6 +90,8 @@ def reproduce(
     world.check(sizes)
     if not seeds:
         raise ConfigError("--seeds: give at least one")
+    if archive is not None:
+        packing_mode(archive)
     is_pilot = suite.is_pilot(seeds)
     credits = _read_gradients(gradients, suite, is_pilot)
     asked = cells_of(rows, list(dict.fromkeys(seeds)))
@@ -106,6 +111,9 @@ def reproduce(
     nothing = run and not cells_on_disk(suite.rows, output_dir)
     command = shlex.join(["attnpo", "reproduce", *argv])
     files = [] if nothing else write_table(experiment, suite, asked, command, credits)
+    if archive is not None and files:
+        pack(experiment, cells_on_disk(suite.rows, output_dir), archive)
+        files = [*files, archive]
     left = run and not all(map(experiment.done, chosen))
     return Reproduced(files, len(asked), missing, failures, left and is_over(deadline))
 
