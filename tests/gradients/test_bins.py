@@ -27,11 +27,11 @@ from attnpo.gradients import (
     split_credits,
     wanted_credits,
 )
-from attnpo.gradients.bin_tables import bins_markdown, bins_table, over_reference_tables
 from attnpo.gradients.bins import noise_measures, redundant_share
 from attnpo.gradients.credits import token_advantages
 from attnpo.gradients.passes import response_log_probs
 from attnpo.gradients.projection import flat
+from attnpo.reporting.gradient_bins import bins_markdown, bins_table, over_reference_tables
 
 MOST, GROUP, PROBLEMS, BATCHES = 3, 3, 4, 60
 PROMPTS = ((2, 1), (1, 0, 0))

@@ -30,9 +30,9 @@ def run(argv: Sequence[str]) -> None:
     )
     quiet_libraries()
     from attnpo.about import write_about
-    from attnpo.gradients.bin_tables import BINS_NOTE, bins_table, over_reference_tables
     from attnpo.output import prepare_output_dir
     from attnpo.progress import console_progress
+    from attnpo.reporting.gradient_bins import BINS_NOTE, bins_table, over_reference_tables
     from attnpo.reporting.gradients import NOTE, TITLES, gradients_table, left_out, sentence
     from attnpo.workbench.differentiating import measure_gradients
 

@@ -39,10 +39,10 @@ class Known(BaseModel):
 
     def said(self, digits: int) -> str:
         """Return `0.339 ±0.032`; three significant digits where it is too large or small for `digits` decimals."""
-        if self.value is None or self.error is None:
+        if self.value is None:
             return NOTHING
         write = f".{digits}f" if self.value == 0 or 10.0**-digits <= abs(self.value) < 10_000 else ".3g"
-        return f"{self.value:{write}} ±{self.error:{write}}"
+        return f"{self.value:{write}}" + ("" if self.error is None else f" ±{self.error:{write}}")
 
 
 class CreditRow(BaseModel):

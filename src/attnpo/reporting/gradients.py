@@ -60,12 +60,8 @@ def gradients_table(result: GradientsResult, metric: str, more: bool = False) ->
 
 
 def said(known: Known | None, digits: int) -> str:
-    """Return `0.339 ±0.032`; three significant digits where the value is too large or small for `digits` decimals."""
-    if known is None or known.value is None:
-        return NOTHING
-    value = known.value
-    write = f".{digits}f" if value == 0 or 10.0**-digits <= abs(value) < 10_000 else ".3g"
-    return f"{value:{write}}" if known.error is None else f"{value:{write}} ±{known.error:{write}}"
+    """Return `Known.said`, a dash where there is nothing."""
+    return NOTHING if known is None else known.said(digits)
 
 
 def gradients_markdown(result: GradientsResult) -> str:

@@ -33,7 +33,6 @@ from attnpo.gradients import (
     fill,
     moments_of,
 )
-from attnpo.gradients.bin_tables import bins_markdown
 from attnpo.gradients.chosen import choose
 from attnpo.gradients.credits import COMMON, TLMRE
 from attnpo.gradients.store import LEAST_BATCHES
@@ -42,6 +41,7 @@ from attnpo.labeling import label_steps
 from attnpo.ledger import settings_path
 from attnpo.models import adapter_parameters
 from attnpo.output import held, prepare_output_dir, write_atomically
+from attnpo.reporting.gradient_bins import bins_markdown
 from attnpo.reporting.gradients import TITLES, gradients_markdown, save_gradients
 from attnpo.rollouts import Rollout
 from attnpo.sampling import SamplingParams, TransformersSampler

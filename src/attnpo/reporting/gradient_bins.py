@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 
 from attnpo.gradients.credits import ACCURACY, LENGTH
 from attnpo.gradients.result import GradientsResult, RedundancyBin
-from attnpo.tables import NOTHING, Table
+from attnpo.reporting.gradients import said
+from attnpo.tables import Table
 
 OVER_REFERENCE: dict[str, tuple[str, Collection[str]]] = {
     "signal_to_noise_ratio": ("signal/noise", ()),
@@ -48,7 +49,7 @@ def over_reference_tables(result: GradientsResult, metric: str, title: str) -> l
         title: what it is called.
     """
     tables = []
-    for measure, (said, hardly) in OVER_REFERENCE.items():
+    for measure, (name, hardly) in OVER_REFERENCE.items():
         rows = [
             [row.name, row.beside, *_cells(result.redundancy_bins, metric, row.name, measure, 2)]
             for row in result.rows
@@ -56,15 +57,15 @@ def over_reference_tables(result: GradientsResult, metric: str, title: str) -> l
         ]
         if rows:
             columns = ["credit", "reference", *_heads(result)]
-            tables.append(Table.of(f"{title}: {said} over reference, by redundant share", columns, rows))
+            tables.append(Table.of(f"{title}: {name} over reference, by redundant share", columns, rows))
     return tables
 
 
 def alone_table(result: GradientsResult, metric: str, title: str, measure: str) -> Table:
     """Return a measure of every credit by itself, in each bin."""
-    said, digits = ALONE[measure]
+    name, digits = ALONE[measure]
     rows = [[row.name, *_cells(result.redundancy_bins, metric, row.name, measure, digits)] for row in result.rows]
-    return Table.of(f"{title}: {said}, by redundant share", ["credit", *_heads(result)], rows)
+    return Table.of(f"{title}: {name}, by redundant share", ["credit", *_heads(result)], rows)
 
 
 def bins_markdown(result: GradientsResult, titles: dict[str, str]) -> str:
@@ -87,5 +88,4 @@ def _heads(result: GradientsResult) -> list[str]:
 
 
 def _cells(bins: Sequence[RedundancyBin], metric: str, credit: str, measure: str, digits: int) -> list[str]:
-    found = [own.measures[metric].get(credit, {}).get(measure) for own in bins]
-    return [NOTHING if known is None else known.said(digits) for known in found]
+    return [said(own.measures[metric].get(credit, {}).get(measure), digits) for own in bins]
