@@ -6,7 +6,7 @@ It is one archive in parts of at most `--part_mib` MiB: where one copy is bounde
 Copy the checkout there, into it the parts, one after another, with the script, and there:
 
     sh build/gpu/install.sh && export PYTHONPATH=/tmp/attnpo/site-packages:$PWD/src
-    python3 -m attnpo reproduce --world gsm --minutes 9 --jobs 4 --max_steps 80 --schedule_steps 20 --responses 256 \\
+    python3 -m attnpo reproduce --world gsm --minutes 9 --jobs 1 --max_steps 40 --schedule_steps 10 --responses 256 \\
         --num_eval 1000 --num_unseen 500 \\
         --training num_problems=4096 per_device_train_batch_size=64 gradient_accumulation_steps=4 \\
         --pack "$OUT/cells.tar.xz"

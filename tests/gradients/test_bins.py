@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from attnpo.errors import ConfigError
 from attnpo.gradients import (
     Batch,
     Binning,
@@ -200,15 +201,32 @@ def test_problems_are_binned_by_the_share_of_all_their_responses():
     assert [Binning.of(rollouts[:6], 2, 2).bin_of_P.count(n) for n in (0, 1)] == [2, 1]
 
 
+@pytest.mark.parametrize(
+    ("shares", "bins", "said"),
+    [
+        ("000123", 3, "3 of 6 problems have the redundant share 0, .* part them; give fewer bins: --redundancy_bins 2"),
+        ("003333", 3, r"4 of 6 problems have the redundant share 0\.75, .*, as fewer bins would; leave it out"),
+        ("000012", 2, "4 of 6 problems have the redundant share 0, .*, as fewer bins would; leave it out"),
+    ],
+)
+def test_bins_that_would_part_problems_of_one_share_are_refused(monkeypatch, shares, bins, said):
+    monkeypatch.setattr("attnpo.gradients.bins.redundant_share", lambda group: int(group[0]) / 4)
+    with pytest.raises(ConfigError, match=f"^--redundancy_bins {bins}: {said}$"):
+        Binning.of(shares, 1, bins)
+    assert Binning.of("001122", 1, 3).bin_of_P == (0, 0, 1, 1, 2, 2)
+
+
 def test_tables(binned, drawn, tmp_path):
-    rollouts = [r for number in range(BATCHES) for r in drawn(number).rollouts]
-    binning = Binning.of(rollouts, GROUP, 2)
+    batches = [drawn(number) for number in range(BATCHES)]
+    rollouts = [r for batch in batches for r in batch.rollouts]
+    bin_of_P = tuple(row for batch in batches for row in batch.bins[::GROUP])
+    binning = Binning(rollouts, GROUP, bin_of_P, 2)
     bins = [
         binning.described(prompt, moments_of(binned, bin_name(prompt), held(drawn, prompt)), CREDITS)
         for prompt in (0, 1)
     ]
-    assert [own.problems for own in bins] == [BATCHES * PROBLEMS / 2] * 2
-    assert bins[0].low <= bins[0].share <= bins[0].high <= bins[1].low
+    assert [own.problems for own in bins] == [bin_of_P.count(prompt) for prompt in (0, 1)]
+    assert all(own.low <= own.share <= own.high for own in bins)
     known = {"model": "m", "source": "d", "batches": BATCHES, "problems_per_batch": 4, "group_size": 3, "accuracy": 0.5}
     more = {"tokens": 2.0, "parameters": 9, "sketch": None, "heads": [], "progress_step": 0, "left_out": {}}
     result = GradientsResult(**known, **more, rows=credit_rows(moments_of(binned), CREDITS), redundancy_bins=bins)

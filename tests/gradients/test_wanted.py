@@ -76,6 +76,13 @@ def test_why_a_method_is_left_out(name, reason):
     assert reason_to_leave_out(build_method("attnpo"), labelled=True, scored=False).startswith("reads heads")
 
 
+def test_what_would_calibrate_itself_on_its_own_batch_is_left_out():
+    found = reason_to_leave_out(build_method("gr3"), labelled=True, scored=True)
+    assert found == "calibrates alpha on earlier groups, and there are none; name an alpha: gr3+alpha=0.33"
+    (named,) = parse_wanted("gr3+alpha=0.33", [0.2])
+    assert reason_to_leave_out(named.build(), labelled=True, scored=True) is None
+
+
 @pytest.mark.parametrize("name", ["dler+limit=300", "laser_d", "dapo_overlong", "siri", "thinkprune"])
 def test_what_does_not_fit_the_limit_is_refused_by_name(name):
     wanted = parse_wanted(name, [0.2])

@@ -359,10 +359,10 @@ def test_what_is_not_held_against_gradients_is_told(base, dialled):
     assert held.caveats == (
         *table.caveats,
         "Gradients, plain: read where a unit step saves 40 tokens, which attnpo, lcr1, ddca reach.",
-        "Gradients, plain: of one strength, held against TLMRE where that saves as many tokens: alp (20).",
+        "Gradients, plain: alp is left out: one strength alone has a gradient.",
         "alp: no gradient has the settings of alp-0.2.",
     )
-    assert held.ranking[0].accuracy.curves == NAMES
+    assert held.ranking[0].accuracy == Agreement(("attnpo", "lcr1", "ddca"), None)
     for rows, why in (
         (dialled[2:], "tlmre, which curves are held against, has none yet"),
         (dialled[:2], "no curve that is there yet has a gradient"),
@@ -371,6 +371,18 @@ def test_what_is_not_held_against_gradients_is_told(base, dialled):
         held = ranked(table, gradients)
         assert held.ranking == ()
         assert held.caveats == (*table.caveats, f"Gradients are not held against the curves: {why}.")
+
+
+def test_a_row_without_a_dial_is_held_against_tlmre_at_its_own_change_of_length(base, dialled, tmp_path):
+    table = frontier_table(base, [*dialled, trained_row(tmp_path, "rloo", (1, 2, 3), 0.2, 20)], PLAN, FAMILY, FEW)
+    gradients = gradients_of(METHODS)
+    alone = gradients.rows[0].model_copy(update={"name": "rloo", "method": "rloo", "settings": {}})
+    held = ranked(table, gradients.model_copy(update={"rows": [*gradients.rows, alone]}))
+    assert held.caveats == (
+        *table.caveats,
+        "Gradients, plain: read where a unit step saves 40 tokens, which attnpo, alp, lcr1, ddca reach.",
+        "Gradients, plain: without a dial, held against TLMRE where that saves as many tokens: rloo (20).",
+    )
 
 
 def test_a_whole_number_is_the_same_setting_however_it_is_written():

@@ -147,6 +147,9 @@ def test_measurements_take_further_flags(small, tmp_path):
         reproduce(suite, suite.rows, [5, 6], Sizes(num_eval=30), experiment.output_dir, run=False)
     with pytest.raises(ConfigError, match="--evaluation counter: give NAME=VALUE"):
         Sizes(evaluation=["counter"])
+    with pytest.raises(ConfigError, match="--evaluation num_problems=5: every measurement has its own num_problems"):
+        Sizes(evaluation=["num_problems=5"])
+    assert Sizes(evaluation=["max_new_tokens=384"]).further_evaluation == {"max_new_tokens": 384}
 
 
 def test_models_on_the_way_are_kept_and_measured(tmp_path):
@@ -165,7 +168,9 @@ def test_models_on_the_way_are_kept_and_measured(tmp_path):
     assert {**settings, "course": None} == {**plain, "course": None}  # what was trained is the same
     assert cell_minutes(sizes) > cell_minutes(Sizes())
     with pytest.raises(ConfigError, match="--num_course 40: goes by --max_sampled_tokens"):
-        Sizes(num_course=40, max_sampled_tokens=0)
+        TINYWORLD.check(Sizes(num_course=40, max_sampled_tokens=0))
+    given, _ = ON_GSM.meant(replace(GSM.sizes, num_course=200), [1], {"num_course"})
+    GSM.check(given)  # the suite's own budget
 
 
 def test_pilots_never_stand_beside_others(small, tmp_path):
@@ -238,6 +243,18 @@ def test_gradients_that_fit_no_curve_are_refused_before_anything_runs(
     assert not (tmp_path / "runs").exists()
 
 
+def test_gradients_too_old_to_rank_by_are_refused_before_anything_runs(small, tmp_path, monkeypatch):
+    monkeypatch.setattr("attnpo.study.reproducing.run_cells", None)
+    suite, file = load_suite(small), gradients_file(tmp_path / "gradients.json", "alp", [{"beta": 0.001}])
+    written = json.loads(file.read_text())
+    del written["rows"][0]["measures"]["plain"]["signal_to_noise_beside_curve"]
+    file.write_text(json.dumps(written))
+    said = rf"^--gradients {file}: .* without signal_to_noise_beside_curve; run `attnpo gradients` again$"
+    with pytest.raises(ConfigError, match=said):
+        reproduce(suite, suite.rows, [5, 6], Sizes(num_eval=30), tmp_path / "runs", gradients=file)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_gradients_wait_for_curves_that_are_not_there_yet(small, tmp_path):
     suite, sizes = load_suite(small), Sizes(num_eval=30)
     experiment = Experiment(tmp_path / "runs", sizes)
@@ -261,7 +278,7 @@ def test_gradients_wait_for_curves_that_are_not_there_yet(small, tmp_path):
         written(row, shorter)
     for part in ("", UNSEEN):  # templates never seen have curves of their own
         late = written("alp-0.003", 30, part)
-        assert late["ranking"][0]["accuracy"]["curves"] == ["alp"]
+        assert late["ranking"][0]["accuracy"]["curves"] == []  # of two strengths one has a gradient
         assert late["caveats"][-1] == "alp: no gradient has the settings of alp-0.001."
 
 

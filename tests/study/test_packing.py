@@ -10,7 +10,7 @@ import pytest
 from reproduced import head_sets, measure, write_cell
 
 from attnpo.cli.main import main
-from attnpo.errors import ConfigError
+from attnpo.errors import ConfigError, OutputError
 from attnpo.study.arms import course_folders
 from attnpo.study.cells import Cell, Experiment
 from attnpo.study.packing import pack
@@ -42,8 +42,10 @@ def experiment(tmp_path):
 
 def test_unpacked_elsewhere_the_table_is_the_same(experiment, tmp_path):
     archive, there = tmp_path / "out" / "cells.tar.xz", tmp_path / "there"
-    here = reproduce(SUITE, ROWS, [1, 2], experiment.sizes, experiment.output_dir, run=False, archive=archive)
-    assert archive in here.files
+    said: list[str] = []
+    folder, sizes = experiment.output_dir, experiment.sizes
+    reproduce(SUITE, ROWS, [1, 2], sizes, folder, run=False, archive=archive, note=said.append)
+    assert said == [f"2 finished cells packed into {archive}"]
     with tarfile.open(archive) as packed:
         names = packed.getnames()
         packed.extractall(there, filter="data")
@@ -66,6 +68,18 @@ def test_unpacked_elsewhere_the_table_is_the_same(experiment, tmp_path):
     assert tables[0] == tables[1]
 
 
+def test_what_all_cells_share_is_packed_before_any_cell_is_finished(tmp_path, monkeypatch):
+    """Another machine would find other heads."""
+    monkeypatch.setattr("attnpo.study.reproducing.run_cells", lambda *_: [])
+    folder, archive = tmp_path / "runs", tmp_path / "cells.tar.gz"
+    measure(folder / "base", "base", 0)
+    head_sets(folder / "heads")
+    done = reproduce(SUITE, ROWS, [1], Sizes(num_eval=30), folder, archive=archive)
+    assert done.files == []
+    with tarfile.open(archive) as packed:
+        assert {"base/evaluation.json", "heads/heads.json", "reproduce.settings.json"} < set(packed.getnames())
+
+
 def test_models_on_the_way_and_templates_never_seen_are_measured_too(tmp_path):
     made = Experiment(tmp_path / "runs", Sizes(num_eval=30, num_course=30))
     cell = Cell(SUITE["tlmre"], 1)
@@ -73,7 +87,7 @@ def test_models_on_the_way_and_templates_never_seen_are_measured_too(tmp_path):
     for part in course_folders(folder):
         measure(part, "tlmre", 1)
     measure(folder / UNSEEN, "tlmre", 1)  # of other sizes: not asked for
-    pack(made, [cell], tmp_path / "cells.tgz")
+    assert pack(made, [cell], tmp_path / "cells.tgz") == 1
     with tarfile.open(tmp_path / "cells.tgz") as packed:
         names = set(packed.getnames())
     assert {f"tlmre/seed-1/course/{n}/evaluation.json" for n in (1, 2, 3)} < names
@@ -83,6 +97,9 @@ def test_models_on_the_way_and_templates_never_seen_are_measured_too(tmp_path):
 def test_a_name_that_does_not_say_what_it_is_is_refused_before_anything_runs(tmp_path, capsys):
     with pytest.raises(ConfigError, match=r"--pack cells.zip: .* let it end in .tar.gz, .tgz, .tar.xz"):
         reproduce(SUITE, ROWS, [1], Sizes(), tmp_path / "runs", archive=Path("cells.zip"))
+    (tmp_path / "folder.tgz").mkdir()
+    with pytest.raises(OutputError, match=r"folder.tgz: is a folder; name a file"):
+        reproduce(SUITE, ROWS, [1], Sizes(), tmp_path / "runs", archive=tmp_path / "folder.tgz")
     assert not (tmp_path / "runs").exists()
     with pytest.raises(SystemExit):
         main(["reproduce", "--table", "--output_dir", str(tmp_path / "runs"), "--pack", "cells.zip"])

@@ -19,7 +19,7 @@ from attnpo.rollouts import read_rollouts, write_rollouts
 from attnpo.signals.random import Random
 from attnpo.study.suite import load_suite
 from attnpo.workbench.arguments import DataArguments, GradientsArguments, ModelArguments, StepArguments
-from attnpo.workbench.differentiating import _check_policy, _Run, measure_gradients, whole_groups
+from attnpo.workbench.differentiating import SKETCH, _check_policy, _Run, measure_gradients, whole_groups
 from attnpo.workbench.loading import open_session, open_verifier
 
 MODEL = {"model": "tinyworld", "device": "cpu", "segmentation": "paragraphs", "verifier": "exact"}
@@ -127,6 +127,15 @@ def test_bins_that_cannot_be_told_are_refused(folder, tmp_path, monkeypatch, lab
         measure_gradients(arguments, model, DataArguments(), steps)
 
 
+@pytest.mark.parametrize(("parameters", "sketch"), [(10, None), (11, SKETCH)])
+def test_bins_do_not_decide_whether_gradients_are_sketched(monkeypatch, parameters, sketch):
+    monkeypatch.setattr("attnpo.workbench.differentiating.WHOLE_BYTES", 4 * 10 * 3 * 6)
+    for bins in (0, 5):
+        arguments = GradientsArguments(redundancy_bins=bins)
+        run = SimpleNamespace(arguments=arguments, credits=range(3), groups=SimpleNamespace(batches=6))
+        assert _Run._sketch(run, parameters) == sketch
+
+
 def full_disk(path):
     return type("Usage", (), {"free": 10})
 
@@ -212,7 +221,11 @@ def test_groups_that_are_too_small_for_a_method_are_refused_before_the_model_is_
 ROWS = {row.name: row for row in (*load_suite().rows, *load_suite(suite="frontier").rows)}
 """Every method as it is trained in this world; of a curve its last strength, the strongest."""
 WHOLE = {row.curve or row.name: row for row in ROWS.values()}
-REASONS = {"draws responses of its own", "asks for other responses"}
+REASONS = {
+    "draws responses of its own",
+    "asks for other responses",
+    "calibrates alpha on earlier groups, and there are none; name an alpha: gr3+alpha=0.33",
+}
 
 
 def test_every_row_of_the_suites_has_credit_or_is_left_out_for_a_reason(folder, monkeypatch):

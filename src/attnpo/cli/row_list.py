@@ -23,7 +23,7 @@ def rows_table(rows: Sequence[Row], sizes: Sizes, seeds: int, world: World = TIN
     budget = f"{sizes.max_sampled_tokens:,} sampled tokens" if sizes.max_sampled_tokens else f"{sizes.max_steps} steps"
     title = (
         f"{len(rows)} rows x {seeds} seeds, {budget} each: about {minutes:.1f} minutes a cell, "
-        f"{hours:.1f} core hours in all"
+        f"{hours:.1f} hours in all of a CPU core of {world.pace.core_gflops:.0f} GFLOPS"
     )
     headings = ("row", "group", "paper", "settings, and what differs from the published ones", "extra cost")
     return words_table(title, headings, map(_cells, rows)).terminal(show_lines=True)

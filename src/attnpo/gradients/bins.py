@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
+from attnpo.errors import ConfigError
 from attnpo.gradients import measures
 from attnpo.gradients.credits import ACCURACY, LENGTH, Credit
 from attnpo.gradients.products import Moments, jackknife
@@ -34,9 +36,20 @@ class Binning:
 
     @classmethod
     def of(cls, rollouts: Sequence[Rollout], size: int, bins: int) -> Binning:
-        """Put as many problems into each bin; of equal shares the earlier problem comes first."""
+        """Put as many problems into each bin.
+
+        Raises:
+            ConfigError: problems of one share would lie in two bins.
+        """
         count = len(rollouts) // size
         shares = [redundant_share(rollouts[p * size : (p + 1) * size]) for p in range(count)]
+        if (share := _split_share(shares, bins)) is not None:
+            fewer = next((n for n in range(bins - 1, 1, -1) if _split_share(shares, n) is None), None)
+            raise ConfigError(
+                f"--redundancy_bins {bins}: {shares.count(share)} of {count} problems have the redundant share "
+                f"{share:.3g}, and bins of as many problems each would part them"
+                + (f"; give fewer bins: --redundancy_bins {fewer}" if fewer else ", as fewer bins would; leave it out")
+            )
         ranks = {p: rank for rank, p in enumerate(sorted(range(count), key=lambda p: shares[p]))}
         return cls(rollouts, size, tuple(ranks[p] * bins // count for p in range(count)), bins)
 
@@ -76,6 +89,12 @@ def redundant_share(rollouts: Iterable[Rollout]) -> float:
     lengths = [(step.tokens[1] - step.tokens[0], step.label) for rollout in rollouts for step in rollout.steps]
     thought = sum(length for length, _ in lengths)
     return sum(length for length, label in lengths if label == "redundant") / thought if thought else 0.0
+
+
+def _split_share(shares: Sequence[float], bins: int) -> float | None:
+    """Return the least share on both sides of a border between bins of as many problems each; None without any."""
+    placed = [(share, rank * bins // len(shares)) for rank, share in enumerate(sorted(shares))]
+    return next((own for (own, first), (other, then) in pairwise(placed) if own == other and first != then), None)
 
 
 def noise_measures(moments: Moments, credits: Sequence[Credit]) -> dict[str, dict[str, Known]]:

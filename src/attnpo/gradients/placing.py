@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from attnpo.evaluation.strength import accuracy_at, curve_knots
+
+PLACE = "a place on TLMRE's curve"
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class Placed:
 
     Attributes:
         place: tokens saved by a unit step, at which curves of several strengths are read; None where there are none.
-        values: curve → its measures there; of a curve of one strength, its own.
-        own: curve of one strength → tokens that it saves; None where that is not known.
+        values: curve → its measures there; of a method without a dial, its own.
+        own: method without a dial → tokens that it saves; None where that is not known.
         left_out: curve → why it has no measures.
         unknown: strengths whose measures are not known; of their curves the others are read.
     """
@@ -45,29 +47,30 @@ class Placed:
     unknown: Sequence[str]
 
     def said(self) -> list[str]:
-        """Return where curves were read, and what was not, in sentences; nothing where all have one strength each."""
+        """Return where curves were read, and what was not, in sentences."""
         found = []
         if self.place is not None:
             reach = ", ".join(name for name in self.values if name not in self.own)
             found.append(f"read where a unit step saves {self.place:.4g} tokens, which {reach} reach.")
-            if self.own:
-                each = ", ".join(f"{n} ({'–' if at is None else format(at, '.4g')})" for n, at in self.own.items())
-                found.append(f"of one strength, held against TLMRE where that saves as many tokens: {each}.")
+        if self.own:
+            each = ", ".join(f"{n} ({'–' if at is None else format(at, '.4g')})" for n, at in self.own.items())
+            found.append(f"without a dial, held against TLMRE where that saves as many tokens: {each}.")
         if self.unknown:
             found.append(f"not measured, or TLMRE saves as many tokens at no strength: {', '.join(self.unknown)}.")
         return found + [f"{name} is left out: {why}." for name, why in self.left_out.items()]
 
 
-def placed(curves: Mapping[str, Sequence[Point]]) -> Placed:
+def placed(curves: Mapping[str, Sequence[Point]], dialless: Collection[str] = ()) -> Placed:
     """Read every curve where a unit step saves as many tokens.
 
     Between strengths curves are straight; where noise says that more strength saves less, neighbours are pooled, as
     those of trained curves are. The place is the middle of what all curves of several strengths reach; where that is
-    nothing, of what most of them reach. A curve of one strength has its measures against TLMRE's curve at its own
-    change of length, so it needs no place.
+    nothing, of what most of them reach. A method without a dial has its measures against TLMRE's curve at its own
+    change of length, so it needs no place; one strength of a curve does not stand for the curve.
 
     Args:
         curves: curve → its strengths, weakest first.
+        dialless: those that are a method without a dial.
     """
     knots, own, values, left_out = {}, {}, {}, {}
     unknown = [point.name for points in curves.values() for point in points if point.values is None]
@@ -75,9 +78,11 @@ def placed(curves: Mapping[str, Sequence[Point]]) -> Placed:
         known = [(point.saved, point.values) for point in points if point.values is not None]
         saved = [tokens for tokens, _ in known if tokens is not None]
         if not known:
-            left_out[name] = "none of its strengths has a place on TLMRE's curve"
-        elif len(known) == 1:
+            left_out[name] = f"none of its strengths has {PLACE}"
+        elif name in dialless:
             own[name], values[name] = known[0]
+        elif len(known) == 1:
+            left_out[name] = f"one strength alone has {'a gradient' if len(points) == 1 else PLACE}"
         elif len(saved) < len(known):
             left_out[name] = "it is not known how many tokens its strengths save"
         else:
@@ -85,8 +90,8 @@ def placed(curves: Mapping[str, Sequence[Point]]) -> Placed:
             found = [curve_knots(-np.array(saved), column) for column in columns]
             if len(found[0][0]) > 1:
                 knots[name] = found
-            else:  # noise does not tell its strengths apart
-                own[name], values[name] = -float(found[0][0][0]), tuple(float(means[0]) for _, means in found)
+            else:
+                left_out[name] = "noise does not tell its strengths apart"
     reaches = {name: (-tokens[-1], -tokens[0]) for name, ((tokens, _), *_) in knots.items()}
     place = _common(list(reaches.values()))
     for name, (low, high) in reaches.items():

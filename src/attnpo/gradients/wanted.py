@@ -11,6 +11,7 @@ import yaml
 from attnpo.attention import Head
 from attnpo.credit import build_method
 from attnpo.credit.methods.base import Method
+from attnpo.credit.methods.gr3 import GR3
 from attnpo.credit.settings import LengthTermSettings
 from attnpo.errors import ConfigError
 from attnpo.gradients.batch import HEADS
@@ -126,6 +127,8 @@ def reason_to_leave_out(method: Method, *, labelled: bool, scored: bool) -> str 
     """
     if (reason := needs_other_responses(method)) is not None:
         return reason
+    if isinstance(method, GR3) and method.settings.alpha is None:
+        return f"calibrates alpha on earlier groups, and there are none; name an alpha: {method.name}+alpha=0.33"
     if method.needs_scores and method.signal == HEADS and not scored:
         return "reads heads, and none are given (--heads)"
     if method.needs_labels and not labelled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -106,9 +107,10 @@ def _end(running: Sequence[Running], requests: Requests, say: Callable[[str], No
     for command in alive:
         command.process.terminate()
     if alive:
-        say(
+        _tell(
+            say,
             f"ending {len(alive)} command{'s' * (len(alive) > 1)}: training finishes its step and saves "
-            f"(at most {GRACE_SECONDS / 60:g} minutes); Ctrl-C ends at once"
+            f"(at most {GRACE_SECONDS / 60:g} minutes); Ctrl-C ends at once",
         )
     until = time.monotonic() + GRACE_SECONDS
     while alive and not requests.at_once and time.monotonic() < until:
@@ -117,9 +119,17 @@ def _end(running: Sequence[Running], requests: Requests, say: Callable[[str], No
     how = "at once, as asked" if requests.at_once else f"{GRACE_SECONDS / 60:g} minutes after it was asked to end"
     for command in alive:
         command.process.kill()
-        say(f"{command.name} was killed {how}; the same command goes on from what it had saved")
     for command in alive:
         command.process.wait()
+        _tell(say, f"{command.name} was killed {how}; the same command goes on from what it had saved")
+
+
+def _tell(say: Callable[[str], None], line: str) -> None:
+    """Say a line where anybody still reads: rich ends the process on a closed pipe, and what runs would outlive it."""
+    try:
+        say(line)
+    except (BrokenPipeError, SystemExit):
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - the interpreter flushes it at its end
 
 
 def _alive(running: Sequence[Running]) -> list[Running]:

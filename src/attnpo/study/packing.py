@@ -29,12 +29,12 @@ def packing_mode(file: Path) -> Mode:
     raise ConfigError(f"--pack {file}: the name does not say which archive; let it end in {', '.join(MODES)}")
 
 
-def small_files(experiment: Experiment, cells: Iterable[Cell]) -> Iterator[Path]:
-    """Yield what a table takes of what is finished: of all cells, what they share and what is planned."""
+def small_files(experiment: Experiment, finished: Iterable[Cell]) -> Iterator[Path]:
+    """Yield what a table takes of finished cells, of what all share and of the plan."""
     folder = experiment.output_dir
     wanted = [folder / SHARED_FILE, folder / PLAN_FILE, *(folder / "heads" / name for name in OF_HEADS)]
     wanted += [command.done for command in experiment.shared_arms([])[0].commands]
-    for cell in filter(experiment.done, cells):
+    for cell in finished:
         _, *measurements = experiment.arm(cell).commands
         wanted += [cell.folder(folder) / name for name in OF_A_CELL]
         wanted += [command.done for command in measurements]
@@ -50,16 +50,15 @@ def pack(experiment: Experiment, cells: Iterable[Cell], file: Path) -> int:
         file: the archive, `.tar.gz` or `.tar.xz`; a killed call leaves the old one.
 
     Returns:
-        How many files it holds.
+        How many cells it holds.
 
     Raises:
         ConfigError: its name does not say what it is.
     """
     mode, temporary = packing_mode(file), file.with_name(file.name + ".tmp")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    paths = list(small_files(experiment, cells))
+    finished = [cell for cell in cells if experiment.done(cell)]
     with tarfile.open(temporary, mode) as archive:
-        for path in paths:
+        for path in small_files(experiment, finished):
             archive.add(path, arcname=str(path.relative_to(experiment.output_dir)))
     os.replace(temporary, file)
-    return len(paths)
+    return len(finished)

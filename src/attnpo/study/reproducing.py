@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.progress import Progress
 
 from attnpo.errors import ConfigError
-from attnpo.output import prepare_output_dir
+from attnpo.output import prepare_output_dir, prepare_output_file
 from attnpo.study.cells import Cell, Experiment, cells_of, cells_on_disk, choose_cells
 from attnpo.study.packing import pack, packing_mode
 from attnpo.study.running import Failure, cores, is_over, run_arms
@@ -92,6 +92,7 @@ def reproduce(
         raise ConfigError("--seeds: give at least one")
     if archive is not None:
         packing_mode(archive)
+        prepare_output_file(archive)
     is_pilot = suite.is_pilot(seeds)
     credits = _read_gradients(gradients, suite, is_pilot)
     asked = cells_of(rows, list(dict.fromkeys(seeds)))
@@ -111,9 +112,10 @@ def reproduce(
     nothing = run and not cells_on_disk(suite.rows, output_dir)
     command = shlex.join(["attnpo", "reproduce", *argv])
     files = [] if nothing else write_table(experiment, suite, asked, command, credits)
-    if archive is not None and files:
-        pack(experiment, cells_on_disk(suite.rows, output_dir), archive)
-        files = [*files, archive]
+    if archive is not None:
+        packed = pack(experiment, cells_on_disk(suite.rows, output_dir), archive)
+        if note is not None:
+            note(f"{packed} finished cells packed into {archive}")
     left = run and not all(map(experiment.done, chosen))
     return Reproduced(files, len(asked), missing, failures, left and is_over(deadline))
 
@@ -122,7 +124,8 @@ def _read_gradients(path: Path | None, suite: Suite, is_pilot: bool) -> Gradient
     """Return the gradients that are to be held against the suite's curves.
 
     Raises:
-        ConfigError: there are to be no curves, or none of the credits is that of one of their rows.
+        ConfigError: there are to be no curves, none of the credits is that of one of their rows, or they lack what
+            curves are ranked by.
         DataError: the file is missing or malformed.
     """
     if path is None:
@@ -133,8 +136,14 @@ def _read_gradients(path: Path | None, suite: Suite, is_pilot: bool) -> Gradient
         raise ConfigError(f"--gradients {path}: is held against curves, and a pilot has none; leave it out")
     from attnpo.gradients import GradientsResult
     from attnpo.reporting.reproduction import matching_credits
+    from attnpo.reporting.reproduction.ranking import FORETOLD
 
     credits, reference = GradientsResult.load(path), suite.frontier.against[0]
+    there = [known.keys() for row in credits.rows for known in row.measures.values()]
+    if lacking := [name for name in FORETOLD if any(name not in names for names in there)]:
+        raise ConfigError(
+            f"--gradients {path}: an older file without {', '.join(lacking)}; run `attnpo gradients` again"
+        )
     rows = [row for name, own in suite.curves.items() if name != reference for row in own]
     if not any(matching_credits(map(about_row, rows), credits)):
         raise ConfigError(

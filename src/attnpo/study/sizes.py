@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -12,6 +13,8 @@ from attnpo.ranges import AtLeast0, AtLeast1, Count, Seed, SummedTokensOrNone, c
 Pairs = list[str]
 GROUP_SIZE = 8
 """Responses to a prompt while training."""
+OWN_OF_MEASUREMENTS = ("model", "name", "num_problems", "output_dir")
+"""Flags of a measurement that say which it is."""
 PROBED = "Problems that heads are looked for on, 2 responses each."
 
 
@@ -97,13 +100,13 @@ class Sizes:
             raise ConfigError(
                 f"--responses {self.responses}: give a multiple of {rows}, whole groups and micro-batches"
             )
-        if self.num_course and not self.max_sampled_tokens:
-            raise ConfigError(f"--num_course {self.num_course}: goes by --max_sampled_tokens; give a budget")
         for flag, pairs in (("training", self.training), ("evaluation", self.evaluation)):
             for pair in pairs:
                 name, equals, _ = pair.partition("=")
                 if not equals or not name:
                     raise ConfigError(f"--{flag} {pair}: give NAME=VALUE")
+                if flag == "evaluation" and name in OWN_OF_MEASUREMENTS:
+                    raise ConfigError(f"--evaluation {pair}: every measurement has its own {name}; leave it out")
 
     @property
     def further(self) -> dict[str, str]:
@@ -111,9 +114,9 @@ class Sizes:
         return _by_name(self.training)
 
     @property
-    def further_evaluation(self) -> dict[str, str]:
-        """The further flags of measurements, by name."""
-        return _by_name(self.evaluation)
+    def further_evaluation(self) -> dict[str, Any]:
+        """The further flags of measurements, by name; values as the worlds' own, 384 and not "384"."""
+        return {name: _value(text) for name, text in _by_name(self.evaluation).items()}
 
     @property
     def train_flags(self) -> dict[str, Any]:
@@ -129,7 +132,15 @@ class Sizes:
 
 
 def _by_name(pairs: Pairs) -> dict[str, str]:
-    return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
+    return {name: text for name, _, text in (pair.partition("=") for pair in pairs)}
+
+
+def _value(text: str) -> Any:
+    """Return a value as JSON reads it, else the text."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
 
 
 @dataclass(frozen=True)

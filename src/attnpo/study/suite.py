@@ -134,8 +134,8 @@ class Suite(BaseModel):
             for name in getattr(self.frontier, part):
                 if name not in self.curves:
                     raise ValueError(f"frontier: {part}: no curve is called {name}")
-        for name in () if self.frontier is None else self.frontier.equal:
-            if name not in self.family:
+        for name in self.frontier.equal if self.frontier is not None else ():
+            if name not in self.family or name in self.frontier.against[:1]:
                 raise ValueError(f"frontier: equal: {name} is not among the curves that are tested")
         return self
 

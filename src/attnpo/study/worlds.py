@@ -90,8 +90,11 @@ class World:
         """Check that there is what is asked for.
 
         Raises:
-            ConfigError: problems of templates never seen are asked for, and there are none.
+            ConfigError: problems of templates never seen are asked for, and there are none, or models on the way of a
+                run without a budget.
         """
+        if sizes.num_course and not sizes.max_sampled_tokens:
+            raise ConfigError(f"--num_course {sizes.num_course}: goes by --max_sampled_tokens; give a budget")
         if sizes.num_unseen and not self.unseen:
             raise ConfigError(f"--num_unseen {sizes.num_unseen}: {self.name} has no templates; leave it out")
 

@@ -231,6 +231,7 @@ def table_about(experiment: Experiment, table: MethodTable, command: str) -> dic
             **({"problems measured on while training": sizes.num_course} if sizes.num_course else {}),
             "problems that heads were found on": sizes.num_probe,
             **sizes.further,
+            **{f"measured with {name}": value for name, value in sizes.further_evaluation.items()},
         },
     }
 

@@ -265,8 +265,8 @@ class _Run:
         return Policy(model, parameters, tokenizer.pad_token_id, self.arguments.temperature, self.arguments.micro_batch)
 
     def _sketch(self, parameters: int) -> int | None:
-        """Return what gradients are sketched to; None keeps them whole."""
-        numbers = parameters * len(self.credits) * self.groups.batches * (self.arguments.redundancy_bins or 1)
+        """Return what gradients are sketched to, the same with bins and without; None keeps them whole."""
+        numbers = parameters * len(self.credits) * self.groups.batches
         if self.arguments.sketch is None and 4 * numbers > WHOLE_BYTES:
             return SKETCH
         return self.arguments.sketch or None

@@ -59,8 +59,8 @@ class GR3(Method):
     alpha stays.
 
     Published with 16 responses of at most 16,384 tokens to 128 prompts, temperature 1, no KL, learning rate 2e-6.
-    Public code (prime-rl) is `alpha` 0.33 and `scale_advantages` off. A batch given credit by itself at an early step,
-    as `attnpo gradients` does at step 0, is still being watched: name an alpha there.
+    Public code (prime-rl) is `alpha` 0.33 and `scale_advantages` off. `attnpo gradients` gives each batch credit by
+    itself, without earlier groups to calibrate on, and leaves GR3 out unless an alpha is named.
     """
 
     name = "gr3"

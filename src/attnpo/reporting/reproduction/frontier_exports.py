@@ -45,7 +45,8 @@ def plan_text(table: FrontierTable, family: Sequence[str]) -> str:
     if plan.target is not None:
         said.append(
             f"Cost: tokens sampled until {plan.target.tokens:g} tokens a response at {100 * plan.target.accuracy:g} % "
-            f"right on held-out problems, at the strength that ends at {plan.primary:g} tokens."
+            f"right on held-out problems, at the strength that ends at {plan.primary:g} tokens; of a row without "
+            "strengths, its own."
         )
     return " ".join(said)
 

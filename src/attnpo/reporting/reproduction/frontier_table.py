@@ -57,11 +57,11 @@ class Curve:
         """Return (1 + 2R,) tokens until the target at the strength that ends at a length, between those that were run.
 
         The fastest strength would be the least of several noisy numbers, the lower the more strengths there are. None
-        where no strength was timed. A curve of one point has no strength to choose: its own time.
+        where no strength was timed. A row without a dial has no strength to choose: its own time.
         """
         if not self.times:
             return None
-        if len(self.rows) == 1:
+        if not self.rows[0].curve:
             return self.times[self.rows[0].name]
         unknown = np.full(len(self.draws.tokens_DK), np.nan)
         times_DK = np.stack([self.times.get(row.name, unknown) for row in self.rows], axis=1)

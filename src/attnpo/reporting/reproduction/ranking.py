@@ -66,8 +66,9 @@ def ranked(table: FrontierTable, gradients: GradientsResult) -> FrontierTable:
     gains = [{c.name: d for c in curves if (d := of(c)) is not None and _is_known(d)} for of in (accuracy, time)]
     df = min([reference.df, *(curve.df for curve in curves)])
     ranking, caveats = [], []
+    dialless = {curve.name for curve in table.curves if not curve.rows[0].curve}
     for metric in gradients.rows[0].measures:
-        read = placed({name: [_point(each, metric) for each in credits] for name, credits in matched.items()})
+        read = placed({name: [_point(each, metric) for each in credits] for name, credits in matched.items()}, dialless)
         caveats += [f"Gradients, {metric}: {sentence}" for sentence in read.said()]
         for number, measure in enumerate(FORETOLD):
             values = {name: own[number] for name, own in read.values.items()}
