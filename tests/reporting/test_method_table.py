@@ -148,13 +148,14 @@ def test_markdown(table):
     for title in ("accuracy, %", "tokens", "AES", "redundant steps", "extra tokens", "extra pass tokens", "steps"):
         assert f"| {title} |" in header
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 5  # main, two references, difficulty, credit
+    assert len(tables) == 6  # main, against the start and two references, difficulty, credit
     assert all(len({line.count(" | ") for line in block[2:]}) == 1 for block in tables)
     interval = table.rows[0].comparison.values["response_tokens"]
     assert interval.format(1) in base_line
     assert base_line.endswith("| – | – | – |")
     assert "Not there yet: attnpo/2." in text
     assert "### Differences from tlmre" in text
+    assert text.index("### Differences from base, problem by problem") < text.index("### Differences from tlmre")
 
 
 def test_csv_and_json_hold_the_same_numbers(table):
@@ -205,11 +206,11 @@ def test_the_page(table):
     assert "AttnPO against TLMRE, at the same number of sampled tokens: " in page
     assert "Not there yet: attnpo/2" in page
     assert not re.findall(r"""(?:src|href)=["'](?!#)""", page)
-    for id_ in ("result", "against-tlmre", "against-attnpo", "credit", "difficulty", "training", "how"):
+    for id_ in ("result", "against-base", "against-tlmre", "against-attnpo", "credit", "difficulty", "training", "how"):
         assert f'id="{id_}"' in page
         assert f'href="#{id_}"' in page
     tables = Cells(page).tables
-    assert [len(t) - 1 for t in tables] == [4, 2, 2, 3, 4]
+    assert [len(t) - 1 for t in tables] == [4, 3, 2, 2, 3, 4]
     for rows in tables:
         assert len({len(cells) for cells in rows}) == 1
         assert all(best in ("ascending", "descending") for _, best, _ in rows[0][1:])

@@ -96,7 +96,7 @@ def table_markdown(table: MethodTable) -> str:
     if table.missing:
         parts.append(f"Not there yet: {', '.join(table.missing)}.")
     parts.append(legend(table))
-    for name, rows in table.against.items():
+    for name, rows in table.differences.items():
         found = difference_table(table, rows)
         saved = METRICS["response_tokens_saved"].column
         heads = [replace(column, title=f"Δ {column.title}") for column in found.columns[1:]]

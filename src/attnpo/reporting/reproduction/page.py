@@ -71,7 +71,7 @@ def render_method_page(
             f"Every row minus {name}, on the same problems. Grey differences have an interval that holds 0.",
             difference_table(table, rows),
         )
-        for name, rows in table.against.items()
+        for name, rows in table.differences.items()
     ]
     if frontier is not None:
         grids[:0] = [

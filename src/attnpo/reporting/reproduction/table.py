@@ -127,6 +127,11 @@ class MethodTable:
         """The rows without the starting model."""
         return self.rows[1:]
 
+    @property
+    def differences(self) -> dict[str, tuple[ComparisonRow, ...]]:
+        """Row → the trained rows beside it: the model at the start, then the references."""
+        return {"base": tuple(row.comparison for row in self.trained), **self.against}
+
     def metrics(self) -> list[str]:
         """The metrics of `SHOWN` that some row holds."""
         return [name for name in SHOWN if any(row.comparison.values.get(name) is not None for row in self.rows)]
