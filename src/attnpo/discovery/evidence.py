@@ -251,6 +251,7 @@ class VerificationResult(Evidence):
         num_responses: new traces.
         pairs: (essential, redundant) pairs in them.
         pairs_length_matched: those of like length.
+        problems_length_matched: problems that these come from; 0 in files that do not say.
         ties: share of the pairs that the head set scores alike.
         figures: the figures, then and now.
         proven_then: whether the head set says it was proven; None where it says nothing.
@@ -268,6 +269,7 @@ class VerificationResult(Evidence):
     num_responses: int
     pairs: int
     pairs_length_matched: int
+    problems_length_matched: int = 0
     ties: float
     figures: list[Figure]
     proven_then: bool | None

@@ -114,6 +114,7 @@ def verify_heads(
         num_responses=len(rollouts),
         pairs=measured.pairs,
         pairs_length_matched=measured.pairs_length_matched,
+        problems_length_matched=measured.problems_length_matched,
         ties=measured.ties,
         figures=figures,
         proven_then=proven_then if isinstance(proven_then, bool) else None,
