@@ -8,7 +8,6 @@ import enumerated
 import numpy as np
 import pytest
 import torch
-from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from attnpo.gradients import (
     Batch,
@@ -41,12 +40,7 @@ NAMES = [credit.name for credit in CREDITS]
 
 @pytest.fixture(scope="module")
 def model():
-    torch.manual_seed(5)
-    config = Qwen2Config(
-        vocab_size=3, hidden_size=8, intermediate_size=12, num_hidden_layers=1, num_attention_heads=2,
-        num_key_value_heads=1, max_position_embeddings=16, tie_word_embeddings=True, initializer_range=0.3,
-    )  # fmt: skip
-    return Qwen2ForCausalLM(config).eval()
+    return enumerated.small_transformer()
 
 
 @pytest.fixture(scope="module")

@@ -245,13 +245,6 @@ def test_what_is_written(table, tmp_path):
     assert save_frontier_curves(table, tmp_path / "frontier.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_masses_are_means_over_runs(base, rows):
-    masses = {"verdict/positive_removed": 0.25, "outcome/negative_added": 0.0}
-    costs = {seed: replace(cost, mass=masses) for seed, cost in rows[0].costs.items()}
-    table = frontier_table(base, [replace(rows[0], costs=costs), *rows[1:]], PLAN, FAMILY, FEW)
-    assert "| rloo | 25.0 | – | – | – | – | – | – | 0.0 |" in frontier_markdown(table, FAMILY)
-
-
 def gradients_of(heights):
     """Credits of two strengths each, which save 20 and 60 tokens: method, name of its setting, height at 40."""
     rows = [

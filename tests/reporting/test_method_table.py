@@ -28,6 +28,7 @@ from attnpo.reporting.reproduction import (
 )
 from attnpo.reporting.reproduction.costs import pooled_costs
 from attnpo.reporting.reproduction.curves import curve_groups, mean_curve
+from attnpo.reporting.reproduction.exports import mass_table
 from attnpo.reporting.reproduction.marks import row_mark
 from attnpo.reporting.reproduction.page import render_method_page
 
@@ -156,6 +157,21 @@ def test_markdown(table):
     assert "Not there yet: attnpo/2." in text
     assert "### Differences from tlmre" in text
     assert text.index("### Differences from base, problem by problem") < text.index("### Differences from tlmre")
+
+
+def test_advantage_taken_away_and_put_on_is_a_mean_over_runs(base, rows):
+    """By name, of what every run of a row logged; rows whose logs do not say are left out."""
+    first, *others = rows
+    masses = [{"verdict/positive_removed": share, "outcome/negative_added": 0.0} for share in (0.2, 0.3)]
+    masses[1]["verdict/positive_added"] = 0.5
+    costs = {s: replace(c, mass=m) for (s, c), m in zip(first.costs.items(), masses, strict=True)}
+    made = method_table(base, [replace(first, costs=costs), *others])
+    text = table_markdown(made)
+    assert "### Advantage taken away and put on, %" in text
+    assert f"| {first.name} | 25.0 | – | – | – | – | – | – | 0.0 |" in text
+    assert len(mass_table(made).rows) == 1
+    assert 'id="mass"' in render_method_page(made, "t", ABOUT)
+    assert "Advantage taken away" not in table_markdown(method_table(base, others))
 
 
 def test_csv_and_json_hold_the_same_numbers(table):

@@ -113,6 +113,7 @@ def test_defaults_give_way_to_what_is_given(small):
         (("group: main, dial: beta", "group: main, control_of: x, dial: beta"), "control_of: no curve is called x"),
         (("margin: 0.05", "margin: 5"), "frontier: margin"),
         (("margin: 0.05", "margin: 0.05, equal: [x]"), "frontier: equal: no curve is called x"),
+        (("margin: 0.05", "margin: 0.05, equal: [tlmre]"), "equal: tlmre is not among the curves that are tested"),
     ],
 )
 def test_mistakes_in_a_suite_of_curves(small, change, message):

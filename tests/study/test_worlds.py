@@ -169,14 +169,19 @@ def second_machine(experiment, folder: Path, heads: str) -> Experiment:
     return theirs
 
 
-@pytest.mark.parametrize("with_heads", [True, False])
-def test_seeds_of_machines_that_found_other_heads_make_no_table(experiment, world, tmp_path, with_heads):
-    theirs = second_machine(experiment, tmp_path / "theirs", "0.1")
-    merged = tmp_path / "merged"
+def copied_together(experiment, folder: Path, heads: str, with_heads: bool) -> Path:
+    """Return a folder with the small files of this machine and of one that trained with these heads."""
+    theirs, merged = second_machine(experiment, folder / "theirs", heads), folder / "merged"
     shutil.copytree(theirs.output_dir / "attnpo", merged / "attnpo")
     shutil.copytree(experiment.output_dir, merged, ignore=SMALL, dirs_exist_ok=True)
     if not with_heads:
         shutil.rmtree(merged / "heads")
+    return merged
+
+
+@pytest.mark.parametrize("with_heads", [True, False])
+def test_seeds_of_machines_that_found_other_heads_make_no_table(experiment, world, tmp_path, with_heads):
+    merged = copied_together(experiment, tmp_path, "0.1", with_heads)
     said = (
         r"there \[\[0, 1\]\], asked \[\[1, 0\]\]"
         if with_heads
@@ -188,12 +193,7 @@ def test_seeds_of_machines_that_found_other_heads_make_no_table(experiment, worl
 
 @pytest.mark.parametrize("with_heads", [True, False])
 def test_cells_copied_without_large_files_make_one_table_with_its_seeds(experiment, world, tmp_path, with_heads):
-    theirs = second_machine(experiment, tmp_path / "theirs", "1.0")
-    merged = tmp_path / "merged"
-    shutil.copytree(theirs.output_dir / "attnpo", merged / "attnpo")
-    shutil.copytree(experiment.output_dir, merged, ignore=SMALL, dirs_exist_ok=True)
-    if not with_heads:
-        shutil.rmtree(merged / "heads")
+    merged = copied_together(experiment, tmp_path, "1.0", with_heads)
     shutil.rmtree(merged / "attnpo" / "seed-2" / "unseen")  # was ended before
     rows = SUITE.choose("all", ["rloo", "attnpo"])
     done = reproduce(SUITE, rows, [1, 2], SIZES, merged, world=world, run=False)

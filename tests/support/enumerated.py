@@ -5,6 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
 from attnpo.rollouts import Rollout, Step
 
 REDUNDANT, ESSENTIAL, END = 0, 1, 2
@@ -17,6 +20,16 @@ WANTED: dict[str, Callable[[tuple[int, ...]], float]] = {
     "essential tokens": lambda ids: -float(ids.count(ESSENTIAL)),
 }
 """Credit → what its mean gradient is to be the gradient of."""
+
+
+def small_transformer() -> Qwen2ForCausalLM:
+    """Return a model of these three tokens, with random weights."""
+    torch.manual_seed(5)
+    config = Qwen2Config(
+        vocab_size=3, hidden_size=8, intermediate_size=12, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, max_position_embeddings=16, tie_word_embeddings=True, initializer_range=0.3,
+    )  # fmt: skip
+    return Qwen2ForCausalLM(config).eval()
 
 
 def all_responses(most: int) -> Iterator[tuple[int, ...]]:

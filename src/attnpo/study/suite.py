@@ -130,14 +130,18 @@ class Suite(BaseModel):
         for row in self.rows:
             if row.control_of and row.control_of not in self.curves:
                 raise ValueError(f"row {row.name}: control_of: no curve is called {row.control_of}")
-        for part in ("against", "equal") if self.frontier is not None else ():
-            for name in getattr(self.frontier, part):
+        if self.frontier is not None:
+            self._check_plan(self.frontier)
+        return self
+
+    def _check_plan(self, plan: FrontierPlan) -> None:
+        for part, names in (("against", plan.against), ("equal", plan.equal)):
+            for name in names:
                 if name not in self.curves:
                     raise ValueError(f"frontier: {part}: no curve is called {name}")
-        for name in self.frontier.equal if self.frontier is not None else ():
-            if name not in self.family or name in self.frontier.against[:1]:
+        for name in plan.equal:
+            if name not in self.family or name == plan.against[0]:
                 raise ValueError(f"frontier: equal: {name} is not among the curves that are tested")
-        return self
 
     def meant(self, sizes: Sizes, seeds: Sequence[int], given: Collection[str]) -> tuple[Sizes, list[int]]:
         """Return sizes and seeds with the suite's defaults for those that are not given.

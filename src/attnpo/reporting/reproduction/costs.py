@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,12 @@ def time_of_share(run: RunCost, share: float, budget: float) -> float | None:
     """Return how many tokens a run had sampled once a share of its budget was spent; None where its log ends before."""
     times = (float(line[SAMPLED]) for line in run.log if SAMPLED in line)
     return next((time for time in times if time >= share * budget), None)
+
+
+def mean_mass(runs: Iterable[RunCost]) -> dict[str, float]:
+    """Return name of `MASSES` → mean over runs, of what all of them logged."""
+    logged = [run.mass for run in runs]
+    return {n: sum(m[n] for m in logged) / len(logged) for n in MASSES if logged and all(n in m for m in logged)}
 
 
 def pooled_costs(runs: Sequence[RunCost], level: float = 0.95, n_resamples: int = 2000, seed: int = 0) -> Costs:

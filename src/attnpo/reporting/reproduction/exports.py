@@ -10,14 +10,19 @@ from typing import Any
 from attnpo.evaluation.comparison import ComparisonRow
 from attnpo.evaluation.exports import row_json
 from attnpo.metrics import METRICS, metric_of
-from attnpo.reporting.reproduction.costs import Costs
+from attnpo.reporting.reproduction.costs import MASSES, Costs
 from attnpo.reporting.reproduction.table import MethodTable, TableRow
 from attnpo.statistics import Interval
-from attnpo.tables import Column, Number, Row, Table, csv_text, number_of, numbers_of
+from attnpo.tables import NOTHING, Column, Number, Row, Table, csv_text, number_of, numbers_of
 
 COSTS = {"extra_tokens": "extra_tokens", "extra_pass_tokens": "extra_pass_tokens", "steps": "optimizer_steps"}
 """Field of `Costs` → the metric that it is."""
 AUDIT = {name: name for name in ("essential_punished", "redundant_rewarded")}
+MASS_NOTE = (
+    "Shares of the advantage over all tokens, mean over training: taken away and put on, by sign; first of the "
+    "verdict's own leave-one-out advantage, then of the method's before its steps. A method that divides by the "
+    "standard deviation puts on."
+)
 CSV_COLUMNS = ("row", "group", "runs", "against", "of", "metric", "value", "low", "high")
 
 
@@ -75,6 +80,17 @@ def difficulty_table(table: MethodTable) -> Table:
     return Table((Column("row"), *(Column(level, better="high") for level in levels)), tuple(rows))
 
 
+def mass_table(table: MethodTable) -> Table:
+    """Return what credit took away from the advantage and put on; without rows whose logs do not say."""
+    heads = [name.replace("/", ": ").replace("_", " ") for name in MASSES]
+    lines = [
+        [row.name, *(f"{100 * row.mass[n]:.1f}" if n in row.mass else NOTHING for n in MASSES)]
+        for row in table.trained
+        if row.mass
+    ]
+    return Table.of("", ["row", *heads], lines)
+
+
 def audit_table(table: MethodTable) -> Table:
     """Return what the credit did to steps of known labels; without rows where no log knows it."""
     found = [(row.name, cost_numbers(row, AUDIT)) for row in table.trained]
@@ -111,6 +127,8 @@ def table_markdown(table: MethodTable) -> str:
     if (audit := audit_table(table)).rows:
         said = "Shares of the steps of each kind in the training responses, mean over the run."
         parts += ["### What the credit did while training", audit.markdown(), said]
+    if (masses := mass_table(table)).rows:
+        parts += ["### Advantage taken away and put on, %", masses.markdown(), MASS_NOTE]
     if table.caveats:
         parts += ["Caveats:", "\n".join(f"- {text}" for text in table.caveats)]
     return "\n\n".join(parts) + "\n"

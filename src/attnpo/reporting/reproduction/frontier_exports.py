@@ -8,18 +8,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from attnpo.metrics import METRICS, Metric
-from attnpo.reporting.reproduction.costs import MASSES
+from attnpo.reporting.reproduction.costs import mean_mass
 from attnpo.reporting.reproduction.frontier_table import Curve, FrontierTable, Gaps
 from attnpo.reporting.reproduction.ranking import FORETOLD
 from attnpo.significance import Estimate
 from attnpo.statistics import Interval
 from attnpo.tables import NOTHING, Number, Table, Value
 
-MASS_NOTE = (
-    "Shares of the advantage over all tokens, mean over training: taken away and put on, by sign; first of the "
-    "verdict's own leave-one-out advantage, then of the method's before its steps. A method that divides by the "
-    "standard deviation puts on."
-)
 RANK_NOTE = (
     "Spearman's correlation over the curves that both have, with intervals over problems and training runs; the "
     "gradients' own errors are not in them."
@@ -91,9 +86,6 @@ def frontier_sections(table: FrontierTable) -> list[Section]:
         found.append(Section("Controls at equal strength", _controls(table)))
     if table.ranking:
         found.append(Section("One gradient and the trained curves", _ranking(table), RANK_NOTE))
-    if masses := mass_rows(table.curves):
-        heads = [name.replace("/", ": ").replace("_", " ") for name in MASSES]
-        found.append(Section("Advantage taken away and put on, %", Table.of("", ["row", *heads], masses), MASS_NOTE))
     return found
 
 
@@ -165,22 +157,6 @@ def frontier_json(table: FrontierTable, family: Sequence[str], about: Mapping[st
         ],
     }
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-
-
-def mass_rows(curves: Iterable[Curve]) -> list[list[str]]:
-    """Return row → shares of `MASSES` in percent, means over runs; without rows whose logs do not say."""
-    found = []
-    for row in (row for curve in curves for row in curve.rows):
-        masses = mean_mass(row.costs.values())
-        if masses:
-            found.append([row.name, *(f"{100 * masses[n]:.1f}" if n in masses else NOTHING for n in MASSES)])
-    return found
-
-
-def mean_mass(runs: Iterable[Any]) -> dict[str, float]:
-    """Return name of `MASSES` → mean over runs, of what all of them logged."""
-    logged = [run.mass for run in runs]
-    return {n: sum(m[n] for m in logged) / len(logged) for n in MASSES if logged and all(n in m for m in logged)}
 
 
 def written_p(p: float | None) -> str:

@@ -12,11 +12,13 @@ from attnpo.reporting.frontier import frontier_svg
 from attnpo.reporting.marks import ArmMark
 from attnpo.reporting.reproduction.curves import curve_groups
 from attnpo.reporting.reproduction.exports import (
+    MASS_NOTE,
     audit_table,
     difference_table,
     difficulty_table,
     legend,
     main_table,
+    mass_table,
 )
 from attnpo.reporting.reproduction.figure import row_points
 from attnpo.reporting.reproduction.frontier_exports import frontier_sections
@@ -79,6 +81,7 @@ def render_method_page(
             for number, section in enumerate(frontier_sections(frontier), start=1)
         ]
     grids.append(Grid("credit", "Credit", AUDITED, audit_table(table)))
+    grids.append(Grid("mass", "Advantage taken away and put on, %", MASS_NOTE, mass_table(table)))
     grids.append(Grid("difficulty", "Difficulty", "Answered right by difficulty, %.", difficulty_table(table)))
     grids = [grid for grid in grids if grid.table.rows]
     curves = curve_groups(table, marks)

@@ -20,7 +20,7 @@ from attnpo.evaluation.comparison import (
 )
 from attnpo.evaluation.conditions import check_comparable
 from attnpo.evaluation.result import EvaluationResult
-from attnpo.reporting.reproduction.costs import Costs, RunCost, pooled_costs
+from attnpo.reporting.reproduction.costs import Costs, RunCost, mean_mass, pooled_costs
 
 SHOWN = (
     "accuracy",
@@ -87,6 +87,8 @@ class TableRow:
         seeds: its training seeds.
         comparison: beside the base: values, differences, AES, by difficulty.
         costs: what training cost; None for the base.
+        mass: share of the advantage that its credit took away and put on (`MASSES`), mean over the runs; empty where
+            logs do not say.
         about: see `TrainedRow`.
         logs: what was logged, by seed.
         evaluation: the first run's evaluation.
@@ -100,6 +102,7 @@ class TableRow:
     evaluation: EvaluationResult
     about: Mapping[str, Any] = field(default_factory=dict)
     logs: tuple[tuple[dict[str, Any], ...], ...] = ()
+    mass: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -195,6 +198,7 @@ def method_table(
                 seeds=tuple(row.folders),
                 comparison=comparison,
                 costs=pooled_costs(list(row.costs.values()), **settings),
+                mass=mean_mass(row.costs.values()),
                 evaluation=next(iter(results[row.name].values())),
                 about=row.about,
                 logs=tuple(cost.log for cost in row.costs.values()),
