@@ -84,7 +84,7 @@ def mass_table(table: MethodTable) -> Table:
     """Return what credit took away from the advantage and put on; without rows whose logs do not say."""
     heads = [name.replace("/", ": ").replace("_", " ") for name in MASSES]
     lines = [
-        [row.name, *(f"{100 * row.mass[n]:.1f}" if n in row.mass else NOTHING for n in MASSES)]
+        [row.name, *(f"{100 * row.mass[n]:z.1f}" if n in row.mass else NOTHING for n in MASSES)]
         for row in table.trained
         if row.mass
     ]
