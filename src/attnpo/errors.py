@@ -44,6 +44,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
+def listed(names: Iterable[object], at_most: int = 10) -> str:
+    """Return names joined by commas, "a, b and 3 more" where there are more than `at_most`."""
+    said = [str(name) for name in names]
+    more = f" and {len(said) - at_most:,} more" if len(said) > at_most else ""
+    return ", ".join(said[:at_most]) + more
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of what an error says, the name of its type where it says nothing."""
     return str(error).strip().split("\n")[0] or type(error).__name__

@@ -57,6 +57,15 @@ def test_the_table_names_what_is_missing(folder, capsys):
     assert {row["against"] for row in rows if not row["of"]} == {"", "base", "tlmre"}
 
 
+def test_of_many_missing_cells_ten_are_named_and_the_rest_counted(folder, capsys):
+    seeds = [1, *range(101, 112)]
+    reproduce(folder, "--table", "--rows", "rloo", "--seeds", *seeds)
+    named = ", ".join(f"rloo/{seed}" for seed in seeds[1:11]) + " and 1 more"
+    assert f"11 of 12 cells are not there yet: {named}" in " ".join(capsys.readouterr().out.split())
+    assert f"Not there yet: {named}." in (folder / "table.md").read_text()
+    assert json.loads((folder / "table.json").read_text())["missing"] == [f"rloo/{seed}" for seed in seeds[1:]]
+
+
 def test_rows_that_were_not_asked_for_count_where_they_are_there(folder):
     reproduce(folder, "--table", "--rows", "tlmre", "--seeds", "1")
     content = json.loads((folder / "table.json").read_text())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from attnpo.attention.packed import Packing, mixes_sequences
 from attnpo.attention.reduction import Reduce, Rows, read_layer
 from attnpo.attention.splitting import check_parallelism
 from attnpo.attention.witness import output_deviation, tolerance
-from attnpo.errors import UnsupportedModelError
+from attnpo.errors import UnsupportedModelError, listed
 
 _WITNESSED: WeakKeyDictionary[nn.Module, set[tuple[str, torch.dtype]]] = WeakKeyDictionary()
 """Attention modules whose output was seen to follow from the probabilities read, and how they were run."""
@@ -81,7 +81,7 @@ class StepReading:
         unseen = [layer for layer in self._layers if layer not in self._scores]
         if unseen:
             raise UnsupportedModelError(
-                f"{self._decoder.name}: layers {_listed(unseen)} made no attention call through transformers'"
+                f"{self._decoder.name}: layers {listed(sorted(unseen))} made no attention call through transformers'"
                 " registry in the forward pass; load the model with attn_implementation='sdpa', uncompiled"
             )
         self._raise_what_was_seen()
@@ -316,7 +316,7 @@ def _readable(model: nn.Module, heads: Sequence[Head] | None) -> tuple[Decoder, 
     # Layers before heads: a model without attention has no number of heads to check against.
     refused = [layer for layer in layers if layer in decoder.unreadable]
     if refused:
-        readable = f"in layers {_listed(decoder.attention)}" if decoder.attention else "of another model"
+        readable = f"in layers {listed(sorted(decoder.attention))}" if decoder.attention else "of another model"
         raise UnsupportedModelError(
             f"{decoder.name}: layer {refused[0]} has no softmax attention to read"
             f" ({decoder.unreadable[refused[0]]}); choose heads {readable}"
@@ -326,9 +326,3 @@ def _readable(model: nn.Module, heads: Sequence[Head] | None) -> tuple[Decoder, 
     chosen = [Head(*head) for head in heads]
     validate_heads(chosen, decoder.config)
     return decoder, chosen
-
-
-def _listed(layers: Iterable[int]) -> str:
-    """A list of layers for a message, cut after eight."""
-    numbers = sorted(layers)
-    return ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")

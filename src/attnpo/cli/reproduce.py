@@ -10,6 +10,7 @@ from pathlib import Path
 from attnpo.cli.console import console, quiet_libraries
 from attnpo.cli.parsing import given_value, parse
 from attnpo.cli.row_list import rows_table
+from attnpo.errors import listed
 from attnpo.ranges import Count, Positive, Seed
 from attnpo.study.suite import CURVES, load_suite
 from attnpo.study.worlds import TINYWORLD, find_world
@@ -150,7 +151,7 @@ def run(argv: Sequence[str]) -> None:
             note=console.print,
         )
     if done.missing and (done.files or done.out_of_time):
-        console.print(f"{len(done.missing)} of {done.cells} cells are not there yet: {', '.join(done.missing)}")
+        console.print(f"{len(done.missing)} of {done.cells} cells are not there yet: {listed(done.missing)}")
     if done.out_of_time:
         console.print(f"{arguments.minutes:g} minutes are over; the same command goes on where this one stopped")
     for file in done.files:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from attnpo.errors import listed
 from attnpo.sampling import SampledResponse
 
 NAMED = 5
@@ -37,6 +38,4 @@ class FailureCount:
 
 
 def _named(ids: list[str]) -> str:
-    different = list(dict.fromkeys(ids))
-    more = f" and {len(different) - NAMED} more" if len(different) > NAMED else ""
-    return f"problem {', '.join(different[:NAMED])}{more}"
+    return f"problem {listed(dict.fromkeys(ids), NAMED)}"

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
+from attnpo.errors import listed
 from attnpo.labeling.base import LABELS
 from attnpo.rollouts import StepLabel
-
-_NAMED = 10
-"""Step numbers that a complaint names at most."""
 
 
 class InvalidAnswer(ValueError):
@@ -100,7 +98,7 @@ def _labels(found: Any, n_steps: int) -> tuple[StepLabel, ...]:
         "more than one label for step": [n for n, count in counts.items() if count > 1],
         "no label for step": [n for n in range(1, n_steps + 1) if n not in counts],
     }
-    complaints = [f"{what} {_numbers(steps)}" for what, steps in wrong.items() if steps]
+    complaints = [f"{what} {listed(steps)}" for what, steps in wrong.items() if steps]
     if complaints:
         raise InvalidAnswer(f"{'; '.join(complaints)} (the reasoning has {n_steps} steps)")
     by_step = {judged.step: judged.label for judged in answer.steps}
@@ -115,11 +113,6 @@ def _complaint(error: ValidationError) -> str:
     if place.endswith("label"):
         return f"`{place}` is {str(first['input'])[:40]!r}, not one of {', '.join(LABELS)}"
     return f"`{place}`: {first['msg']}"
-
-
-def _numbers(steps: Sequence[int]) -> str:
-    more = f" and {len(steps) - _NAMED} more" if len(steps) > _NAMED else ""
-    return ", ".join(str(step) for step in steps[:_NAMED]) + more
 
 
 def _strict(schema: Any) -> Any:

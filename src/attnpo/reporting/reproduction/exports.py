@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from attnpo.errors import listed
 from attnpo.evaluation.comparison import ComparisonRow
 from attnpo.evaluation.exports import row_json
 from attnpo.metrics import METRICS, metric_of
@@ -110,7 +111,7 @@ def table_markdown(table: MethodTable) -> str:
     main = Table((main.columns[0], Column("runs"), *main.columns[1:]), counted)
     parts = [main.markdown()]
     if table.missing:
-        parts.append(f"Not there yet: {', '.join(table.missing)}.")
+        parts.append(f"Not there yet: {listed(table.missing)}.")
     parts.append(legend(table))
     for name, rows in table.differences.items():
         found = difference_table(table, rows)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from attnpo.errors import listed
 from attnpo.metrics import METRICS
 from attnpo.reporting.frontier import frontier_svg
 from attnpo.reporting.marks import ArmMark
@@ -107,7 +108,7 @@ def render_method_page(
             grids=grids,
             panels=panels,
             curves=curves,
-            missing=table.missing,
+            missing=listed(table.missing),
             caveats=table.caveats,
             legend=legend(table),
             rows=[(marks[row.name], GROUPS.get(row.group, row.group), row.about) for row in table.trained],
