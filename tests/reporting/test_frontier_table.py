@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -241,7 +242,10 @@ def test_what_is_written(table, tmp_path):
     content = json.loads(frontier_json(table, FAMILY, {"date": "2026-01-02"}))
     assert content["plan"]["primary"] == 110
     assert content["against"]["tlmre"]["attnpo"]["accuracy_at_tokens"]["110"]["df"] >= 4
-    assert [panel.title for panel in frontier_panels(table)] == ["attnpo, 3 runs", "shuffled, 3 runs"]
+    panels = frontier_panels(table)
+    assert [panel.title for panel in panels] == ["attnpo, 3 runs", "shuffled, 3 runs"]
+    shared = {tuple(re.findall(r">(\d+) %<", str(panel.svg))) for panel in panels}
+    assert len(shared) == 1, "charts to be compared share the vertical axis"
     assert save_frontier_curves(table, tmp_path / "frontier.png").read_bytes().startswith(b"\x89PNG")
 
 

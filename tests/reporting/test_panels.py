@@ -35,6 +35,15 @@ def test_doubling_numbers_stand_evenly_on_a_log_axis() -> None:
     assert [b - a for a, b in pairwise(xs)] == pytest.approx([xs[1] - xs[0]] * 3, abs=0.15)
 
 
+def test_bands_are_cut_at_given_limits() -> None:
+    series = Series(MARK, (0.0, 10.0), (0.5, 0.6), (Interval(value=0.5, low=-3.0, high=4.0), wide(0.6)))
+    page = Page(str(curve_panel("t", [series], Axis("x"), axis_percent, limits=(0.4, 0.8)).svg))
+    heights = [float(y) for a in page.with_class("band") for y in re.findall(r" (-?[\d.]+)", a["d"] or "")]
+    free = Page(str(curve_panel("t", [Series(MARK, (0.0, 10.0), (0.4, 0.8))], Axis("x"), limits=(0.4, 0.8)).svg))
+    ends = [float(re.findall(r"translate\(\S+ ([\d.]+)\)", a["transform"] or "")[0]) for a in free.with_class("dot")]
+    assert (max(heights), min(heights)) == pytest.approx((max(ends), min(ends)), abs=0.1)
+
+
 def test_pointer_shows_every_series_with_its_interval_and_note() -> None:
     first = Series(MARK, (0.0, 10.0), (0.5, 0.75), (wide(0.5), wide(0.75)), notes=("", "added: 1.2"))
     second = Series(key_mark("other", 2), (10.0,), (0.25,))

@@ -100,6 +100,9 @@ class _Frame:
     def at(self, x: float, y: float) -> tuple[float, float]:
         return self.x(self.axis.place(x)), self.y(y)
 
+    def inside(self, y: float) -> float:
+        return min(max(y, self.y.low), self.y.high)
+
 
 def curve_panel(
     title: str,
@@ -110,6 +113,7 @@ def curve_panel(
     exact: Callable[[float], str] | None = None,
     floor: float | None = None,
     ceiling: float | None = None,
+    limits: tuple[float, float] | None = None,
     bounds: Sequence[Bound] = (),
     events: Sequence[Event] = (),
     rings: Sequence[Ring] = (),
@@ -128,6 +132,7 @@ def curve_panel(
         exact: how the pointer and screen readers give them; by default with a digit more than the axis.
         floor: lower limit of the vertical axis.
         ceiling: upper limit of the vertical axis.
+        limits: ends of the vertical axis, for panels that share it; bands are cut there. By the values if absent.
         bounds: horizontal lines.
         events: vertical lines.
         rings: points to circle.
@@ -147,7 +152,7 @@ def curve_panel(
         width,
         height,
         Scale(low - margin, high + margin, LEFT, width - RIGHT),
-        Scale(*padded(values, floor, ceiling), height - BOTTOM - 16, TOP),
+        Scale(*(limits or padded(values, floor, ceiling)), height - BOTTOM - 16, TOP),
         axis,
     )
     parts = [*_grid(frame, series, write), *(_event(e, frame) for e in events), *(_bound(b, frame) for b in bounds)]
@@ -213,8 +218,8 @@ def _bound(bound: Bound, frame: _Frame) -> Markup:
 
 
 def _band(s: Series, frame: _Frame) -> Markup:
-    upper = [frame.at(x, i.high) for x, i in zip(s.xs, s.intervals, strict=True)]
-    lower = [frame.at(x, i.low) for x, i in zip(s.xs, s.intervals, strict=True)]
+    upper = [frame.at(x, frame.inside(i.high)) for x, i in zip(s.xs, s.intervals, strict=True)]
+    lower = [frame.at(x, frame.inside(i.low)) for x, i in zip(s.xs, s.intervals, strict=True)]
     edge = upper + lower[::-1]
     return element(
         "g", polyline(edge, "band"), class_=s.mark.css + (" weak" if s.weak else ""), data_arm=s.mark.method or None
@@ -226,7 +231,8 @@ def _curve(s: Series, frame: _Frame) -> Markup:
     inner = [polyline(points, "line", stroke_dasharray="3 4" if s.weak else s.mark.dash)] if len(points) > 1 else []
     if len(points) == 1 and s.intervals:
         (x, _), (i,) = points[0], s.intervals
-        inner.append(element("line", x1=x, x2=x, y1=frame.y(i.low), y2=frame.y(i.high), class_="cross"))
+        low, high = (frame.y(frame.inside(value)) for value in (i.low, i.high))
+        inner.append(element("line", x1=x, x2=x, y1=low, y2=high, class_="cross"))
     if len(points) <= 40:
         inner += [s.mark.shape(x, y, 2.4 if s.weak else 3.4) for x, y in points]
     css = s.mark.css + (" weak" if s.weak else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from attnpo.reporting.curve_panel import Axis, curve_panel
@@ -30,10 +31,15 @@ def frontier_panels(table: FrontierTable) -> list[Panel]:
     """Return a chart for each curve of several strengths, the reference curves in it; bands are the intervals.
 
     Strengths that the noise put in the wrong order are one point. A band is the interval of the accuracy at a strength.
+    All charts share the vertical axis: it holds every curve and twice the margin of equality around them.
     """
     by_name = {curve.name: curve for curve in table.curves}
     references = [by_name[name] for name in table.plan.against if name in by_name]
     drawn = [c for c in table.curves if c not in references and len(c.rows) > 1]
+    every = {curve.name: _series(curve, key_mark(curve.name, OWN), table.level) for curve in table.curves}
+    room = 2 * table.plan.margin
+    heights = [y for series in every.values() for y in series.ys]
+    limits = (max(min(heights) - room, 0.0), min(max(heights) + room, 1.0)) if heights else None
     panels = []
     for curve in drawn or references[:1]:
         shown = [*references, curve] if curve not in references else references
@@ -41,9 +47,9 @@ def frontier_panels(table: FrontierTable) -> list[Panel]:
             key_mark(c.name, OWN if c not in references else REFERENCES[references.index(c) % len(REFERENCES)])
             for c in shown
         ]
-        series = [_series(c, mark, table.level) for c, mark in zip(shown, marks, strict=True)]
+        series = [replace(every[c.name], mark=mark) for c, mark in zip(shown, marks, strict=True)]
         title = f"{curve.name}, {len(curve.seeds)} runs"
-        panels.append(curve_panel(title, series, Axis("tokens a response"), axis_percent, keyed=True))
+        panels.append(curve_panel(title, series, Axis("tokens a response"), axis_percent, limits=limits, keyed=True))
     return panels
 
 
