@@ -86,14 +86,6 @@ def test_a_finished_command_is_neither_asked_nor_waited_for(started):
     assert said == []
 
 
-@pytest.fixture
-def heard():
-    """Have Ctrl-C heard, which what a shell puts into the background ignores."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
 def test_a_second_signal_ends_at_once(started, heard, monkeypatch, number, raised):
     hangs = started("hangs", IGNORES)

@@ -161,7 +161,7 @@ class Pressed(Script):
         return super().argv()
 
 
-def test_a_command_that_an_interrupt_of_all_ends_has_not_failed(tmp_path):
+def test_a_command_that_an_interrupt_of_all_ends_has_not_failed(tmp_path, heard):
     ends = (
         f"import pathlib, time; folder = pathlib.Path({str(tmp_path)!r})\n"
         "while not (folder / 'pressed').exists(): time.sleep(0.01)\n"
