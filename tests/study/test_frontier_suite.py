@@ -94,6 +94,9 @@ def test_a_dial_makes_a_row_a_strength(small):
     assert [cell.name for cell in choose_cells(cells, ["alp"])] == [
         "alp-0.001/5", "alp-0.003/5", "alp-0.001/6", "alp-0.003/6",
     ]  # fmt: skip
+    assert [cell.name for cell in choose_cells(cells, ["alp/6", "tlmre-0.1/5"])] == [
+        "tlmre-0.1/5", "alp-0.001/6", "alp-0.003/6",
+    ]  # fmt: skip
 
 
 def test_defaults_give_way_to_what_is_given(small):

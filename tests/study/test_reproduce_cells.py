@@ -66,7 +66,12 @@ def test_only_without_a_cell(wrong):
     with pytest.raises(ConfigError) as error:
         choose_cells(cells_of(ROWS, [1, 2]), [wrong])
     assert str(error.value).startswith(f"--only {wrong}: no such cell")
-    assert "rloo, tlmre, attnpo and seeds among 1, 2" in str(error.value)
+    assert "rows and curves are rloo, tlmre, attnpo, seeds 1, 2" in str(error.value)
+
+
+def test_only_names_what_was_meant():
+    with pytest.raises(ConfigError, match="attnpo/2"):
+        choose_cells(cells_of(ROWS, [1, 2]), ["atnpo/2"])
 
 
 def test_what_a_cell_runs(experiment):

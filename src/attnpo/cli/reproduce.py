@@ -19,6 +19,7 @@ EXAMPLE = """  attnpo reproduce                                            # the
   attnpo reproduce --suite ablations --seeds 1 2 3
   attnpo reproduce --rows attnpo tlmre --seeds 1              # two rows, one seed
   attnpo reproduce --suite frontier                           # methods as curves over their strength, as its file plans
+  attnpo reproduce --suite frontier --only tlmre/21 attnpo/21 # two of its curves, one seed
   attnpo reproduce --list                                     # rows with paper, settings, estimated cost
   attnpo reproduce --max_sampled_tokens 4000 --num_eval 20 --num_probe 40 --rows rloo tlmre --seeds 1   # a smoke test
 
@@ -76,7 +77,8 @@ class ReproduceArguments:
     only: Names = field(
         default_factory=list,
         metadata={
-            "help": "Run these cells alone: ROW, ROW/SEED, CURVE or seed=SEED. The table still is that of all rows."
+            "help": "Run these cells alone: ROW or CURVE, alone or with /SEED, or seed=SEED. The table still is that "
+            "of all rows."
         },
     )
     table: bool = field(default=False, metadata={"help": "Run nothing: write the table from what is there."})

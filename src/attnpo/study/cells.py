@@ -11,7 +11,7 @@ from typing import Any
 from attnpo.about import write_about
 from attnpo.attention import HeadSet
 from attnpo.discovery import DiscoveryResult, best_heads, choose_wrong_head
-from attnpo.errors import ConfigError, DataError, OutputError
+from attnpo.errors import ConfigError, DataError, OutputError, listed, nearest
 from attnpo.output import claim_settings
 from attnpo.study.arms import ArmRun, Command, measuring, training_arm
 from attnpo.study.sizes import Sizes
@@ -267,23 +267,30 @@ def choose_cells(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
 
     Args:
         cells: all cells of the experiment.
-        only: `ROW`, `ROW/SEED`, `CURVE` or `seed=SEED`; a cell is chosen by any of them. Empty chooses all.
+        only: `ROW`, `CURVE` (all its rows), either with `/SEED`, or `seed=SEED`; a cell is chosen by any of them. Empty
+            chooses all.
 
     Raises:
         ConfigError: one of them chooses none of the cells.
     """
     chosen: set[str] = set()
     for wanted in only:
-        names = {
-            cell.name
-            for cell in cells
-            if wanted in (cell.name, cell.row.name, cell.row.curve or cell.row.name, f"seed={cell.seed}")
-        }
+        names = {cell.name for cell in cells if wanted in _names(cell)}
         if not names:
+            known = dict.fromkeys(name for cell in cells for name in _names(cell))
             raise ConfigError(
-                f"--only {wanted}: no such cell; give ROW, ROW/SEED or seed=SEED with rows among "
-                f"{', '.join(dict.fromkeys(cell.row.name for cell in cells))} and seeds among "
-                f"{', '.join(map(str, dict.fromkeys(cell.seed for cell in cells)))}"
+                f"--only {wanted}: no such cell; give ROW or CURVE, alone or with /SEED, or seed=SEED; rows and curves "
+                f"are {listed(dict.fromkeys(_curve(cell) for cell in cells), at_most=20)}, seeds "
+                f"{listed(dict.fromkeys(cell.seed for cell in cells))}{nearest(wanted, known)}"
             )
         chosen |= names
     return [cell for cell in cells if not only or cell.name in chosen]
+
+
+def _curve(cell: Cell) -> str:
+    return cell.row.curve or cell.row.name
+
+
+def _names(cell: Cell) -> tuple[str, ...]:
+    """Return what `--only` may call a cell by."""
+    return (cell.row.name, _curve(cell), f"seed={cell.seed}", cell.name, f"{_curve(cell)}/{cell.seed}")
