@@ -38,9 +38,18 @@ class Command:
     settings: dict[str, Any]
     done: Path
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether it leaves accelerators alone."""
+        return self.settings.get("use_cpu") is True or self.settings.get("device") == "cpu"
+
+    def arguments(self) -> list[str]:
+        """Return the arguments of `attnpo`."""
+        return [self.name, *flags(self.settings)]
+
     def argv(self) -> list[str]:
         """Return the command line."""
-        return [sys.executable, "-m", "attnpo", self.name, *flags(self.settings)]
+        return [sys.executable, "-m", "attnpo", *self.arguments()]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -12,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+
+from attnpo.study.processes import Process
 
 GRACE_SECONDS = 600.0
 """How long a command may take to end: training finishes its step and saves, three minutes with the real model on one
@@ -26,7 +27,7 @@ class Running:
     """A command that runs, by its name in messages."""
 
     name: str
-    process: subprocess.Popen
+    process: Process
 
 
 class Requests:

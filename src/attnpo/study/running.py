@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import signal
-import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from attnpo.errors import AttnPOError
 from attnpo.output import write_atomically
 from attnpo.study.arms import ArmRun, Command
 from attnpo.study.ending import Running, ended_on_exit
+from attnpo.study.processes import Process, Starter
 
 MOST_BARS = 8
 """With more arms than this the bar of a finished one gives way to a line."""
@@ -85,11 +85,14 @@ def run_arms(
         KeyboardInterrupt: Ctrl-C came, and what ran has ended.
         SystemExit: SIGTERM came, likewise.
     """
-    waiting = [_Runner(arm, threads) for arm in arms]
     running: list[_Runner] = []
     failures: list[Failure] = []
     display = _Display(progress, keep_bars=len(arms) <= MOST_BARS)
-    with ended_on_exit(lambda: [part for runner in running for part in runner.running], display.say) as requests:
+    with (
+        Starter(threads) as starter,
+        ended_on_exit(lambda: [part for runner in running for part in runner.running], display.say) as requests,
+    ):
+        waiting = [_Runner(arm, starter) for arm in arms]
         while (waiting or running) and not (requests.received or is_over(deadline)):
             while waiting and len(running) < jobs:
                 running.append(waiting.pop(0))
@@ -123,10 +126,10 @@ def cores() -> int:
 class _Runner:
     """Takes one arm through its commands."""
 
-    def __init__(self, arm: ArmRun, threads: int) -> None:
-        self.arm, self.threads = arm, str(threads)
+    def __init__(self, arm: ArmRun, starter: Starter) -> None:
+        self.arm, self.starter = arm, starter
         self.queue = list(arm.commands)
-        self.process: subprocess.Popen | None = None
+        self.process: Process | None = None
         self.claimed = False
 
     @property
@@ -159,14 +162,9 @@ class _Runner:
         if self.arm.claim is not None and not self.claimed:
             self.arm.claim()
             self.claimed = True
-        line = shlex.join(["attnpo", *command.argv()[3:]])
+        line = shlex.join(["attnpo", *command.arguments()])
         write_atomically(command.done.with_name(f"{command.name}.command.txt"), line + "\n")
-        # No more threads than cores: processes would fight over them.
-        environment = {**os.environ, "OMP_NUM_THREADS": self.threads, "MKL_NUM_THREADS": self.threads}
-        with self._log(command).open("w", encoding="utf-8") as log:
-            self.process = subprocess.Popen(
-                command.argv(), stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment
-            )
+        self.process = self.starter.start(command, self._log(command))
 
     def _failure(self, command: Command, code: int) -> Failure:
         log = self._log(command)
