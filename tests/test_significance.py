@@ -86,6 +86,16 @@ def test_runs_of_a_difference_that_vary_differently(ours, theirs, our_df, their_
     assert found.df <= df * 1.02
 
 
+def test_runs_of_a_difference_may_be_drawn_together():
+    """Its sides know nothing of each other, whatever their draws share; taken as pairs they are no further apart."""
+    rng = np.random.default_rng(4)
+    ours = np.concatenate([np.zeros(1001), rng.normal(0, 3, 1000)])
+    found = estimate_difference(ours, ours + 1, 4, 4)
+    assert found.value == -1
+    assert found.error == pytest.approx(math.hypot(3, 3), rel=0.1)
+    assert estimate(ours - (ours + 1), 4).error == 0
+
+
 def test_the_size_of_a_test_whose_sides_vary_differently():
     """Five runs that vary against five that do not: a test at 5 % is wrong in 5 % of the cases, not in 8 %."""
     rng, cases, wrong = np.random.default_rng(2), 1500, 0

@@ -74,20 +74,16 @@ def estimate(draws: Floats, df: float) -> Estimate | None:
     Returns:
         None where the data do not define the statistic, or fewer than `DEFINED` of the resamples of either level do.
     """
-    levels = np.split(draws[1:], 2)
-    if np.isnan(draws[0]) or any(np.isnan(level).mean() > 1 - DEFINED + 1e-9 for level in levels):
-        return None
-    of_problems, of_runs = _variances(draws)
-    variance = of_problems + of_runs
-    both_df = df * (variance / of_runs) ** 2 if of_runs > 0 else _MOST_DF
-    return Estimate(float(draws[0]), variance**0.5, int(min(_MOST_DF, both_df) + _ROUNDING))
+    return _estimate(draws, *_variances(draws), df) if _is_defined(draws) else None
 
 
 def estimate_difference(ours: Floats, theirs: Floats, our_df: int, their_df: int) -> Estimate | None:
-    """Return the estimate of a difference whose two sides have runs of their own.
+    """Return the estimate of a difference whose two sides have runs that know nothing of each other.
 
-    As `estimate`, but that each side's runs vary in their own way: the degrees of freedom of both together are
-    (u + v)^2 / (u^2 / our_df + v^2 / their_df), u and v the variances of their runs (Welch and Satterthwaite).
+    As `estimate`, but that each side's runs vary in their own way: their variances u and v add up, and the degrees of
+    freedom of both together are (u + v)^2 / (u^2 / our_df + v^2 / their_df) (Welch and Satterthwaite). Which runs were
+    drawn together does not matter, so both sides may come from the same resamples of runs. Where runs of both sides
+    belong together in pairs, `estimate(ours - theirs, our_df)` takes what they share out of the error.
 
     Args:
         ours: (1 + 2R,) as `estimate` takes them.
@@ -95,9 +91,24 @@ def estimate_difference(ours: Floats, theirs: Floats, our_df: int, their_df: int
         our_df: degrees of freedom of our runs, at least 1.
         their_df: of theirs.
     """
+    difference = ours - theirs
+    if not (_is_defined(difference) and _is_defined(ours) and _is_defined(theirs)):
+        return None
     u, v = (_variances(side)[1] for side in (ours, theirs))
     runs_df = (u + v) ** 2 / (u**2 / our_df + v**2 / their_df) if u + v > 0 else _MOST_DF
-    return estimate(ours - theirs, runs_df)
+    return _estimate(difference, _variances(difference)[0], u + v, runs_df)
+
+
+def _estimate(draws: Floats, of_problems: float, of_runs: float, df: float) -> Estimate:
+    variance = of_problems + of_runs
+    both_df = df * (variance / of_runs) ** 2 if of_runs > 0 else _MOST_DF
+    return Estimate(float(draws[0]), variance**0.5, int(min(_MOST_DF, both_df) + _ROUNDING))
+
+
+def _is_defined(draws: Floats) -> bool:
+    """Whether the data define a statistic, and enough of the resamples of either level."""
+    levels = np.split(draws[1:], 2)
+    return not np.isnan(draws[0]) and all(np.isnan(level).mean() <= 1 - DEFINED + 1e-9 for level in levels)
 
 
 def _variances(draws: Floats) -> tuple[float, float]:

@@ -11,13 +11,17 @@ from attnpo.metrics import METRICS, Metric
 from attnpo.reporting.reproduction.costs import mean_mass
 from attnpo.reporting.reproduction.frontier_table import Curve, FrontierTable, Gaps
 from attnpo.reporting.reproduction.ranking import FORETOLD
-from attnpo.significance import Estimate
+from attnpo.significance import DEFINED, Estimate
 from attnpo.statistics import Interval
 from attnpo.tables import NOTHING, Number, Table, Value
 
 RANK_NOTE = (
     "Spearman's correlation over the curves that both have, with intervals over problems and training runs; the "
     "gradients' own errors are not in them."
+)
+BY_SEED_NOTE = (
+    "A seed fixes the training problems, and runs of a seed go the same way; here that is taken out of the error. Not "
+    "what was planned, and not tested."
 )
 RANK = Metric("rank correlation", digits=2, better="high")
 TIME = Metric("thousand tokens until the target", scale=0.001, digits=1, better="low")
@@ -34,8 +38,9 @@ def plan_text(table: FrontierTable, family: Sequence[str]) -> str:
         *(f"Secondary: the same against {name}, with Holm of its own." for name in plan.against[1:]),
         "Controls, bounds and curves that are not in the family are told with their intervals and not tested.",
         f"In brackets: {100 * table.level:g} % intervals, problems and training runs drawn with replacement, Student's "
-        "t with the runs' degrees of freedom. A dash: a curve does not reach the place, or has one run. At most (≤): "
-        "its shortest point still has that accuracy, so it could be shorter yet.",
+        "t with the runs' degrees of freedom. A dash: a curve does not reach the place, fewer than "
+        f"{100 * DEFINED:g} % of its resamples do, or it has one run. At most (≤): its shortest point still has that "
+        "accuracy, so it could be shorter yet (of the data; the point has an error, too).",
     ]
     if plan.target is not None:
         said.append(
@@ -65,6 +70,9 @@ def frontier_sections(table: FrontierTable) -> list[Section]:
         title = f"Accuracy at equal length less that of {reference}, points"
         title += "" if reference == plan.against[0] else " (secondary)"
         found.append(Section(title, _tested(table, reference, gaps, lengths)))
+    if table.by_seed:
+        title = "Accuracy at equal length less that of another curve, points, seed by seed"
+        found.append(Section(title, _by_seed(table, lengths), BY_SEED_NOTE))
     if shares:
         found.append(Section("Tokens at equal accuracy", _lengths(table, tokens, shares)))
         for reference, gaps in table.tokens_gaps.items():
@@ -135,6 +143,7 @@ def frontier_json(table: FrontierTable, family: Sequence[str], about: Mapping[st
             }
             for reference, tests in table.tests.items()
         },
+        "by_seed": {f"{name} less {other}": _places(found) for (name, other), found in table.by_seed.items()},
         "ranking": [
             {
                 "measure": found.measure,
@@ -199,6 +208,14 @@ def _tested(table: FrontierTable, reference: str, gaps: Gaps, heads: Sequence[st
             ]
         )
     return Table.of("", ["curve", *heads, "p", "p of a loss or gain beyond the margin", "result"], lines)
+
+
+def _by_seed(table: FrontierTable, heads: Sequence[str]) -> Table:
+    lines = [
+        [f"{name} less {other}", *_numbers(table, found.values(), METRICS["accuracy"], True)]
+        for (name, other), found in table.by_seed.items()
+    ]
+    return Table.of("", ["difference", *heads], lines)
 
 
 def _controls(table: FrontierTable) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -155,6 +155,8 @@ class FrontierTable:
         tests: reference → curve → the test at the primary length.
         times: curve → tokens sampled until the target, at the strength that ends at the primary length.
         time_gaps: reference → curve → the same less the reference's.
+        by_seed: (curve, other curve) → place → difference in accuracy, seed by seed: each curve less the references of
+            the plan and less what it controls, where both have the same seeds.
         controls: controls beside what they control.
         level: coverage of the intervals.
         caveats: what to know of the runs.
@@ -170,6 +172,7 @@ class FrontierTable:
     tests: Mapping[str, Mapping[str, CurveTest]]
     times: Mapping[str, Estimate | None]
     time_gaps: Mapping[str, Mapping[str, Estimate | None]]
+    by_seed: Mapping[tuple[str, str], Mapping[float, Estimate | None]]
     controls: tuple[ControlGap, ...]
     level: float
     caveats: tuple[str, ...] = ()
@@ -185,8 +188,10 @@ def frontier_table(
 ) -> FrontierTable:
     """Compare curves as a plan says.
 
-    Problems are drawn for all curves alike, training runs for each curve on its own and for its strengths alike
-    (`attnpo.statistics.two_level_draws`, `attnpo.significance.estimate`).
+    Problems are drawn for all curves alike, training runs for the strengths of a curve alike and for all curves of the
+    same seeds (`attnpo.statistics.two_level_draws`). What is tested takes the runs of two curves as knowing nothing of
+    each other (`attnpo.significance.estimate_difference`), which errs wide: a seed fixes the training problems, so that
+    runs of a seed go the same way. Beside it stand differences seed by seed.
 
     Args:
         base: evaluation folder of the starting model.
@@ -205,11 +210,11 @@ def frontier_table(
     caveats: list[str] = []
     start = _arm("base", [base])
     curves = []
-    for number, (name, found) in enumerate(by_curve.items()):
+    for name, found in by_curve.items():
         seeds = sorted(set.intersection(*(set(row.folders) for row in found)))
         caveats += _left_out(name, found, seeds)
         if seeds:
-            curves.append(_curve(name, found, seeds, number, start, plan, bootstrap))
+            curves.append(_curve(name, found, seeds, start, plan, bootstrap))
     gaps = _Gaps(curves, plan.against)
     places = {"accuracy": plan.at_tokens, "tokens": plan.at_accuracy}
     reading: dict[str, Callable[[Curve, float], Floats]] = {
@@ -240,6 +245,7 @@ def frontier_table(
             name: {curve: found[0.0] for curve, found in gap.items()}
             for name, gap in gaps.at(lambda curve, _: measured[curve.name], (0.0,), set(measured)).items()
         },
+        by_seed=dict(_by_seed(curves, plan)),
         controls=tuple(_control_gaps(curves)),
         level=bootstrap.level,
         caveats=tuple(caveats),
@@ -274,12 +280,11 @@ def _curve(
     name: str,
     rows: Sequence[TrainedRow],
     seeds: Sequence[int],
-    number: int,
     start: MeasuredArm,
     plan: FrontierPlan,
     bootstrap: Bootstrap,
 ) -> Curve:
-    runs_seed = [bootstrap.seed, 4, number]
+    runs_seed = [bootstrap.seed, 4, *seeds]
     arms = [_arm(row.name, [row.folders[seed] for seed in seeds]) for row in rows]
     held = [m for m in BESIDE if all(m in arm.metrics() for arm in arms)]
     metrics = list(dict.fromkeys((*METRICS, *held)))
@@ -350,6 +355,24 @@ def _difference(ours: Floats, theirs: Floats, curve: Curve, reference: Curve) ->
     if not curve.df or not reference.df:
         return None
     return estimate_difference(ours, theirs, curve.df, reference.df)
+
+
+def _by_seed(
+    curves: Sequence[Curve], plan: FrontierPlan
+) -> Iterator[tuple[tuple[str, str], dict[float, Estimate | None]]]:
+    by_name = {curve.name: curve for curve in curves}
+    for curve in curves:
+        for name in dict.fromkeys((*plan.against, curve.control_of)):
+            other = by_name.get(name)
+            if other is None or other is curve or other.seeds != curve.seeds or not curve.df:
+                continue
+            yield (
+                (curve.name, name),
+                {
+                    place: estimate(curve.draws.accuracy_at(place) - other.draws.accuracy_at(place), curve.df)
+                    for place in plan.at_tokens
+                },
+            )
 
 
 def _tests(
