@@ -6,7 +6,7 @@ from measured import evaluation, rollout, save, table
 
 from attnpo.errors import DataError
 from attnpo.evaluation import EvaluationSettings, compare, compare_folders, evaluate, load_arm, markdown_table
-from attnpo.evaluation.comparison import Bootstrap, MeasuredArm, arm_draws, average_draws, on_common_problems
+from attnpo.evaluation.comparison import Bootstrap, MeasuredArm, average_draws, draw_arms, on_common_problems
 from attnpo.statistics import mean_interval, paired_difference_interval
 
 
@@ -127,10 +127,10 @@ def test_runs_of_the_base_are_drawn_apart_from_those_of_an_arm():
 def test_the_average_weighs_benchmarks_alike_and_draws_them_apart():
     first, second = arm("x", rows(0)), arm("x", rows(1, n=10))
     accuracy = [np.mean([r[1] for r in rows(0)]), np.mean([r[1] for r in rows(1, n=10)])]
-    blocks = [arm_draws(a, Bootstrap(n_resamples=50), block=i) for i, a in enumerate((first, second))]
+    blocks = [draw_arms([a], Bootstrap(n_resamples=50), block=i)[0] for i, a in enumerate((first, second))]
     assert average_draws(blocks)["accuracy"][0] == pytest.approx(np.mean(accuracy))
     # Two benchmarks that happen to have the same numbers are still two: the mean varies half as much as one.
-    twice = [arm_draws(first, Bootstrap(n_resamples=4000), block=block) for block in (0, 1)]
+    twice = [draw_arms([first], Bootstrap(n_resamples=4000), block=block)[0] for block in (0, 1)]
     one, both = twice[0]["accuracy"][1:].var(), average_draws(twice)["accuracy"][1:].var()
     assert both == pytest.approx(one / 2, rel=0.1)
 

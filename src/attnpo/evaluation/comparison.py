@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from attnpo.evaluation.run import tally_rollouts
 from attnpo.evaluation.table import ProblemTable
 from attnpo.metrics import metric_of
 from attnpo.ranges import OpenShare, Resamples, Seed, check_settings
-from attnpo.statistics import Floats, Interval, draws_interval, ratio_draws
+from attnpo.significance import estimate, estimate_difference
+from attnpo.statistics import Floats, Interval, draws_interval, ratio_draws, two_level_draws
 from attnpo.tables import Table, Value, number_of, numbers_of
 
 GROUP_METRICS = ("accuracy", "response_tokens")
@@ -96,15 +97,30 @@ class ComparisonRow:
 
 @dataclass(frozen=True)
 class ArmDraws:
-    """An arm's metrics on the data and on the resamples: (1 + R, M)."""
+    """An arm's metrics on the data and on the resamples.
+
+    Attributes:
+        name: the arm.
+        runs: how many runs it pools.
+        metrics: M names.
+        draws: (1 + R, M) on resamples of problems; where an arm of the comparison has several runs, (1 + 2R, M) on
+            resamples of problems and on resamples of runs (`attnpo.statistics.two_level_draws`).
+        two_levels: which of these.
+    """
 
     name: str
     runs: int
     metrics: tuple[str, ...]
     draws: Floats
+    two_levels: bool = False
 
     def __getitem__(self, metric: str) -> Floats:
         return self.draws[:, self.metrics.index(metric)]
+
+    @property
+    def df(self) -> int:
+        """Degrees of freedom of its runs; 1, which nothing hangs on, where there is one."""
+        return max(1, self.runs - 1)
 
 
 @dataclass(frozen=True)
@@ -180,8 +196,7 @@ def compare(base: MeasuredArm, others: Sequence[MeasuredArm], **bootstrap: float
                     "evaluate both on the same data set and limit"
                 )
     settings = Bootstrap(**bootstrap)  # type: ignore[arg-type]
-    arms = [arm_draws(arm, settings, is_base=arm is base) for arm in (base, *others)]
-    rows = comparison_rows(arms, settings.level)
+    rows = comparison_rows(draw_arms((base, *others), settings), settings.level)
     groups = {
         kind: _by_group(kind, (base, *others), settings) for kind in ("difficulty", "subject") if len(base.runs[0])
     }
@@ -223,7 +238,7 @@ def difference(first: EvaluationResult, second: EvaluationResult) -> Difference 
         return None
     arms = (MeasuredArm("second", (second.problems,)), MeasuredArm("first", (first.problems,)))
     bootstrap = Bootstrap()
-    draws = [arm_draws(arm, bootstrap, metrics=GROUP_METRICS) for arm in arms]
+    draws = draw_arms(arms, bootstrap, metrics=lambda _: GROUP_METRICS)
     accuracy, tokens = (comparison_rows(draws, bootstrap.level)[1].differences[metric] for metric in GROUP_METRICS)
     return None if accuracy is None or tokens is None else Difference(accuracy, tokens, paired=True)
 
@@ -240,42 +255,43 @@ def on_common_problems(arms: Sequence[MeasuredArm]) -> list[MeasuredArm]:
     return [arm.only(common) for arm in arms]
 
 
-def arm_draws(
-    arm: MeasuredArm,
+def draw_arms(
+    arms: Sequence[MeasuredArm],
     bootstrap: Bootstrap,
     *,
-    is_base: bool = False,
     block: int | None = None,
-    metrics: Sequence[str] | None = None,
-) -> ArmDraws:
-    """Return an arm's metrics on the resamples.
+    metrics: Callable[[MeasuredArm], Sequence[str]] = MeasuredArm.metrics,
+) -> list[ArmDraws]:
+    """Return the arms' metrics on the resamples.
 
     Arms on the same problems see the same resamples of problems. Training runs of the base and of another arm are drawn
     independently, those of one arm alike on every benchmark.
 
     Args:
-        arm: the arm.
+        arms: the arms, the base first.
         bootstrap: resamples and seed.
-        is_base: whether it is the base.
         block: number of the benchmark where there are several, whose problems are drawn independently.
-        metrics: what to draw; all that every run holds if None.
+        metrics: what to draw of an arm; all that every run holds if absent.
     """
-    names = arm.metrics() if metrics is None else list(metrics)
     seed = bootstrap.seed if block is None else [bootstrap.seed, 3, block]
-    draws = ratio_draws(
-        [ratio_cells(run, names) for run in arm.runs],
-        bootstrap.n_resamples,
-        seed,
-        [bootstrap.seed, 2 if is_base else 1],
-    )
-    return ArmDraws(arm.name, len(arm.runs), tuple(names), draws)
+    two_levels = any(len(arm.runs) > 1 for arm in arms)
+    found = []
+    for number, arm in enumerate(arms):
+        names = tuple(metrics(arm))
+        cells = [ratio_cells(run, names) for run in arm.runs]
+        if two_levels:
+            draws = two_level_draws(cells, bootstrap.n_resamples, seed, [bootstrap.seed, 1 if number else 2])
+        else:
+            draws = ratio_draws(cells, bootstrap.n_resamples, seed)
+        found.append(ArmDraws(arm.name, len(arm.runs), names, draws, two_levels))
+    return found
 
 
 def average_draws(blocks: Sequence[ArmDraws]) -> ArmDraws:
     """Return the plain mean of one arm's metrics over benchmarks, for the metrics that all of them have."""
     metrics = tuple(m for m in blocks[0].metrics if all(m in block.metrics for block in blocks))
     draws = np.mean([np.stack([block[m] for m in metrics], axis=1) for block in blocks], axis=0)
-    return ArmDraws(blocks[0].name, blocks[0].runs, metrics, draws)
+    return replace(blocks[0], metrics=metrics, draws=draws)
 
 
 def comparison_rows(arms: Sequence[ArmDraws], level: float) -> list[ComparisonRow]:
@@ -307,20 +323,39 @@ def _widest(a: Interval, b: Interval) -> Interval:
 
 
 def _row(arm: ArmDraws, base: ArmDraws | None, level: float) -> ComparisonRow:
-    values = {m: draws_interval(arm[m], level) for m in arm.metrics}
+    values = {m: _interval(arm, arm[m], level) for m in arm.metrics}
     values |= {m: None for m in LABEL_METRICS if m not in arm.metrics}
     if base is None:
         return ComparisonRow(arm.name, arm.runs, values)
     tokens, base_tokens = arm["response_tokens"], base["response_tokens"]
     score = efficiency_score(base["accuracy"], base_tokens, arm["accuracy"], tokens)
+    varying = min((each for each in (arm, base) if each.runs > 1), key=lambda each: each.runs, default=arm)
     return ComparisonRow(
         name=arm.name,
         runs=arm.runs,
         values=values,
-        differences={m: draws_interval(arm[m] - base[m], level) for m in arm.metrics if m in base.metrics},
-        response_tokens_saved=draws_interval(saved_share(base_tokens, tokens), level),
-        efficiency=draws_interval(score, level),
+        differences={m: _difference(arm, base, m, level) for m in arm.metrics if m in base.metrics},
+        response_tokens_saved=_interval(varying, saved_share(base_tokens, tokens), level),
+        efficiency=_interval(varying, score, level),
     )
+
+
+def _interval(arm: ArmDraws, draws: Floats, level: float) -> Interval | None:
+    """Return the interval of a statistic whose runs have the degrees of freedom of an arm's.
+
+    A percentile interval of few runs would be far too narrow (`benchmarks/interval_coverage.py`).
+    """
+    if not arm.two_levels:
+        return draws_interval(draws, level)
+    found = estimate(draws, arm.df)
+    return None if found is None else found.interval(level)
+
+
+def _difference(arm: ArmDraws, base: ArmDraws, metric: str, level: float) -> Interval | None:
+    if not arm.two_levels:
+        return draws_interval(arm[metric] - base[metric], level)
+    found = estimate_difference(arm[metric], base[metric], arm.df, base.df)
+    return None if found is None else found.interval(level)
 
 
 def _by_group(kind: str, arms: Sequence[MeasuredArm], bootstrap: Bootstrap) -> list[dict[str, ComparisonRow]]:
@@ -329,9 +364,7 @@ def _by_group(kind: str, arms: Sequence[MeasuredArm], bootstrap: Bootstrap) -> l
     found: list[dict[str, ComparisonRow]] = [{} for _ in arms]
     for name in group_order(groups):
         problems = [p for p, group in zip(arms[0].runs[0].problem_id, groups, strict=True) if group == name]
-        draws = [
-            arm_draws(arm.only(problems), bootstrap, is_base=arm is arms[0], metrics=GROUP_METRICS) for arm in arms
-        ]
+        draws = draw_arms([arm.only(problems) for arm in arms], bootstrap, metrics=lambda _: GROUP_METRICS)
         for rows, row in zip(found, comparison_rows(draws, bootstrap.level), strict=True):
             rows[name] = row
     return found

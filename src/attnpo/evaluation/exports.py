@@ -41,8 +41,9 @@ def comparison_markdown(comparison: Comparison) -> str:
             lines += _group_table(kind, section.rows)
     coverage = f"{100 * comparison.level:g} %"
     lines.append(
-        f"In brackets: {coverage} intervals by bootstrap over problems, and over runs where an arm has several. Δ: "
-        "arm − base on the same problems. AES: length saved + 3 × relative gain of accuracy, or − 5 × relative loss."
+        f"In brackets: {coverage} intervals by bootstrap over problems; where an arm has several runs, over runs as "
+        "well, with Student's t of their degrees of freedom. Δ: arm − base on the same problems. "
+        "AES: length saved + 3 × relative gain of accuracy, or − 5 × relative loss."
     )
     if comparison.caveats:
         lines += ["", "Caveats:", "", *(f"- {text}" for text in comparison.caveats)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from attnpo.evaluation.comparison import (
     Bootstrap,
     ComparisonRow,
     MeasuredArm,
-    arm_draws,
     average_draws,
     compare,
     comparison_rows,
+    draw_arms,
     on_common_problems,
     problem_table,
     result_file,
@@ -172,7 +172,7 @@ def compare_runs(
         caveats += [f"{benchmark}: {text}" if benchmark != SINGLE else text for text in found]
         sections.append(_section(benchmark, results, measured, bootstrap))
         if len(benchmarks) > 1:
-            draws.append([arm_draws(arm, bootstrap, is_base=i == 0, block=block) for i, arm in enumerate(measured)])
+            draws.append(draw_arms(measured, bootstrap, block=block))
     average = []
     if draws:
         average = comparison_rows([average_draws(blocks) for blocks in zip(*draws, strict=True)], bootstrap.level)
@@ -189,10 +189,12 @@ def average_row(
         bootstrap: how intervals are made.
         metrics: what to average; all that the tables hold if None.
     """
+    names: Callable[[MeasuredArm], Sequence[str]] = MeasuredArm.metrics if metrics is None else lambda _: metrics
     draws = [
-        arm_draws(MeasuredArm(name, (result.problems,)), bootstrap, block=block, metrics=metrics)
+        draws
         for block, (name, result) in enumerate(results.items())
         if result.problems is not None
+        for draws in draw_arms([MeasuredArm(name, (result.problems,))], bootstrap, block=block, metrics=names)
     ]
     return comparison_rows([replace(average_draws(draws), name="average")], bootstrap.level)[0]
 

@@ -41,7 +41,7 @@ class Starter:
     """Starts commands with a number of CPU threads each; a context in which they have to end.
 
     Commands on the CPU with one thread are forked, on Linux, from a process that has loaded the libraries
-    (`attnpo.study.forking`): that is safe where there is neither a thread nor a GPU, and saves a small model's cell a
+    (`attnpo.cli.forking`): that is safe where there is neither a thread nor a GPU, and saves a small model's cell a
     fifth of its time.
     """
 
@@ -89,7 +89,7 @@ class ForkServer:
         Args:
             environment: its environment and that of all its commands.
         """
-        argv = [sys.executable, "-m", "attnpo.study.forking"]
+        argv = [sys.executable, "-m", "attnpo.cli.forking"]
         self._process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, bufsize=0
         )

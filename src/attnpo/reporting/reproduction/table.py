@@ -12,9 +12,9 @@ from attnpo.evaluation.comparison import (
     Bootstrap,
     ComparisonRow,
     MeasuredArm,
-    arm_draws,
     compare,
     comparison_rows,
+    draw_arms,
     problem_table,
     result_file,
 )
@@ -222,8 +222,7 @@ def _off_budget(row: TrainedRow, budget: int | None) -> list[str]:
 
 def _against(reference: MeasuredArm, arms: Sequence[MeasuredArm], bootstrap: Bootstrap) -> tuple[ComparisonRow, ...]:
     """Return the other arms beside one of them, on the same problems; without groups of problems."""
-    draws = [arm_draws(reference, bootstrap, is_base=True, metrics=_held(reference))]
-    draws += [arm_draws(arm, bootstrap, metrics=_held(arm)) for arm in arms if arm is not reference]
+    draws = draw_arms([reference, *(arm for arm in arms if arm is not reference)], bootstrap, metrics=_held)
     return tuple(comparison_rows(draws, bootstrap.level)[1:])
 
 
