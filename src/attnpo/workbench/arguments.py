@@ -356,7 +356,7 @@ class TrainArguments:
     device_memory: Positive | None = field(
         default=None,
         metadata={
-            "help": "With dry_run: memory in GiB of the device that is planned for, to say whether the run fits."
+            "help": "With dry_run: memory in GiB of the device that is planned for, to refuse what does not fit."
         },
     )
 
