@@ -6,11 +6,14 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from measured import rollout
 from model_folders import QWEN_1_5B, model_folder, problems_file
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers import AutoConfig, Qwen2Config, Qwen2ForCausalLM
 
+from attnpo.attention import resolve_heads
 from attnpo.cli.flags import is_switched_on
 from attnpo.cli.main import main
+from attnpo.rollouts import write_rollouts
 from attnpo.signals.probe import ProbeWeights
 from attnpo.workbench import written
 
@@ -203,6 +206,39 @@ def test_more_checkpoints_than_the_disk_holds(run, monkeypatch, settings, count)
         said = [line for line in run(**settings)["notes"] if line.startswith("output_dir: ")]
         assert len(said) == notes
         assert all((f"{count} checkpoints" if count else "the model take") in line for line in said)
+
+
+def limits_said(found) -> list[str]:
+    return [line for line in found["notes"] if line.startswith("max_completion_length")]
+
+
+def test_a_limit_that_nobody_chose(run, tmp_path):
+    default = (
+        "max_completion_length: 512 is TRL's default; responses of reasoning models are longer and would be cut; give "
+        "--max_completion_length"
+    )
+    assert limits_said(run(max_completion_length=None)) == [default]
+    assert limits_said(run(max_completion_length=512)) == []
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("max_completion_length: 64\n")
+    assert limits_said(run("--config", str(recipe), max_completion_length=None)) == []
+
+
+def test_a_limit_below_the_responses_that_the_heads_were_found_on(run, tmp_path):
+    heads = tmp_path / "heads" / "heads.json"
+    resolve_heads("0.3", AutoConfig.from_pretrained(tmp_path / "model")).save(heads)
+    rows = [rollout(f"p{n}", True, n) for n in (100, 200, 300, 400)]
+    write_rollouts(heads.with_name("probing_set.jsonl"), rows)
+    (said,) = limits_said(run(heads=heads, max_completion_length=128))
+    assert said == (
+        "max_completion_length: 128 would cut 3 of 4 responses that the heads were found on (median 250 tokens); "
+        "raise it"
+    )
+    assert limits_said(run(heads=heads, max_completion_length=200)) == []
+    assert limits_said(run(heads=heads, max_completion_length=None)) == []
+    heads.with_name("probing_set.jsonl").write_text("{")
+    (said,) = [line for line in run(heads=heads)["notes"] if "probing_set" in line]
+    assert "probing_set.jsonl, row 1" in said
 
 
 @pytest.mark.parametrize(
