@@ -157,6 +157,8 @@ class AttnPOTrainer(GRPOTrainer):
         self.card_writer: Callable[[Path], Any] | None = None
         keep_token_out_of_files(args)
         if source is not None:
+            if (lora := kwargs.get("peft_config")) is not None and lora.revision is None:
+                lora.revision = args.model_options().get("revision")  # TRL tells PEFT no revision of the base
             model = plain_folder(source)
             if processing_class is None and not source.is_plain:
                 processing_class = load_tokenizer(source)

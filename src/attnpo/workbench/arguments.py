@@ -34,7 +34,9 @@ class ModelArguments:
 
     model: str | None = field(default=None, metadata={"help": MODEL_HELP})
     base_model: str | None = field(default=None, metadata={"help": BASE_HELP})
-    revision: str | None = field(default=None, metadata={"help": "Revision of a Hub model."})
+    revision: str | None = field(
+        default=None, metadata={"help": "Revision of a Hub model; of its base for a folder with an adapter."}
+    )
     dtype: str = field(
         default="auto",
         metadata={
