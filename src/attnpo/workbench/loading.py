@@ -166,10 +166,10 @@ class Session:
         check_room(limit, longest, max_new_tokens)
 
     def close(self) -> None:
-        """Give back what the engine holds (connections, a model of its own)."""
-        close = getattr(self.__dict__.get("sampler"), "close", None)
-        if close is not None:
-            close()
+        """Give back what the engine holds (connections, a model of its own); asked again, it is built anew."""
+        sampler = self.__dict__.pop("sampler", None)
+        if sampler is not None:
+            sampler.close()
 
     @property
     def loads_model(self) -> bool:
