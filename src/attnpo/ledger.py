@@ -15,6 +15,8 @@ from attnpo.files import UserFile, parse_json
 from attnpo.output import claim_settings, prepare_output_dir
 
 Row = TypeVar("Row")
+OPTIONAL = ("dtype",)
+"""Settings that rows of earlier versions may lack: which type their model was computed in is then not known."""
 
 
 class Ledger(Generic[Row]):
@@ -35,7 +37,7 @@ class Ledger(Generic[Row]):
         self._parse = parse
         prepare_output_dir(path.parent)
         if settings is not None:
-            claim_settings(settings_path(path), settings)
+            claim_settings(settings_path(path), settings, OPTIONAL)
         _cut_half_written_line(path)
 
     def rows(self) -> Iterator[tuple[str, Row]]:

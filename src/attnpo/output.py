@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,12 +74,13 @@ def write_atomically(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def claim_settings(path: Path, settings: Mapping[str, Any]) -> None:
+def claim_settings(path: Path, settings: Mapping[str, Any], optional: Collection[str] = ()) -> None:
     """Write the settings a result file is made with, or check them against those already written.
 
     Args:
         path: the JSON file beside the results.
         settings: everything the results depend on, as JSON values.
+        optional: settings that earlier versions did not write; a file without one agrees with any value.
 
     Raises:
         OutputError: the file holds other settings (the message says which), or is not readable as settings.
@@ -90,8 +91,9 @@ def claim_settings(path: Path, settings: Mapping[str, Any]) -> None:
         return
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        differing = _differences(found, asked)
-    except (json.JSONDecodeError, AttributeError) as error:
+        unknown = {name: asked[name] for name in optional if name in asked and name not in found}
+        differing = _differences({**found, **unknown}, asked)
+    except (json.JSONDecodeError, AttributeError, TypeError) as error:
         raise OutputError(f"{path}: not a settings file; remove it or choose another output folder") from error
     if differing:
         raise OutputError(

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
+from measured import rollout
 from model_folders import QWEN_1_5B, model_folder, problems_file
+from transformers import AutoConfig, Qwen2Config, Qwen2ForCausalLM
 
+from attnpo.attention import resolve_heads
 from attnpo.cli.flags import is_switched_on
 from attnpo.cli.main import main
+from attnpo.rollouts import write_rollouts
 from attnpo.signals.probe import ProbeWeights
+from attnpo.workbench import written
 
 SMALL = {**QWEN_1_5B, "hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2, "vocab_size": 1000}
 SMALL["max_position_embeddings"] = 512
@@ -163,6 +169,76 @@ def test_a_layout_that_contradicts_the_settings(run, tmp_path):
 def test_vllm_that_cannot_hold_a_sequence(run):
     found = run(use_vllm="true", vllm_gpu_memory_utilization=0.0001, device_memory=1)
     assert any("vllm_gpu_memory_utilization" in line for line in found["problems"])
+
+
+def test_a_peak_above_the_device_is_refused(run, tmp_path):
+    path = tmp_path / "layout.yaml"
+    path.write_text("distributed_type: MULTI_GPU\nnum_processes: 4\nmixed_precision: 'no'\n")
+    asked = {"layout": path, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 2}
+    peaks = {m["layout"]["kind"]: m["peak_bytes"] / 2**30 for m in run(**asked)["memory"]}
+    between = (peaks["ddp"] + peaks["zero3"]) / 2
+    (line,) = run(**asked, device_memory=between)["problems"]
+    assert line.startswith("device_memory: the peak of ")
+    assert f"(DDP × 4) is {peaks['ddp'] / between:.0%} of a device of {between:g} GiB; lower per_device" in line
+    assert "ZeRO-3" in line.split("or spread it as")[1]
+    (line,) = run(**asked, device_memory=min(peaks.values()) / 2)["problems"]
+    assert "spread" not in line
+    assert run(**asked, device_memory=peaks["ddp"] * 1.01)["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "count"),
+    [
+        ({"save_steps": 2}, 5),
+        ({"save_steps": 3}, 4),
+        ({"save_steps": 0.25}, 4),
+        ({"save_steps": 2, "save_total_limit": 1}, 2),
+        ({"save_steps": 2, "save_only_model": "true"}, 5),
+        ({"save_strategy": "no"}, 0),
+        ({"save_strategy": "epoch"}, 1),
+    ],
+)
+def test_more_checkpoints_than_the_disk_holds(run, monkeypatch, settings, count):
+    model = 4 * sum(p.numel() for p in Qwen2ForCausalLM(Qwen2Config(**SMALL)).parameters())
+    needed = count * (model if "save_only_model" in settings else 3 * model) + model
+    for free, notes in ((needed - 1, 1), (needed, 0)):
+        monkeypatch.setattr(written.shutil, "disk_usage", lambda path, free=free: SimpleNamespace(free=free))
+        said = [line for line in run(**settings)["notes"] if line.startswith("output_dir: ")]
+        assert len(said) == notes
+        assert all((f"{count} checkpoints" if count else "the model take") in line for line in said)
+
+
+def limits_said(found) -> list[str]:
+    return [line for line in found["notes"] if line.startswith("max_completion_length")]
+
+
+def test_a_limit_that_nobody_chose(run, tmp_path):
+    default = (
+        "max_completion_length: 512 is TRL's default; responses of reasoning models are longer and would be cut; give "
+        "--max_completion_length"
+    )
+    assert limits_said(run(max_completion_length=None)) == [default]
+    assert limits_said(run(max_completion_length=512)) == []
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("max_completion_length: 64\n")
+    assert limits_said(run("--config", str(recipe), max_completion_length=None)) == []
+
+
+def test_a_limit_below_the_responses_that_the_heads_were_found_on(run, tmp_path):
+    heads = tmp_path / "heads" / "heads.json"
+    resolve_heads("0.3", AutoConfig.from_pretrained(tmp_path / "model")).save(heads)
+    rows = [rollout(f"p{n}", True, n) for n in (100, 200, 300, 400)]
+    write_rollouts(heads.with_name("probing_set.jsonl"), rows)
+    (said,) = limits_said(run(heads=heads, max_completion_length=128))
+    assert said == (
+        "max_completion_length: 128 would cut 3 of 4 responses that the heads were found on (median 250 tokens); "
+        "raise it"
+    )
+    assert limits_said(run(heads=heads, max_completion_length=200)) == []
+    assert limits_said(run(heads=heads, max_completion_length=None)) == []
+    heads.with_name("probing_set.jsonl").write_text("{")
+    (said,) = [line for line in run(heads=heads)["notes"] if "probing_set" in line]
+    assert "probing_set.jsonl, row 1" in said
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,17 @@ def test_what_responses_depend_on_is_recorded_where_it_is_not_the_usual(data, tm
     }
 
 
+def test_rows_without_the_type_that_their_model_was_computed_in_are_gone_on_with(data, tmp_path, capsys):
+    settings = {"benchmark": "gsm8k", "data": data, "num_problems": 1, "output_dir": tmp_path / "out"}
+    run(capsys, **settings)
+    (file,) = (tmp_path / "out").rglob("rollouts.settings.json")
+    stored = json.loads(file.read_text())
+    assert stored.pop("dtype") == "float32"  # as the small world's model is saved
+    file.write_text(json.dumps(stored))
+    run(capsys, **settings)
+    assert "dtype" not in json.loads(file.read_text())
+
+
 def test_heads_need_a_transformers_model(tmp_path):
     settings = {"engine": "server", "base_url": "http://127.0.0.1:1/v1", "heads": "2.0", "output_dir": tmp_path}
     with pytest.raises(ConfigError, match=r"--heads: .*not with --engine server"):

@@ -78,6 +78,45 @@ def test_flags_override_the_file_and_numbers_may_be_written_any_way(file):
     assert (args.learning_rate, args.max_steps, args.heads, args.seed) == (2e-6, 9, "16.2", 1) or args.heads == 16.2
 
 
+@pytest.mark.parametrize(
+    "kwargs", ["{dtype: bfloat16, attn_implementation: sdpa, revision: x}", """'{"dtype": "auto"}'"""]
+)
+def test_a_flag_goes_before_what_a_file_says_of_the_model_under_its_long_name(file, kwargs):
+    path = file(f"model_init_kwargs: {kwargs}\n")
+    *_, adapters, args = parsed(["--config", str(path), "--dtype", "float32", "--attn_implementation", "eager"])
+    found = adapters.model_options(args.model_options())
+    assert {name: found[name] for name in ("dtype", "attn_implementation")} == {
+        "dtype": "float32",
+        "attn_implementation": "eager",
+    }
+    assert found.get("revision") == ("x" if "revision" in kwargs else None)
+    *_, adapters, args = parsed(["--config", str(path)])
+    assert adapters.model_options(args.model_options())["dtype"] in ("bfloat16", "auto")
+
+
+def test_a_flag_goes_before_what_a_file_says_under_its_short_name(file):
+    path = file("dtype: bfloat16\nalpha_len: 0.1\n")
+    flags = ["--model_init_kwargs", '{"dtype": "float32"}', "--method_settings", '{"alpha_len": 0.3}']
+    *_, adapters, args = parsed(["--config", str(path), *flags])
+    assert adapters.model_options(args.model_options())["dtype"] == "float32"
+    assert args.build_credit().settings.alpha_len == 0.3
+
+
+def test_two_names_of_one_setting_from_the_same_source_contradict_each_other(file):
+    path = file("dtype: bfloat16\nmodel_init_kwargs: {dtype: float32}\n")
+    for argv in (["--config", str(path)], ["--dtype", "bfloat16", "--model_init_kwargs", '{"dtype": "float32"}']):
+        *_, adapters, args = parsed(argv)
+        with pytest.raises(ConfigError, match="dtype: bfloat16, but model_init_kwargs says float32; leave one of them"):
+            adapters.model_options(args.model_options())
+
+
+def test_a_flag_goes_before_the_methods_settings_of_a_file(file):
+    path = file("method_settings: {alpha_len: 0.1, lam: 3.0, schedule: false}\n")
+    args = parsed(["--config", str(path), "--alpha_len", "0.4", "--difficulty_schedule", "true"])[-1]
+    settings = args.build_credit().settings
+    assert (settings.alpha_len, settings.lam, settings.schedule) == (0.4, 3.0, True)
+
+
 def lines(argv):
     found = parse("train", TYPES, [*argv, *CPU], "", "")
     return idle_settings(found.given, found.flags, found.values)

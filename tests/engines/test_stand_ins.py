@@ -61,6 +61,13 @@ def test_a_server_says_and_takes_what_was_recorded():
     assert recorded() == json.loads(RECORDED.read_text())
 
 
+def test_its_memory_is_given_back_like_this():
+    real = inspect.signature(vllm.distributed.cleanup_dist_env_and_memory).parameters
+    ours = inspect.signature(fake_vllm.Distributed("x").cleanup_dist_env_and_memory).parameters
+    assert list(real) == list(ours)
+    assert all(parameter.default is not parameter.empty for parameter in real.values())
+
+
 def test_its_own_errors_are_told_by_where_they_come_from():
     from vllm.exceptions import VLLMValidationError
     from vllm.v1.engine.exceptions import EngineDeadError

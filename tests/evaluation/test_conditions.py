@@ -76,6 +76,14 @@ def test_an_allowed_difference_becomes_a_caveat():
         check_comparable(runs, ["verifier"])
 
 
+def test_a_type_that_only_one_evaluation_knows_is_no_difference():
+    types = {"base": {}, "x": {"dtype": "float32"}, "y": {"dtype": "bfloat16"}}
+    base, x, y = (result(name, settings=settings) for name, settings in types.items())
+    assert check_comparable({"base": base, "x": x}) == check_comparable({"base": base, "y": y}) == []
+    with pytest.raises(DataError, match=r'see --dtype\) is "float32" in x, "bfloat16" in y; .* --allow dtype$'):
+        check_comparable({"x": x, "y": y})
+
+
 def test_other_versions_of_the_engine_are_told_not_refused():
     engines = [{"engine": "vllm", "vllm": version, "seed": "kept"} for version in ("0.11", "0.12")]
     base, other = (result(name, settings={"engine": e}) for name, e in zip(("base", "x"), engines, strict=True))

@@ -122,6 +122,24 @@ def test_a_base_lies_beside_it(folders, copy):
     assert torch.equal(logits(load(copy)), logits(load(folders["adapter"])))
 
 
+def test_the_revision_of_a_base(folders, copy, monkeypatch):
+    """The one that the adapter names, or the one that is asked for; through adapters in folders, to the first on the
+    Hub."""
+    asked = []
+    monkeypatch.setattr(
+        "attnpo.models.sources.find_adapter_config_file", lambda name, revision: asked.append((name, revision))
+    )
+    upper = shutil.copytree(copy, copy.parent / "upper")
+    change(copy, base_model_name_or_path="owner/base", revision="abc")
+    change(upper, base_model_name_or_path=str(copy))
+    for place in (copy, upper):
+        assert (find_model(str(place)).weights, find_model(str(place)).revision) == ("owner/base", "abc")
+        assert find_model(str(place), revision="def").revision == "def"
+    assert find_model(str(copy), "owner/other", revision="def").revision == "def"
+    assert find_model(str(copy), "owner/other").revision is None
+    assert set(asked) == {("owner/base", "abc"), ("owner/base", "def"), ("owner/other", "def"), ("owner/other", None)}
+
+
 def test_one_on_the_hub(folders, monkeypatch):
     """Its files are fetched, and are a folder from then on; its base may be anywhere."""
     fetched = []
@@ -137,6 +155,7 @@ def test_one_on_the_hub(folders, monkeypatch):
     source = find_model("owner/lora", revision="abc")
     assert (source.name, source.weights, source.adapters) == ("owner/lora", str(folders["base"]), (folders["adapter"],))
     assert fetched == [("owner/lora", "abc")]
+    assert source.revision is None  # that was the adapter's
     assert torch.equal(logits(load_model(source, device="cpu")), logits(load(folders["adapter"])))
     with pytest.raises(ConfigError, match=r"--model owner/gone: the adapter cannot be fetched \(no such repository\)"):
         find_model("owner/gone")

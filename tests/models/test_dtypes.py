@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import pytest
@@ -76,10 +77,20 @@ def test_it_is_said_and_bound_to_results(tmp_path, monkeypatch, caplog):
         session = open_session(arguments, DataArguments(), StepArguments(), EngineSettings(), problems=[])
         found.append(session.context)
         assert session.model.dtype == (BF16 if has else F32)
-    assert found[0].pop("dtype") == "float32"
+    assert [context.pop("dtype") for context in found] == ["float32", "bfloat16"]
     assert found[0] == found[1]
     said = [record.getMessage() for record in caplog.records]
     assert said == [f"--model {tmp_path}/base: computed in float32; this processor has no arithmetic for bfloat16"]
+
+
+def test_a_type_that_no_configuration_names_is_that_of_the_model(tmp_path, monkeypatch):
+    folder = base_folder(tmp_path / "base", BF16)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "dtype"}))
+    monkeypatch.setattr("attnpo.workbench.loading.chosen_dtype", lambda *_: None)
+    arguments = ModelArguments(model=str(folder), device="cpu")
+    session = open_session(arguments, DataArguments(), StepArguments(), EngineSettings(), problems=[])
+    assert session.context["dtype"] == str(session.model.dtype).removeprefix("torch.")
 
 
 def test_what_was_dequantised_is_meant_for_bfloat16(tmp_path):

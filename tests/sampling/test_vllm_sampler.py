@@ -6,7 +6,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from fake_vllm import END, RequestOutputKind, fake_vllm
+from fake_vllm import END, RUNNING, RequestOutputKind, fake_vllm
 
 from attnpo.errors import ConfigError, EngineError
 from attnpo.sampling import SampledResponse, SampleRequest, SamplingParams, VLLMSampler
@@ -39,6 +39,21 @@ def test_each_request_gets_its_own_seed_and_settings(vllm):
         assert (params.n, params.max_tokens, params.temperature, params.top_p, params.top_k) == (1, 9, 0.6, 0.95, 0)
         assert params.output_kind is RequestOutputKind.FINAL_ONLY
         assert params.detokenize is False
+
+
+def test_a_closed_engine_is_gone_and_its_memory_cleaned_up(vllm, monkeypatch):
+    sampler = VLLMSampler("m", TOKENIZER)
+    sampler.close()
+    assert vllm.distributed.cleaned == 0  # none was started
+    first = dict(sampler.sample(asked([1, 2]), PARAMS))
+    assert len(RUNNING) == 1
+    sampler.close()
+    sampler.close()
+    assert (len(RUNNING), vllm.distributed.cleaned) == (0, 1)
+    assert dict(sampler.sample(asked([1, 2]), PARAMS)) == first
+    monkeypatch.setattr(vllm.distributed, "cleanup_dist_env_and_memory", None)  # versions without it
+    sampler.close()
+    assert len(RUNNING) == 0
 
 
 def test_a_request_draws_the_same_alone_and_among_others(vllm):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from weakref import WeakSet
 
 END = 1
 
@@ -86,7 +87,11 @@ class Engine:
             self.requests.pop(name, None)
 
 
-@dataclass
+RUNNING: WeakSet[LLM] = WeakSet()
+"""Engines that nobody has let go of."""
+
+
+@dataclass(eq=False)
 class LLM:
     """The arguments of vLLM's `LLM` that the sampler may set; no others are known."""
 
@@ -107,6 +112,17 @@ class LLM:
         if self.model == "broken":
             raise ValueError("Model architectures ['Broken']\nare not supported for now.")
         self.llm_engine = Engine(self.max_num_seqs)
+        RUNNING.add(self)
+
+
+class Distributed(ModuleType):
+    """`vllm.distributed`; counts how often memory was cleaned up, for which no engine may run any more."""
+
+    cleaned = 0
+
+    def cleanup_dist_env_and_memory(self, shutdown_ray: bool = False) -> None:
+        assert not RUNNING
+        self.cleaned += 1
 
 
 def fake_vllm(version: str = "0.31.0") -> dict[str, ModuleType]:
@@ -115,5 +131,5 @@ def fake_vllm(version: str = "0.31.0") -> dict[str, ModuleType]:
     module.__version__ = version
     module.LLM, module.SamplingParams, module.TokensPrompt = LLM, VLLMParams, TokensPrompt
     params.RequestOutputKind = RequestOutputKind
-    module.sampling_params = params
-    return {"vllm": module, "vllm.sampling_params": params}
+    module.sampling_params, module.distributed = params, Distributed("vllm.distributed")
+    return {"vllm": module, "vllm.sampling_params": params, "vllm.distributed": module.distributed}

@@ -176,6 +176,17 @@ def test_responses_end_where_the_template_ends_turns(tmp_path, problems):
     assert trainer.processing_class.chat_template
 
 
+@pytest.mark.parametrize("own", [None, "def"])
+def test_a_saved_adapter_names_the_revision_of_its_base(tmp_path, problems, own):
+    args = config(tmp_path / "run", method="rloo", model_init_kwargs={"revision": "abc"})
+    lora = LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM", revision=own)
+    trainer = AttnPOTrainer(str(base_folder(tmp_path / "base")), args, problems, peft_config=lora)
+    trainer.verifier.close()
+    trainer.save_model()
+    saved = json.loads((tmp_path / "run" / "adapter_config.json").read_text())
+    assert saved["revision"] == (own or "abc")
+
+
 def test_a_plain_folder_keeps_its_name_as_base(tmp_path, problems):
     base = base_folder(tmp_path / "base")
     trainer = AttnPOTrainer(

@@ -6,10 +6,14 @@ import pytest
 import torch
 from datasets import Dataset
 from peft import LoraConfig
+from small_training import config
+from transformers import AutoTokenizer
 
 from attnpo.attention import HeadSet
 from attnpo.errors import ConfigError, DataError, HeadSetError
 from attnpo.rollouts import read_rollouts
+from attnpo.tinyworld import checkpoint_path
+from attnpo.training import AttnPOTrainer
 from attnpo.training.callbacks import keep_rows_before
 from attnpo.training.data_checks import check_training_data, with_text_solutions
 
@@ -49,6 +53,21 @@ def test_metrics_reach_tensorboard(make_trainer, tmp_path, monkeypatch):
     for name in ("attnpo/accuracy", "attnpo/gamma", "attnpo/steps_attenuated"):
         (value,) = events.Scalars(f"train/{name}")
         assert value.value == pytest.approx(row[name])
+
+
+@pytest.mark.parametrize(("text", "has_template", "lines"), [(True, True, 1), (True, False, 0), (False, True, 0)])
+def test_prompts_of_text_that_a_chat_template_is_not_given(model, tmp_path, caplog, text, has_template, lines):
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint_path())
+    tokenizer.chat_template = tokenizer.chat_template if has_template else None
+    prompt = "What is 1 + 1?" if text else [{"role": "user", "content": "What is 1 + 1?"}]
+    rows = Dataset.from_list([{"prompt": prompt, "solution": "2"}] * 8)
+    trainer = AttnPOTrainer(model, config(tmp_path / "run", method="rloo"), rows, processing_class=tokenizer)
+    trainer.verifier.close()
+    said = [
+        message for message in caplog.messages if message.startswith("train_dataset: prompts are text and are read")
+    ]
+    assert len(said) == lines
+    assert all('give messages ([{"role": "user", "content": ...}])' in line for line in said)
 
 
 @pytest.mark.parametrize("method", ["rloo", "grpo", "tlmre", "attnpo_shuffled", "oracle", "oracle_reversed"])

@@ -16,6 +16,7 @@ from attnpo.cli.settings_file import read_settings
 from attnpo.training.estimate import Layout, read_layout
 from attnpo.workbench.dry_run import DryRun, estimate, planned_config
 from attnpo.workbench.idle import idle_settings
+from attnpo.workbench.limits import note_limit
 from attnpo.workbench.plan_tables import layouts_table, memory_table, plan_table, said_fit, written_table
 
 OUTSIDE = "Not counted: the CUDA context and NCCL (about 1 GiB), and memory that the allocator cannot reuse."
@@ -41,6 +42,7 @@ def dry_run(argv: Sequence[str], settings_types: Sequence[Any], description: str
         for line in idle_settings(parsed.given, parsed.flags, parsed.values):
             found.refuse(line)
         arguments, data, probe, adapters, args = parsed.parts
+        note_limit(args, parsed.given, found)
         memory, as_json = arguments.device_memory, arguments.json
         found.here = layout is None and memory is None
         estimate(arguments, data, probe, adapters, args, layout, found)

@@ -23,6 +23,7 @@ from attnpo.cli.flags import (
     with_nearest,
 )
 from attnpo.cli.settings_file import ENVIRONMENT, check_settings_file, read_settings
+from attnpo.cli.shorthands import without_overridden
 from attnpo.cli.shown import load_class, shown_flags
 from attnpo.errors import ConfigError, one_line
 from attnpo.files import parse_json
@@ -93,7 +94,7 @@ def parse(
     parser = _parser(map(dataclass_flags, dataclass_types), prog=f"attnpo {command}")
     flags = read_flags(arguments, parser)
     check_json(flags, dataclass_types)
-    file = {} if path is None else _read_file(path, dataclass_types)
+    file = {} if path is None else without_overridden(_read_file(path, dataclass_types), flags, dataclass_types)
     for action in parser._actions:
         action.default, action.required = file.get(action.dest, argparse.SUPPRESS), False
     try:

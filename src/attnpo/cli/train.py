@@ -47,6 +47,7 @@ def run(argv: Sequence[str]) -> None:
         print_help("train", types, DESCRIPTION, EXAMPLE)
     quiet_libraries()
     from attnpo.training.checks import Findings
+    from attnpo.workbench.limits import note_limit
     from attnpo.workbench.training import train_model
 
     if is_switched_on(argv, "dry_run"):  # by a flag: no recipe keeps its run from starting
@@ -59,6 +60,7 @@ def run(argv: Sequence[str]) -> None:
     for line in idle_settings(parsed.given, parsed.flags, parsed.values):
         findings.refuse(line)
     arguments, data, probe, adapters, args = parsed.parts
+    note_limit(args, parsed.given, findings)
     trained = train_model(arguments, data, probe, adapters, args, findings, note=console.print)
     if trained is not None:
         minutes, steps = trained.seconds / 60, trained.steps

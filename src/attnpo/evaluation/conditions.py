@@ -30,12 +30,14 @@ MEANING = {
     "opening": "text behind the generation prompt",
     "samples": "responses a problem",
     "phrases": "the phrase families of --phrases_file",
+    "dtype": "the type that the model is computed in, see --dtype",
     "counter": "what counted beyond lengths, steps and phrases",
     "complete": "whether all problems are finished",
     "exact_token_counts": "whether lengths count sampled tokens, or text tokenized again",
 }
-OPTIONAL = ("counter",)
-"""What may be absent beside any value: a run that counted nothing more is measured like one that did."""
+OPTIONAL = ("counter", "dtype")
+"""What may be absent beside any value: a run that counted nothing more is measured like one that did, and the type is
+not known of servers and of evaluations by earlier versions."""
 _NOT_RECORDED = "not recorded"
 _LONGEST = 48
 

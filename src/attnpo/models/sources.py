@@ -80,7 +80,8 @@ def find_model(
     Args:
         name: the value.
         base_model: the base of an adapter, in any of these forms; the one that its configuration names if absent.
-        revision: revision of a Hub id.
+        revision: revision of a Hub id; of the base where the value is a folder with an adapter, in place of the one
+            that the adapter names.
         trust_remote_code: allow a Hub model to run its own code.
         setting: what names it, for messages.
 
@@ -101,7 +102,7 @@ def _find(name: str, said: str, base_model: str | None, revision: str | None, ab
         return ModelSource(name, str(_checked_file(path, said)), is_gguf=True)
     if path.is_dir():
         if (path / AdapterFolder.CONFIG).exists():
-            return _with_base(AdapterFolder(path, said), name, base_model, above)
+            return _with_base(AdapterFolder(path, said), name, base_model, revision, above)
         file = _only_gguf(path, said)
         return ModelSource(name, str(file or path), is_gguf=file is not None)
     if name.endswith(".gguf"):
@@ -110,7 +111,7 @@ def _find(name: str, said: str, base_model: str | None, revision: str | None, ab
         hint = "; name its base with --base_model" if above and not said.startswith("--base_model") else ""
         raise ConfigError(f"{said}: no such file or folder{hint}")
     if _is_hub_adapter(name, revision):
-        return _with_base(hub_adapter(name, revision, said), name, base_model, above)
+        return _with_base(hub_adapter(name, revision, said), name, base_model, None, above)
     return ModelSource(name, name, revision=revision)
 
 
@@ -140,14 +141,17 @@ def _only_gguf(folder: Path, said: str) -> Path | None:
     return _checked_file(files[0], said)
 
 
-def _with_base(adapter: AdapterFolder, name: str, base_model: str | None, above: int) -> ModelSource:
+def _with_base(
+    adapter: AdapterFolder, name: str, base_model: str | None, revision: str | None, above: int
+) -> ModelSource:
+    """Return an adapter with what it lies upon, at the revision that is asked for, else the one that it names."""
     if above >= MOST_ADAPTERS:
         raise ConfigError(
             f"{adapter.said}: its base is an adapter whose base leads back to it; name it with --base_model"
         )
-    base, revision = (base_model, None) if base_model else adapter.base()
+    base, own = (base_model, None) if base_model else adapter.base()
     said = f"--base_model {base}" if base_model else f"{adapter.said}: its base {base}"
-    source = _find(base, said, None, revision, above + 1)
+    source = _find(base, said, None, revision or own, above + 1)
     return replace(source, name=name, adapters=(*source.adapters, adapter.path))
 
 

@@ -125,3 +125,10 @@ class Sampler(Protocol):
             EngineError: the engine is gone and stays so.
         """
         ...
+
+    def close(self) -> None:
+        """Give back what is held: an engine's memory, connections; nothing where a model is another's.
+
+        A sampler that is closed is not asked again.
+        """
+        ...

@@ -78,6 +78,9 @@ class ContinuousBatchingSampler:
         """What the responses depend on besides model, prompts and sampling settings; JSON values."""
         return describe()
 
+    def close(self) -> None:
+        """Do nothing: the model is another's, and its cache goes with each call."""
+
     def sample(
         self, requests: Sequence[SampleRequest], params: SamplingParams
     ) -> Iterator[tuple[int, SampledResponse]]:

@@ -124,6 +124,11 @@ class LateSampler:
     def _sampler(self) -> Sampler:
         return self._build()
 
+    def close(self) -> None:
+        """Close the engine where it was built."""
+        if "_sampler" in self.__dict__:
+            self._sampler.close()
+
     def sample(
         self, requests: Sequence[SampleRequest], params: SamplingParams
     ) -> Iterator[tuple[int, SampledResponse]]:

@@ -66,6 +66,9 @@ class TransformersSampler:
         """What the responses depend on besides model, prompts and sampling settings; JSON values."""
         return describe()
 
+    def close(self) -> None:
+        """Do nothing: the model is another's."""
+
     def sample(
         self, requests: Sequence[SampleRequest], params: SamplingParams
     ) -> Iterator[tuple[int, SampledResponse]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -44,7 +45,7 @@ class VLLMSampler:
     of its own, made from (seed, key, sample): the same request draws the same numbers whatever runs beside it; logits
     may still differ in their last bits between batches, and a token with them.
 
-    The engine starts when it is first asked for a response.
+    The engine starts when it is first asked for a response, and holds its memory until `close`.
 
     Written against the interface of vLLM 0.22 to 0.31 (`LLM`, `SamplingParams`, `TokensPrompt`, and the `add_request`
     and `step` of its `LLM.llm_engine`).
@@ -125,6 +126,20 @@ class VLLMSampler:
             **({"engine_args": self._engine_args} if self._engine_args else {}),
             "seed": "a response's draws depend on the seed, its prompt and its number; logits a little on the batch",
         }
+
+    def close(self) -> None:
+        """End the engine, where one runs, and free the memory that it holds on its devices, as vLLM documents it.
+
+        The next call of `sample` starts another.
+        """
+        if self.__dict__.pop("_llm", None) is None:
+            return
+        gc.collect()  # its processes end with the last reference to it
+        from vllm import distributed
+
+        cleanup = getattr(distributed, "cleanup_dist_env_and_memory", None)
+        if cleanup is not None:
+            cleanup()
 
     def sample(
         self, requests: Sequence[SampleRequest], params: SamplingParams

@@ -27,6 +27,10 @@ class AdapterSettings(ModelConfig):
         "lora_dropout": SHARE,
     }
 
+    SHORT_FOR: ClassVar[Mapping[str, tuple[str, str]]] = {
+        name: ("model_init_kwargs", name) for name in ("dtype", "attn_implementation")
+    }
+
     model_name_or_path: str | None = field(init=False, default=None)
     model_revision: str = field(init=False, default="main")
     lora_task_type: str = field(init=False, default="CAUSAL_LM")
@@ -114,7 +118,7 @@ class AdapterSettings(ModelConfig):
             ConfigError: both say something, and not the same.
         """
         found = dict(options)
-        for name in ("dtype", "attn_implementation"):
+        for name in self.SHORT_FOR:
             value = getattr(self, name)
             if value is not None and found.setdefault(name, value) != value:
                 raise ConfigError(f"{name}: {value}, but model_init_kwargs says {found[name]}; leave one of them out")

@@ -44,6 +44,9 @@ class AttnPOConfig(GRPOConfig):
     """
 
     INHERITED_RANGES: ClassVar[Mapping[str, Range]] = {**INHERITED_RANGES, **_CREDIT_RANGES}
+    SHORT_FOR: ClassVar[Mapping[str, tuple[str, str]]] = {
+        flag: ("method_settings", name) for flag, name in CREDIT_FLAGS.items()
+    }
 
     method: str = field(
         default="attnpo",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from datasets import Dataset, Value
 
 from attnpo.datasets import solution_text
 from attnpo.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 
 def check_training_data(dataset: Any, solution_column: str, name: str = "train_dataset") -> Any:
@@ -32,6 +35,20 @@ def check_training_data(dataset: Any, solution_column: str, name: str = "train_d
                 f"{name}: no column '{column}' (it has: {', '.join(columns)}); rename one or set solution_column"
             )
     return with_text_solutions(dataset, solution_column, name)
+
+
+def warn_of_text_prompts(dataset: Any, tokenizer: Any) -> None:
+    """Say it where prompts are text and the tokenizer has a chat template, which TRL gives to messages only.
+
+    Args:
+        dataset: a checked data set; its first row is looked at.
+        tokenizer: the model's.
+    """
+    if tokenizer.chat_template and isinstance(next(iter(dataset))["prompt"], str):
+        logger.warning(
+            "train_dataset: prompts are text and are read without the chat template; give messages "
+            '([{"role": "user", "content": ...}]) as `attnpo train` does unless it is told --raw_prompts true'
+        )
 
 
 def with_text_solutions(dataset: Any, solution_column: str, name: str) -> Any:

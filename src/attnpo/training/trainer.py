@@ -37,7 +37,7 @@ from attnpo.training.budget import CourseCallback, TokenCount, TokenCountCallbac
 from attnpo.training.callbacks import BeginCallback, MethodStateCallback, PreparationCallback, RolloutsFileCallback
 from attnpo.training.components import find_components, reads_no_heads, source_of
 from attnpo.training.config import AttnPOConfig
-from attnpo.training.data_checks import with_text_solutions
+from attnpo.training.data_checks import warn_of_text_prompts, with_text_solutions
 from attnpo.training.dropped import DroppedLog
 from attnpo.training.kl_cov import with_kl_cov
 from attnpo.training.lasting import TRAIN_LOSS, LongRun
@@ -75,7 +75,8 @@ from attnpo.verification import Verifier
 class AttnPOTrainer(GRPOTrainer):
     """Train a reasoning model with step credit (AttnPO, Eq. 1-8), or with a neighbouring method.
 
-    Any data set row with a `prompt` (text or chat messages) and a solution column will do.
+    Any data set row with a `prompt` (text or chat messages) and a solution column will do. Text is read as it stands,
+    as TRL does; where the tokenizer has a chat template, one line says so.
 
     Args:
         model: model, or what `--model` takes: folder, Hub id, GGUF file, folder of a PEFT adapter (it is added to its
@@ -157,6 +158,8 @@ class AttnPOTrainer(GRPOTrainer):
         self.card_writer: Callable[[Path], Any] | None = None
         keep_token_out_of_files(args)
         if source is not None:
+            if (lora := kwargs.get("peft_config")) is not None and lora.revision is None:
+                lora.revision = args.model_options().get("revision")  # TRL tells PEFT no revision of the base
             model = plain_folder(source)
             if processing_class is None and not source.is_plain:
                 processing_class = load_tokenizer(source)
@@ -171,6 +174,8 @@ class AttnPOTrainer(GRPOTrainer):
             **kwargs,
         )
         give_template_settings(self._tokenizer, args.chat_template_kwargs)
+        if self.accelerator.is_main_process:
+            warn_of_text_prompts(found.train_dataset, self._tokenizer)
         check_layout(self.accelerator, self.model, args.group_sampler, args.ds3_gather_for_generation)
         self.signal = self._build_signal()
         if self.signal is not None:

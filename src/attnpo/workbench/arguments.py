@@ -34,7 +34,9 @@ class ModelArguments:
 
     model: str | None = field(default=None, metadata={"help": MODEL_HELP})
     base_model: str | None = field(default=None, metadata={"help": BASE_HELP})
-    revision: str | None = field(default=None, metadata={"help": "Revision of a Hub model."})
+    revision: str | None = field(
+        default=None, metadata={"help": "Revision of a Hub model; of its base for a folder with an adapter."}
+    )
     dtype: str = field(
         default="auto",
         metadata={
@@ -356,7 +358,7 @@ class TrainArguments:
     device_memory: Positive | None = field(
         default=None,
         metadata={
-            "help": "With dry_run: memory in GiB of the device that is planned for, to say whether the run fits."
+            "help": "With dry_run: memory in GiB of the device that is planned for, to refuse what does not fit."
         },
     )
 

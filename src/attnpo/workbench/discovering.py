@@ -177,7 +177,7 @@ class Discovering:
             AttnPOError: something is missing or malformed, or the engine or a judge went away.
         """
         assert self.arguments.verify is not None
-        head_set = resolve_heads(self.arguments.verify, self.session.model.config)
+        head_set = resolve_heads(self.arguments.verify, self.session.config)
         self.proving.check_checkpoints(head_set)
         self._check_signals()
         with self._working() as verifier:
@@ -290,7 +290,7 @@ class Discovering:
             return read_traces(Path(self.arguments.traces), self.session.segmenter, verifier)
         context = {"model": self.session.model_name, "dataset": self.dataset_name, **self.session.context}
         context.pop("labeler", None)  # responses do not depend on it: another labeler takes the same traces
-        return sample_traces(
+        traces = sample_traces(
             self.output_dir,
             self.session.problems,
             tokenizer=self.session.tokenizer,
@@ -301,6 +301,8 @@ class Discovering:
             context=context,
             progress=progress,
         )
+        self.session.close()  # before the model is loaded that scores are read in
+        return traces
 
     def _drawn_by(self) -> dict[str, Any]:
         """Return what tells an engine with a model of its own, and its weights, from others."""

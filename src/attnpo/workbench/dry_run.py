@@ -13,7 +13,7 @@ from attnpo.training.checks.data import longest_prompt, planned
 from attnpo.training.estimate import DeviceMemory, Layout, RunPlan, launched_layout, model_shape
 from attnpo.training.precision import settle_precision
 from attnpo.workbench.arguments import DataArguments, ProbeArguments, TrainArguments
-from attnpo.workbench.memory import device_memories
+from attnpo.workbench.memory import check_fit, device_memories
 from attnpo.workbench.planning import plan_run
 from attnpo.workbench.written import said_model, written_files
 
@@ -132,4 +132,6 @@ def estimate(
             adapters.quantised,
             found,
         )
+        if arguments.device_memory is not None:
+            check_fit(found.memory, arguments.device_memory, found)
         found.written = written_files(args, shape, probe)

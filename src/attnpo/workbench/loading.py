@@ -166,10 +166,10 @@ class Session:
         check_room(limit, longest, max_new_tokens)
 
     def close(self) -> None:
-        """Give back what the engine holds (connections, a model of its own)."""
-        close = getattr(self.__dict__.get("sampler"), "close", None)
-        if close is not None:
-            close()
+        """Give back what the engine holds (connections, a model of its own); asked again, it is built anew."""
+        sampler = self.__dict__.pop("sampler", None)
+        if sampler is not None:
+            sampler.close()
 
     @property
     def loads_model(self) -> bool:
@@ -183,6 +183,7 @@ class Session:
         return {
             "engine": self.sampler.description,
             **self._weights,
+            **self._computed_in,
             "verifier": arguments.verifier,
             "segmentation": arguments.segmentation,
             "min_step_chars": arguments.min_step_chars,
@@ -256,6 +257,16 @@ class Session:
         return str(saved).removeprefix("torch.")
 
     @property
+    def _computed_in(self) -> dict[str, str]:
+        """The type that the model is computed in; a server keeps its own, which it may name among its facts."""
+        if self.engine.engine == "vllm":
+            return {"dtype": self._vllm_dtype}
+        if not self.loads_model:
+            return {}
+        chosen = self._dtype or self.model.dtype
+        return {"dtype": str(chosen).removeprefix("torch.")}
+
+    @property
     def _unusual(self) -> dict[str, Any]:
         """Settings that shape responses, steps or verdicts, where they are not the usual ones."""
         model, steps = self._model_arguments, self._step_arguments
@@ -264,12 +275,6 @@ class Session:
             found["phrases"] = hashlib.sha256(Path(steps.phrases_file).read_bytes()).hexdigest()[:16]
         if steps.verifier_timeout != StepArguments.verifier_timeout:
             found["verifier_timeout"] = steps.verifier_timeout
-        if self.engine.engine == "vllm":
-            found["dtype"] = self._vllm_dtype
-        elif self.engine.engine != "server" and model.dtype != ModelArguments.dtype:
-            found["dtype"] = model.dtype
-        elif self.loads_model and self._dtype != (saved_dtype(self.source, self.config) or self._dtype):
-            found["dtype"] = str(self._dtype).removeprefix("torch.")
         if self.loads_model and model.attn_implementation is not None:
             found["attn_implementation"] = model.attn_implementation
         if template_settings(self.tokenizer):

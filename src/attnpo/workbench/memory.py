@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +32,7 @@ from attnpo.training.estimate import (
     vllm_bytes,
     vllm_sequences,
 )
+from attnpo.workbench.written import gib
 
 GIB = 2**30
 STEP_TOKENS = 32
@@ -73,6 +75,26 @@ def device_memories(
         work = _workload(shape, args, each, types, held, passes[held], heads, prompt, length, device_gib, findings)
         estimates.append(device_memory(shape, each, types, work))
     return estimates
+
+
+def check_fit(memories: Sequence[DeviceMemory], device_gib: float, findings: Findings) -> None:
+    """Refuse a run whose peak is above what a device holds.
+
+    Args:
+        memories: one device's memory, the run's own layout first.
+        device_gib: what the device holds, in GiB.
+        findings: it is added to.
+    """
+    own, *others = memories
+    if own.peak <= device_gib * GIB:
+        return
+    fitting = [memory.layout.title for memory in others if memory.peak <= device_gib * GIB]
+    spread = f", or spread it as {' or '.join(fitting)}" if fitting else ""
+    findings.refuse(
+        f"device_memory: the peak of {gib(own.peak)} ({own.layout.title}) is {own.peak / GIB / device_gib:.0%} of a "
+        f"device of {device_gib:g} GiB; lower per_device_train_batch_size or max_completion_length, or set "
+        f"gradient_checkpointing or use_peft{spread}"
+    )
 
 
 def _types(args: AttnPOConfig, layout: Layout, lora: bool) -> Precision:

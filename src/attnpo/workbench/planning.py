@@ -14,12 +14,14 @@ from attnpo.sampling.prompts import give_template_settings, render_prompt
 from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.training import AdapterSettings, AttnPOConfig
 from attnpo.training.checks import Findings, RunParts, examine
+from attnpo.training.checks.data import planned
 from attnpo.training.components import needed_heads, needed_labeler, reads_no_heads, settle_dtype
-from attnpo.training.estimate import Layout, meta_model, with_lora
+from attnpo.training.estimate import Layout, meta_model, model_shape, with_lora
 from attnpo.verification import build_verifier
 from attnpo.workbench.arguments import DataArguments, ProbeArguments, TrainArguments
 from attnpo.workbench.probing import Probe
 from attnpo.workbench.problems import asked_problems, load_data
+from attnpo.workbench.written import note_disk
 
 
 @dataclass
@@ -94,6 +96,10 @@ def plan_run(
         run.lora = adapters.lora()
         if run.lora is not None and parts.model is not None:
             parts.model = with_lora(parts.model, run.lora)
+    with findings.catching():
+        plan = planned(parts)
+        if plan is not None and parts.model is not None:
+            note_disk(args, model_shape(parts.model), plan, findings)
     return run
 
 

@@ -76,6 +76,7 @@ class Proving:
             dataset_name=self.dataset_name,
             progress=progress,
         )
+        self.session.close()
         save_intervention(result, self.output_dir / "intervention.png")
         return result
 
