@@ -154,6 +154,20 @@ def test_a_file_says_what_it_needs_and_how_it_is_run(path):
         assert (RECIPES.parent / mentioned).is_file(), mentioned
 
 
+@pytest.mark.parametrize("path", EVERY, ids=name)
+def test_a_file_installs_what_its_settings_ask_for(path):
+    found, text = settings(path), path.read_text(encoding="utf-8")
+    installs = re.findall(r"pip install (.+?)(?:;|\.\s|  |$)", text, flags=re.MULTILINE)
+    extras = {extra for line in installs for extra in re.findall(r"[\w-]+", line.partition("[")[2].partition("]")[0])}
+    vllm = found.get("use_vllm", False) or found.get("engine") == "vllm"
+    assert ("vllm" in extras, "peft" in extras) == (vllm, found.get("use_peft", False))
+    # vLLM's newest version within the extra's bounds takes no newer transformers (docs/engines.md).
+    assert all("'transformers<5.18'" in line for line in installs if "vllm" in line)
+    flash = found.get("model_init_kwargs", {}).get("attn_implementation") == "flash_attention_2"
+    assert ("--no-build-isolation flash-attn" in installs) == flash
+    assert flash == any("flash-attn" in line for line in installs)
+
+
 def test_the_published_heads_fit_the_shape():
     from transformers import Qwen2Config
 
