@@ -63,6 +63,22 @@ def test_a_prompt_opens_what_its_assistant_turn_leaves_open(tokenizer, behind, o
     assert ThinkOpening(tokenizer)(render_prompt(tokenizer, messages, opening)) is opens
 
 
+@pytest.mark.parametrize(
+    ("behind", "opening", "shut"),
+    [
+        ("", "", False),  # Qwen3's with thinking switched on: the model writes the tag
+        ("<think>\n", "", False),
+        ("<think>\n\n</think>\n\n", "", True),  # with thinking switched off
+        ("<think>\n", "\n</think>\n\n", True),
+        ("<think>\n\n</think>\n\n", "<think>\n", False),
+    ],
+)
+def test_a_prompt_is_shut_by_what_its_assistant_turn_closes(tokenizer, behind, opening, shut):
+    tokenizer.chat_template = CHATML.replace("%s", behind)
+    messages = [{"role": "system", "content": "End with </think>."}, *ASK]
+    assert ThinkOpening(tokenizer).is_shut(render_prompt(tokenizer, messages, opening)) is shut
+
+
 def test_a_plain_text_prompt_may_open_one(tokenizer):
     opens = ThinkOpening(tokenizer)
     assert opens(render_prompt(tokenizer, "Q: 3 + 4?\nA: <think>"))

@@ -38,11 +38,18 @@ class ThinkOpening:
         """Return whether the prompt (generation prompt and opening included) leaves a think part open."""
         return self._opens(tuple(prompt_ids))
 
+    def is_shut(self, prompt_ids: Sequence[int]) -> bool:
+        """Return whether the prompt closes the think part itself, so that responses do not think."""
+        return not self(prompt_ids) and THINK_CLOSE in self._behind(prompt_ids)
+
     def _look(self, prompt_ids: tuple[int, ...]) -> bool:
+        text = self._behind(prompt_ids)
+        return text.rfind(THINK_OPEN) > text.rfind(THINK_CLOSE)
+
+    def _behind(self, prompt_ids: Sequence[int]) -> str:
         last = next((i for i in reversed(range(len(prompt_ids))) if prompt_ids[i] in self._borders), -1)
-        text = self._tokenizer.decode(list(prompt_ids[last + 1 :]), skip_special_tokens=False)
-        text = self._markers.read(text)
-        return bool(text.rfind(THINK_OPEN) > text.rfind(THINK_CLOSE))
+        text: str = self._tokenizer.decode(list(prompt_ids[last + 1 :]), skip_special_tokens=False)
+        return self._markers.read(text)
 
 
 def full_text(response: str, in_think: bool) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
-from model_folders import QWEN_1_5B, QWEN_7B, model_folder, problems_file
+from model_folders import QWEN3_1_7B, QWEN_1_5B, QWEN_7B, model_folder, problems_file
 
 from attnpo.attention import config_fingerprint
 from attnpo.cli.main import main
@@ -23,7 +23,7 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 EVERY = sorted(RECIPES.glob("*.yaml"))
 LAYOUTS = sorted((RECIPES / "accelerate").glob("*.yaml"))
 TRAINING = [path for path in EVERY if "discover" not in path.stem and "evaluate" not in path.stem]
-PAPERS = [path for path in TRAINING if "deepseek" in path.stem]
+PAPERS = [path for path in TRAINING if "tinyworld" not in path.stem]
 
 
 def name(path: Path) -> str:
@@ -144,6 +144,21 @@ def test_variants_of_a_recipe_differ_where_they_should():
         }
 
 
+def test_qwen3_differs_from_the_others_by_its_model_alone():
+    for own, other in (("lora", "1.5b-lora"), ("discover", "7b-discover")):
+        qwen, deepseek = (
+            settings(RECIPES / f"{n}.yaml") for n in (f"qwen3-1.7b-{own}", f"deepseek-r1-distill-qwen-{other}")
+        )
+        differing = {key for key in qwen | deepseek if qwen.get(key) != deepseek.get(key)}
+        model = {"model", "model_init_kwargs", "heads"} if own == "lora" else {"model", "revision"}
+        assert differing == {*model, "chat_template_kwargs", "output_dir"}
+        assert qwen["chat_template_kwargs"] == {"enable_thinking": True}  # and no opening: it writes <think> itself
+    discover, lora = (settings(RECIPES / f"qwen3-1.7b-{kind}.yaml") for kind in ("discover", "lora"))
+    assert lora["heads"] == f"{discover['output_dir']}/heads.json"
+    assert lora["model_init_kwargs"]["revision"] == discover["revision"]
+    assert lora["max_prompt_tokens"] + lora["max_completion_length"] < QWEN3_1_7B["max_position_embeddings"]
+
+
 @pytest.mark.parametrize("path", [*EVERY, *LAYOUTS], ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_file_says_what_it_needs_and_how_it_is_run(path):
     top = "".join(line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.startswith("#"))
@@ -152,6 +167,20 @@ def test_a_file_says_what_it_needs_and_how_it_is_run(path):
         assert word in top
     for mentioned in re.findall(r"recipes/[\w./-]+\.yaml", top):
         assert (RECIPES.parent / mentioned).is_file(), mentioned
+
+
+@pytest.mark.parametrize("path", EVERY, ids=name)
+def test_a_file_installs_what_its_settings_ask_for(path):
+    found, text = settings(path), path.read_text(encoding="utf-8")
+    installs = re.findall(r"pip install (.+?)(?:;|\.\s|  |$)", text, flags=re.MULTILINE)
+    extras = {extra for line in installs for extra in re.findall(r"[\w-]+", line.partition("[")[2].partition("]")[0])}
+    vllm = found.get("use_vllm", False) or found.get("engine") == "vllm"
+    assert ("vllm" in extras, "peft" in extras) == (vllm, found.get("use_peft", False))
+    # vLLM's newest version within the extra's bounds takes no newer transformers (docs/engines.md).
+    assert all("'transformers<5.18'" in line for line in installs if "vllm" in line)
+    flash = found.get("model_init_kwargs", {}).get("attn_implementation") == "flash_attention_2"
+    assert ("--no-build-isolation flash-attn" in installs) == flash
+    assert flash == any("flash-attn" in line for line in installs)
 
 
 def test_the_published_heads_fit_the_shape():
@@ -165,17 +194,27 @@ def test_the_published_heads_fit_the_shape():
 
 @pytest.mark.parametrize(
     ("recipe", "layout"),
-    [("1.5b", "multi-gpu"), ("7b-lora", None)],
+    [
+        ("deepseek-r1-distill-qwen-1.5b", "multi-gpu"),
+        ("deepseek-r1-distill-qwen-7b-lora", None),
+        ("qwen3-1.7b-lora", None),
+    ],
 )
 def test_a_dry_run_of_the_real_shape(recipe, layout, tmp_path, capsys):
-    shape, processes = (QWEN_7B, 1) if "7b" in recipe else (QWEN_1_5B, 8)
+    shapes = {
+        "1.5b": (QWEN_1_5B, 1_777_088_000),
+        "7b-lora": (QWEN_7B, 7_615_616_512),
+        "1.7b-lora": (QWEN3_1_7B, 1_720_574_976),
+    }
+    lora, processes = "lora" in recipe, 8 if layout else 1
+    shape, parameters = next(found for end, found in shapes.items() if recipe.endswith(f"-{end}"))
     argv = {
-        "config": RECIPES / f"deepseek-r1-distill-qwen-{recipe}.yaml",
+        "config": RECIPES / f"{recipe}.yaml",
         "model": model_folder(tmp_path / "model", **shape),
         "data": problems_file(tmp_path / "problems.jsonl"),
         "output_dir": tmp_path / "out",
         "max_completion_length": 64,  # the counts and the weights are what is looked at
-        **({"heads": "16.2,20.9,23.2"} if "7b" in recipe else {}),
+        **({"heads": "16.2,20.9,23.2"} if lora else {}),
         **({"layout": RECIPES / "accelerate" / f"{layout}.yaml"} if layout else {"device_memory": 80}),
     }
     flags = [part for key, value in argv.items() for part in (f"--{key}", str(value))]
@@ -184,8 +223,7 @@ def test_a_dry_run_of_the_real_shape(recipe, layout, tmp_path, capsys):
     captured = capsys.readouterr()
     assert exit_.value.code == 0, captured.err
     found = json.loads(captured.out)
-    parameters = 7_615_616_512 if "7b" in recipe else 1_777_088_000
     terms = {term["name"]: term["bytes"] for term in found["memory"][0]["terms"]}
-    adapters = terms["gradients"] // 4 if "7b" in recipe else 0
+    adapters = terms["gradients"] // 4 if lora else 0
     assert terms["weights"] == (2 * parameters + 4 * adapters if adapters else 4 * parameters)
     assert found["plan"]["responses_per_batch"] == 128 * processes

@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from transformers import Qwen2Config
+from transformers import Qwen2Config, Qwen3Config
 
 from attnpo.tinyworld import checkpoint_path
 
@@ -32,12 +32,24 @@ QWEN_7B = {
     "tie_word_embeddings": False,
 }
 """The shape of DeepSeek-R1-Distill-Qwen-7B: 7,615,616,512 parameters."""
+QWEN3_1_7B = {
+    "vocab_size": 151936,
+    "hidden_size": 2048,
+    "intermediate_size": 6144,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "max_position_embeddings": 40960,
+    "tie_word_embeddings": True,
+}
+"""The shape of Qwen3-1.7B: 1,720,574,976 parameters."""
 
 
 def model_folder(path: Path, **config) -> Path:
-    """Write configuration and tokenizer of a model that has no weights."""
+    """Write configuration and tokenizer of a model that has no weights: Qwen3 where `head_dim` is given, else Qwen2."""
     path.mkdir(parents=True, exist_ok=True)
-    Qwen2Config(**config).save_pretrained(path)
+    (Qwen3Config if "head_dim" in config else Qwen2Config)(**config).save_pretrained(path)
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         shutil.copy(checkpoint_path() / name, path / name)
     return path

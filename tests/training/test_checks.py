@@ -134,7 +134,20 @@ def test_what_a_prompt_without_a_think_part_means_is_said(tmp_path, opening, not
     args = config(tmp_path / "out", opening=opening)
     prompts = [[{"role": "user", "content": "1 + 1?"}]]
     found = examine(RunParts(args, Layout(), tokenizer=tokenizer, prompts=prompts))
-    assert sum("prompts open no think part" in note for note in found.notes) == notes
+    said = [note for note in found.notes if note.startswith("prompts open no think part")]
+    assert len(said) == notes
+    assert all("Qwen3 with enable_thinking true" in note for note in said)
+
+
+def test_a_prompt_that_closes_its_think_part_is_not_told_to_open_another(tmp_path):
+    tokenizer = build_tokenizer()
+    tokenizer.chat_template = CHAT_TEMPLATE.replace("<think>\\n", "<think>\\n\\n</think>\\n\\n")
+    prompts = [[{"role": "user", "content": "1 + 1?"}]]
+    found = examine(RunParts(config(tmp_path / "out"), Layout(), tokenizer=tokenizer, prompts=prompts))
+    (note,) = [note for note in found.notes if "think part" in note]
+    assert note.startswith("prompts close their think part")
+    assert "enable_thinking" in note
+    assert "'<think>\\n'" not in note
 
 
 @pytest.mark.parametrize(

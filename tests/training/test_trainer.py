@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from datasets import Dataset
+from logged_names import documented_names
 from peft import LoraConfig
 from small_training import config
 from transformers import AutoTokenizer
@@ -40,6 +41,7 @@ def test_logs_what_a_person_follows(make_trainer):
         assert row[f"attnpo/phrases/{family}"] >= 0
     assert 0 < row["attnpo/steps_attenuated"] + row["attnpo/steps_protected"] < 1
     assert row["attnpo/gamma"] < 1
+    assert {name for name in row if name.startswith("attnpo/")} <= documented_names()
 
 
 def test_metrics_reach_tensorboard(make_trainer, tmp_path, monkeypatch):

@@ -31,6 +31,8 @@ EXAMPLE = """  attnpo train --config recipes/tinyworld-attnpo.yaml --learning_ra
   accelerate launch --config_file recipes/accelerate/multi-gpu.yaml -m attnpo train \\
       --config recipes/deepseek-r1-distill-qwen-1.5b.yaml
 
+  Eq. 1 to 8, PA and NA, and the setting behind each symbol: docs/method.md. What the log holds: docs/logged.md.
+
   Killed? The same command with --resume_from_checkpoint true goes on from the last checkpoint with the same numbers.
   Every setting of TRL's GRPOConfig and transformers' TrainingArguments is a setting here too."""
 

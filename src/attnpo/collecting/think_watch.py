@@ -74,7 +74,8 @@ class ThinkWatch:
                 "none of the first %d responses has a think part: neither the prompt nor the model opens one with %s, "
                 "so each counts as an answer from its first character on, and there are no steps to score or credit. "
                 "If it is a reasoning model, let the prompt open the think part: --opening '%s\\n', or the chat "
-                "template that it was trained with; if it is none, `attnpo coldstart` makes one of it",
+                "template that it was trained with, its thinking switched on (Qwen3: enable_thinking true, no "
+                "opening); if it is none, `attnpo coldstart` makes one of it",
                 self.responses,
                 THINK_OPEN,
                 THINK_OPEN,

@@ -42,7 +42,8 @@ class SamplingSettings:
         default="",
         metadata={
             "help": "Text behind the generation prompt of every response, as part of the prompt (\\n: line break): "
-            "'<think>\\n' where the chat template opens no think part."
+            "'<think>\\n' for a model that was trained behind it, where the chat template leaves it out; not for one "
+            "that writes <think> itself (Qwen3)."
         },
     )
     level: OpenShare = field(default=0.95, metadata={"help": "Coverage of the intervals."})

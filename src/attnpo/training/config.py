@@ -67,7 +67,8 @@ class AttnPOConfig(GRPOConfig):
         default="",
         metadata={
             "help": "Text behind the generation prompt of every response, as part of the prompt (\\n: line break): "
-            "'<think>\\n' where the chat template opens no think part. What a method puts there follows it."
+            "'<think>\\n' for a model that was trained behind it, where the chat template leaves it out; not for one "
+            "that writes <think> itself (Qwen3). What a method puts there follows it."
         },
     )
     heads: str | None = field(

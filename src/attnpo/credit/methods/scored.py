@@ -34,7 +34,7 @@ class Scored(TLMRE):
         if wanted is not None and len(heads) < wanted:
             raise ConfigError(
                 f"num_heads: {wanted} are asked for and the head set holds {len(heads)}; ask for fewer, or discover "
-                "with a higher --max_heads"
+                "with a higher --num_heads"
             )
         return heads[:wanted]
 

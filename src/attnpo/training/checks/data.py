@@ -74,10 +74,18 @@ def check_prompts(parts: RunParts, findings: Findings) -> None:
         )
         if any(map(continues, prompts)):
             findings.note("prompts end with a message of the assistant's: responses continue it")
-        if not ThinkOpening(tokenizer)(first[0]):
+        opens_think = ThinkOpening(tokenizer)
+        if opens_think.is_shut(first[0]):
+            findings.note(
+                "prompts close their think part: a response is an answer from its first token and has no steps; "
+                "switch the chat template's thinking on (Qwen3: leave enable_thinking out of chat_template_kwargs, or "
+                "true), and give no opening"
+            )
+        elif not opens_think(first[0]):
             findings.note(
                 "prompts open no think part: a response that writes no <think> itself is an answer from its first "
-                "token and has no steps; opening: '<think>\\n' opens one, and "
+                "token and has no steps. Right for a model that writes <think> (Qwen3 with enable_thinking true): it "
+                "needs no opening. For a model that was trained with an open one, opening: '<think>\\n'; "
                 "`attnpo coldstart` teaches a plain instruct model to think"
             )
         _check_context(parts, findings, longest)
