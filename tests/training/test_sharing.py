@@ -142,7 +142,7 @@ def test_pushing_uploads_model_and_card_through_transformers(make_trainer, hub, 
     for path in there.rglob("*"):
         assert path.is_dir() or b"hf_secret" not in path.read_bytes(), path
     # The same folder through `attnpo card`, to another repository: responses and their prompts stay.
-    assert (run / "rollouts.jsonl").exists()
+    assert (run / "training_rollouts.jsonl").exists()
     main(["card", str(run), "--push_to_hub", "me/again", "--private", "true"])
     there = tmp_path / "hub" / "me" / "again"
     assert hub.created[-1]["visibility"] == "private"

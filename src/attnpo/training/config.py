@@ -179,7 +179,7 @@ class AttnPOConfig(GRPOConfig):
         },
     )
     save_rollouts: bool = field(
-        default=False, metadata={"help": "Append every training response to rollouts.jsonl in output_dir."}
+        default=False, metadata={"help": "Append every training response to training_rollouts.jsonl in output_dir."}
     )
 
     # What a long run forgives
