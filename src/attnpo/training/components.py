@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from attnpo.attention import HeadSet, check_parallelism, other_model, resolve_heads
+from attnpo.attention import HeadSet, check_parallelism, how_to_name_heads, other_model, resolve_heads
 from attnpo.credit import Method
 from attnpo.errors import ConfigError
 from attnpo.labeling import Labeler, load_labeler
@@ -136,10 +136,7 @@ def needed_heads(
     if reads_no_heads(args):
         return None
     if heads is None:
-        raise ConfigError(
-            f"heads: method '{args.method}' reads attention; give a head set file from `attnpo discover`, or pairs "
-            "such as 16.2,20.9,23.2"
-        )
+        raise ConfigError(f"heads: method '{args.method}' reads attention and needs a head set; {how_to_name_heads()}")
     return None if config is None else resolve_heads(heads, config)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
+from attnpo.attention import how_to_name_heads
 from attnpo.errors import ConfigError, DataError
 from attnpo.evaluation.annotation import annotate
 from attnpo.models import load_tokenizer
@@ -79,7 +80,8 @@ def _score(group: list[Rollout], arguments: InspectArguments, model_arguments: M
 def _named_heads(arguments: InspectArguments) -> str:
     if not arguments.heads:
         raise ConfigError(
-            "--heads: these responses carry no step scores; name a head set (and --model) to compute them"
+            "--heads: these responses carry no step scores; name a head set (and --model) to compute them: "
+            f"{how_to_name_heads()}"
         )
     return arguments.heads
 
