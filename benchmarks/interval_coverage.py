@@ -2,8 +2,8 @@
 
     python benchmarks/interval_coverage.py
 
-Worlds in which the truth is known: two methods whose runs vary, measured on the same problems. A length varies by run
-far more than by problem, an accuracy about as much. A minute, numpy alone.
+Worlds in which the truth is known: two methods whose runs vary, measured on the same problems, which are harder or
+longer for both. The fewer the runs and the more the problems, the more hangs on runs. Minutes, numpy alone.
 """
 
 from __future__ import annotations
@@ -17,22 +17,26 @@ from attnpo.significance import estimate_difference
 from attnpo.statistics import Floats, draws_interval, ratio_draws, two_level_draws
 from attnpo.tables import Table
 
-SPREADS = {"length": (0.05, 0.35), "accuracy": (0.015, 0.45)}
-"""Metric → standard deviation of a run's mean, and of a single problem, both of a mean of about 1."""
+SPREADS = {"length": (0.045, 0.4, 0.35), "accuracy": (0.025, 0.35, 0.45)}
+"""Metric → standard deviations of a run, a problem and a response, where the mean is about 1: about what the small
+world's runs of 160,000 tokens show."""
 
 
-def world(rng: np.random.Generator, runs: int, problems: int, metric: str, gap: float) -> list[Floats]:
+def world(rng: np.random.Generator, runs: int, problems_C: Floats, metric: str, gap: float) -> list[Floats]:
     """Return the runs of one method: per run (1 metric, 2, C)."""
-    of_runs, of_problems = SPREADS[metric]
+    of_runs, _, of_responses = SPREADS[metric]
     means = 1 + gap + rng.normal(0, of_runs, runs)
-    return [np.stack([mean + rng.normal(0, of_problems, problems), np.ones(problems)])[None] for mean in means]
+    count = len(problems_C)
+    cells = [mean + problems_C + rng.normal(0, of_responses, count) for mean in means]
+    return [np.stack([cell, np.ones(count)])[None] for cell in cells]
 
 
 def coverage(metric: str, runs: int, problems: int, worlds: int, resamples: int, level: float) -> tuple[float, float]:
     """Return the share of worlds whose interval holds the truth: by percentiles, and by variances with Student's t."""
     rng, held, gap = np.random.default_rng([runs, len(metric)]), np.zeros(2), 0.1
     for _ in range(worlds):
-        sides = [world(rng, runs, problems, metric, own) for own in (gap, 0.0)]
+        problems_C = rng.normal(0, SPREADS[metric][1], problems)
+        sides = [world(rng, runs, problems_C, metric, own) for own in (gap, 0.0)]
         ours, theirs = (ratio_draws(side, resamples, 0, [0, n])[:, 0] for n, side in enumerate(sides))
         plain = draws_interval(ours - theirs, level)
         ours, theirs = (two_level_draws(side, resamples, 0, [0, n])[:, 0] for n, side in enumerate(sides))
@@ -48,9 +52,9 @@ def main() -> None:
     """Print a table: metric and number of runs against the coverage of both intervals."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, nargs="+", default=[2, 3, 4, 5], help="training runs of each method")
-    parser.add_argument("--problems", type=int, default=100, help="problems that both are measured on")
-    parser.add_argument("--worlds", type=int, default=500, help="worlds a cell of the table")
-    parser.add_argument("--resamples", type=int, default=500, help="resamples an interval")
+    parser.add_argument("--problems", type=int, default=500, help="problems that both are measured on")
+    parser.add_argument("--worlds", type=int, default=400, help="worlds a cell of the table")
+    parser.add_argument("--resamples", type=int, default=300, help="resamples an interval")
     parser.add_argument("--level", type=float, default=0.95, help="coverage that is asked for")
     options = parser.parse_args()
     lines = []

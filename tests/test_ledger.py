@@ -31,6 +31,20 @@ def test_what_is_appended_is_there_and_its_settings_beside_it(tmp_path):
         open_ledger(path, {"seed": 2})
 
 
+def test_rows_of_which_nothing_says_how_they_were_made_are_refused_and_stay(tmp_path):
+    path, journal = tmp_path / "counts.jsonl", tmp_path / "counts.samples.jsonl"
+    for stray in (path, journal):
+        stray.write_text('{"n": 1}\n')
+        with pytest.raises(
+            OutputError, match=rf"/{stray.name}: there, and counts.settings.json, .* is not; move the f"
+        ):
+            Ledger(path, PARSE, {"seed": 1}, beside=(journal,))
+        assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {stray.name: '{"n": 1}\n'}
+        stray.unlink()
+    Ledger(path, PARSE, {"seed": 1}, beside=(journal,)).append('{"n": 1}')
+    Ledger(path, PARSE, {"seed": 1}, beside=(journal,))
+
+
 @pytest.mark.parametrize("long", [1, 70_000])
 def test_wherever_a_kill_cut_the_file_whole_rows_stay_and_the_next_one_stands_alone(tmp_path, long):
     path = tmp_path / "counts.jsonl"

@@ -61,13 +61,13 @@ def test_settings_are_kept_and_others_refused_by_name(tmp_path):
 def test_a_setting_that_earlier_versions_did_not_write_agrees_where_it_is_absent(tmp_path):
     path, asked = tmp_path / "rollouts.settings.json", {"seed": 0, "dtype": "float32"}
     claim_settings(path, {"seed": 0})
-    claim_settings(path, asked, ["dtype"])
+    claim_settings(path, asked, optional=["dtype"])
     with pytest.raises(OutputError, match=r"dtype \(there None, asked 'float32'\)"):
         claim_settings(path, asked)
     claim_settings(tmp_path / "new.json", asked)
     for other in ({"seed": 0, "dtype": "bfloat16"}, {"seed": 0}):
         with pytest.raises(OutputError, match=r"dtype \(there 'float32', asked"):
-            claim_settings(tmp_path / "new.json", other, ["dtype"])
+            claim_settings(tmp_path / "new.json", other, optional=["dtype"])
 
 
 def test_of_settings_within_settings_only_those_that_differ_are_named(tmp_path):

@@ -1,9 +1,10 @@
-"""`pip install attnpo` is enough to import every module: what one imports at once comes with it, no extra needed."""
+"""Every module imports at once only what comes with attnpo, and messages name extras that there are."""
 
 from __future__ import annotations
 
 import ast
 import functools
+import re
 import sys
 import tomllib
 from importlib.metadata import distribution, packages_distributions
@@ -64,3 +65,12 @@ def test_every_module_imports_at_once_what_comes_with_it(room):
         used = imported_at_once(ast.parse(path.read_text())) - sys.stdlib_module_names - {"attnpo"}
         lacking = {module for module in used if not owners.get(module, {module}) & brought()}
         assert not lacking, f"{path.relative_to(ROOT)}"
+
+
+def test_messages_install_extras_that_there_are_from_the_clone():
+    """attnpo lies on no index, so `pip install attnpo[...]` would find nothing, or something else."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    texts = [path.read_text() for path in SOURCE.rglob("*.py")]
+    named = {name for text in texts for name in re.findall(r"install_command\([\"']([\w-]+)", text)}
+    assert {"vllm", "peft"} <= named <= extras.keys()
+    assert not any(re.search(r"attnpo\[\w", text) for text in texts)

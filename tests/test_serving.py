@@ -415,7 +415,7 @@ def test_without_the_sdk_the_extra_is_named(monkeypatch):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", absent)
-    with pytest.raises(ConfigError, match=r"pip install 'attnpo\[server\]'"):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[server\]' in the clone"):
         Server(Endpoint("http://h/v1", "m"))
 
 

@@ -44,6 +44,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
+def install_command(extra: str) -> str:
+    """Return what installs an extra, as messages say it: attnpo is installed from its clone, not from an index."""
+    return f"pip install '.[{extra}]' in the clone of attnpo"
+
+
 def listed(names: Iterable[object], at_most: int = 10) -> str:
     """Return names joined by commas, "a, b and 3 more" where there are more than `at_most`."""
     said = [str(name) for name in names]

@@ -6,7 +6,7 @@ Beside the rows of `<stem>.jsonl` lies what they depend on, `<stem>.settings.jso
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -22,22 +22,30 @@ OPTIONAL = ("dtype",)
 class Ledger(Generic[Row]):
     """A JSON Lines file of results; half a line that a killed run left at its end is cut off."""
 
-    def __init__(self, path: Path, parse: Callable[[str, str], Row], settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        parse: Callable[[str, str], Row],
+        settings: Mapping[str, Any] | None = None,
+        beside: Iterable[Path] = (),
+    ) -> None:
         """Claim the file for the settings that its rows depend on.
 
         Args:
             path: the file; its folder is made, itself where the first row comes.
             parse: a row from its line and what messages call that line; raises an `AttnPOError` where it is none.
             settings: everything the rows depend on, as JSON values; None where another file says it.
+            beside: further files that depend on these settings.
 
         Raises:
-            OutputError: it holds rows made with other settings, or its folder cannot be written.
+            OutputError: it holds rows made with other settings or, as nothing says, by another command; or its folder
+                cannot be written.
         """
         self.path = path
         self._parse = parse
         prepare_output_dir(path.parent)
         if settings is not None:
-            claim_settings(settings_path(path), settings, OPTIONAL)
+            claim_settings(settings_path(path), settings, results=(path, *beside), optional=OPTIONAL)
         _cut_half_written_line(path)
 
     def rows(self) -> Iterator[tuple[str, Row]]:

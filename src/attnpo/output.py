@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,19 +74,28 @@ def write_atomically(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def claim_settings(path: Path, settings: Mapping[str, Any], optional: Collection[str] = ()) -> None:
+def claim_settings(
+    path: Path, settings: Mapping[str, Any], results: Iterable[Path] = (), optional: Collection[str] = ()
+) -> None:
     """Write the settings a result file is made with, or check them against those already written.
 
     Args:
         path: the JSON file beside the results.
         settings: everything the results depend on, as JSON values.
+        results: the files of results, there or not; one that is there without the JSON file was made by something else.
         optional: settings that earlier versions did not write; a file without one agrees with any value.
 
     Raises:
-        OutputError: the file holds other settings (the message says which), or is not readable as settings.
+        OutputError: the file holds other settings (the message says which), is not readable as settings, or is missing
+            while there are results.
     """
     asked = json.loads(json.dumps(settings))
     if not path.exists():
+        if (stray := next((file for file in results if file.exists()), None)) is not None:
+            raise OutputError(
+                f"{stray}: there, and {path.name}, which says what it was made with, is not; "
+                "move the file away or choose another output folder"
+            )
         write_atomically(path, json.dumps(asked, indent=2, ensure_ascii=False) + "\n")
         return
     try:

@@ -78,6 +78,16 @@ def test_a_run_that_could_start(run, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_heads_of_another_model_of_this_shape_are_noted_and_no_mistake(run, tmp_path):
+    head_set = resolve_heads("0.3", AutoConfig.from_pretrained(model_folder(tmp_path / "model", **SMALL)))
+    for origin, noted in (("owner/other", True), (str(tmp_path / "model"), False)):
+        head_set.model_copy(update={"model_id": origin}).save(tmp_path / "heads.json")
+        found = run(heads=tmp_path / "heads.json")
+        assert found["problems"] == []
+        lines = [note for note in found["notes"] if note.startswith("heads: found on owner/other; --model ")]
+        assert len(lines) == noted
+
+
 def test_all_contradictions_are_collected(run, tmp_path):
     (tmp_path / "file").write_text("in the way")
     found = run(

@@ -87,6 +87,25 @@ def test_inspect_scores_plain_rollouts(folder, capsys):
     assert problem in capsys.readouterr().out
 
 
+def test_inspect_without_heads_says_how_to_name_them(folder, capsys):
+    with pytest.raises(SystemExit):
+        main(["inspect", str(folder / "base" / "rollouts.jsonl"), "--model", "tinyworld"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--heads: these responses carry no step scores" in line
+    assert line.endswith("or name a head set that ships: deepseek-r1-distill-qwen-1.5b")
+
+
+def test_heads_found_on_another_model_are_read_and_said(folder, tmp_path, capsys, caplog):
+    heads = HeadSet.load(folder / "heads.json")
+    heads.model_copy(update={"model_id": "owner/other"}).save(tmp_path / "heads.json")
+    rollouts = ["--rollouts", str(folder / "base" / "rollouts.jsonl"), "--model", "tinyworld"]
+    for file, said in ((folder / "heads.json", 0), (tmp_path / "heads.json", 1)):
+        caplog.clear()
+        main(["inspect", *rollouts, "--heads", str(file)])
+        assert "γ" in capsys.readouterr().out
+        assert caplog.text.count("heads: found on owner/other; --model tinyworld is neither that model nor") == said
+
+
 def test_inspect_samples_from_a_model(folder, capsys):
     flags = {
         "model": "tinyworld",

@@ -55,6 +55,19 @@ def test_the_result_is_the_mean_over_the_rollouts_on_disk(toy, tmp_path):
     assert EvaluationResult.load(tmp_path / "evaluation.json") == result
 
 
+def test_responses_of_another_command_are_neither_counted_nor_removed(toy, tmp_path):
+    run(toy, tmp_path / "other")
+    there, path = (tmp_path / "other" / "rollouts.jsonl").read_bytes(), tmp_path / "mine" / "rollouts.jsonl"
+    path.parent.mkdir()
+    path.write_bytes(there)
+    for samples in (3, 2):
+        with pytest.raises(
+            OutputError, match=r"mine/rollouts\.jsonl: there, and rollouts\.settings\.json, .* is not; move"
+        ):
+            run(toy, path.parent, settings=replace(SETTINGS, samples_per_problem=samples))
+        assert path.read_bytes() == there
+
+
 def test_what_several_samples_say(toy, tmp_path):
     result = run(toy, tmp_path)
     groups = {}

@@ -192,6 +192,12 @@ def test_store_of_other_settings_is_refused(tmp_path):
         Store(tmp_path, 1, 0).claim({"temperature": 0.6})
 
 
+def test_a_store_whose_settings_are_gone_is_refused(tmp_path):
+    (tmp_path / "00000.safetensors").write_bytes(b"gradients")
+    with pytest.raises(OutputError, match=r"00000\.safetensors: there, and settings\.json, .* is not"):
+        Store(tmp_path, 1, 0).claim({"temperature": 1.0})
+
+
 def test_a_file_that_is_cut_off_is_named(tmp_path):
     store = Store(tmp_path, 1, 0)
     (tmp_path / "00000.safetensors").write_bytes(b"no")

@@ -7,6 +7,7 @@ import pytest
 
 from attnpo.errors import DataError, OutputError
 from attnpo.labeling import StepLabels, label_rollouts, no_labels, read_labels
+from attnpo.ledger import settings_path
 from attnpo.rollouts import Rollout, Step
 
 
@@ -108,8 +109,9 @@ def test_wherever_a_kill_cut_the_file_the_rest_is_labelled_once(tmp_path):
     label_rollouts(Scripted(), ROLLOUTS, whole)
     data = whole.read_bytes()
     ends = [i + 1 for i, byte in enumerate(data) if byte == ord("\n")]
+    path = tmp_path / "cut.jsonl"
+    settings_path(whole).rename(settings_path(path))  # a kill leaves the settings, which are written first
     for cut in range(0, len(data) + 1, 7):
-        path = tmp_path / "cut.jsonl"
         path.write_bytes(data[:cut])
         labeler = Scripted()
         assert labels_of(label_rollouts(labeler, ROLLOUTS, path)) == [expected(r) for r in ROLLOUTS]
@@ -184,6 +186,7 @@ def test_files_of_other_settings_or_responses_are_refused(tmp_path):
 @pytest.mark.parametrize("row", ["[]", "{", '{"problem_id": "a", "sample": 0, "fingerprint": "x"}'])
 def test_a_malformed_row_is_named(tmp_path, row):
     path = tmp_path / "labels.jsonl"
+    label_rollouts(Scripted(), ROLLOUTS, path)
     path.write_text(row + "\n")
     with pytest.raises(DataError, match=r"labels.jsonl, row 1: not a row of labels"):
         label_rollouts(Scripted(), ROLLOUTS, path)

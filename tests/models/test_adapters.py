@@ -249,4 +249,6 @@ def test_a_circle(folders, copy):
 
 def test_without_peft(copy, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
-    assert line(copy) == f"--model {copy}: is a PEFT adapter, and peft is not installed; pip install attnpo[peft]"
+    assert line(copy) == (
+        f"--model {copy}: is a PEFT adapter, and peft is not installed; pip install '.[peft]' in the clone of attnpo"
+    )

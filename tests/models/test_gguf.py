@@ -210,4 +210,6 @@ def test_without_the_package(tmp_path, monkeypatch):
     path = write_gguf(tmp_path / "m.gguf")
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "gguf" else find(name, *rest))
-    assert line(path) == f"--model {path}: reading GGUF files needs the package gguf; pip install attnpo[gguf]"
+    assert line(path) == (
+        f"--model {path}: reading GGUF files needs the package gguf; pip install '.[gguf]' in the clone of attnpo"
+    )

@@ -156,7 +156,7 @@ def test_an_adapter_says_what_it_needs(tmp_path):
 
 def test_an_adapter_on_what_attnpo_alone_finds_says_so(tmp_path):
     _, text = written(run_folder(tmp_path, adapter=True, own_base=True, model="smollm2"))
-    assert "(`smollm2`); needs `attnpo[peft,gguf]`" in text
+    assert "(`smollm2`); needs `attnpo` with its extras `peft` and `gguf`" in text
     assert "from attnpo.models import find_model" in text
     assert "AutoModelForCausalLM" not in text
 

@@ -196,5 +196,5 @@ def test_settings_reach_the_engine(vllm):
 
 def test_without_vllm_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "vllm", None)
-    with pytest.raises(ConfigError, match=r"pip install 'attnpo\[vllm\]'"):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[vllm\]' in the clone"):
         VLLMSampler("m", TOKENIZER)

@@ -96,7 +96,7 @@ def test_at_most_half_of_the_problems_are_labelled(toy, tmp_path):
 
 def test_what_real_english_lacks_is_one_line(tmp_path, capsys):
     with pytest.raises(ConfigError, match=r"not installed; pip install it$"):
-        Quickstart(GSM.quickstart, replace(GSM, packages={"no_such_module": "it"}, model_packages={}))
+        Quickstart(GSM.quickstart, replace(GSM, packages={"no_such_module": "pip install it"}, model_packages={}))
     with pytest.raises(SystemExit) as stop:
         main(["quickstart", "--world", "gsm", "--model", str(tmp_path / "no"), "--output_dir", str(tmp_path / "out")])
     assert stop.value.code == 2

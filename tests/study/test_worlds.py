@@ -74,9 +74,9 @@ def test_rows_of_real_english_can_be_trained_at_four_strengths():
     [
         (TINYWORLD, replace(TINYWORLD.sizes, num_unseen=5), "--num_unseen 5: tinyworld has no templates"),
         (
-            replace(GSM, packages={"no_such_module": "attnpo[peft]"}, model_packages={}),
+            replace(GSM, packages={"no_such_module": "pip install it", "nor_this": "make that"}, model_packages={}),
             GSM.sizes,
-            "not installed; pip install attnpo.peft.$",
+            "not installed; pip install it; make that$",
         ),
         (replace(GSM, model="/no/such/folder"), GSM.sizes, "--model /no/such/folder: no such file or folder"),
     ],

@@ -100,7 +100,7 @@ def test_quantised_weights_are_computed_in_what_layers_are(monkeypatch):
 
 def test_without_peft(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"--use_peft: peft is not installed; pip install attnpo\[peft\]"):
+    with pytest.raises(ConfigError, match=r"--use_peft: peft is not installed; pip install '\.\[peft\]' in the clone"):
         AdapterSettings(use_peft=True).lora()
 
 

@@ -134,7 +134,9 @@ def test_a_killed_run_goes_on_with_the_same_numbers(tmp_path, probe):
         for name in a:
             if not any(clock in name for clock in clocks):
                 assert a[name] == b[name], name
-    assert (tmp_path / "whole" / "rollouts.jsonl").read_text() == (folder / "rollouts.jsonl").read_text()
+    assert (tmp_path / "whole" / "training_rollouts.jsonl").read_text() == (
+        folder / "training_rollouts.jsonl"
+    ).read_text()
     assert (tmp_path / "whole" / "stability.json").read_text() == (folder / "stability.json").read_text()
     assert (tmp_path / "whole" / "stability.jsonl").read_text() == (folder / "stability.jsonl").read_text()
 
@@ -146,6 +148,6 @@ def test_two_processes_ask_for_the_same_lengths(made):
         torch.testing.assert_close(two[name], tensor, rtol=1e-4, atol=2e-5)
     (whole,), (split,) = log(folder / "one"), log(folder / "two")
     assert split["attnpo/reward"] == pytest.approx(whole["attnpo/reward"], abs=1e-6)
-    prompts = (folder / "one" / "rollouts.jsonl").read_text()
-    halves = [(folder / "two" / f"rollouts-{rank:05d}.jsonl").read_text() for rank in (0, 1)]
+    prompts = (folder / "one" / "training_rollouts.jsonl").read_text()
+    halves = [(folder / "two" / f"training_rollouts-{rank:05d}.jsonl").read_text() for rank in (0, 1)]
     assert prompts.count("Think for") == 12 == sum(half.count("Think for") for half in halves)

@@ -28,7 +28,7 @@ def make_log(tmp_path):
     def make(process: int = 0) -> tuple[RoundLog, list[str | None]]:
         reasons: list[str | None] = []
         dropped = DroppedLog(tmp_path / f"dropped-{process}.jsonl")
-        kept = tmp_path / "rollouts.jsonl"
+        kept = tmp_path / "training_rollouts.jsonl"
         return RoundLog(RunMeter(PhraseFamilies.load()), dropped, kept, process, reasons.extend), reasons
 
     return make

@@ -142,17 +142,46 @@ def test_pushing_uploads_model_and_card_through_transformers(make_trainer, hub, 
     for path in there.rglob("*"):
         assert path.is_dir() or b"hf_secret" not in path.read_bytes(), path
     # The same folder through `attnpo card`, to another repository: responses and their prompts stay.
-    assert (run / "rollouts.jsonl").exists()
+    assert (run / "training_rollouts.jsonl").exists()
     main(["card", str(run), "--push_to_hub", "me/again", "--private", "true"])
     there = tmp_path / "hub" / "me" / "again"
     assert hub.created[-1]["visibility"] == "private"
     assert 'from_pretrained("me/again"' in (there / "README.md").read_text()
     assert (there / "model.safetensors").exists()
-    assert not [path for pattern in ("rollouts*", "dropped*") for path in there.glob(pattern)]
+    assert not [path for pattern in ("*rollouts*", "dropped*") for path in there.glob(pattern)]
+
+
+UP = """
+    LICENSE README.md adapter_model.safetensors additional_chat_templates/tool.jinja base/evaluation.json
+    chat_template.jinja config.json figures/frontier.png generation_config.json gpqa-diamond/evaluation.json log.jsonl
+    merges.txt model-00001-of-00002.safetensors model.safetensors.index.json modeling_own[1].py special_tokens_map.json
+    stability.json tokenizer.json tokenizer_config.json trainer_state.json training.json vocab.json
+"""
+STAYS = """
+    report.html run.json train.out training_args.bin training_rollouts.jsonl dropped.jsonl annotated.jsonl
+    annotated_rollouts.jsonl rollouts.jsonl rollouts.settings.json rollouts.clock.json products.safetensors
+    notes.txt .env gpqa-diamond/rollouts.jsonl gpqa-diamond/rollouts.samples.jsonl gpqa-diamond/annotated.jsonl
+    gpqa-diamond/report.html completions/completions_00001.parquet unseen/dropped.jsonl
+    discovery/discovery.json discovery/probing_set.jsonl figures/model.safetensors _cache/config.json
+    course/1/model.safetensors course/1/config.json course/1/evaluation.json course/1/training_args.bin
+    checkpoint-1/model.safetensors checkpoint-1/trainer_state.json checkpoint-1/optimizer.pt runs/events.out.tfevents
+"""
+
+
+def test_of_a_folder_with_folders_below_the_model_its_card_and_its_numbers_go_up_and_nothing_else(hub, tmp_path):
+    run = tmp_path / "run [1]"
+    for name in (UP + STAYS).split():
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text("x" if name != "README.md" else "---\ntags: []\n---\n")
+    upload_run(run, "me/mine")
+    there = tmp_path / "hub" / "me" / "mine"
+    up = {path.relative_to(there).as_posix() for path in there.rglob("*") if path.is_file()}
+    assert up - {".gitattributes"} == set(UP.split())
 
 
 def test_what_cannot_be_uploaded_is_said_in_a_line(hub, tmp_path, monkeypatch):
     run = run_folder(tmp_path)
+    (run / "training_args.bin").write_bytes(b"x")
     with pytest.raises(OutputError, match="holds no model to upload"):
         upload_run(run, "me/none")
     (run / "model.safetensors").write_bytes(b"x")

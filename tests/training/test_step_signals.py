@@ -142,7 +142,10 @@ def test_what_a_signal_lacks_is_said_before_the_model_is_loaded(make_trainer):
         config("unused", signal="log_prob", method="tlmre")
     with pytest.raises(ConfigError, match=r"^step_labeler: signal 'oracle' needs step labels; name a module:function"):
         make_trainer(signal="oracle", labeler=None)
-    with pytest.raises(ConfigError, match=r"^heads: method 'attnpo' reads attention; give a head set file"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^heads: method 'attnpo' reads attention and needs .* ships: deepseek-r1-distill-qwen-1\.5b$",
+    ):
         make_trainer(signal="heads_ranked", heads=None)
 
 

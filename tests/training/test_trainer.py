@@ -217,3 +217,11 @@ def test_rows_that_a_resumed_run_makes_again_are_dropped(tmp_path):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 1, "half')
     keep_rows_before(path, "step", 3)
     assert [json.loads(line) for line in path.read_text().splitlines()] == rows[:2]
+
+
+def test_a_head_set_of_another_model_is_warned_of(make_trainer, caplog):
+    head_set = make_trainer().head_set
+    for origin, warned in (("owner/other", 1), (head_set.model_id, 0)):
+        caplog.clear()
+        make_trainer(heads_given=head_set.model_copy(update={"model_id": origin}))
+        assert caplog.text.count("heads: found on owner/other; model ") == warned

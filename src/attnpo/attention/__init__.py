@@ -1,6 +1,14 @@
 """Head sets, and step scores read from a few heads inside a forward pass."""
 
-from attnpo.attention.headset import Head, HeadSet, config_fingerprint, published_head_sets, resolve_heads
+from attnpo.attention.headset import (
+    Head,
+    HeadSet,
+    config_fingerprint,
+    how_to_name_heads,
+    published_head_sets,
+    resolve_heads,
+)
+from attnpo.attention.origin import other_model
 from attnpo.attention.reading import StepReading, check_readable, ensemble_scores, read_step_scores, readable_heads
 from attnpo.attention.scoring import score_steps
 from attnpo.attention.splitting import check_parallelism
@@ -13,6 +21,8 @@ __all__ = [
     "check_readable",
     "config_fingerprint",
     "ensemble_scores",
+    "how_to_name_heads",
+    "other_model",
     "published_head_sets",
     "read_step_scores",
     "readable_heads",

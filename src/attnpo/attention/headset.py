@@ -94,11 +94,7 @@ class HeadSet(Document):
             HeadSetError: the file is missing, is not JSON, has another schema version or a wrong field.
         """
         path = Path(path)
-        hint = (
-            "make one with `attnpo discover`, give heads as '16.2,20.9', or name a head set that ships: "
-            + ", ".join(published_head_sets())
-            + nearest(path.name, published_head_sets())
-        )
+        hint = how_to_name_heads() + nearest(path.name, published_head_sets())
         stored = UserFile(path, "head-set file", HeadSetError, hint=hint).json()
         if not isinstance(stored, dict):
             raise HeadSetError(
@@ -179,6 +175,12 @@ def config_fingerprint(config: Any) -> str:
 def published_head_sets() -> dict[str, Path]:
     """Return the head sets that ship, file by name."""
     return {path.stem: path for path in sorted(PUBLISHED.glob("*.json"))}
+
+
+def how_to_name_heads() -> str:
+    """Return the ways to name heads, as messages say them."""
+    shipped = ", ".join(published_head_sets())
+    return f"make one with `attnpo discover`, give heads as '16.2,20.9', or name a head set that ships: {shipped}"
 
 
 def resolve_heads(spec: str | Path | Sequence[Any] | HeadSet, config: Any) -> HeadSet:

@@ -33,7 +33,7 @@ class CardArguments:
     push_to_hub: str | None = field(
         default=None,
         metadata={
-            "help": "Upload model and card to this repository (owner/name); checkpoints and sampled responses stay."
+            "help": "Upload the model, its card and the numbers in it to this repository (owner/name); all else stays."
         },
     )
     private: bool | None = field(

@@ -20,7 +20,9 @@ from attnpo.training.inherited_ranges import INHERITED_RANGES
 class ColdStartAdapters(AdapterSettings):
     """TRL's settings of LoRA; adapters are trained unless `use_peft` is false."""
 
-    use_peft: bool = field(default=True, metadata={"help": "Train LoRA adapters (attnpo[peft]); else all weights."})
+    use_peft: bool = field(
+        default=True, metadata={"help": "Train LoRA adapters (needs the extra peft); else all weights."}
+    )
     lora_r: int = field(default=8, metadata={"help": "Rank of the adapters."})
     lora_alpha: int = field(default=32, metadata={"help": "Scale of the adapters."})
 

@@ -100,10 +100,11 @@ def collect_rollouts(
         description: text of the progress bar.
 
     Raises:
-        OutputError: the file was made with other settings.
+        OutputError: the file was made with other settings, or lies there without its settings.
         DataError: the file, or a labeler's answer, is malformed.
         EngineError: the engine is gone; all it finished is on disk, and complete groups are verified.
     """
+    samples_path = path.with_name(f"{path.stem}.samples.jsonl")
     groups = Ledger(
         path,
         Rollout.from_json,
@@ -114,10 +115,11 @@ def collect_rollouts(
             "problems": problems_fingerprint(problems),
             **({"opening": opening} if opening else {}),
         },
+        beside=(samples_path,),
     )
     done = finished_groups(groups, samples)
     todo = {problem.problem_id: problem for problem in problems if problem.problem_id not in done}
-    journal = SampleJournal(path.with_name(f"{path.stem}.samples.jsonl"))
+    journal = SampleJournal(samples_path)
     open_groups = journal.read(leave_out=done)
     open_groups = {problem_id: group for problem_id, group in open_groups.items() if problem_id in todo}
     requests, owners = _requests(list(todo.values()), open_groups, tokenizer, samples, opening)

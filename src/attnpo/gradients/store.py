@@ -52,10 +52,10 @@ class Store:
         """Make the folder, for the settings that the gradients depend on.
 
         Raises:
-            OutputError: it holds those of others, or cannot be written.
+            OutputError: it holds those of others, or some whose settings are gone; or it cannot be written.
         """
         prepare_output_dir(self.folder)
-        claim_settings(self.folder / "settings.json", settings)
+        claim_settings(self.folder / "settings.json", settings, sorted(self.folder.glob("*.safetensors")))
 
     def missing(self) -> list[int]:
         """Return the batches that are still to be computed."""

@@ -15,7 +15,7 @@ from fractions import Fraction
 from random import Random
 from typing import Any, Literal
 
-from attnpo.errors import ConfigError
+from attnpo.errors import ConfigError, install_command
 from attnpo.gsmworld.equations import find_equations, find_numbers, to_number, write_number
 
 Split = Literal["train", "heldout", "unseen"]
@@ -179,6 +179,6 @@ def _generators() -> Mapping[int, Callable[[Random, float], dict[str, Any]]]:
         import reasoning_gym
     except ImportError as error:
         raise ConfigError(
-            "gsmworld: reasoning-gym, which makes its problems, is not installed; pip install 'attnpo[reasoning-gym]'"
+            f"gsmworld: reasoning-gym, which makes its problems, is not installed; {install_command('reasoning-gym')}"
         ) from error
     return reasoning_gym.create_dataset("gsm_symbolic", size=1, seed=0).generators

@@ -13,7 +13,7 @@ from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM
 
-from attnpo.errors import ConfigError, first_line, one_line
+from attnpo.errors import ConfigError, first_line, install_command, one_line
 from attnpo.files import UserFile
 
 EMBEDDINGS = ("embed_tokens.weight", "lm_head.weight")
@@ -127,7 +127,7 @@ class AdapterFolder:
             from peft import PeftConfig, PromptLearningConfig
         except ImportError as error:
             raise ConfigError(
-                f"{self.said}: is a PEFT adapter, and peft is not installed; pip install attnpo[peft]"
+                f"{self.said}: is a PEFT adapter, and peft is not installed; {install_command('peft')}"
             ) from error
         try:
             found = PeftConfig.from_pretrained(str(self.path))

@@ -15,7 +15,7 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from attnpo.errors import AttnPOError, ConfigError, first_line
+from attnpo.errors import AttnPOError, ConfigError, first_line, install_command
 from attnpo.models.cache import cache_root, check_room, content_key, made_once
 from attnpo.models.end_tokens import end_turns
 from attnpo.models.gguf_header import MAGIC, Header, read_header
@@ -119,7 +119,7 @@ def _checked_header(path: Path, said: str) -> Header:
         ConfigError: the file is cut off or one of several, or the package gguf is missing.
     """
     if importlib.util.find_spec("gguf") is None:
-        raise ConfigError(f"{said}: reading GGUF files needs the package gguf; pip install attnpo[gguf]")
+        raise ConfigError(f"{said}: reading GGUF files needs the package gguf; {install_command('gguf')}")
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
     header = read_header(path, said)

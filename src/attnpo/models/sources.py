@@ -47,6 +47,11 @@ class ModelSource:
         return not self.is_gguf and not self.adapters
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Every name of the model and of what its adapters lie upon."""
+        return (self.name, self.weights, *map(str, self.adapters))
+
+    @property
     def said(self) -> str:
         """The setting with its value, as messages begin."""
         return f"{self.setting} {self}"

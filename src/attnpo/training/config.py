@@ -74,8 +74,9 @@ class AttnPOConfig(GRPOConfig):
     heads: str | None = field(
         default=None,
         metadata={
-            "help": "Key-Focus Heads: path of a head set file from `attnpo discover`, or layer.head pairs such as "
-            "'16.2,20.9,23.2'. Required by methods that read attention."
+            "help": "Key-Focus Heads: a head set file from `attnpo discover`, the name of one that ships "
+            "(deepseek-r1-distill-qwen-1.5b), or layer.head pairs such as '16.2,20.9,23.2'. "
+            "Required by methods that read attention."
         },
     )
     signal: str | None = field(
@@ -183,7 +184,7 @@ class AttnPOConfig(GRPOConfig):
         },
     )
     save_rollouts: bool = field(
-        default=False, metadata={"help": "Append every training response to rollouts.jsonl in output_dir."}
+        default=False, metadata={"help": "Append every training response to training_rollouts.jsonl in output_dir."}
     )
 
     # What a long run forgives

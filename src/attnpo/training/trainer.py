@@ -265,7 +265,7 @@ class AttnPOTrainer(GRPOTrainer):
     @property
     def rollouts_path(self) -> Path:
         """File of this process's training responses (`save_rollouts`)."""
-        return self.own_file("rollouts.jsonl")
+        return self.own_file("training_rollouts.jsonl")
 
     def _note_failures(self, asked: int, failures: Sequence[RewardFailure]) -> None:
         rollouts = [] if self._round is None else self._round.rollouts

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from attnpo.errors import ConfigError, DataError
+from attnpo.errors import ConfigError, DataError, install_command
 from attnpo.think import final_answer
 from attnpo.verification.answer import boxed_answer
 
 try:
     import reasoning_gym
 except ImportError as error:
-    raise ConfigError("reasoning-gym is not installed; pip install 'attnpo[reasoning-gym]'") from error
+    raise ConfigError(f"reasoning-gym is not installed; {install_command('reasoning-gym')}") from error
 
 _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _FULL_SCORE = 1.0 - 1e-9

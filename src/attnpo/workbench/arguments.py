@@ -198,7 +198,11 @@ class EvaluateArguments:
         },
     )
     heads: str | None = field(
-        default=None, metadata={"help": "Head set: also write annotated.jsonl, traces with their steps scored by it."}
+        default=None,
+        metadata={
+            "help": "Head set (file, published name or pairs): also write annotated.jsonl, traces with their steps "
+            "scored by it."
+        },
     )
     annotate_problems: AtLeast1 = field(default=8, metadata={"help": "With heads: how many problems to annotate."})
     annotate_samples: AtLeast1 = field(default=8, metadata={"help": "With heads: responses a problem to annotate."})
@@ -301,7 +305,10 @@ class InspectArguments:
         },
     )
     heads: str | None = field(
-        default=None, metadata={"help": "Head set; not needed where the rollouts are annotated already."}
+        default=None,
+        metadata={
+            "help": "Head set (file, published name or pairs); not needed where the rollouts are annotated already."
+        },
     )
     problem: str | None = field(default=None, metadata={"help": "Problem id (or its beginning); the first if absent."})
     sample: Count = field(default=0, metadata={"help": "Which of the problem's responses."})

@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from attnpo.attention import Head, resolve_heads, score_steps
+from attnpo.attention import Head, score_steps
 from attnpo.credit import Policy as MethodPolicy
 from attnpo.discovery import read_traces
 from attnpo.errors import ConfigError, DataError
@@ -52,7 +52,7 @@ from attnpo.training.policy import PolicyDraws, build_policy
 from attnpo.verification import Verifier
 from attnpo.workbench.annotating import sample_groups
 from attnpo.workbench.arguments import DataArguments, GradientsArguments, ModelArguments, StepArguments
-from attnpo.workbench.loading import Session, open_session, open_verifier
+from attnpo.workbench.loading import Session, open_session, open_verifier, read_heads
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ def measure_gradients(
     output_dir = prepare_output_dir(Path(arguments.output_dir))
     session = open_session(model_arguments, data_arguments, step_arguments, problems=[] if arguments.rollouts else None)
     session.adapters_apart = True
-    heads = resolve_heads(arguments.heads, session.config).heads if arguments.heads else []
+    heads = read_heads(arguments.heads, session.config, session.source).heads if arguments.heads else []
     if heads:
         check_heads(wanted, heads)
     with held(output_dir), open_verifier(step_arguments) as verifier:

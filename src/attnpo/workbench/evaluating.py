@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from attnpo.attention import Head, HeadSet, resolve_heads
+from attnpo.attention import Head, HeadSet
 from attnpo.errors import ConfigError, EngineError
 from attnpo.evaluation import EvaluationResult, EvaluationSettings, evaluate
 from attnpo.evaluation.counting import Counter, load_counter
@@ -25,7 +25,7 @@ from attnpo.segmentation import PhraseFamilies
 from attnpo.signals import Signal, rivals
 from attnpo.workbench.annotating import annotate_problems
 from attnpo.workbench.arguments import DataArguments, EvaluateArguments, ModelArguments, StepArguments
-from attnpo.workbench.loading import Session, open_session, open_verifier
+from attnpo.workbench.loading import Session, open_session, open_verifier, read_heads
 from attnpo.workbench.targets import Target, benchmark_targets
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def evaluate_model(
         raise ConfigError(f"--labeler {step_arguments.labeler}: an evaluation takes module:function; give one")
     for target in targets:
         session.check_room(target.problems, target.settings.max_new_tokens, target.settings.opening)
-    head_set = resolve_heads(arguments.heads, session.config) if arguments.heads else None
+    head_set = read_heads(arguments.heads, session.config, session.source) if arguments.heads else None
     if head_set is not None:
         for signal in _annotate_signals(arguments, settings, head_set.heads, session.labeler is not None):
             signal.check(session.model)

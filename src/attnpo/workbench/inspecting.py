@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from attnpo.attention import resolve_heads
+from attnpo.attention import how_to_name_heads
 from attnpo.errors import ConfigError, DataError
 from attnpo.evaluation.annotation import annotate
 from attnpo.models import load_tokenizer
@@ -17,7 +17,7 @@ from attnpo.sampling import SamplingParams
 from attnpo.sampling.prompts import give_template_settings, opening_text
 from attnpo.workbench.annotating import sample_groups
 from attnpo.workbench.arguments import DataArguments, InspectArguments, ModelArguments, StepArguments
-from attnpo.workbench.loading import model_source, open_model, open_session, open_verifier
+from attnpo.workbench.loading import model_source, open_model, open_session, open_verifier, read_heads
 
 
 def scored_response(
@@ -71,7 +71,7 @@ def _score(group: list[Rollout], arguments: InspectArguments, model_arguments: M
     heads = _named_heads(arguments)
     source = model_source(model_arguments)
     model = open_model(model_arguments, source)
-    chosen = resolve_heads(heads, model.config).heads
+    chosen = read_heads(heads, model.config, source).heads
     tokenizer = load_tokenizer(source, model_arguments.markers)
     give_template_settings(tokenizer, model_arguments.chat_template_kwargs)
     return annotate(model, tokenizer, group, chosen)
@@ -80,7 +80,8 @@ def _score(group: list[Rollout], arguments: InspectArguments, model_arguments: M
 def _named_heads(arguments: InspectArguments) -> str:
     if not arguments.heads:
         raise ConfigError(
-            "--heads: these responses carry no step scores; name a head set (and --model) to compute them"
+            "--heads: these responses carry no step scores; name a head set (and --model) to compute them: "
+            f"{how_to_name_heads()}"
         )
     return arguments.heads
 
@@ -101,7 +102,7 @@ def _sample(
     samples = max(arguments.samples_per_problem, arguments.sample + 1)
     opening = opening_text(arguments.opening)
     session.check_room(session.problems[:1], arguments.max_new_tokens, opening)
-    chosen = resolve_heads(_named_heads(arguments), session.config).heads
+    chosen = read_heads(_named_heads(arguments), session.config, session.source).heads
     with (
         tempfile.TemporaryDirectory() as folder,
         open_verifier(step_arguments) as verifier,

@@ -11,6 +11,7 @@ from typing import Any
 
 import transformers
 
+from attnpo.attention import HeadSet, other_model, resolve_heads
 from attnpo.collecting import files_fingerprint, model_fingerprint
 from attnpo.datasets import ProblemRow
 from attnpo.errors import ConfigError
@@ -59,6 +60,19 @@ def open_model(arguments: ModelArguments, source: ModelSource, adapters_apart: b
         attn_implementation=arguments.attn_implementation,
         adapters_apart=adapters_apart,
     )
+
+
+def read_heads(spec: str, config: Any, source: ModelSource) -> HeadSet:
+    """Return the heads that a setting names, and warn where they were found on another model.
+
+    Raises:
+        HeadSetError: the head set cannot be read, is malformed or does not fit the model.
+        UnsupportedModelError: the model has no attention heads.
+    """
+    head_set = resolve_heads(spec, config)
+    if line := other_model(head_set, (*source.names, config.name_or_path), f"--model {source.name}"):
+        logger.warning("%s", line)
+    return head_set
 
 
 class Session:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from attnpo.attention import HeadSet, check_readable, resolve_heads
+from attnpo.attention import HeadSet, check_readable, other_model, resolve_heads
 from attnpo.datasets import ProblemRow
 from attnpo.errors import DataError
 from attnpo.models import ModelSource, find_model, load_config, load_tokenizer
@@ -87,6 +87,10 @@ def plan_run(
             looked_at = resolve_heads(str(args.heads), parts.config)
         if looked_at is not None and parts.model is not None:
             check_readable(parts.model, looked_at.heads)
+        if looked_at is not None and run.source is not None:
+            line = other_model(looked_at, (*run.source.names, parts.config.name_or_path), f"--model {run.source.name}")
+            if line is not None:
+                findings.note(line)
         findings.facts["heads"] = _said_heads(run, args)
         if args.heads is not None and run.probe is None and (reason := reads_no_heads(args)):
             findings.note(f"heads: {args.heads} is not read, {reason}; leave it out")

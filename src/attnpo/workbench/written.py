@@ -26,7 +26,7 @@ def written_files(args: AttnPOConfig, shape: ModelShape, probe: Any) -> dict[str
         kept = "all are kept" if args.save_total_limit is None else f"the last {args.save_total_limit} are kept"
         files[f"{folder}/checkpoint-N/"] = f"every {args.save_steps:g} updates, up to {gib(checkpoint)} each; {kept}"
     if args.save_rollouts:
-        files[f"{folder}/rollouts.jsonl"] = "every training response"
+        files[f"{folder}/training_rollouts.jsonl"] = "every training response"
     if args.log_completions:
         files[f"{folder}/completions/"] = "TRL's tables of responses"
     if probe.probe:

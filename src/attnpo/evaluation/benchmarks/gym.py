@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from attnpo.errors import ConfigError, one_line
+from attnpo.errors import ConfigError, install_command, one_line
 
 UNSTABLE_TASKS = frozenset(
     {"isomorphic_strings", "knight_swap", "polynomial_multiplication", "ransom_note", "word_ladder"}
@@ -39,7 +39,7 @@ def task_rows(task: str, size: int = 500, seed: int = 0, **config: Any) -> Itera
 
         from attnpo.verification.gym import encode_solution
     except ImportError as error:
-        raise ConfigError("reasoning-gym is not installed; pip install 'attnpo[reasoning-gym]'") from error
+        raise ConfigError(f"reasoning-gym is not installed; {install_command('reasoning-gym')}") from error
     if task not in DATASETS:
         near = difflib.get_close_matches(task, DATASETS, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(DATASETS))}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from glob import escape
 from pathlib import Path
 
 from huggingface_hub import HfApi
@@ -9,24 +10,32 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalToken
 
 from attnpo.errors import ConfigError, OutputError, first_line
 
-LEFT_OUT = (
-    "checkpoint-*",
-    "checkpoint-*/**",
-    "_*",
-    "rollouts*.jsonl",
-    "dropped*.jsonl",
-    "*.out",
-    "*.tmp",
-    "training_args.bin",
+WEIGHTS = ("model*.safetensors", "adapter_model*.safetensors", "pytorch_model*.bin", "adapter_model*.bin")
+UPLOADED = (
+    *WEIGHTS,
+    *("*.safetensors.index.json", "*.bin.index.json", "config.json", "*_config.json", "*.py"),
+    *("tokenizer.json", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model"),
+    *("*.tiktoken", "chat_template.*", "additional_chat_templates/*.jinja"),
+    *("README.md", "LICENSE*", "figures/*.png"),
+    *("training.json", "trainer_state.json", "log.jsonl", "stability.json", "evaluation.json", "*/evaluation.json"),
 )
-"""What stays here: checkpoints, sampled responses with their prompts, pickled arguments with this machine's paths."""
+"""What leaves this machine: the model, its tokenizer, the card, and the numbers that the card was written from.
+
+All else stays, whatever its name: responses and problems (a benchmark's may be gated), reports that show them, models
+on the way, command lines and pickled arguments with this machine's paths. `*` does not cross folders.
+"""
 # A connection that fails raises what the HTTP library of the installed huggingface_hub raises.
 _HUB_ERRORS: tuple[type[BaseException], ...] = (HfHubHTTPError, *HfHubHTTPError.__bases__)
-WEIGHTS = ("*.safetensors", "*.bin")
+
+
+def uploaded_files(folder: Path) -> list[str]:
+    """Return the files of a run's folder that `upload_run` uploads, relative to it, sorted."""
+    found = {path for pattern in UPLOADED for path in folder.glob(pattern) if path.is_file()}
+    return sorted(path.relative_to(folder).as_posix() for path in found)
 
 
 def upload_run(folder: Path, repository: str, *, private: bool | None = None, revision: str | None = None) -> str:
-    """Upload a folder with a trained model; make the repository where there is none.
+    """Upload the trained model of a folder and its card (`UPLOADED`); make the repository where there is none.
 
     Args:
         folder: `output_dir` of `attnpo train`, its card written.
@@ -50,7 +59,7 @@ def upload_run(folder: Path, repository: str, *, private: bool | None = None, re
             repo_id=made.repo_id,
             folder_path=folder,
             commit_message="Upload model and card",
-            ignore_patterns=list(LEFT_OUT),
+            allow_patterns=[escape(name) for name in uploaded_files(folder)],
             revision=revision,
         )
     except (HFValidationError, LocalTokenNotFoundError) as error:

@@ -101,7 +101,8 @@ def _linked(name: str, kind: str = "") -> str:
 def _use(record: TrainingRecord) -> str:
     source = record.hub_model_id or "THIS_FOLDER"
     if record.own_base:
-        return f"""Its base is named as `attnpo` finds it ({_linked(str(record.model))}); needs `attnpo[peft,gguf]`.
+        base = _linked(str(record.model))
+        return f"""Its base is named as `attnpo` finds it ({base}); needs `attnpo` with its extras `peft` and `gguf`.
 
 ```python
 from attnpo.models import find_model, load_model, load_tokenizer

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, Trainer
 from transformers.integrations import get_available_reporting_integrations
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
-from attnpo.errors import OutputError, nearest
+from attnpo.errors import OutputError, install_command, nearest
 from attnpo.output import prepare_output_dir
 from attnpo.training.checkpoints import last_checkpoint
 from attnpo.training.checks.data import planned
@@ -57,13 +57,13 @@ def check_packages(parts: RunParts, findings: Findings) -> None:
     """Check that what the settings name is installed."""
     args = parts.args
     wanted = {
-        "vllm": ("use_vllm", args.use_vllm, "'attnpo[vllm]'"),
-        "deepspeed": ("deepspeed", parts.layout.is_deepspeed or args.deepspeed, "'attnpo[deepspeed]'"),
-        "liger_kernel": ("use_liger_kernel", args.use_liger_kernel, "liger-kernel"),
+        "vllm": ("use_vllm", args.use_vllm, install_command("vllm")),
+        "deepspeed": ("deepspeed", parts.layout.is_deepspeed or args.deepspeed, install_command("deepspeed")),
+        "liger_kernel": ("use_liger_kernel", args.use_liger_kernel, "pip install liger-kernel"),
     }
-    for package, (setting, needed, source) in wanted.items():
+    for package, (setting, needed, mend) in wanted.items():
         if needed and importlib.util.find_spec(package) is None:
-            line = f"{setting}: {package} is not installed; pip install {source}, or switch it off"
+            line = f"{setting}: {package} is not installed; {mend}, or switch it off"
             _lacks(parts, findings, package, line)
     try:
         Trainer.get_optimizer_cls_and_kwargs(args, parts.model)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import torch
 
 from attnpo.about import installed_version
-from attnpo.errors import first_line
+from attnpo.errors import first_line, install_command
 from attnpo.training.checks.findings import Findings
 from attnpo.training.checks.parts import RunParts
 
@@ -27,7 +27,7 @@ def check_vllm(parts: RunParts, findings: Findings) -> None:
         return
     version = next(filter(None, map(installed_version, PACKAGES)), None)
     if version is not None:
-        _check_version(findings, version, "is installed; pip install 'attnpo[vllm]'")
+        _check_version(findings, version, f"is installed; {install_command('vllm')}")
     if args.vllm_mode == "server":
         _check_server(args, findings)
     elif not can_colocate():
