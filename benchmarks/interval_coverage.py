@@ -3,7 +3,7 @@
     python benchmarks/interval_coverage.py
 
 Worlds in which the truth is known: two methods whose runs vary, measured on the same problems, which are harder or
-longer for both. The fewer the runs and the more the problems, the more hangs on runs. Minutes, numpy alone.
+longer for both. The fewer the runs and the more the problems, the more hangs on runs. Half a minute, numpy alone.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, nargs="+", default=[2, 3, 4, 5], help="training runs of each method")
     parser.add_argument("--problems", type=int, default=500, help="problems that both are measured on")
-    parser.add_argument("--worlds", type=int, default=400, help="worlds a cell of the table")
-    parser.add_argument("--resamples", type=int, default=300, help="resamples an interval")
+    parser.add_argument("--worlds", type=int, default=300, help="worlds a cell of the table")
+    parser.add_argument("--resamples", type=int, default=200, help="resamples an interval")
     parser.add_argument("--level", type=float, default=0.95, help="coverage that is asked for")
     options = parser.parse_args()
     lines = []
