@@ -194,6 +194,7 @@ def copied_commands(folder, tmp_path, monkeypatch):
         return [sys.executable, "-c", COPY, str(source), str(target), self.done.name, "yes" if fails else "no"]
 
     monkeypatch.setattr(Command, "argv", argv)
+    monkeypatch.setattr(Command, "on_cpu", False)  # not forked: that would run the command itself
     return failing, started
 
 

@@ -79,8 +79,8 @@ def test_several_runs_are_pooled_and_widen_the_interval():
     assert three.differences["response_tokens"].value == pytest.approx(-10)
     width = [row.differences["response_tokens"].high - row.differences["response_tokens"].low for row in (one, three)]
     assert width[0] == pytest.approx(0, abs=1e-9)
-    # Three runs, −8, −10 and −12: a resample's mean lies between −12 and −8.
-    assert 2 < width[1] <= 4
+    # Three runs, −8, −10 and −12: a standard error of 2 / sqrt(3), times 4.303 of Student's t of 2 degrees of freedom.
+    assert width[1] == pytest.approx(2 * 4.303 * 2 / 3**0.5, rel=0.1)
 
 
 def test_each_group_is_compared_on_its_own_problems():

@@ -63,7 +63,7 @@ def test_a_server_loads_no_model_and_gets_its_settings():
 
 def test_vllm_loads_no_transformers_model(monkeypatch):
     monkeypatch.setitem(sys.modules, "vllm", None)
-    with pytest.raises(ConfigError, match=r"attnpo\[vllm\]"):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[vllm\]'"):
         build(engine="vllm")
 
 

@@ -126,7 +126,8 @@ class Distributed(ModuleType):
 
 
 def fake_vllm(version: str = "0.31.0") -> dict[str, ModuleType]:
-    """Return the modules, by their names."""
+    """Return the modules, by their names; what earlier tests let run counts no more."""
+    RUNNING.clear()
     module, params = ModuleType("vllm"), ModuleType("vllm.sampling_params")
     module.__version__ = version
     module.LLM, module.SamplingParams, module.TokensPrompt = LLM, VLLMParams, TokensPrompt

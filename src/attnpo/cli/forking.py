@@ -1,6 +1,6 @@
 """`python -m attnpo.cli.forking`: loads the libraries once, then forks a command for each line it reads.
 
-A command of a small model spends a sixth of its time on imports. One line of JSON on standard input asks for a command
+Imports take a good part of a small model's command. One line of JSON on standard input asks for a command
 (`argv`, `log`); lines on standard output say that it began (`pid`) and how it ended (`pid`, `code`).
 """
 

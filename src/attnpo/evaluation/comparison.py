@@ -345,8 +345,8 @@ def _interval(arm: ArmDraws, draws: Floats, level: float) -> Interval | None:
 
     A percentile interval of few runs would be far too narrow (`benchmarks/interval_coverage.py`).
     """
-    if not arm.two_levels:
-        return draws_interval(draws, level)
+    if arm.runs == 1:
+        return draws_interval(draws[: 1 + len(draws) // 2] if arm.two_levels else draws, level)
     found = estimate(draws, arm.df)
     return None if found is None else found.interval(level)
 

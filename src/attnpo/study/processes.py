@@ -41,8 +41,8 @@ class Starter:
     """Starts commands with a number of CPU threads each; a context in which they have to end.
 
     Commands on the CPU with one thread are forked, on Linux, from a process that has loaded the libraries
-    (`attnpo.cli.forking`): that is safe where there is neither a thread nor a GPU, and saves a small model's cell a
-    fifth of its time.
+    (`attnpo.cli.forking`): that is safe where there is neither a thread nor a GPU, and a small model's cell
+    has five commands that would each import for seconds.
     """
 
     def __init__(self, threads: int = 1) -> None:

@@ -102,7 +102,7 @@ def plan_run(
             parts.model = with_lora(parts.model, run.lora)
     with findings.catching():
         plan = planned(parts)
-        if plan is not None and parts.model is not None:
+        if plan is not None and parts.model is not None and not findings.problems:
             note_disk(args, model_shape(parts.model), plan, findings)
     return run
 
