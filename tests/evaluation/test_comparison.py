@@ -83,6 +83,14 @@ def test_several_runs_are_pooled_and_widen_the_interval():
     assert width[1] == pytest.approx(2 * 4.303 * 2 / 3**0.5, rel=0.1)
 
 
+def test_an_arm_of_one_run_is_told_alike_whoever_stands_beside_it():
+    base, one, several = arm("base", rows(0)), arm("x", rows(2, 8)), arm("y", rows(2, 8), rows(3, 12))
+    alone, beside = compare(base, [one])[1], compare(base, [one, several])[1]
+    assert beside.differences["accuracy"] == alone.differences["accuracy"]
+    assert beside.values == alone.values
+    assert beside.efficiency == alone.efficiency
+
+
 def test_each_group_is_compared_on_its_own_problems():
     base_rows, other_rows = rows(0), rows(1, shorter=10)
     _, other = compare(arm("base", base_rows), [arm("x", other_rows)])

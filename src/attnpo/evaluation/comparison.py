@@ -346,16 +346,21 @@ def _interval(arm: ArmDraws, draws: Floats, level: float) -> Interval | None:
     A percentile interval of few runs would be far too narrow (`benchmarks/interval_coverage.py`).
     """
     if arm.runs == 1:
-        return draws_interval(draws[: 1 + len(draws) // 2] if arm.two_levels else draws, level)
+        return draws_interval(_of_problems(arm, draws), level)
     found = estimate(draws, arm.df)
     return None if found is None else found.interval(level)
 
 
 def _difference(arm: ArmDraws, base: ArmDraws, metric: str, level: float) -> Interval | None:
-    if not arm.two_levels:
-        return draws_interval(arm[metric] - base[metric], level)
+    if arm.runs == base.runs == 1:
+        return draws_interval(_of_problems(arm, arm[metric] - base[metric]), level)
     found = estimate_difference(arm[metric], base[metric], arm.df, base.df)
     return None if found is None else found.interval(level)
+
+
+def _of_problems(arm: ArmDraws, draws: Floats) -> Floats:
+    """Return the data and the resamples of problems, without those of runs."""
+    return draws[: 1 + len(draws) // 2] if arm.two_levels else draws
 
 
 def _by_group(kind: str, arms: Sequence[MeasuredArm], bootstrap: Bootstrap) -> list[dict[str, ComparisonRow]]:
