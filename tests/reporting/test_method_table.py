@@ -104,6 +104,16 @@ def test_costs_of_the_runs(table):
     assert costs["attnpo"].redundant_rewarded.value == pytest.approx(0.4)
 
 
+def test_costs_span_the_runs_and_weigh_them_by_responses():
+    runs = [RunCost(10, 100, 1000.0, extra_tokens=100.0), RunCost(20, 300, 4000.0, extra_tokens=900.0)]
+    found = pooled_costs([*runs, RunCost(12, 100, 1600.0, extra_tokens=200.0)])
+    assert (found.steps.low, found.steps.value, found.steps.high) == (10, 14, 20)
+    assert (found.sampled_tokens.low, found.sampled_tokens.value, found.sampled_tokens.high) == (1000, 2200, 4000)
+    assert (found.extra_tokens.low, found.extra_tokens.value, found.extra_tokens.high) == (1, 2.4, 3)
+    untrained = pooled_costs([RunCost(0, 0, extra_tokens=0.0)])
+    assert untrained.extra_tokens is None
+
+
 def test_costs_that_a_log_does_not_know():
     known = RunCost(10, 640, 1000.0, 20.0, 0.0, 0.1, 0.2)
     found = pooled_costs([known, RunCost(12, 768)])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from attnpo.errors import DataError
-from attnpo.statistics import Interval, mean_interval, ratio_interval
+from attnpo.statistics import Interval
 
 SAMPLED, EXTRA, PASSED = "attnpo/sampled_tokens", "attnpo/extra_tokens", "attnpo/extra_pass_tokens"
 PUNISHED, REWARDED = "attnpo/audit/essential_punished", "attnpo/audit/redundant_rewarded"
@@ -51,7 +51,7 @@ class RunCost:
 
 @dataclass(frozen=True)
 class Costs:
-    """The runs of a row together, with intervals over runs; None where a log does not say.
+    """The runs of a row together: mean, lowest and highest run; None where a log does not say.
 
     Attributes:
         steps: optimizer steps within the budget.
@@ -115,21 +115,14 @@ def mean_mass(runs: Iterable[RunCost]) -> dict[str, float]:
     return {n: sum(m[n] for m in logged) / len(logged) for n in MASSES if logged and all(n in m for m in logged)}
 
 
-def pooled_costs(runs: Sequence[RunCost], level: float = 0.95, n_resamples: int = 2000, seed: int = 0) -> Costs:
-    """Return the runs together; intervals by bootstrap over runs."""
-    bootstrap: dict[str, Any] = {"level": level, "n_resamples": n_resamples, "seed": seed}
+def pooled_costs(runs: Sequence[RunCost]) -> Costs:
+    """Return the runs together: means, with the lowest and the highest run in place of an interval's ends."""
 
     def mean(read: Callable[[RunCost], float | None]) -> Interval | None:
-        values = [read(run) for run in runs]
-        known = [value for value in values if value is not None]
-        return mean_interval(known, **bootstrap) if known and len(known) == len(values) else None
+        return _spanned([(read(run), 1.0) for run in runs])
 
     def a_response(read: Callable[[RunCost], float | None]) -> Interval | None:
-        values = [read(run) for run in runs]
-        known = [value for value in values if value is not None]
-        if len(known) < len(values) or not sum(run.responses for run in runs):
-            return None
-        return ratio_interval(known, [run.responses for run in runs], **bootstrap)
+        return _spanned([(read(run), run.responses) for run in runs])
 
     steps = mean(lambda run: run.steps)
     assert steps is not None
@@ -141,6 +134,16 @@ def pooled_costs(runs: Sequence[RunCost], level: float = 0.95, n_resamples: int 
         essential_punished=mean(lambda run: run.essential_punished),
         redundant_rewarded=mean(lambda run: run.redundant_rewarded),
     )
+
+
+def _spanned(runs: Sequence[tuple[float | None, float]]) -> Interval | None:
+    """Return the ratio of sums with the least and the greatest ratio of a run; None where a run's is not known."""
+    known = [(top, bottom) for top, bottom in runs if top is not None and bottom]
+    if len(known) < len(runs):
+        return None
+    ratios = [top / bottom for top, bottom in known]
+    tops, bottoms = zip(*known, strict=True)
+    return Interval(value=sum(tops) / sum(bottoms), low=min(ratios), high=max(ratios))
 
 
 def _last(lines: Sequence[dict[str, Any]], key: str) -> float | None:

@@ -197,7 +197,7 @@ def method_table(
                 group=row.group,
                 seeds=tuple(row.folders),
                 comparison=comparison,
-                costs=pooled_costs(list(row.costs.values()), **settings),
+                costs=pooled_costs(list(row.costs.values())),
                 mass=mean_mass(row.costs.values()),
                 evaluation=next(iter(results[row.name].values())),
                 about=row.about,
