@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from attnpo.statistics import (
     Interval,
     bootstrap_interval,
-    cluster_sums,
-    difference_interval,
     mean_interval,
     paired_difference_interval,
     ratio_interval,
@@ -116,25 +114,6 @@ def test_paired_difference_matches_rows_by_name_and_refuses_other_clusters():
     assert shuffled == paired_difference_interval(a, [2.0, 1.0, 3.0, 6.0], names_a, ["x", "y", "y", "z"])
     with pytest.raises(ValueError, match="same clusters"):
         paired_difference_interval(a, b, names_a, ["z", "x", "y", "w"])
-
-
-def test_difference_over_runs_counts_both_problems_and_runs():
-    rng = np.random.default_rng(5)
-    problems, order = list(range(200)), list(range(200))
-    ease = rng.random(200)
-
-    def run(shift: float) -> np.ndarray:
-        return cluster_sums(ease + shift, np.ones(200), problems, order)
-
-    a = [run(s) for s in (0.0, 0.0, 0.0)]
-    b = [run(s) for s in (0.2, 0.3, 0.4)]
-    found = difference_interval(a, b, n_resamples=20_000)
-    # Problems cancel entirely; what is left is the mean of three runs drawn with replacement.
-    draws = [np.mean([(0.2, 0.3, 0.4)[i] for i in drawn]) for drawn in itertools.product(range(3), repeat=3)]
-    assert found.value == pytest.approx(0.3)
-    assert (found.low, found.high) == pytest.approx(
-        tuple(np.quantile(np.repeat(draws, 1000), [0.025, 0.975])), abs=1e-3
-    )
 
 
 def test_bootstrap_of_any_statistic():

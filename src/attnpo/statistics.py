@@ -185,8 +185,19 @@ def paired_difference_interval(
     if set(names_a) != set(names_b):
         raise ValueError("a paired difference needs the same clusters on both sides")
     order = list(dict.fromkeys(names_a))
-    sums = [cluster_sums(v, np.ones_like(v), n, order) for v, n in ((a_N, names_a), (b_N, names_b))]
-    return difference_interval([sums[0]], [sums[1]], relative=relative, level=level, n_resamples=n_resamples, seed=seed)
+    (top_a, bottom_a), (top_b, bottom_b) = (
+        cluster_sums(v, np.ones_like(v), n, order) for v, n in ((a_N, names_a), (b_N, names_b))
+    )
+
+    def statistic(weights_RC: Floats) -> Floats:
+        a_R, b_R = (
+            _divide(weights_RC @ top_a, weights_RC @ bottom_a),
+            _divide(weights_RC @ top_b, weights_RC @ bottom_b),
+        )
+        difference_R = b_R - a_R
+        return _divide(difference_R, a_R) if relative else difference_R
+
+    return bootstrap_interval(statistic, len(order), level, n_resamples, seed)
 
 
 def cluster_sums(
@@ -197,38 +208,6 @@ def cluster_sums(
     index_N = np.fromiter((place[name] for name in clusters), dtype=np.int64, count=len(clusters))
     rows_N2 = np.stack([np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64)], axis=1)
     return _sum_by_cluster(rows_N2, index_N, len(order)).T
-
-
-def difference_interval(
-    runs_a: Sequence[Floats],
-    runs_b: Sequence[Floats],
-    *,
-    relative: bool = False,
-    level: float = 0.95,
-    n_resamples: int = 2000,
-    seed: int = 0,
-) -> Interval:
-    """Interval of ratio(b) − ratio(a) over clusters and, where there are several, over training runs.
-
-    Clusters are drawn jointly for a and b; runs (seeds) of a and of b are drawn independently. With one run a side only
-    the clusters vary. A bootstrap over S runs understates their variance by the factor (S − 1)/S.
-
-    Args:
-        runs_a: per run (2, C), numerators and denominators by cluster (`cluster_sums`).
-        runs_b: the same for b, clusters in the same order.
-        relative: divide the difference by ratio(a).
-        level: coverage of the interval.
-        n_resamples: number of resamples.
-        seed: seed of the resamples.
-    """
-    rng = np.random.default_rng([seed, 1])
-
-    def statistic(weights_RC: Floats) -> Floats:
-        a_R, b_R = (_ratio_over_runs(runs, weights_RC, rng) for runs in (runs_a, runs_b))
-        difference_R = b_R - a_R
-        return _divide(difference_R, a_R) if relative else difference_R
-
-    return bootstrap_interval(statistic, runs_a[0].shape[1], level, n_resamples, seed)
 
 
 def ratio_draws(
@@ -304,18 +283,6 @@ def draws_interval(draws: Floats, level: float = 0.95) -> Interval | None:
     Resamples that do not define the statistic (NaN) are left out.
     """
     return None if np.isnan(draws[0]) else _percentile(float(draws[0]), draws[1:], level)
-
-
-def _ratio_over_runs(runs: Sequence[Floats], weights_RC: Floats, rng: np.random.Generator) -> Floats:
-    n_resamples, n_runs = len(weights_RC), len(runs)
-    # A bootstrap first asks for the estimate itself: one row, every cluster once, so every run once as well.
-    if n_resamples == 1 and (weights_RC == 1).all():
-        runs_RS = np.ones((1, n_runs))
-    else:
-        runs_RS = _multiplicities(n_runs, n_resamples, rng)
-    top_RS = np.stack([weights_RC @ run[0] for run in runs], axis=1)
-    bottom_RS = np.stack([weights_RC @ run[1] for run in runs], axis=1)
-    return _divide((runs_RS * top_RS).sum(axis=1), (runs_RS * bottom_RS).sum(axis=1))
 
 
 def _resamples(n_clusters: int, n_resamples: int, seed: int | Sequence[int]) -> Iterator[Floats]:

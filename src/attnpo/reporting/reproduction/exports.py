@@ -39,8 +39,8 @@ def legend(table: MethodTable) -> str:
     counted = "".join(said for name, said in COUNTED.items() if name in table.metrics())
     return (
         f"In brackets: {100 * table.level:g} % intervals by bootstrap over problems and over runs, Student's t with "
-        "the runs' degrees of freedom (costs: the lowest and the highest run). AES: length saved + 3 × relative gain of "
-        "accuracy, or − 5 × relative loss, against the model at the start. "
+        "the runs' degrees of freedom (costs: the lowest and the highest run). AES: length saved + 3 × relative gain "
+        "of accuracy, or − 5 × relative loss, against the model at the start. "
         f"Redundant and essential steps are means a response. {counted}"
         "Extra tokens are sampled beyond the responses trained on, extra pass tokens read in forward passes that "
         "training would not make anyway, both a trained response; steps are the optimizer steps of a run."
