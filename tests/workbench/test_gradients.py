@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,12 +15,14 @@ from attnpo.cli.main import main
 from attnpo.errors import ConfigError, DataError
 from attnpo.gradients import GradientsResult, Wanted
 from attnpo.gradients.credits import token_advantages
+from attnpo.gradients.groups import whole_groups
 from attnpo.gradients.wanted import check_heads, check_run
 from attnpo.rollouts import read_rollouts, write_rollouts
 from attnpo.signals.random import Random
 from attnpo.study.suite import load_suite
 from attnpo.workbench.arguments import DataArguments, GradientsArguments, ModelArguments, StepArguments
-from attnpo.workbench.differentiating import SKETCH, _check_policy, _Run, measure_gradients, whole_groups
+from attnpo.workbench.differentiating import SKETCH, _Run, measure_gradients
+from attnpo.workbench.drawn import Drawn
 from attnpo.workbench.loading import open_session, open_verifier
 
 MODEL = {"model": "tinyworld", "device": "cpu", "segmentation": "paragraphs", "verifier": "exact"}
@@ -193,7 +196,7 @@ def test_a_policy_that_is_not_known_is_warned_of(theirs, adapters, warned, caplo
     session = SimpleNamespace(
         source=SimpleNamespace(adapters=adapters), context={"model_fingerprint": "aa"}, model_name="tiny"
     )
-    _check_policy("r.jsonl", {} if theirs is None else {"model_fingerprint": theirs}, session)
+    Drawn(Path("r.jsonl"), {} if theirs is None else {"model_fingerprint": theirs}).check_policy(session)
     assert ("not known to be drawn by tiny" in caplog.text) is warned
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,8 +16,7 @@ from rich.progress import Progress
 from attnpo.attention import Head, score_steps
 from attnpo.credit import Policy as MethodPolicy
 from attnpo.discovery import read_traces
-from attnpo.errors import ConfigError, DataError
-from attnpo.files import UserFile
+from attnpo.errors import ConfigError
 from attnpo.gradients import (
     Batch,
     Binning,
@@ -35,10 +33,10 @@ from attnpo.gradients import (
 )
 from attnpo.gradients.chosen import choose
 from attnpo.gradients.credits import COMMON, TLMRE
+from attnpo.gradients.groups import Groups, count_batches, whole_groups
 from attnpo.gradients.store import LEAST_BATCHES
 from attnpo.gradients.wanted import check_heads, check_run, parse_all
 from attnpo.labeling import label_steps
-from attnpo.ledger import settings_path
 from attnpo.models import adapter_parameters
 from attnpo.output import held, prepare_output_dir, write_atomically
 from attnpo.reporting.gradient_bins import bins_markdown
@@ -52,6 +50,7 @@ from attnpo.training.policy import PolicyDraws, build_policy
 from attnpo.verification import Verifier
 from attnpo.workbench.annotating import sample_groups
 from attnpo.workbench.arguments import DataArguments, GradientsArguments, ModelArguments, StepArguments
+from attnpo.workbench.drawn import Drawn, check_limit
 from attnpo.workbench.loading import Session, open_session, open_verifier, read_heads
 
 logger = logging.getLogger(__name__)
@@ -62,7 +61,6 @@ MOST_TOKENS = 4096
 SKETCH = 262_144
 """Numbers that a gradient is sketched to where all of them whole would take too much disk."""
 WHOLE_BYTES = 8 * 2**30
-PLAIN_SAMPLING: dict[str, Any] = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 
 
 def measure_gradients(
@@ -88,11 +86,11 @@ def measure_gradients(
         raise ConfigError("--redundancy_bins 1: one bin holds every problem; give 2 or more, or leave it out")
     wanted = parse_all(arguments.methods, arguments.strengths)
     rivals(arguments.signals, [] if arguments.heads else None, flag="--signals")  # names what cannot be read
-    drawn = _how_drawn(Path(arguments.rollouts)) if arguments.rollouts else {}
-    if arguments.rollouts:
-        _check_plain(arguments.rollouts, drawn, arguments.temperature)
-    limit = _limit(arguments, drawn)
-    if not arguments.rollouts:
+    if drawn := Drawn.beside(Path(arguments.rollouts)) if arguments.rollouts else None:
+        drawn.check_plain(arguments.temperature)
+        limit = drawn.limit(arguments.max_new_tokens, MOST_TOKENS)
+    else:
+        limit = MOST_TOKENS if arguments.max_new_tokens is None else arguments.max_new_tokens
         check_run(wanted, limit, arguments.samples_per_problem, step_arguments.verifier)
     output_dir = prepare_output_dir(Path(arguments.output_dir))
     session = open_session(model_arguments, data_arguments, step_arguments, problems=[] if arguments.rollouts else None)
@@ -102,11 +100,11 @@ def measure_gradients(
         check_heads(wanted, heads)
     with held(output_dir), open_verifier(step_arguments) as verifier:
         groups = None
-        if arguments.rollouts:
+        if drawn:
             groups = whole_groups(_given(arguments.rollouts, session, verifier), arguments.problems_per_batch)
             check_run(wanted, limit, groups.size, step_arguments.verifier, sampled=False)
-            _check_limit(groups.rollouts, limit)
-            _check_policy(arguments.rollouts, drawn, session)
+            check_limit(groups.rollouts, limit)
+            drawn.check_policy(session)
         else:
             _check_sampling(arguments, session, limit)
         labelled = session.labeler is not None if groups is None else groups.labelled
@@ -124,78 +122,6 @@ def measure_gradients(
     write_atomically(output_dir / "gradients.md", gradients_markdown(result) + binned)
     save_gradients(result, output_dir / "gradients.svg")
     return result
-
-
-@dataclass(frozen=True)
-class Groups:
-    """Whole groups of one size, as many as fill batches.
-
-    Attributes:
-        rollouts: the responses, group after group.
-        size: G.
-        batches: how many batches they are.
-    """
-
-    rollouts: list[Rollout]
-    size: int
-    batches: int
-
-    @property
-    def labelled(self) -> bool:
-        """Whether steps carry labels."""
-        return any(step.label for rollout in self.rollouts for step in rollout.steps)
-
-    def batch(self, number: int) -> list[Rollout]:
-        """Return the responses of a batch."""
-        each = len(self.rollouts) // self.batches
-        return self.rollouts[number * each : (number + 1) * each]
-
-
-def count_batches(groups: int, size: int, problems: int) -> int:
-    """Return how many batches of so many problems these groups of `size` responses make.
-
-    Raises:
-        DataError: they are not enough for six batches, or groups have one response.
-    """
-    batches = groups // problems
-    if size < 2:
-        raise DataError("gradients: problems have one response each, and credit is relative to a group; sample several")
-    if batches < LEAST_BATCHES:
-        raise DataError(
-            f"gradients: {groups} problems of {size} responses make {batches} batches of {problems}, and errors "
-            f"take at least {LEAST_BATCHES}; give more problems, or fewer a batch with --problems_per_batch"
-        )
-    return batches
-
-
-def whole_groups(rollouts: Sequence[Rollout], problems: int) -> Groups:
-    """Return the groups of the largest number of responses that most problems have, `problems` of them a batch.
-
-    Groups are taken in an order that has to do with nothing, neither with a file's nor with ids that tell difficulty,
-    so that batches are alike. What is left out is said.
-
-    Raises:
-        DataError: they are not enough for six batches, or groups have one response.
-    """
-    groups: dict[str, list[Rollout]] = {}
-    for rollout in rollouts:
-        groups.setdefault(rollout.problem_id, []).append(rollout)
-    sizes = Counter(map(len, groups.values()))
-    size = max(sizes, key=lambda n: (sizes[n], n))
-    shuffled = sorted(groups.items(), key=lambda item: hashlib.sha256(item[0].encode()).digest())
-    whole = [group for _, group in shuffled if len(group) == size]
-    batches = count_batches(len(whole), size, problems)
-    kept = whole[: batches * problems]
-    if all(len({bool(rollout.correct) for rollout in group}) == 1 for group in kept):
-        logger.warning("no problem has both right and wrong responses: nothing says what changes accuracy")
-    if len(kept) < len(groups):
-        logger.warning(
-            "%d of %d problems left out: groups of other sizes than %d, and what fills no batch",
-            len(groups) - len(kept),
-            len(groups),
-            size,
-        )
-    return Groups([rollout for group in kept for rollout in group], size, batches)
 
 
 @dataclass
@@ -416,77 +342,3 @@ def _sampled(
         progress=progress,
         description="sampling",
     )
-
-
-def _how_drawn(path: Path) -> dict[str, Any]:
-    """Return what the settings beside a rollouts file say of its responses; empty where there are none.
-
-    Raises:
-        DataError: there is no such file.
-    """
-    UserFile(path, "rollouts file").check()
-    beside = settings_path(path)
-    return dict(UserFile(beside).json()) if beside.is_file() else {}
-
-
-def _check_plain(path: str, drawn: Mapping[str, Any], temperature: float) -> None:
-    """Check that responses were drawn from the softmax at this temperature, as far as it is said.
-
-    Raises:
-        ConfigError: they were drawn otherwise, so that no gradient of theirs is unbiased.
-    """
-    sampling = drawn.get("sampling") or {}
-    cut = [f"{name} {sampling[name]:g}" for name, plain in PLAIN_SAMPLING.items() if sampling.get(name, plain) != plain]
-    if cut:
-        raise ConfigError(
-            f"--rollouts {path}: drawn with {', '.join(cut)}, under which gradients are biased; sample without, as "
-            "`attnpo gradients` does itself"
-        )
-    if sampling.get("temperature", temperature) != temperature:
-        raise ConfigError(f"--rollouts {path}: drawn at temperature {sampling['temperature']:g}; give --temperature")
-
-
-def _limit(arguments: GradientsArguments, drawn: Mapping[str, Any]) -> int:
-    """Return the limit that responses are, or were, drawn under.
-
-    Raises:
-        ConfigError: the settings beside them say another than is asked for.
-    """
-    asked, theirs = arguments.max_new_tokens, (drawn.get("sampling") or {}).get("max_new_tokens")
-    if theirs is None:
-        return MOST_TOKENS if asked is None else asked
-    if asked not in (None, theirs):
-        raise ConfigError(
-            f"--max_new_tokens {asked}: the responses of --rollouts {arguments.rollouts} were drawn under a limit of "
-            f"{theirs}; leave it out"
-        )
-    return int(theirs)
-
-
-def _check_policy(path: str, drawn: Mapping[str, Any], session: Session) -> None:
-    """Check that responses were drawn by the model that is differentiated, as far as it is said.
-
-    Raises:
-        ConfigError: they were drawn by other weights, so that no gradient of theirs is unbiased.
-    """
-    theirs = drawn.get("model_fingerprint")
-    if theirs is not None and theirs == (ours := session.context["model_fingerprint"]):
-        return
-    # Adapters that stay parts of their own have another fingerprint than the merged model that may have drawn.
-    if theirs is None or session.source.adapters:
-        logger.warning(
-            "%s: not known to be drawn by %s; of another policy gradients are biased", path, session.model_name
-        )
-    else:
-        raise ConfigError(
-            f"--rollouts {path}: drawn by other weights than --model {session.model_name} has (fingerprint {theirs}, "
-            f"not {ours}); give the model that drew them, or leave --rollouts out to sample"
-        )
-
-
-def _check_limit(rollouts: Sequence[Rollout], limit: int) -> None:
-    longest = max(rollout.n_tokens for rollout in rollouts)
-    if longest > limit:
-        raise ConfigError(
-            f"--max_new_tokens {limit}: a response has {longest} tokens; give the limit that they were drawn under"
-        )

@@ -27,7 +27,6 @@ from attnpo.labeling.build import build_labeler
 from attnpo.labeling.causal import CausalLabeler, CausalSettings
 from attnpo.labeling.given import GivenLabeler
 from attnpo.labeling.judge import JudgeLabeler, JudgeSettings
-from attnpo.ledger import settings_path
 from attnpo.output import held, prepare_output_dir
 from attnpo.reporting import save_ensemble_curves, save_heatmap
 from attnpo.rollouts import Rollout, prompt_text, read_rollouts
@@ -36,6 +35,7 @@ from attnpo.sampling.honoured import check_own
 from attnpo.signals import rivals, wants_logits
 from attnpo.verification import Verifier
 from attnpo.workbench.arguments import DataArguments, DiscoverArguments, ModelArguments, StepArguments
+from attnpo.workbench.drawn import Drawn
 from attnpo.workbench.loading import Session, open_session, open_verifier
 from attnpo.workbench.proving import Proving, check_proofs
 
@@ -261,11 +261,11 @@ class Discovering:
 
     def _check_temperature(self, traces: Path) -> None:
         """Say where signals are read at another temperature than the traces were sampled at, as far as it is known."""
-        beside, ours = settings_path(traces), self.settings.temperature
         signals = rivals(self.settings.signals, flag="--signals", fits_probe=not self.arguments.verify)
-        if not wants_logits(signals) or not beside.is_file():
+        if not wants_logits(signals):
             return
-        theirs = (UserFile(beside).json().get("sampling") or {}).get("temperature", ours)
+        ours = self.settings.temperature
+        theirs = Drawn.beside(traces).sampling.get("temperature", ours)
         if theirs != ours:
             logger.warning(
                 "--traces %s: sampled at temperature %g; signals read log-probabilities and entropies at %g; give "
