@@ -106,6 +106,9 @@ def test_differences_seed_by_seed(base, rows, tmp_path):
     assert by_seed.value == apart.value
     assert by_seed.error < 0.7 * apart.error
     assert "later" in table.accuracy_gaps["tlmre"]
+    both = frontier_table(base, rows, PLAN.model_copy(update={"against": ("tlmre", "rloo")}), FAMILY, FEW).by_seed
+    assert {pair for pair in both if "attnpo" not in pair and "shuffled" not in pair} == {("rloo", "tlmre")}
+    assert ("attnpo", "rloo") in both
 
 
 def test_what_a_curve_does_not_reach_is_not_known(table):

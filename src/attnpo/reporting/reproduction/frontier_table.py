@@ -362,7 +362,10 @@ def _by_seed(
 ) -> Iterator[tuple[tuple[str, str], dict[float, Estimate | None]]]:
     by_name = {curve.name: curve for curve in curves}
     for curve in curves:
-        for name in dict.fromkeys((*plan.against, curve.control_of)):
+        references = plan.against
+        if curve.name in references:  # one of each pair, the later less the earlier
+            references = references[: references.index(curve.name)]
+        for name in dict.fromkeys((*references, curve.control_of)):
             other = by_name.get(name)
             if other is None or other is curve or other.seeds != curve.seeds or not curve.df:
                 continue
