@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,3 +142,11 @@ def toy() -> SimpleNamespace:
         problems=toy_problems,
         rollouts=toy_rollouts,
     )
+
+
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Have Ctrl-C heard, which what a shell puts into the background ignores."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from attnpo import interrupts
 from attnpo.study import ending
 from attnpo.study.ending import Running, ended_on_exit
 
@@ -89,7 +90,7 @@ def test_a_finished_command_is_neither_asked_nor_waited_for(started):
 @pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
 def test_a_second_signal_ends_at_once(started, heard, monkeypatch, number, raised):
     hangs = started("hangs", IGNORES)
-    monkeypatch.setattr(ending, "SAME_PRESS_SECONDS", 0.0)
+    monkeypatch.setattr(interrupts, "SAME_PRESS_SECONDS", 0.0)
     handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     said: list[str] = []
 
@@ -113,7 +114,7 @@ def test_a_second_signal_ends_at_once(started, heard, monkeypatch, number, raise
 
 def test_one_press_that_comes_twice_is_one_request(tmp_path, started, monkeypatch):
     saves = started("saves", SAVES.format(count=1))
-    monkeypatch.setattr(ending, "SAME_PRESS_SECONDS", 600.0)
+    monkeypatch.setattr(interrupts, "SAME_PRESS_SECONDS", 600.0)
     with (
         pytest.raises(SystemExit) as left,
         ended_on_exit(lambda: [saves], lambda line: os.kill(os.getpid(), signal.SIGTERM)),

@@ -84,7 +84,7 @@ def weights(trainer) -> list[torch.Tensor]:
     ],
     ids=["own sampler, a method that learns", "TRL's generation, two updates a batch"],
 )
-def test_ctrl_c_saves_and_the_run_goes_on_as_if_nothing_had_been(train, settings, stops_at):
+def test_ctrl_c_saves_and_the_run_goes_on_as_if_nothing_had_been(train, heard, settings, stops_at):
     settings = {"save_strategy": "no", "beta": 0.0, **settings}
     whole = train("whole", **settings)
     whole.train()

@@ -8,16 +8,15 @@ import pytest
 import torch
 from transformers import TrainerControl
 
-from attnpo.training import interrupts
+from attnpo import interrupts
 from attnpo.training.interrupts import InterruptCallback, TrainingInterrupted
 
 
 @pytest.fixture
-def callback():
+def callback(heard):
     made = InterruptCallback(lambda tensor: tensor, can_stop=lambda step: step % 2 == 0)
-    made.install()
-    yield made
-    made.restore()
+    with made.requests.installed():
+        yield made
 
 
 def state(step: int, most: int = 10) -> SimpleNamespace:
@@ -80,7 +79,17 @@ def test_the_last_step_ends_the_run_as_always(callback):
 
 def test_signals_are_given_back():
     before = [signal.getsignal(number) for number in interrupts.SIGNALS]
-    made = InterruptCallback(lambda tensor: tensor, lambda step: True)
-    made.install()
-    made.restore()
+    with InterruptCallback(lambda tensor: tensor, lambda step: True).requests.installed():
+        pass
     assert [signal.getsignal(number) for number in interrupts.SIGNALS] == before
+
+
+def test_what_a_shell_had_put_into_the_background_goes_on():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    made = InterruptCallback(lambda tensor: tensor, lambda step: True)
+    try:
+        with made.requests.installed():
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert made.received is None

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FrameType
 
+from attnpo.interrupts import Interrupts
 from attnpo.study.processes import Process
 
 GRACE_SECONDS = 600.0
 """How long a command may take to end: training finishes its step and saves, three minutes with the real model on one
 core, and other machines are slower; what takes much longer hangs."""
-SAME_PRESS_SECONDS = 2.0
-"""`timeout` signals a process and then its group: one request, not two, as in `attnpo.training.interrupts`."""
 POLL_SECONDS = 0.05
 
 
@@ -30,60 +26,8 @@ class Running:
     process: Process
 
 
-class Requests:
-    """Ctrl-C and SIGTERM: the first asks for an end in order, a later one for an end at once.
-
-    Neither raises where it comes, so that no process is begun and then forgotten.
-
-    Attributes:
-        received: the first signal that came; None before.
-        at_once: whether a later one came.
-    """
-
-    def __init__(self) -> None:
-        self.received: int | None = None
-        self.at_once = False
-        self._since: float | None = None
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take the signals over while the block runs; only the main thread can, and ignored ones stay ignored."""
-        main = threading.current_thread() is threading.main_thread()
-        numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if main and signal.getsignal(n) is not signal.SIG_IGN]
-        before = {number: signal.signal(number, self._on_signal) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def begin(self) -> None:
-        """Note that the end has begun, if no signal has."""
-        self._since = time.monotonic() if self._since is None else self._since
-
-    def leave(self) -> None:
-        """End the call as the first signal asked for; do nothing where none came.
-
-        Raises:
-            KeyboardInterrupt: it was Ctrl-C.
-            SystemExit: it was SIGTERM.
-        """
-        if self.received == signal.SIGINT:
-            raise KeyboardInterrupt
-        if self.received is not None:
-            sys.exit(128 + self.received)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        now = time.monotonic()
-        self.received = number if self.received is None else self.received
-        if self._since is None:
-            self._since = now
-        elif now - self._since >= SAME_PRESS_SECONDS:
-            self.at_once = True
-
-
 @contextmanager
-def ended_on_exit(running: Callable[[], Sequence[Running]], say: Callable[[str], None]) -> Iterator[Requests]:
+def ended_on_exit(running: Callable[[], Sequence[Running]], say: Callable[[str], None]) -> Iterator[Interrupts]:
     """Let no process outlive the block, however it is left.
 
     Args:
@@ -93,8 +37,8 @@ def ended_on_exit(running: Callable[[], Sequence[Running]], say: Callable[[str],
     Yields:
         the requests to end, for the block to look at; once all has ended, they end the call.
     """
-    requests = Requests()
-    with requests.listening():
+    requests = Interrupts()
+    with requests.installed():
         try:
             yield requests
         finally:
@@ -103,7 +47,7 @@ def ended_on_exit(running: Callable[[], Sequence[Running]], say: Callable[[str],
     requests.leave()
 
 
-def _end(running: Sequence[Running], requests: Requests, say: Callable[[str], None]) -> None:
+def _end(running: Sequence[Running], requests: Interrupts, say: Callable[[str], None]) -> None:
     alive = _alive(running)
     for command in alive:
         command.process.terminate()

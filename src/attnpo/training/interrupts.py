@@ -5,18 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
-import time
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-SAME_PRESS_SECONDS = 2.0
-"""A launcher passes on to its workers what the terminal has sent them already: that is one signal, not two."""
+from attnpo.interrupts import SIGNALS, Interrupts, end_by
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -38,6 +33,9 @@ class InterruptCallback(TrainerCallback):
         reduce_sum: sums a tensor over processes.
         can_stop: whether a run can be gone on from exactly after a number of optimizer steps.
         device: where tensors for `reduce_sum` have to lie.
+
+    Attributes:
+        requests: takes the signals over.
     """
 
     def __init__(
@@ -49,40 +47,23 @@ class InterruptCallback(TrainerCallback):
         self.reduce_sum = reduce_sum
         self.can_stop = can_stop
         self.device = device
-        self.received: int | None = None
-        self._at = 0.0
-        self._before: dict[int, Any] = {}
+        self.requests = Interrupts(self._say, self._quit)
         self._is_first = True
 
-    def install(self) -> None:
-        """Take over the signals; only the main thread can, elsewhere they stay as they are."""
-        if threading.current_thread() is not threading.main_thread() or self._before:
-            return
-        self.received = None
-        for number in SIGNALS:
-            self._before[number] = signal.signal(number, self._on_signal)
+    @property
+    def received(self) -> int | None:
+        """Return the signal that ends the run; None where there is none."""
+        return self.requests.received
 
-    def restore(self) -> None:
-        """Give the signals back."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
+    def _say(self, number: int) -> None:
+        if self._is_first:
+            # Not print: the signal may have come in the middle of one.
+            said = "finishing this step, then saving; again: quit at once"
+            os.write(sys.stderr.fileno(), f"\n{signal.Signals(number).name}: {said}\n".encode())
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        now = time.monotonic()
-        if self.received is None:
-            self.received, self._at = number, now
-            if self._is_first:
-                # Not print: the signal may have come in the middle of one.
-                said = "finishing this step, then saving; again: quit at once"
-                os.write(sys.stderr.fileno(), f"\n{signal.Signals(number).name}: {said}\n".encode())
-            return
-        if now - self._at < SAME_PRESS_SECONDS:
-            return
-        self.restore()
-        if number == signal.SIGINT:
-            raise KeyboardInterrupt
-        sys.exit(128 + number)
+    def _quit(self, number: int) -> None:
+        self.requests.restore()
+        end_by(number)
 
     def agree(self) -> bool:
         """Whether any process has received a signal; asked on all processes alike."""
@@ -91,7 +72,7 @@ class InterruptCallback(TrainerCallback):
             mine[SIGNALS.index(signal.Signals(self.received))] = 1
         counts = self.reduce_sum(mine).tolist()
         if any(counts):
-            self.received = next(int(number) for number, count in zip(SIGNALS, counts, strict=True) if count)
+            self.requests.received = next(int(number) for number, count in zip(SIGNALS, counts, strict=True) if count)
         return any(counts)
 
     def stop_before_training(self, kept: str) -> None:

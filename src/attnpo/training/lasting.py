@@ -65,15 +65,13 @@ class LongRun:
             OutputError: the disk is full or broken.
         """
         trainer: Trainer = self.trainer
-        self.interrupts.install()
-        try:
-            with self.named_disk_errors():
-                output = train()
-        except RunFinished:
-            trainer.is_in_train = False
-            output = TrainOutput(trainer.state.global_step, 0.0, {})
-        finally:
-            self.interrupts.restore()
+        with self.interrupts.requests.installed():
+            try:
+                with self.named_disk_errors():
+                    output = train()
+            except RunFinished:
+                trainer.is_in_train = False
+                output = TrainOutput(trainer.state.global_step, 0.0, {})
         self.updates.check_steps(trainer.state)
         metrics = self.whole_loss(output.metrics) if output.metrics else {}
         return output._replace(training_loss=self.loss_mean.mean, metrics=metrics)
