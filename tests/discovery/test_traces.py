@@ -47,6 +47,13 @@ def test_what_training_wrote_is_judged_rated_and_numbered_through(toy, tmp_path)
         read_traces(tmp_path / "t.jsonl", toy.segmenter)
 
 
+def test_a_part_of_a_file_keeps_the_numbers_that_labels_name(toy, tmp_path):
+    rollouts = toy.rollouts(tmp_path, 2, 4)
+    part = [rollout for rollout in rollouts if (rollout.problem_id, rollout.sample) != (rollouts[0].problem_id, 0)]
+    write_rollouts(tmp_path / "t.jsonl", part)
+    assert [r.sample for r in read_traces(tmp_path / "t.jsonl", toy.segmenter)] == [1, 2, 3, 0, 1, 2, 3]
+
+
 def test_another_tokenizers_ids_are_named(toy, tmp_path):
     rollouts = toy.rollouts(tmp_path, 2, 1)
     shifted = replace(rollouts[1], response_ids=tuple(i + 1 if i > 40 else i for i in rollouts[1].response_ids))

@@ -142,14 +142,32 @@ def test_the_threshold_found_once_serves_the_responses_left_over(small: Small, t
     path = tmp_path / "effects.jsonl"
     whole = all_labels(small, path)
     stored = (tmp_path / "effects.threshold.json").read_text()
-    rest = dict(labeler(small, path).label(small[2][:2]))
-    assert rest == {0: whole[0], 1: whole[1]}
+    goes_on = labeler(small, path)
+    for index in range(2, len(small[2])):
+        goes_on.recall(small[2][index], whole[index])
+    assert dict(goes_on.label(small[2][:2])) == {0: whole[0], 1: whole[1]}
     assert (tmp_path / "effects.threshold.json").read_text() == stored
     # Another calibration finds its own, on the effects already measured.
     rows = path.read_text().splitlines()
     other = all_labels(small, path, causal_eliminate=False, causal_threshold=1e9)
     assert {label for labels in other.values() for label in labels.labels} == {"redundant"}
     assert path.read_text().splitlines() == rows
+
+
+def test_a_threshold_serves_no_other_responses(small: Small, tmp_path: Path) -> None:
+    path = tmp_path / "effects.jsonl"
+    whole = all_labels(small, path)
+    alone = dict(labeler(small, tmp_path / "alone.jsonl").label(small[2][:5]))
+    # Some of the responses that it was found from are not asked for: another trial in the same folder.
+    assert dict(labeler(small, path).label(small[2][:5])) == alone
+    found = json.loads((tmp_path / "effects.threshold.json").read_text())
+    assert found == json.loads((tmp_path / "alone.threshold.json").read_text())
+    assert [name[0] for name in found["found_from"]] == sorted(rollout.problem_id for rollout in small[2][:5])
+    # Where some of them have labels by it, labels of two thresholds would stand side by side.
+    mixed = labeler(small, path)
+    mixed.recall(small[2][0], whole[0])
+    with pytest.raises(OutputError, match=r"effects\.threshold\.json: found from other responses than these, 1 of"):
+        list(mixed.label(small[2][5:]))
 
 
 def test_effects_of_others_are_refused(small: Small, tmp_path: Path) -> None:
@@ -195,6 +213,7 @@ class AnswerByHand:
     ) -> Iterator[tuple[int, SampledResponse]]:
         for index in reversed(range(len(requests))):
             text = self.tokenizer.decode(requests[index].prompt_ids)
+            assert requests[index].prompt == text  # nobody may ask the question anew
             self.asked.append((requests[index].key, requests[index].sample))
             right = f"={self.rollout.solution}." in text.replace(" ", "") and requests[index].sample != 3
             answer = self.rollout.solution if right else "no"

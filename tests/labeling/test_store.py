@@ -7,6 +7,8 @@ import pytest
 
 from attnpo.errors import DataError, OutputError
 from attnpo.labeling import StepLabels, label_rollouts, no_labels, read_labels
+from attnpo.labeling.base import with_labels
+from attnpo.labeling.given import GivenLabeler
 from attnpo.ledger import settings_path
 from attnpo.rollouts import Rollout, Step
 
@@ -198,3 +200,14 @@ def test_a_label_changed_by_hand_to_an_unknown_one_is_named(tmp_path):
     path.write_text(path.read_text().replace('"essential"', '"vital"', 1))
     with pytest.raises(DataError, match="row 1, problem 'a', sample 0, step 0: label 'vital'"):
         label_rollouts(Scripted(), ROLLOUTS, path)
+
+
+def test_labels_that_were_corrected_in_the_responses_file_count(tmp_path):
+    path = tmp_path / "labels.jsonl"
+    first = [with_labels(ROLLOUTS[0], ["essential"] * 3), *ROLLOUTS[1:3]]
+    corrected = [with_labels(ROLLOUTS[0], ["redundant"] * 3), with_labels(ROLLOUTS[1], ["essential"] * 3), ROLLOUTS[2]]
+    assert label_rollouts(GivenLabeler(), first, path) == first
+    assert label_rollouts(GivenLabeler(), corrected, path) == corrected
+    rows = path.read_text()
+    assert label_rollouts(GivenLabeler(), corrected, path) == corrected
+    assert path.read_text() == rows  # what is known is not written again

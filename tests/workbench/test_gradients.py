@@ -109,6 +109,13 @@ def test_noise_by_redundant_share(alike, tmp_path, capsys):
     assert {file.name for file in (tmp_path / "gradients").iterdir()} == {"products.safetensors", "settings.json"}
 
 
+def test_labels_that_gradients_cannot_read_are_refused(folder, tmp_path):
+    (tmp_path / "labels.jsonl").write_text('{"problem_id": "1", "sample": 0, "labels": ["essential"]}\n')
+    for labeler in ("causal", f"file:{tmp_path / 'labels.jsonl'}"):
+        with pytest.raises(ConfigError, match=r"^--labeler .*: gradients take module:function, or the labels"):
+            measure(tmp_path / "run", rollouts=str(folder / "gradients_rollouts.jsonl"), labeler=labeler)
+
+
 @pytest.mark.parametrize(
     ("labeler", "bins", "said"),
     [
@@ -154,8 +161,9 @@ def test_gradients_that_do_not_fit_are_refused_before_they_are_computed(folder, 
         measure(tmp_path / "b", rollouts=str(folder / "gradients_rollouts.jsonl"), problems_per_batch=1, sketch=8)
 
 
-def measure(tmp_path, **settings):
-    model, steps = ModelArguments(model="tinyworld", device="cpu"), StepArguments(verifier="exact")
+def measure(tmp_path, labeler=None, **settings):
+    model = ModelArguments(model="tinyworld", device="cpu")
+    steps = StepArguments(verifier="exact", labeler=labeler)
     arguments = GradientsArguments(output_dir=str(tmp_path / "out"), **settings)
     return measure_gradients(arguments, model, DataArguments(), steps)
 

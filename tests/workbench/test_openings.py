@@ -63,3 +63,18 @@ def test_training_reads_it(tokenizer, tmp_path, monkeypatch):
     wanted = {(*render_prompt(tokenizer, row.prompt), *tokenizer(OPENING)["input_ids"]) for row in rows}
     assert set(read) == wanted != set()
     assert {row.opening for row in rows} == {OPENING}
+
+
+@pytest.mark.parametrize(
+    ("settings", "flag"),
+    [
+        ({"intervene": True, "labeler": "attnpo.tinyworld:label_steps"}, "--intervene"),
+        ({"labeler": "causal", "causal_resample": 4}, "--causal_resample"),
+    ],
+)
+def test_a_chat_server_goes_on_from_no_cut_trace(tmp_path, capsys, settings, flag):
+    engine = {"engine": "server", "api": "chat", "base_url": "http://127.0.0.1:9/v1", "served_model": "m"}
+    with pytest.raises(SystemExit):
+        run("discover", tmp_path, **engine, **settings, opening="")
+    said = capsys.readouterr().err
+    assert f"{flag}: a chat server asks the question anew" in said

@@ -12,13 +12,18 @@ from fake_vllm import fake_vllm
 from safetensors.torch import load_file, save_file
 from server_replies import LLAMA_CPP, vllm_pages
 
+from attnpo.attention import resolve_heads
 from attnpo.cli import evaluate as evaluate_command
 from attnpo.collecting import files_fingerprint
+from attnpo.discovery import DiscoverySettings
 from attnpo.errors import ConfigError, OutputError
 from attnpo.evaluation import EvaluationResult
 from attnpo.sampling import SampledResponse, VLLMSampler
 from attnpo.tinyworld import checkpoint_path
-from attnpo.workbench import loading
+from attnpo.workbench import loading, proving
+from attnpo.workbench.arguments import DataArguments, DiscoverArguments, ModelArguments, StepArguments
+from attnpo.workbench.loading import open_session
+from attnpo.workbench.proving import Proving
 
 SMALL = {
     "data": "tinyworld",
@@ -180,3 +185,18 @@ def test_what_tells_checkpoints_apart(tmp_path, model):
         seen.add(files_fingerprint(model))
     assert len(seen) == 4
     assert files_fingerprint(tmp_path / "cache" / "..") is None
+
+
+def test_answers_to_cut_traces_do_not_depend_on_what_labels_the_steps(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(proving, "intervene", lambda *_, context, **__: asked.append(context))
+    monkeypatch.setattr(proving, "save_intervention", lambda *_: None)
+    for labeler in ("attnpo.tinyworld:label_steps", "causal"):
+        model, data = ModelArguments(model="tinyworld", device="cpu"), DataArguments()
+        steps = StepArguments(verifier="exact", segmentation="paragraphs", labeler=labeler)
+        session = open_session(model, data, steps, problems=[])
+        assert session.context.keys() - session.context_of_responses.keys() == {"labeler"}
+        asks = DiscoverArguments(intervene=True)
+        found = Proving(asks, model, DiscoverySettings(), session, tmp_path, "sampled", "tinyworld")
+        found.intervene([], [], resolve_heads("2.0", session.config), None, None)
+    assert asked[0] == asked[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +13,7 @@ from rich.progress import Progress
 
 from attnpo.attention.headset import Head
 from attnpo.attention.reading import read_step_scores
+from attnpo.models import forward_arguments
 from attnpo.progress import bar
 from attnpo.rollouts import Rollout, check_token_ids
 from attnpo.sampling import render_prompt
@@ -128,7 +128,7 @@ def _score_batch(
         tensor.to(device) for tensor in (input_ids_BL, attention_mask_BL, step_index_BL, answer_mask_BL)
     )
     # Attention is all that is wanted: where the model can, the logits are computed for one position only.
-    few_logits = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
+    few_logits = {"logits_to_keep": 1} if "logits_to_keep" in forward_arguments(model) else {}
     num_steps = max(len(rollout.steps) for rollout in rollouts)
     with read_step_scores(
         model, heads, step_index_BL, answer_mask_BL, attention_mask_BL, num_steps=num_steps

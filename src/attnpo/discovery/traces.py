@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,8 @@ def read_traces(path: Path, segmenter: Segmenter, verifier: Verifier | None = No
     """Read sampled responses from a rollouts file and cut them into steps anew.
 
     Labels in the file are kept where the steps come out the same. Responses without verdict are judged; a pass rate
-    that the file does not state is the share of correct responses in it. Samples of a problem are numbered through.
+    that the file does not state is the share of correct responses in it. Samples of a problem are numbered through
+    where two of them have the same number; else they keep theirs, by which labels may name them.
 
     Args:
         path: a rollouts file.
@@ -123,12 +125,14 @@ def _recut(rollout: Rollout, segmenter: Segmenter, where: str) -> Rollout:
     return replace(recut, steps=steps)
 
 
-def _numbered(rollouts: Iterable[Rollout]) -> list[Rollout]:
+def _numbered(rollouts: Collection[Rollout]) -> list[Rollout]:
     """Training meets a problem more than once: its samples are numbered through."""
-    seen: dict[str, int] = {}
+    names = Counter((rollout.problem_id, rollout.sample) for rollout in rollouts)
+    again = {problem_id for (problem_id, _), count in names.items() if count > 1}
+    seen = Counter[str]()
     numbered = []
     for rollout in rollouts:
-        sample = seen.get(rollout.problem_id, 0)
-        seen[rollout.problem_id] = sample + 1
-        numbered.append(replace(rollout, sample=sample))
+        sample = seen[rollout.problem_id]
+        seen[rollout.problem_id] += 1
+        numbered.append(replace(rollout, sample=sample) if rollout.problem_id in again else rollout)
     return numbered

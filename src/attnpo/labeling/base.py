@@ -76,10 +76,10 @@ class RecallsLabels(Protocol):
 
 @runtime_checkable
 class MayAnswerLater(Protocol):
-    """A labeler that an outage can keep from labelling a response."""
+    """A labeler that may have other labels for a response the next time it is asked."""
 
     def is_final(self, labels: StepLabels) -> bool:
-        """Return whether asking for labels again would change nothing: no outage kept them away."""
+        """Return whether asking again would change nothing: no outage kept labels away, nobody corrected them."""
         ...
 
 

@@ -17,6 +17,10 @@ class GivenLabeler:
         self.name = name
         self.settings: Mapping[str, Any] = {}
 
+    def is_final(self, labels: StepLabels) -> bool:
+        """Return False: the responses' file is what counts, however it was labelled when it was read before."""
+        return False
+
     def label(self, rollouts: Sequence[Rollout]) -> Iterator[tuple[int, StepLabels]]:
         """Yield `(index, labels)` in order."""
         for index, rollout in enumerate(rollouts):

@@ -62,7 +62,8 @@ def label_rollouts(
         anew = f"to label the same responses anew, remove {path} and {settings_path(path)}"
         raise OutputError(f"{error}; {anew}") from error
     done: dict[Key, StepLabels] = {}
-    for key, labels in _stored(ledger, by_key).items():
+    stored = _stored(ledger, by_key)
+    for key, labels in stored.items():
         if isinstance(labeler, MayAnswerLater) and not labeler.is_final(labels):
             continue
         if isinstance(labeler, RecallsLabels):
@@ -75,7 +76,8 @@ def label_rollouts(
             rollout = todo[index]
             if labels.labels:
                 with_labels(rollout, labels.labels, f"labeler {labeler.name}")
-            ledger.append(_row(rollout, labels))
+            if stored.get(_key(rollout)) != labels:
+                ledger.append(_row(rollout, labels))
             done[_key(rollout)] = labels
             advance(1, _unlabelled_note(done.values()))
     missing = [key for key in by_key if key not in done]

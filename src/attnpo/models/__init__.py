@@ -3,7 +3,7 @@
 from attnpo.models.adapters import adapter_parameters
 from attnpo.models.cache import remembered
 from attnpo.models.devices import DTYPES, check_dtype, chosen_dtype, find_device
-from attnpo.models.forward import last_logits, token_statistics
+from attnpo.models.forward import forward_arguments, last_logits, token_statistics
 from attnpo.models.loading import load_config, load_model, load_tokenizer, model_dtype, plain_folder, saved_dtype
 from attnpo.models.named import NAMED, TINYWORLD
 from attnpo.models.sources import ModelSource, find_model
@@ -18,6 +18,7 @@ __all__ = [
     "chosen_dtype",
     "find_device",
     "find_model",
+    "forward_arguments",
     "last_logits",
     "load_config",
     "load_model",

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+
+def forward_arguments(model: Any) -> frozenset[str]:
+    """Return what a model's own forward pass takes by name; a PEFT model hands on what it does not name itself."""
+    own = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return frozenset(inspect.signature(own.forward).parameters)
 
 
 def last_logits(model: Any, pad_id: int, texts: Sequence[Sequence[int]], kept: int) -> Tensor:

@@ -87,11 +87,27 @@ class EngineSettings:
         Raises:
             ConfigError: it cannot.
         """
-        if opening and self.engine == "server" and self.api == "chat":
+        if opening and self._renders_prompts:
             raise ConfigError(
                 "--opening: a chat server renders prompts itself, and nothing can be put behind them; use --api "
                 "completions"
             )
+
+    def check_continues(self, flag: str) -> None:
+        """Check that answers can be drawn that go on from a cut trace.
+
+        Raises:
+            ConfigError: they cannot; the message begins with `flag`, which asks for them.
+        """
+        if self._renders_prompts:
+            raise ConfigError(
+                f"{flag}: a chat server asks the question anew, and a cut trace has to be gone on from; use --api "
+                "completions, or leave it out"
+            )
+
+    @property
+    def _renders_prompts(self) -> bool:
+        return self.engine == "server" and self.api == "chat"
 
 
 DESCRIPTIONS = {"transformers": transformers_sampler.describe, "transformers-cb": continuous_sampler.describe}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from attnpo.attention import StepReading
-from attnpo.models import token_statistics
+from attnpo.models import forward_arguments, token_statistics
 from attnpo.signals.base import Places, Seen, Signal
 
 
@@ -109,7 +108,7 @@ def look(
         "logits_to_keep": width + 1 if asks_logits else 1,
         "position_ids": (mask_BL.cumsum(1) - 1).clamp(min=0),
     }
-    known = inspect.signature(getattr(model, "get_base_model", lambda: model)().forward).parameters
+    known = forward_arguments(model)
     options = {name: value for name, value in options.items() if name in known}
     with ExitStack() as stack:
         readings = [stack.enter_context(read_signal(model, s, tensors, mask_BL, answer_chunk)) for s in signals]

@@ -94,6 +94,11 @@ def measure_gradients(
         check_run(wanted, limit, arguments.samples_per_problem, step_arguments.verifier)
     output_dir = prepare_output_dir(Path(arguments.output_dir))
     session = open_session(model_arguments, data_arguments, step_arguments, problems=[] if arguments.rollouts else None)
+    if step_arguments.labeler and session.labeler is None:
+        raise ConfigError(
+            f"--labeler {step_arguments.labeler}: gradients take module:function, or the labels that responses carry "
+            "(--rollouts with the probing_set.jsonl of a discovery); give one of them"
+        )
     session.adapters_apart = True
     heads = read_heads(arguments.heads, session.config, session.source).heads if arguments.heads else []
     if heads:

@@ -238,6 +238,10 @@ class Discovering:
             self._check_temperature(Path(self.arguments.traces))
         check_own(self.engine.engine, self.settings.sampling.own())
         self.engine.check_opening(self.settings.opening)
+        if self.arguments.intervene:
+            self.engine.check_continues("--intervene")
+        if labeler == CAUSAL and self.causal.causal_resample:
+            self.engine.check_continues("--causal_resample")
         check_proofs(self.arguments, self.settings)
 
     def _check_signals(self) -> None:
@@ -288,8 +292,7 @@ class Discovering:
     def _traces(self, verifier: Verifier, progress: Progress | None) -> list[Rollout]:
         if self.arguments.traces:
             return read_traces(Path(self.arguments.traces), self.session.segmenter, verifier)
-        context = {"model": self.session.model_name, "dataset": self.dataset_name, **self.session.context}
-        context.pop("labeler", None)  # responses do not depend on it: another labeler takes the same traces
+        context = {"model": self.session.model_name, "dataset": self.dataset_name, **self.session.context_of_responses}
         traces = sample_traces(
             self.output_dir,
             self.session.problems,

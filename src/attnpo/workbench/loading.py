@@ -190,9 +190,14 @@ class Session:
         """Whether the engine samples with the transformers model."""
         return self.engine.engine.startswith("transformers")
 
+    @property
+    def context_of_responses(self) -> dict[str, Any]:
+        """Whatever else responses depend on, but for what labels them: another labeler takes the same ones."""
+        return {name: value for name, value in self.context.items() if name != "labeler"}
+
     @functools.cached_property
     def context(self) -> dict[str, Any]:
-        """Whatever else responses depend on, for results on disk to be checked against."""
+        """Whatever else labelled responses depend on, for results on disk to be checked against."""
         arguments = self._step_arguments
         return {
             "engine": self.sampler.description,

@@ -70,7 +70,7 @@ class Proving:
             verifier=verifier,
             settings=intervention_settings(self.arguments, self.settings),
             output_dir=self.output_dir,
-            context={"model": self.session.model_name, "traces": self.source, **self.session.context},
+            context={"model": self.session.model_name, "traces": self.source, **self.session.context_of_responses},
             heads=[(head.layer, head.head) for head in head_set.heads],
             model_name=self.session.model_name,
             dataset_name=self.dataset_name,

@@ -219,6 +219,35 @@ def test_a_response_that_a_living_server_fails_on_does_not_end_the_run(tmp_path,
     assert [one.abstained for one in report.judges] == [{"server failed on this response": 1}] * 3
 
 
+def fails_on(rollouts):
+    """A server that crashes on these, answers the others and says what it serves."""
+    poison = {rollout.prompt[0]["content"] for rollout in rollouts}
+
+    def answer(request):
+        mine = any(text in request.body["messages"][0]["content"] for text in poison)
+        return fake.status(500, "crash") if mine else truth(request)
+
+    server = fake.FakeServer(answer)
+    server.pages["/v1/models"] = {"object": "list", "data": [{"id": "oracle", "object": "model"}]}
+    return server
+
+
+def test_the_last_responses_of_a_run_fail_alone_though_nobody_is_served_beside_them(tmp_path):
+    with fails_on(ROLLOUTS[:1]) as server:
+        for _ in range(2):  # the second run asks nothing else
+            labels, _ = run(server, tmp_path, judge_patience=0.2)
+            assert labels == [(None,) * len(TRUTH[0]), *TRUTH[1:]]
+
+
+def test_a_server_that_says_what_it_serves_and_serves_nobody_ends_the_run(tmp_path):
+    rollouts = world_rollouts(12)
+    with fails_on(rollouts) as server, pytest.raises(EngineError, match=r"judge oracle#[123]: .*given up after"):
+        run(server, tmp_path, rollouts, judge_patience=0.1)
+    with fake.FakeServer(truth) as server:
+        labels, _ = run(server, tmp_path, rollouts)
+    assert labels == [true_labels(rollout) for rollout in rollouts]
+
+
 @pytest.mark.parametrize(
     ("reply", "message"),
     [

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from rich.progress import Progress
 
-from attnpo.errors import ConfigError, DataError
-from attnpo.labeling.base import StepLabels, no_labels
+from attnpo.errors import ConfigError, DataError, OutputError
+from attnpo.labeling.base import StepLabels, no_labels, steps_fingerprint
 from attnpo.labeling.causal.calibration import Threshold, calibrate
 from attnpo.labeling.causal.deletion import TraceBuilder
 from attnpo.labeling.causal.effects import effects_alone, eliminate, open_trace
@@ -31,7 +31,10 @@ from attnpo.verification import Verifier
 
 log = logging.getLogger(__name__)
 
+_EFFECTS = ("model_fingerprint", "causal_target")
 _CALIBRATION = ("causal_calibration", "causal_confidence", "causal_false_alarms", "causal_threshold")
+_Name = tuple[str, int, str]
+"""Problem id, sample, fingerprint of the response's steps."""
 _QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 
 
@@ -95,6 +98,7 @@ class CausalLabeler:
             share_prefix=settings.causal_share_prefix,
         )
         self._threshold: Threshold | None = None
+        self._recalled: set[_Name] = set()
         self._labels: Counter[str] = Counter()
         self._responses = 0
         self._lost: dict[str, list[float]] = {}
@@ -106,7 +110,8 @@ class CausalLabeler:
         second look; and, where answers were resampled, `accuracy_lost`.
 
         Raises:
-            OutputError: the effects file belongs to other settings or other responses.
+            OutputError: the effects file belongs to other settings or other responses, or some of the responses have
+                labels by a threshold of other responses.
             DataError: there are too few effects to find a threshold, or a response is malformed: its steps, or a
                 token that the model does not know.
         """
@@ -137,6 +142,7 @@ class CausalLabeler:
         """Take the labels of one response into the report."""
         if not labels.labels:
             return
+        self._recalled.add(_name(rollout))
         self._responses += 1
         self._labels.update(labels.labels)
         for label, lost in zip(labels.labels, labels.evidence.get("accuracy_lost", ()), strict=False):
@@ -146,7 +152,7 @@ class CausalLabeler:
     def report(self) -> dict[str, Any]:
         """Return threshold, distribution of the effects, labels and cost, over all runs that wrote the effects file."""
         file = self._open()
-        threshold = self._threshold or self._stored_threshold()
+        threshold = self._threshold or self._stored_threshold()[0]
         effects = _finite([value for row in file.rows(self._final) for value in row["effects"]])
         report: dict[str, Any] = {
             "responses": self._responses,
@@ -175,8 +181,7 @@ class CausalLabeler:
         return "eliminated" if self._settings.causal_eliminate else "alone"
 
     def _open(self) -> EffectsFile:
-        on = ("model_fingerprint", "causal_target")
-        return EffectsFile(self._path, {name: self.settings[name] for name in on})
+        return EffectsFile(self._path, {name: self.settings[name] for name in _EFFECTS})
 
     def _measure_alone(self, file: EffectsFile, rollouts: Sequence[Rollout]) -> None:
         done = [rollout for rollout in rollouts if file.get(rollout, "alone")]
@@ -245,31 +250,42 @@ class CausalLabeler:
                 advance(1)
 
     def _find_threshold(self, file: EffectsFile, rollouts: Sequence[Rollout]) -> Threshold:
-        threshold = self._stored_threshold()
+        threshold, found_from = self._stored_threshold()
+        if threshold is not None and not found_from <= self._recalled | set(map(_name, rollouts)):
+            if self._recalled:
+                raise OutputError(
+                    f"{self._threshold_path}: found from other responses than these, {len(self._recalled)} of which "
+                    "have labels by it; to label all by one threshold, remove this file and the labels"
+                )
+            threshold = None
         if threshold is None:
             rows = [file.get(rollout, "alone") or {} for rollout in rollouts]
             threshold = calibrate(_finite([value for row in rows for value in row["effects"]]), self._settings)
-            content = {"settings": self._calibration_settings(), "threshold": threshold.model_dump()}
+            content = {
+                "settings": self._threshold_settings(),
+                "threshold": threshold.model_dump(),
+                "found_from": sorted(map(_name, rollouts)),
+            }
             write_atomically(self._threshold_path, json.dumps(content, indent=2) + "\n")
         if threshold.doubtful is not None:
             log.warning("causal labels: %s; do not trust the threshold before looking at them", threshold.doubtful)
         self._threshold = threshold
         return threshold
 
-    def _stored_threshold(self) -> Threshold | None:
-        """Return the threshold an earlier run found with these settings; labels on disk were made with it."""
+    def _stored_threshold(self) -> tuple[Threshold | None, set[_Name]]:
+        """Return the threshold an earlier run found with these settings, and the responses that it was found from."""
         if not self._threshold_path.exists():
-            return None
+            return None, set()
         try:
             stored = json.loads(self._threshold_path.read_text(encoding="utf-8"))
-            if stored["settings"] != self._calibration_settings():
-                return None
-            return Threshold(**stored["threshold"])
+            if stored["settings"] != self._threshold_settings():
+                return None, set()
+            return Threshold(**stored["threshold"]), {(str(a), int(b), str(c)) for a, b, c in stored["found_from"]}
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{self._threshold_path}: not a threshold ({error}); remove it to find it again") from error
 
-    def _calibration_settings(self) -> dict[str, Any]:
-        return {name: self.settings[name] for name in _CALIBRATION}
+    def _threshold_settings(self) -> dict[str, Any]:
+        return {name: self.settings[name] for name in (*_EFFECTS, *_CALIBRATION)}
 
     @property
     def _threshold_path(self) -> Path:
@@ -291,6 +307,10 @@ class CausalLabeler:
     def _speed(self) -> str:
         cost = self._scorer.cost
         return f"{cost.tokens / max(cost.seconds, 1e-9):,.0f} tok/s"
+
+
+def _name(rollout: Rollout) -> _Name:
+    return rollout.problem_id, rollout.sample, steps_fingerprint(rollout)
 
 
 def _why_not(rollout: Rollout) -> str | None:

@@ -40,17 +40,22 @@ def resampled_accuracy(
     """
     cases: list[tuple[int, ...]] = [(), *((k,) for k in trace.deletable)]
     thinks = [trace.think_without(case) for case in cases]
+    # As text the cut trace itself: nobody may ask the question anew.
+    texts = [
+        tokenizer.decode(trace.prompt + think, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        for think in thinks
+    ]
     requests = [
-        SampleRequest(rollout.prompt, trace.prompt + think, _key(rollout, case), sample)
-        for case, think in zip(cases, thinks, strict=True)
+        SampleRequest(text, trace.prompt + think, _key(rollout, case), sample)
+        for case, text, think in zip(cases, texts, thinks, strict=True)
         for sample in range(samples)
     ]
     drawn: dict[int, SampledResponse] = dict(sampler.sample(requests, params))
-    texts = [
+    answered = [
         decode_with_offsets(tokenizer, [*thinks[index // samples], *drawn[index].ids])[0]
         for index in range(len(requests))
     ]
-    verdicts = np.array(verifier.verify(texts, [rollout.solution] * len(texts)), dtype=np.float64)
+    verdicts = np.array(verifier.verify(answered, [rollout.solution] * len(answered)), dtype=np.float64)
     accuracy = np.full(len(trace) + 1, np.nan)
     accuracy[[0, *(k + 1 for k in trace.deletable)]] = verdicts.reshape(len(cases), samples).mean(axis=1)
     return accuracy

@@ -8,7 +8,6 @@ of the scored tokens are those of a plain pass over the row alone.
 
 from __future__ import annotations
 
-import inspect
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from attnpo.labeling.causal.plan import plan_passes
+from attnpo.models import forward_arguments
 from attnpo.statistics import Floats
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class VariantScorer:
         self._model = model
         self._batch_tokens = batch_tokens
         self._pass_tokens = pass_tokens
-        self._arguments = frozenset(inspect.signature(model.forward).parameters)
+        self._arguments = forward_arguments(model)
         self._cache_name = next((name for name in CACHE_NAMES if name in self._arguments), None)
         self._vocabulary = int(model.config.get_text_config(decoder=True).vocab_size)
         self._checked = False

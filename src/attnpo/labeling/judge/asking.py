@@ -27,6 +27,8 @@ TOO_LONG = "prompt longer than the judge's context"
 FILTERED = "refused by a content filter"
 FAILED_ALONE = "server failed on this response"
 
+MOST_ALONE = 8
+"""Responses that a server may fail on one after another, serving none between, as long as it says what it serves."""
 _SEEDS_APART = 1000
 _QUOTED = 4000
 """Characters of an unusable answer that the judge is shown again."""
@@ -50,6 +52,10 @@ class Posts(Protocol):
         self, path: str, body: Mapping[str, Any], check: Callable[[dict[str, Any]], str | None] | None = None
     ) -> dict[str, Any]:
         """Return the answer to one request."""
+        ...
+
+    def look_up(self, address: str, wait: bool = True) -> Any:
+        """Return the JSON value at an address of the server's, None where there is none."""
         ...
 
     def close(self) -> None:
@@ -121,13 +127,14 @@ class Asking:
         self._how = settings
         self._cache = cache
         self._last_success: dict[int, float] = {}
+        self._failed: dict[int, set[str]] = {}
 
     def vote(self, judge: Judge, prompt: str, n_steps: int) -> Vote:
         """Return a judge's vote on one response.
 
         An answer that is not valid is shown to the judge again with what is wrong with it. The judge abstains after
         `judge_attempts` answers, where the server refuses the prompt for its length or content, and where it fails on
-        this prompt while it serves others.
+        this prompt while it serves others, or would: the last few responses of a run have nobody beside them.
 
         Args:
             judge: who is asked.
@@ -197,10 +204,14 @@ class Asking:
         except EngineError as error:
             # A server that answers others is not gone; the run would end on the same response again and again.
             silent = time.monotonic() - self._last_success.get(id(server), -math.inf)
-            if useless or silent < server.endpoint.patience / 2:
+            failed = self._failed.setdefault(id(server), set())
+            failed.add(body["messages"][0]["content"])
+            few = len(failed) <= MOST_ALONE
+            if useless or silent < server.endpoint.patience / 2 or (few and server.look_up("models", wait=False)):
                 raise _FailedAlone(str(error)) from error
             raise EngineError(f"judge {judge.name}: {error}; answers so far are in {self._cache.folder}") from error
         self._last_success[id(server)] = time.monotonic()
+        self._failed.pop(id(server), None)
         return _without_key(answer, server.endpoint)
 
 
