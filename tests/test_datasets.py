@@ -212,6 +212,22 @@ def test_prompts_of_the_wrong_shape_are_refused(tmp_path, prompt, message):
     assert left_out == [str(caught.value)]
 
 
+def test_half_a_character_where_nothing_is_asked_is_replaced(tmp_path):
+    unused = {
+        "note": "half \ud83d",
+        "more": {"key\udc00": ["\udc00", "\U0001f600"]},
+        "name\ud83d": 1,
+        "pair": "\ud83d\ude00",
+    }
+    (problem,) = load_problems(write(tmp_path / "d.jsonl", [{"prompt": "q", "solution": "1", **unused}]))
+    assert problem.extra == {
+        "note": "half \ufffd",
+        "more": {"key\ufffd": ["\ufffd", "\U0001f600"]},
+        "name\ufffd": 1,
+        "pair": "\U0001f600",
+    }
+
+
 @pytest.mark.parametrize(
     ("prompt", "read"),
     [

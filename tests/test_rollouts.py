@@ -50,6 +50,13 @@ def test_rollouts_come_back(tmp_path: Path) -> None:
     assert list(read_rollouts(tmp_path / "r.jsonl")) == rollouts
 
 
+def test_half_a_character_of_whoever_made_the_row_can_be_written(tmp_path) -> None:
+    half = replace(ROLLOUT, prompt="q \ud83d", answer="\udc00", extra={"failure": "refused: \ud83d"})
+    write_rollouts(tmp_path / "r.jsonl", [half])
+    whole = replace(ROLLOUT, prompt="q \ufffd", answer="\ufffd", extra={"failure": "refused: \ufffd"})
+    assert list(read_rollouts(tmp_path / "r.jsonl")) == [whole]
+
+
 def test_half_a_character_is_read() -> None:
     row = changed(response=ROLLOUT.response[:-1] + "\ud83d", extra={"whole": "😀"})
     rollout = Rollout.from_json(json.dumps(row))

@@ -14,6 +14,7 @@ from datasets import Dataset
 
 from attnpo.cells import cell_text, plain
 from attnpo.errors import DataError
+from attnpo.files import whole_json
 from attnpo.hub import load_hub
 from attnpo.loading import call_signature, check_call, load_function
 from attnpo.prompt_template import PromptTemplate
@@ -179,7 +180,7 @@ class Problems:
             solution=solution,
             difficulty=difficulty,
             subject=subject,
-            extra={name: _jsonable(value) for name, value in (extra or {}).items()},
+            extra=_jsonable(dict(extra or {})),
         )
         first = self._by_id.setdefault(problem.problem_id, problem)
         if (first.prompt, first.solution) != (problem.prompt, problem.solution):
@@ -313,4 +314,4 @@ def _prompt_hash(prompt: Prompt) -> str:
 
 
 def _jsonable(value: Any) -> Any:
-    return json.loads(json.dumps(value, default=str))
+    return whole_json(json.loads(json.dumps(value, default=str)))

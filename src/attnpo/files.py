@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from attnpo.errors import AttnPOError, ConfigError, DataError, one_line
 # Spreadsheets and some editors put a byte-order mark before the first character.
 ENCODING = "utf-8-sig"
 MERGE = "tag:yaml.org,2002:merge"
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,18 @@ def parse_json(text: str) -> Any:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def whole_characters(text: str) -> str:
+    """Return the text with U+FFFD for half a character (a lone surrogate), which JSON may hold and no file in UTF-8."""
+    return text if text.isascii() else _HALF.sub("\ufffd", text)
+
+
+def whole_json(value: Any) -> Any:
+    """Return a JSON value with U+FFFD for every half character in its texts and names."""
+    text = json.dumps(value, ensure_ascii=False)
+    whole = whole_characters(text)
+    return value if whole == text else json.loads(whole)
 
 
 def json_object(value: Mapping[str, Any] | str, setting: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from attnpo.errors import DataError
-from attnpo.files import UserFile
+from attnpo.files import UserFile, whole_characters
 from attnpo.think import full_text, has_think_part
 
 StepLabel = Literal["essential", "redundant", "undecided"]
@@ -167,7 +167,8 @@ class Rollout:
             del row["opening"]
         if self.in_think:
             del row["in_think"]
-        return json.dumps(row, ensure_ascii=False)
+        # What a caller's prompt, a verifier's answer or a server's reason may hold half a character of.
+        return whole_characters(json.dumps(row, ensure_ascii=False))
 
     @classmethod
     def from_json(cls, line: str, where: str = "rollout") -> Rollout:
@@ -182,7 +183,7 @@ class Rollout:
                 not lie one behind the other in the response.
         """
         try:
-            rollout = _ROW.validate_json(_whole_characters(line))
+            rollout = _ROW.validate_json(_whole_line(line))
         except ValidationError as error:
             problem: str | None = _first_problem(error)
         else:
@@ -194,15 +195,14 @@ class Rollout:
 
 _ROW = TypeAdapter(Rollout)
 _MAYBE_HALF = re.compile(r"\\u[dD][89a-fA-F]")
-_HALF = re.compile("[\ud800-\udfff]")
 
 
-def _whole_characters(line: str) -> str:
+def _whole_line(line: str) -> str:
     """Return a line of JSON with U+FFFD for half a character, which Python's JSON writes and others do not read."""
     if not _MAYBE_HALF.search(line):
         return line
     try:
-        return _HALF.sub("\ufffd", json.dumps(json.loads(line), ensure_ascii=False))
+        return whole_characters(json.dumps(json.loads(line), ensure_ascii=False))
     except (ValueError, RecursionError):
         return line
 

@@ -140,6 +140,16 @@ def test_columns_of_a_file_that_stands_in(tmp_path: Path) -> None:
         entry.problems(data=str(path), columns={"question": "text.ask", "solution": "gold", "subject": "nothing"})
 
 
+def test_a_column_may_be_named_for_a_role_that_the_entry_has_none_for(tmp_path: Path) -> None:
+    entry = own_entry(tmp_path, OWN.replace(", difficulty: level, subject: field", "").replace(" ({{ subject }})", ""))
+    assert entry.columns.keys() == {"question", "solution"}
+    path = tmp_path / "labelled.jsonl"
+    path.write_text(json.dumps({"q": "1+1?", "a": "2", "key": "p7", "hardness": 3, "field": {"name": "sums"}}))
+    columns = {"problem_id": "key", "difficulty": "hardness", "subject": "field.name"}
+    (problem,) = entry.problems(data=str(path), columns=columns)
+    assert (problem.problem_id, problem.difficulty, problem.subject) == ("p7", "3", "sums")
+
+
 def test_another_number_of_problems_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "few.jsonl"
     path.write_text('{"problem": "2 + 2?", "answer": "4"}\n')

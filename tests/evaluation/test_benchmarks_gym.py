@@ -44,6 +44,13 @@ def test_a_right_answer_is_right_through_the_verifier_and_a_wrong_one_is_not() -
         assert verifier.verify([f"<think><answer>{answer}</answer>" for answer in answers], solutions) == [False] * 3
 
 
+def test_a_majority_vote_counts_the_stated_answers() -> None:
+    ways = ["so <answer>26</answer>", "It is <answer> 26 </answer>.", r"\boxed{26}", "<answer>25</answer>", "26"]
+    with build_verifier(load_benchmark("reasoning-gym:leg_counting").verifier, timeout=60) as verifier:
+        votes = verifier.answers([f"<think>x</think>{way}" for way in ways])
+    assert votes == ["26", "26", "26", "25", None]
+
+
 def test_what_counts_as_the_answer() -> None:
     assert stated_answer("<think>\n<answer>1</answer></think> <answer> 2\n3 </answer> or <answer>4</answer>") == "4"
     assert stated_answer("<think>\n</think> so \\boxed{5}") == "5"

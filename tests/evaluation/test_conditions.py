@@ -90,6 +90,41 @@ def test_other_versions_of_the_engine_are_told_not_refused():
     assert check_comparable({"base": base, "x": other}) == ['engine.vllm is "0.11" in base, "0.12" in x.']
 
 
+VLLM = {"engine": "vllm", "vllm": "0.31.0", "seed": "a response's draws depend on the seed"}
+SERVER = {"engine": "server", "api": "completions", "served_model": "served", "seed": "one a request"}
+OF_VLLM = {"id": "served", "root": "/models/base", "version": "0.31.0", "weights": "1f"}
+OF_DEVELOPMENT = OF_VLLM | {"model": "/models/base", "revision": "main", "dtype": "torch.bfloat16"}
+OF_LLAMA_CPP = {"id": "a.gguf", "meta": {"n_params": 1, "size": 2}, "model_path": "/models/a.gguf", "weights": "1f"}
+
+
+@pytest.mark.parametrize(
+    ("base", "other"),
+    [
+        ({"engine": VLLM, "dtype": "float32", "weights": "1f"}, {"weights": "2f", "revision": "step-500"}),
+        ({"engine": SERVER, "served": OF_VLLM}, {"root": "/models/attnpo", "weights": "2f", "parent": "base"}),
+        ({"engine": SERVER, "served": OF_DEVELOPMENT}, {"model": "/models/attnpo", "revision": "step-500"}),
+        (
+            {"engine": SERVER, "served": OF_LLAMA_CPP},
+            {"id": "b.gguf", "meta": {"n_params": 3, "size": 4}, "model_path": "/models/b.gguf", "weights": "2f"},
+        ),
+    ],
+)
+def test_two_models_under_one_engine_are_what_is_compared(base, other):
+    others = base | ({"served": base["served"] | other} if "served" in base else other)
+    others["engine"] = base["engine"] | ({"served_model": "attnpo"} if "served" in base else {})
+    assert check_comparable({"base": result("base", settings=base), "x": result("x", settings=others)}) == []
+
+
+def test_other_versions_of_a_server_are_told_and_other_types_refused():
+    base = result("base", settings={"engine": SERVER, "served": OF_DEVELOPMENT})
+    newer = result("x", settings={"engine": SERVER, "served": OF_DEVELOPMENT | {"version": "0.32.0"}})
+    assert check_comparable({"base": base, "x": newer}) == ['served.version is "0.31.0" in base, "0.32.0" in x.']
+    types = {"dtype": "half", "quantization": "awq"}
+    small = result("x", settings={"engine": SERVER, "served": OF_DEVELOPMENT | types})
+    with pytest.raises(DataError, match=r"served.dtype is .*served.quantization is not .* --allow served.dtype,served"):
+        check_comparable({"base": base, "x": small})
+
+
 def test_runs_that_are_not_finished_are_refused():
     base, half = result("base"), result("x", complete=False)
     with pytest.raises(DataError, match=r"complete \(whether all problems are finished\) is true in base, false in x"):

@@ -41,7 +41,7 @@ def count(text):
 
 
 def tallied(*rollouts, budgets=()):
-    tally = Tally(count)
+    tally = Tally(count, labelling=True)
     for r in rollouts:
         tally.add(r)
     return tally.measured(budgets)
@@ -104,6 +104,9 @@ def test_no_think_tokens_at_all_leaves_the_token_share_open():
     summary = summarize(tallied(replace(ROLLOUT, steps=())))
     assert summary.redundant_token_share is None
     assert summary.redundant_steps.value == 0
+    unlabelled = Tally(count)
+    unlabelled.add(replace(ROLLOUT, steps=()))
+    assert summarize(unlabelled.measured(())).redundant_steps is None
 
 
 def test_groups_are_in_numerical_order():

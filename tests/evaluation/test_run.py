@@ -7,7 +7,9 @@ import pytest
 
 from attnpo.errors import ConfigError, DataError, EngineError, OutputError
 from attnpo.evaluation import EvaluationResult, EvaluationSettings, evaluate
+from attnpo.reporting.result_tables import cost_line
 from attnpo.rollouts import read_rollouts
+from attnpo.sampling import SampledResponse
 
 SETTINGS = EvaluationSettings(samples_per_problem=3, max_new_tokens=45, resamples=100)
 
@@ -100,6 +102,53 @@ def test_where_the_numbers_come_from(toy, tmp_path):
     assert 0 <= result.overhead_share <= 1
     assert result.overhead_share == pytest.approx(1 - result.engine_seconds / result.wall_seconds)
     assert {"problems", "prompts", "samples", "sampling", "engine"} <= set(result.settings)
+
+
+def test_responses_that_a_server_refused_are_wrong_but_neither_cut_off_nor_inexact(toy, tmp_path):
+    class Refusing(toy.Sampler):
+        def sample(self, requests, params):
+            for index, response in super().sample(requests, params):
+                refused = SampledResponse([1], False, failure="refused: status 400")
+                yield index, refused if requests[index].sample == 0 else response
+
+    result = run(toy, tmp_path, sampler=Refusing())
+    rows = list(read_rollouts(tmp_path / "rollouts.jsonl"))
+    cut = sum(not row.finished for row in rows if row.sample)
+    assert 0 < cut < 24
+    assert result.overall.truncated.value == pytest.approx(cut / 36)
+    assert result.overall.accuracy.value == pytest.approx(sum(row.correct for row in rows if row.sample) / 36)
+    assert (result.failures, result.exact_token_counts) == (12, True)
+    assert "12 of 36 responses were refused by the server" in cost_line(result)
+    assert EvaluationResult.load(tmp_path / "evaluation.json") == result
+    stored = json.loads((tmp_path / "evaluation.json").read_text())
+    del stored["failures"]
+    (tmp_path / "earlier.json").write_text(json.dumps(stored))
+    earlier = EvaluationResult.load(tmp_path / "earlier.json")
+    assert earlier.failures == 0
+    assert "refused" not in cost_line(earlier)
+
+
+def test_a_column_of_the_data_called_failure_is_none(toy, tmp_path):
+    problems = [replace(problem, extra={"failure": "brittle"}) for problem in toy.problems(12)]
+    result = run(toy, tmp_path, problems=problems)
+    rows = list(read_rollouts(tmp_path / "rollouts.jsonl"))
+    assert all(row.extra == {"failure_column": "brittle"} for row in rows)
+    assert result.failures == 0
+    assert result.overall.truncated.value > 0
+
+
+def test_without_a_labeler_nothing_is_said_of_labels_even_where_there_are_no_steps(toy, tmp_path):
+    class Answering(toy.Sampler):
+        def _draw(self, question, rng, params):
+            return SampledResponse([*map(ord, f"</think>{rng.randrange(9)}"), 1], True)
+
+    bare = run(toy, tmp_path / "bare", sampler=Answering(), labeler=None)
+    assert bare.overall.steps.value == 0
+    assert bare.overall.essential_steps is bare.overall.redundant_steps is bare.overall.undecided_steps is None
+    assert not bare.problems.labelled
+    labelled = run(toy, tmp_path / "labelled", sampler=Answering())
+    assert labelled.overall.redundant_steps.value == 0
+    assert labelled.problems.labelled
 
 
 def test_subjects(toy, tmp_path):

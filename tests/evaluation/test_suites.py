@@ -9,6 +9,7 @@ import pytest
 from measured import evaluation, rollout, save
 
 from attnpo.errors import ConfigError, DataError
+from attnpo.evaluation import EvaluationResult
 from attnpo.evaluation.comparison import Bootstrap
 from attnpo.evaluation.exports import comparison_csv, comparison_json, comparison_markdown
 from attnpo.evaluation.suites import average_row, compare_runs, group_runs, load_run
@@ -143,6 +144,15 @@ def test_other_problems_are_compared_where_that_is_allowed(two):
     assert comparison.sections[0].num_problems == 10
     assert "Compared on the 10 problems that all runs share." in comparison.caveats
     assert comparison.rows[1].differences["response_tokens"].value == pytest.approx(-3)
+
+
+def test_responses_that_came_to_nothing_are_a_caveat(two):
+    file = two / "x" / "evaluation.json"
+    EvaluationResult.load(file).model_copy(update={"failures": 2}).save(file)
+    comparison = compared(two, "base", "x")
+    assert len(comparison.caveats) == 1
+    assert f"{two / 'x'}: 2 of 48 responses were refused by the server or came to nothing" in comparison.caveats[0]
+    assert comparison.results["x"].failures == 2
 
 
 def test_fewer_samples_leave_the_larger_k_out(two):

@@ -92,11 +92,12 @@ def test_what_an_arm_lacks_is_left_out() -> None:
 
 
 def test_incomplete_and_inexact_evaluations_are_said(run_dir: Path) -> None:
-    content = sampled_evaluation("attnpo", complete=False, num_problems=390, exact_token_counts=False)
+    content = sampled_evaluation("attnpo", complete=False, num_problems=390, exact_token_counts=False, failures=7)
     write_json(run_dir / "attnpo" / "evaluation.json", content)
     page = Page(write_report(run_dir).read_text(encoding="utf-8"))
     assert "⚠ AttnPO: not complete, 390 of 400 problems are finished." in page.words
     assert "AttnPO: the engine reported text, so lengths are those of the text tokenized again." in page.words
+    assert "responses were refused by the server or came to nothing" in page.words
 
 
 def test_outcomes_come_from_the_evaluation_where_it_holds_them(run_dir: Path) -> None:

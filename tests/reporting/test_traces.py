@@ -169,6 +169,8 @@ def test_terminal_cannot_be_steered_by_a_response() -> None:
 def test_terminal_without_steps_scores_or_verdict() -> None:
     text = printed(rollout(steps=(), correct=None, pass_rate=None, advantage=None, finished=False))
     assert "not verified, cut at the token limit" in text
+    refused = printed(rollout(steps=(), correct=False, finished=False, extra={"failure": "refused: 400"}))
+    assert "wrong, came to nothing (refused: 400)" in refused
     assert "baseline" not in text
 
 

@@ -133,6 +133,8 @@ def test_an_outcome_that_will_not_change_is_a_response_that_failed(api, reply, r
     found, bodies = draw(lambda request: reply, tokenizer, asked(tokenizer, 2), api=api)
     assert [reason in str(response.failure) for response in found.values()] == [True, True]
     assert all(response.ids for response in found.values())
+    # Ids are made from text only where there is one.
+    assert [response.exact_ids for response in found.values()] == ["So" not in str(reply)] * 2
     assert len(bodies) == 3  # the trial and each request once
 
 
@@ -161,6 +163,18 @@ def test_one_refused_prompt_among_good_ones_costs_itself(tokenizer):
     failures = [found[index].failure for index in sorted(found)]
     assert [failure is not None for failure in failures] == [True, False, False, False]
     assert "status 400, 'this prompt is moderated'" in str(failures[0])
+    assert found[0].exact_ids
+
+
+def test_half_a_character_of_a_server_is_replaced(tokenizer):
+    good, count = counting(tokenizer, f"{TEXT} \ud83d"), iter(range(100))
+    refusal = fake.status(400, "moderated: \ud83d")
+    found, _ = draw(
+        lambda request: refusal if next(count) == 1 else good(request), tokenizer, asked(tokenizer, 3), concurrency=1
+    )
+    assert "moderated: \ufffd" in str(found[0].failure)
+    tokens = tokenizer(f"{TEXT} \ufffd", add_special_tokens=False)["input_ids"]
+    assert [response.ids for _, response in sorted(found.items())][1:] == [[*tokens, tokenizer.eos_token_id]] * 2
 
 
 def test_refusals_alone_are_an_error(tokenizer):

@@ -1,7 +1,7 @@
 """Groups of responses, sampled, segmented, verified and labelled, on disk as they are made."""
 
 from attnpo.collecting.fingerprints import model_fingerprint, problems_fingerprint
-from attnpo.collecting.groups import counted_tokens, read_groups
+from attnpo.collecting.groups import counted_tokens, failure_of, read_groups
 from attnpo.collecting.run import Collected, collect_rollouts
 from attnpo.collecting.think_watch import ThinkWatch
 from attnpo.collecting.weight_files import files_fingerprint
@@ -11,6 +11,7 @@ __all__ = [
     "ThinkWatch",
     "collect_rollouts",
     "counted_tokens",
+    "failure_of",
     "files_fingerprint",
     "model_fingerprint",
     "problems_fingerprint",

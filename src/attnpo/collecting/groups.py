@@ -61,7 +61,7 @@ def verified_group(
             subject=problem.subject,
             answer=answers[sample],
             pass_rate=rate,
-            extra={**problem.extra, **_said(response)},
+            extra={**_of_data(problem), **_said(response)},
             opening=opening,
         )
         rows.append(rollout.with_segmentation(cut))
@@ -72,6 +72,18 @@ def counted_tokens(rollout: Rollout) -> int:
     """Return how many tokens of a response were sampled: as its server counts them, else those of its ids."""
     counted = rollout.extra.get(COUNTED)
     return counted if isinstance(counted, int) else rollout.n_tokens
+
+
+def failure_of(rollout: Rollout) -> str | None:
+    """Return why the server gave no response of use, None where it gave one."""
+    said = rollout.extra.get(FAILURE)
+    return said if isinstance(said, str) else None
+
+
+def _of_data(problem: ProblemRow) -> dict[str, object]:
+    """Return the data's other columns; one that has the name of what a server says is called `NAME_column`."""
+    taken = {FAILURE, COUNTED}
+    return {f"{name}_column" if name in taken else name: value for name, value in problem.extra.items()}
 
 
 def _said(response: SampledResponse) -> dict[str, object]:

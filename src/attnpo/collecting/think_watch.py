@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
+from attnpo.collecting.groups import failure_of
 from attnpo.markers import FAMILIES, family_of
 from attnpo.rollouts import Rollout
 from attnpo.think import THINK_CLOSE, THINK_OPEN, final_answer
@@ -30,8 +31,8 @@ class ThinkWatch:
         self._family: str | None = None
 
     def add(self, rollouts: Iterable[Rollout]) -> None:
-        """Count segmented responses; warn where enough of them are of one kind."""
-        for rollout in rollouts:
+        """Count segmented responses but for those that came to nothing; warn where enough of them are of one kind."""
+        for rollout in (rollout for rollout in rollouts if failure_of(rollout) is None):
             self.responses += 1
             self.thinking += rollout.has_think_part
             self._family = self._family or family_of(rollout.response)

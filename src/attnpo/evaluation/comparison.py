@@ -169,8 +169,9 @@ def problem_table(result: EvaluationResult, path: Path) -> ProblemTable:
     rollouts = path.with_name("rollouts.jsonl")
     if not rollouts.is_file():
         raise DataError(f"{path}: holds no sums of problems and no rollouts.jsonl lies beside it; make it again")
+    labelling = result.overall.redundant_steps is not None
     # Phrases are not counted again: which families they were counted with is not recorded.
-    return tally_rollouts(rollouts, lambda text: {}).measured(()).table
+    return tally_rollouts(rollouts, lambda text: {}, labelling=labelling).measured(()).table
 
 
 def compare(base: MeasuredArm, others: Sequence[MeasuredArm], **bootstrap: float) -> list[ComparisonRow]:

@@ -14,16 +14,20 @@ FREE = (
     "model",
     "model_fingerprint",
     "revision",
+    "weights",
+    *(f"served.{fact}" for fact in ("id", "root", "parent", "meta", "model", "model_path", "revision", "weights")),
     "dataset",
     "benchmark",
     "sampling.seed",
     "engine.served_model",
     "engine.seed",
 )
-"""What may differ: the model is what is compared, seeds are repetitions, and names of a data set say nothing that the
-fingerprints of its problems and prompts do not. `engine.seed` only words what the engine promises of seeds."""
-VERSIONS = ("engine.transformers", "engine.torch", "engine.vllm")
-"""What may differ and is told: other versions of the engine's libraries draw from the same distribution."""
+"""What may differ: the model is what is compared, whoever tells its weights, seeds are repetitions, and names of a data
+set say nothing that the fingerprints of its problems and prompts do not. `engine.seed` only words what the engine
+promises of seeds."""
+VERSIONS = ("engine.transformers", "engine.torch", "engine.vllm", "served.version")
+"""What may differ and is told: other versions of the engine's libraries, or of the server, draw from the same
+distribution."""
 MEANING = {
     "problems": "ids, prompts and reference answers of the problems",
     "prompts": "the prompts as the model reads them: template or tokenizer",
@@ -87,6 +91,15 @@ def check_comparable(results: Mapping[str, EvaluationResult], allow: Collection[
             f"accept the difference with --allow {','.join(refused)}"
         )
     return [f"{text}." for text in differing.values()]
+
+
+def failure_caveats(results: Mapping[str, EvaluationResult]) -> list[str]:
+    """Return one sentence for each run that has responses which came to nothing.
+
+    Args:
+        results: the runs, by the name a sentence should give them.
+    """
+    return [f"{label}: {result.failures_said}." for label, result in results.items() if result.failures_said]
 
 
 def _differs(found: Mapping[str, Mapping[str, Any]], name: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from attnpo.documents import Document
 from attnpo.evaluation.table import ProblemTable
 from attnpo.statistics import Interval
+
+_UNFINISHED = re.compile(rb'"complete":\s*false')
 
 
 class Tail(BaseModel):
@@ -56,7 +60,7 @@ class Summary(BaseModel):
         think_tokens: tokens of the reasoning steps.
         answer_tokens: tokens of the final answer.
         steps: reasoning steps a response.
-        truncated: share of responses cut off by the token limit.
+        truncated: share of responses cut off by the token limit; those that came to nothing are not.
         confused_phrases: phrases of the confused family a response; the next two likewise.
         progression_phrases: phrases of the progression family.
         summary_phrases: phrases of the summary family.
@@ -127,6 +131,8 @@ class EvaluationResult(Document):
         tokens_per_second: response tokens a second of `wall_seconds`.
         exact_token_counts: whether the token ids are the sampled ones; False where an engine reported text, and lengths
             are those of the text tokenized again.
+        failures: responses that a server refused or that came to nothing (a content filter); they count as wrong, but
+            not as cut off.
         counter: what counted `Summary.counts`; None where nothing else was counted.
         overall: over all responses.
         by_difficulty: by difficulty of the problem; empty where the data set has none.
@@ -156,11 +162,22 @@ class EvaluationResult(Document):
     overhead_share: float | None = None
     tokens_per_second: float
     exact_token_counts: bool = True
+    failures: int = 0
     counter: str | None = None
     overall: Summary
     by_difficulty: dict[str, Summary]
     by_subject: dict[str, Summary] = Field(default_factory=dict)
     problems: ProblemTable | None = None
+
+    @property
+    def failures_said(self) -> str | None:
+        """What to know of the responses that came to nothing, in words; None where there were none."""
+        if not self.failures:
+            return None
+        return (
+            f"{self.failures:,} of {self.overall.num_responses:,} responses were refused by the server or came to "
+            "nothing (a content filter): they count as wrong, not as cut off, and with the tokens that came"
+        )
 
     def to_text(self) -> str:
         """Return what the file holds; the table of the problems takes one line a column."""
@@ -168,3 +185,8 @@ class EvaluationResult(Document):
         if self.problems is not None:
             text = f'{text.removesuffix("}").rstrip()},\n  "problems": {self.problems.to_json()}\n}}'
         return text + "\n"
+
+
+def is_complete(path: Path) -> bool:
+    """Return whether an evaluation of all its problems lies at a path, without reading what it holds of each."""
+    return path.is_file() and _UNFINISHED.search(path.read_bytes()) is None

@@ -86,9 +86,10 @@ def evaluate(
     rollouts = output_dir / "rollouts.jsonl"
     families = PhraseFamilies.load() if phrases is None else phrases
     context = context or {}
+    asked, labelling = len(problems), labeler is not None
     conclude = functools.partial(
         _conclude,
-        _Run(name, model_name, dataset_name, context, settings, len(problems), rollouts, counter, counter_name),
+        _Run(name, model_name, dataset_name, context, settings, asked, rollouts, counter, counter_name, labelling),
         functools.partial(phrase_counts, phrases=families),
         progress,
     )
@@ -135,6 +136,7 @@ def tally_rollouts(
     progress: Progress | None = None,
     total: int | None = None,
     counter: Counter | None = None,
+    labelling: bool = False,
 ) -> Tally:
     """Take in the rows of a rollouts file one by one.
 
@@ -144,11 +146,12 @@ def tally_rollouts(
         progress: display, or None.
         total: rows expected, for the display.
         counter: counts whatever else is asked for, or None.
+        labelling: whether steps are labelled, which responses without any do not show.
 
     Raises:
         DataError: the file is missing or malformed, or the counter's answer is.
     """
-    tally = Tally(count_phrases, counter)
+    tally = Tally(count_phrases, counter, labelling)
     with bar(progress, "summing up", total or 0) as advance:
         for rollout in read_rollouts(path):
             tally.add(rollout)
@@ -167,6 +170,7 @@ class _Run:
     rollouts: Path
     counter: Counter | None
     counter_name: str | None
+    labelling: bool
 
 
 def _conclude(run: _Run, count_phrases: CountPhrases, progress: Progress | None) -> EvaluationResult | None:
@@ -175,7 +179,7 @@ def _conclude(run: _Run, count_phrases: CountPhrases, progress: Progress | None)
         return None
     settings, context = run.settings, run.context
     total = run.problems_asked * settings.samples_per_problem
-    tally = tally_rollouts(run.rollouts, count_phrases, progress, total, run.counter)
+    tally = tally_rollouts(run.rollouts, count_phrases, progress, total, run.counter, run.labelling)
     if len(tally) == 0:
         return None
     measured = tally.measured(settings.token_budgets)
@@ -202,6 +206,7 @@ def _conclude(run: _Run, count_phrases: CountPhrases, progress: Progress | None)
         overhead_share=1 - clock.engine_seconds / clock.seconds if clock.seconds > 0 else 0.0,
         tokens_per_second=clock.sampled_tokens / clock.seconds if clock.seconds > 0 else 0.0,
         exact_token_counts=clock.inexact == 0,
+        failures=tally.failures,
         counter=run.counter_name if run.counter is not None else None,
         overall=summarize(measured, *bootstrap),
         by_difficulty=summarize_by(table.difficulty, measured, *bootstrap, progress, "by difficulty"),

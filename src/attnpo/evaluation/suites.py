@@ -22,7 +22,7 @@ from attnpo.evaluation.comparison import (
     problem_table,
     result_file,
 )
-from attnpo.evaluation.conditions import check_comparable
+from attnpo.evaluation.conditions import check_comparable, failure_caveats
 from attnpo.evaluation.result import BudgetPoint, EvaluationResult, Summary
 from attnpo.metrics import COUNT, NUMBERED
 from attnpo.statistics import Interval
@@ -161,7 +161,7 @@ def compare_runs(
     for block, benchmark in enumerate(benchmarks):
         results = {name: [run.results[benchmark] for run in runs] for name, runs in arms.items()}
         labelled = {str(run.path): run.results[benchmark] for runs in arms.values() for run in runs}
-        found = check_comparable(labelled, allow)
+        found = [*check_comparable(labelled, allow), *failure_caveats(labelled)]
         measured = [
             MeasuredArm(name, tuple(problem_table(run.results[benchmark], run.files[benchmark]) for run in runs))
             for name, runs in arms.items()
@@ -226,7 +226,8 @@ def pooled_result(results: Sequence[EvaluationResult], row: ComparisonRow) -> Ev
             "tails": results[0].overall.tails if len(results) == 1 else {},
         }
     )
-    return results[0].model_copy(update={"name": row.name, "overall": overall})
+    failures = sum(result.failures for result in results)
+    return results[0].model_copy(update={"name": row.name, "overall": overall, "failures": failures})
 
 
 def summary_of(row: ComparisonRow, like: Summary) -> Summary:

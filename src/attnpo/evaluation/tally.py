@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attnpo.collecting import counted_tokens
+from attnpo.collecting import counted_tokens, failure_of
 from attnpo.errors import DataError
 from attnpo.evaluation.counting import Counter, count_columns
 from attnpo.evaluation.passk import PASS_K
@@ -71,20 +71,23 @@ class TallyResult:
 class Tally:
     """Takes in verified, segmented responses in any order."""
 
-    def __init__(self, count_phrases: CountPhrases, counter: Counter | None = None) -> None:
+    def __init__(self, count_phrases: CountPhrases, counter: Counter | None = None, labelling: bool = False) -> None:
         """Start with nothing.
 
         Args:
             count_phrases: counts the trigger phrases of a response's text.
             counter: counts whatever else is asked for, or None.
+            labelling: whether steps are labelled, which responses without any do not show.
         """
+        self.failures = 0
+        """Responses so far that a server refused or that came to nothing."""
         self._count_phrases, self._counter = count_phrases, counter
         self._counted: dict[str, Floats] = {}
         self._place: dict[str, int] = {}
         self._difficulty: list[str | None] = []
         self._subject: list[str | None] = []
         self._sums = np.zeros((64, len(SUMS)))
-        self._labelled = True
+        self._labelled, self._labelling = True, labelling
         self._problem, self._votes, self._correct = array("i"), array("Q"), array("b")
         self._lengths = tuple(array("i") for _ in LENGTHS)
 
@@ -99,6 +102,7 @@ class Tally:
         """
         tokens = [step.tokens[1] - step.tokens[0] for step in rollout.steps]
         labels = [step.label for step in rollout.steps]
+        failed = failure_of(rollout) is not None
         phrases = self._count_phrases(rollout.response)
         lengths = (counted_tokens(rollout), sum(tokens), rollout.answer_tokens[1] - rollout.answer_tokens[0])
         row = self._row(rollout)
@@ -107,14 +111,16 @@ class Tally:
             bool(rollout.correct),
             *lengths,
             len(rollout.steps),
-            not rollout.finished,
+            not (rollout.finished or failed),
             *(phrases.get(family, 0) for family in _FAMILIES),
             *(labels.count(label) for label in _LABELS),
             sum(n for n, label in zip(tokens, labels, strict=True) if label == "redundant"),
         )
         if self._counter is not None:
             self._count(row, count_columns(self._counter, rollout), rollout)
+        self.failures += failed
         self._labelled = self._labelled and None not in labels
+        self._labelling = self._labelling or bool(labels)
         self._problem.append(row)
         self._correct.append(bool(rollout.correct))
         self._votes.append(_vote(rollout.answer))
@@ -146,7 +152,7 @@ class Tally:
             problem_id=names,
             difficulty=[self._difficulty[i] for i in order],
             subject=[self._subject[i] for i in order],
-            labelled=self._labelled,
+            labelled=self._labelled and self._labelling,
             columns=columns,
         )
         return TallyResult(table, lengths_N3, problem_N)

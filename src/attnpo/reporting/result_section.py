@@ -204,7 +204,7 @@ def _measured_on(arm: Arm) -> str:
 
 
 def _incomplete(arms: Sequence[Arm]) -> list[str]:
-    """Return a line for every evaluation that an engine left unfinished, or whose lengths are estimates."""
+    """Return a line for what every evaluation lacks: problems, exact lengths, responses."""
     lines = []
     for arm in arms:
         for place, e in (("", arm.evaluation), *((f" on {name}", e) for name, e in arm.benchmarks.items())):
@@ -216,4 +216,6 @@ def _incomplete(arms: Sequence[Arm]) -> list[str]:
                 lines.append(f"{title}: not complete, {e.num_problems:,}{asked} problems are finished.")
             if not e.exact_token_counts:
                 lines.append(f"{title}: the engine reported text, so lengths are those of the text tokenized again.")
+            if e.failures_said:
+                lines.append(f"{title}: {e.failures_said}.")
     return lines

@@ -38,14 +38,14 @@ def evaluation_tables(results: Sequence[EvaluationResult]) -> list[Table]:
 
 
 def cost_line(result: EvaluationResult) -> str:
-    """Return what the measurement took: time, tokens a second and the share of time not spent in the engine."""
+    """Return what the measurement took (time, tokens a second, the engine's share), and what its lengths are."""
     minutes = result.wall_seconds / 60
     said = f"{minutes:,.1f} minutes, {result.tokens_per_second:,.0f} tokens/s"
     if result.overhead_share is not None:
         said += f", {100 * result.overhead_share:.1f} % of the time outside the engine"
     if not result.exact_token_counts:
         said += "; the engine reported text, so lengths are those of the text tokenized again"
-    return said
+    return f"{said}; {result.failures_said}" if result.failures_said else said
 
 
 def suite_table(results: Mapping[str, EvaluationResult]) -> Table:

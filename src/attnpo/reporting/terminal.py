@@ -49,6 +49,7 @@ def _printable(view: TraceView) -> TraceView:
         head=_clean(view.head),
         steps=tuple(replace(step, text=_clean(step.text)) for step in view.steps),
         tail=_clean(view.tail),
+        failure=None if view.failure is None else _clean(view.failure),
     )
 
 
@@ -63,6 +64,8 @@ def _field(name: str, value: str) -> Text:
 def _title(view: TraceView) -> Text:
     style = {"correct": "bold green", "wrong": "bold red"}.get(view.verdict, "bold yellow")
     cut = "" if view.finished else ", cut at the token limit"
+    if view.failure is not None:
+        cut = f", came to nothing ({view.failure})"
     return Text.assemble(f"{view.problem_id} · {view.n_tokens} tokens · ", (view.verdict + cut, style))
 
 

@@ -15,6 +15,7 @@ from typing import Literal
 
 import torch
 
+from attnpo.collecting import failure_of
 from attnpo.credit import CreditSettings, StepBatch, step_baseline
 from attnpo.reporting.palette import bin_of
 from attnpo.rollouts import Rollout, Step, prompt_text
@@ -71,7 +72,10 @@ class StepView:
 
 @dataclass(frozen=True)
 class TraceView:
-    """One response as it is shown; `head` and `tail` are the text before and after the steps."""
+    """One response as it is shown.
+
+    `head` and `tail` are the text before and after the steps; `failure` is why a server gave none of use.
+    """
 
     problem_id: str
     prompt: str
@@ -88,6 +92,7 @@ class TraceView:
     steps: tuple[StepView, ...]
     tail: str
     closed: bool
+    failure: str | None = None
 
     @property
     def verdict(self) -> str:
@@ -186,6 +191,7 @@ def trace_view(rollout: Rollout, baseline: float | None = None) -> TraceView:
         difficulty=None if rollout.difficulty is None else str(rollout.difficulty),
         correct=rollout.correct,
         finished=rollout.finished,
+        failure=failure_of(rollout),
         n_tokens=rollout.n_tokens,
         answer_tokens=rollout.answer_tokens[1] - rollout.answer_tokens[0],
         pass_rate=rollout.pass_rate,

@@ -63,16 +63,17 @@ def read_response(answer: Mapping[str, Any], api: Api, tokenizer: Any, opened: b
     choice = answer["choices"][0]
     finished = choice["finish_reason"] in ENDED
     ids = _token_ids(choice)
+    failed = failure(answer, api)
     exact = ids is not None
     if ids is None:
         text = markers_of(tokenizer).write(_text(choice, api, opened) or "")
+        exact = failed is not None and not text  # nothing was made from text
         ids = [int(token) for token in tokenizer(text, add_special_tokens=False)["input_ids"]]
         while ids and ids[-1] in (tokenizer.eos_token_id, tokenizer.pad_token_id):
             ids.pop()  # a server that shows special tokens shows the end token too
     if (finished or not ids) and tokenizer.eos_token_id is not None and not (ids and _is_end(tokenizer, ids[-1])):
         ids = [*ids, int(tokenizer.eos_token_id)]
     answers_only = api == "chat" and finished and opened and not exact and _answers_only(choice["message"])
-    failed = failure(answer, api)
     counted = None if exact or failed is not None else _counted(answer)
     return SampledResponse(ids, finished, exact, False if answers_only else None, failed, counted)
 

@@ -102,9 +102,9 @@ class ServerSampler:
             yield index, read_response(answer, self.api, self.tokenizer, opened)
 
     def _refused(self, error: RefusedError) -> SampledResponse:
-        """Return what stands for the response to a request that the server will never answer."""
+        """Return what stands for the response to a request that the server will never answer; no text made its ids."""
         end = self.tokenizer.eos_token_id
-        return SampledResponse([] if end is None else [int(end)], False, False, failure=f"refused: {error}")
+        return SampledResponse([] if end is None else [int(end)], False, failure=f"refused: {error}")
 
     def _find_dialect(self, requests: Sequence[SampleRequest], params: SamplingParams) -> Dialect:
         """Return the first dialect in which the server answers a request of one token.

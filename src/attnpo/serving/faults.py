@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from attnpo.errors import ConfigError
+from attnpo.files import whole_characters
 from attnpo.serving.endpoint import NO_KEY, Endpoint
 
 PASSING_STATUSES = frozenset({408, 409, 425, 429})
@@ -74,10 +75,10 @@ def status_fault(
 
 
 def masked_line(text: str, key: str) -> str:
-    """Return a text as one line of bounded length in which the key does not stand."""
+    """Return a text as one line of bounded length and whole characters in which the key does not stand."""
     if key != NO_KEY:
         text = text.replace(key, "***")
-    line = " ".join(text.split())
+    line = whole_characters(" ".join(text.split()))
     return line if len(line) <= MESSAGE_CHARS else f"{line[:MESSAGE_CHARS]}…"
 
 

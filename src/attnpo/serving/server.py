@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from attnpo.errors import AttnPOError, ConfigError, EngineError, install_command
+from attnpo.files import whole_json
 from attnpo.serving.endpoint import Endpoint
 from attnpo.serving.faults import PASSING_STATUSES, Fault, RefusedError, masked_line, status_fault
 from attnpo.serving.patience import Patience
@@ -241,7 +242,7 @@ class Server:
         openai, timeout = self._openai, min(self.endpoint.timeout, CONNECT_SECONDS)
         try:
             answer: object = await asyncio.wait_for(self._client.get(address, cast_to=object), timeout)
-            return json.loads(answer) if isinstance(answer, str) else answer
+            return whole_json(json.loads(answer) if isinstance(answer, str) else answer)
         except (TimeoutError, openai.APITimeoutError):
             return Fault(f"no answer within {timeout:g} s")
         except openai.APIStatusError as error:
@@ -287,6 +288,7 @@ class Server:
             )
             if isinstance(answer, str):  # JSON under another content type, or no JSON
                 answer = json.loads(answer)
+            answer = whole_json(answer)
         except (TimeoutError, openai.APITimeoutError):
             return Fault(f"no answer within the timeout of {timeout:g} s")
         except openai.APIStatusError as error:

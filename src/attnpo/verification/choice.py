@@ -78,21 +78,33 @@ _MARKED = re.compile(
 _BETWEEN_MARKED = re.compile(rf"\s*|{_BETWEEN}", re.IGNORECASE)
 # A word, or text: what follows a hyphen is no subtrahend.
 _WORD = r"[^\n]*?(?:\\text\s*\{|(?<![\\A-Za-z])(?:[A-Za-z]{3}|[A-Z][a-z](?![A-Za-z^_])))"
+# Fonts that a choice is set in. Bold small letters are vectors, `\mathbb` and `\mathcal` sets.
+_FONT = (
+    r"\\(?:(?:text(?:bf|it|rm|sf|tt|sc|up|normal)?|math(?:rm|bf|it|sf|tt)|mbox|emph|underline|rm|bf|it|sf|tt)(?![A-Za-z])"
+    r"|(?:boldsymbol|bm|pmb)(?=[\s{(\[]*[A-Z]))"
+)
+_LEFT, _RIGHT = (rf"(?:\\(?:{side}|[bB]igg?{side[0]}?)\s*)?" for side in ("left", "right"))
+# What makes a letter in parentheses a factor, a set or a point of an expression.
+_OPERATOR = (
+    r"\\(?:c[au]p|times|cdot|circ|div|pm|mp|setminus|oplus|otimes|wedge|vee|land|lor|to|in|sub\w*|sup\w*|[lgn]eq?"
+    r"|equiv|sim|mid|math\w+|vec|hat|bar|left|frac|sqrt)(?![A-Za-z])"
+)
 _BOX = re.compile(
-    r"(?:\s|\$|\*|\\(?:text|textbf|mathrm|mathbf|mathit|textrm|mbox|rm|bf)\b|\{)*"
-    r"(?i:option|choice|answer)?[\s:{]*"
-    r"(?:[(\[]\s*(?P<inside>[A-Za-z])\s*[)\]][\s})*$]*(?:[.:]?(?:\s|\\).*)?"
+    rf"(?:\s|\$|\*|{_FONT}|\{{)*(?i:option|choice|answer)?[\s:{{]*"
+    rf"(?:{_LEFT}[(\[](?:\s|{_FONT}|\{{)*(?P<inside>[A-Za-z])[\s}}]*{_RIGHT}[)\]][\s}})*$]*"
+    rf"(?:[.:]?(?!\s*{_OPERATOR})(?:\s|\\).*)?"
     rf"|(?P<dashed>[A-Z])[\s}}*$]*\s(?:[–—]\s*\S|-\s+(?={_WORD})).*"
     r"|(?P<bare>[A-Za-z])\s*[\s}*$]*(?:[.:)]\s*\S?.*)?)",
     re.DOTALL,
 )
+_LATEX = re.compile(r"\\(?:[A-Za-z]+|[ ,;:!])|[{}$*]")
 
 
 class ChoiceVerifier(Closing):
     r"""Correct means the reference's letter was chosen.
 
-    Of the final answer the letter in the last `\boxed{…}` counts (`B`, `(B)`, `\text{B}`, `B. text`, `B - text`), or
-    else the last stated choice (see `chosen_letter`). Two letters are no answer.
+    Of the final answer the letter in the last `\boxed{…}` counts (`B`, `(B)`, `\text{B}`, `\left(\mathbf{B}\right)`,
+    `B. text`, `B - text`), or else the last stated choice (see `chosen_letter`). Two letters are no answer.
     """
 
     def verify(self, responses: Sequence[str], solutions: Sequence[str]) -> list[bool]:
@@ -151,8 +163,12 @@ def _marked(text: str) -> str | None:
 
 
 def _letter_of(content: str) -> str | None:
-    match = _BOX.fullmatch(content.strip()) if len(content) <= _CONTENT_LENGTH else None
-    return next(letter for letter in match.groups() if letter).upper() if match else None
+    content = content.strip()
+    match = _BOX.fullmatch(content) if len(content) <= _CONTENT_LENGTH else None
+    if match is None or match.lastgroup is None:
+        return None
+    behind = _LATEX.sub(" ", content[match.end(match.lastgroup) :]).lstrip(" \t\n)]")
+    return None if _MORE.match(behind) else match[match.lastgroup].upper()
 
 
 def _reference_letter(solution: str) -> str:

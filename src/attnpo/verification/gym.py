@@ -45,7 +45,7 @@ def is_correct(response: str, solution: str) -> bool:
 
 
 def stated_answer(response: str) -> str | None:
-    """Return the answer that a response states, None where there is none."""
+    """Return the answer that a response states, None where there is none; majority votes count it."""
     text = final_answer(response)
     if text is None:
         return None

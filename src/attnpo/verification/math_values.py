@@ -19,6 +19,9 @@ _TINY = Rational(1, 10**9)
 _ROUNDED = Rational(1, 10**5)
 _EXACT = Rational(1, 10**30)
 
+NO_NUMBER = (TypeError, ValueError, ArithmeticError, AttributeError, NotImplementedError)
+"""What sympy raises where an expression has no value of the kind that is asked for."""
+
 _math_verify_equal = grader.sympy_numeric_eq
 
 
@@ -53,7 +56,7 @@ def _apart(first: Any, second: Any) -> bool:
         size = max(abs(part) for value in values for part in value)
         share = _ROUNDED if rounded else _EXACT
         return bool(any(abs(one - other) > share * size for one, other in zip(*values, strict=True)))
-    except (TypeError, ValueError, AttributeError):
+    except NO_NUMBER:
         # No number at that point: math-verify's word stands.
         return False
 
@@ -72,7 +75,7 @@ def far_apart(first: Any, second: Any) -> bool:
         size = max(abs(part) for pair in parts for part in pair)
         # What is tiny may be a zero that was not recognized.
         return bool(size > _TINY and any(abs(one - other) > _FAR * size for one, other in zip(*parts, strict=True)))
-    except (TypeError, ValueError, AttributeError):
+    except NO_NUMBER:
         return False
 
 

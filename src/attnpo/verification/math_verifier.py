@@ -24,9 +24,9 @@ class MathVerifier(Closing):
     Of the final answer only the last `\boxed{…}` counts where there is one, else math-verify looks for an answer in
     the text. Of the solution the last box counts, or what follows the last `####`, or all of it. Expressions are
     compared in worker processes that are killed at the limit (and cannot take more than 4 GiB), which counts as
-    incorrect. Boxed plain integers of up to 12 digits are compared at once: math-verify decides them the same way.
-    Verdicts on the latest pairs of answer and solution are remembered, interrupted ones too, so that equal answers of
-    a group cost once however they are batched.
+    incorrect, as does an answer on which the comparison fails with an error. Boxed plain integers of up to 12 digits
+    are compared at once: math-verify decides them the same way. Verdicts on the latest pairs of answer and solution are
+    remembered, interrupted ones too, so that equal answers of a group cost once however they are batched.
     """
 
     def __init__(self, timeout: float = 5.0, workers: int = 1):
@@ -39,7 +39,7 @@ class MathVerifier(Closing):
         Raises:
             ConfigError: `timeout` or `workers` is not positive.
         """
-        self.pool = WorkerPool(_JUDGE, timeout, workers, _MEMORY_BYTES, _NORMAL_FORM)
+        self.pool = WorkerPool(_JUDGE, timeout, workers, _MEMORY_BYTES, _NORMAL_FORM, lenient=True)
         self._judged: dict[tuple[str, str], bool] = {}
         self._lock = threading.Lock()
 
@@ -74,7 +74,7 @@ class MathVerifier(Closing):
         r"""Return the normal form of each answer (see `math_form.normal_form`); equal numbers always share theirs.
 
         It is found in the same worker processes under the same limit; a worker keeps what it parsed for `verify`. A box
-        that takes too long, or that cannot be parsed, counts as its text.
+        that takes too long, or that cannot be parsed or brought into a form, counts as its text.
         """
         texts = [_answer(response) for response in responses]
         known: dict[str | None, str | None] = {None: None}

@@ -35,7 +35,14 @@ class Worker:
     parent is killed.
     """
 
-    def __init__(self, judge: str, timeout: float, memory_bytes: int | None = None, normal_form: str | None = None):
+    def __init__(
+        self,
+        judge: str,
+        timeout: float,
+        memory_bytes: int | None = None,
+        normal_form: str | None = None,
+        lenient: bool = False,
+    ):
         """Describe the job; nothing is started.
 
         Args:
@@ -43,8 +50,10 @@ class Worker:
             timeout: seconds for one item, counted from when a ready worker gets it.
             memory_bytes: limit on the child's address space, None for none.
             normal_form: name `module:function` of a function of one text that returns a text or None.
+            lenient: leave it to the caller where a function raises on its texts.
         """
         self._judge = judge
+        self._lenient = lenient
         self._normal_form = normal_form
         self._timeout = timeout
         self._memory_bytes = memory_bytes
@@ -55,10 +64,12 @@ class Worker:
     def ask(self, *texts: str) -> dict[str, Any]:
         """Return the reply to a pair (`verdict`) or a single text (`form`).
 
-        The reply has neither when the work had to be interrupted (too long, out of memory, crashed).
+        The reply has neither when the work had to be interrupted (too long, out of memory, crashed), or where the
+        worker is lenient and the function raised (`raised`: what).
 
         Raises:
-            ConfigError: a function cannot be imported or raises, or the judge returns no bool.
+            ConfigError: a function cannot be imported, finds a module missing, or raises and the worker is not lenient,
+                or the judge returns no bool.
         """
         try:
             process = self._ready()
@@ -71,8 +82,8 @@ class Worker:
         if reply is None:
             self.close()
             return {}
-        if "failed" in reply:
-            raise ConfigError(f"verifier {self._judge}: {reply['failed']}")
+        if failed := reply.get("failed") or (None if self._lenient else reply.get("raised")):
+            raise ConfigError(f"verifier {self._judge}: {failed}")
         return reply
 
     def close(self) -> None:
@@ -133,6 +144,7 @@ class WorkerPool:
         workers: int = 1,
         memory_bytes: int | None = None,
         normal_form: str | None = None,
+        lenient: bool = False,
     ):
         """Describe the workers; none is started.
 
@@ -143,6 +155,8 @@ class WorkerPool:
             memory_bytes: limit on each process's address space, None for none.
             normal_form: name `module:function` of a function of one text that returns a text or None, where
                 `normal_forms` is to be called.
+            lenient: an answer on which a function raises is wrong, or has no normal form, and is logged; else it ends
+                the run.
 
         Raises:
             ConfigError: `timeout` or `workers` is out of range.
@@ -150,39 +164,65 @@ class WorkerPool:
         check("verifier_timeout", timeout, SECONDS)
         check("verifier_workers", workers, WORKERS)
         self.interrupted = 0
-        """Number of pairs so far that had to be interrupted and were counted wrong."""
+        """Number of pairs so far that got no verdict and were counted wrong: interrupted, or the judge raised."""
+        self._judge = judge
         self._timeout = timeout
-        self._workers = [Worker(judge, timeout, memory_bytes, normal_form) for _ in range(workers)]
+        self._workers = [Worker(judge, timeout, memory_bytes, normal_form, lenient) for _ in range(workers)]
         self._lock = threading.Lock()
 
     def judge(self, pairs: Sequence[tuple[str, str]]) -> list[bool]:
         """Return the verdict for each pair; a pair that had to be interrupted is wrong.
 
         Raises:
-            ConfigError: the judge cannot be imported, raises, or returns no bool.
+            ConfigError: the judge cannot be imported or returns no bool, or it raises and the pool is not lenient.
         """
         with self._lock:
-            verdicts = [reply.get("verdict") for reply in self._ask_all(pairs)]
-        lost = sum(verdict is None for verdict in verdicts)
+            replies = self._ask_all(pairs)
+        raised = self._tell_raised(pairs, replies, "counted wrong")
+        lost = sum("verdict" not in reply for reply in replies) - raised
         if lost:
-            self.interrupted += lost
             log.warning("interrupted %d of %d answers (limit %g s): counted wrong", lost, len(pairs), self._timeout)
-        return [verdict is True for verdict in verdicts]
+        self.interrupted += lost + raised
+        return [reply.get("verdict") is True for reply in replies]
 
     def normal_forms(self, texts: Sequence[str]) -> list[str | None]:
         """Return the normal form of each text, None where it has none or finding it had to be interrupted.
 
         Raises:
-            ConfigError: the function cannot be imported or raises.
+            ConfigError: the function cannot be imported or returns no text, or it raises and the pool is not lenient.
         """
+        questions = [(text,) for text in texts]
         with self._lock:
-            return [reply.get("form") for reply in self._ask_all([(text,) for text in texts])]
+            replies = self._ask_all(questions)
+        raised = self._tell_raised(questions, replies, "without a normal form")
+        if lost := sum("form" not in reply for reply in replies) - raised:
+            log.warning(
+                "interrupted finding the normal form of %d of %d answers (limit %g s)", lost, len(texts), self._timeout
+            )
+        return [reply.get("form") for reply in replies]
 
     def close(self) -> None:
         """Kill the workers; a later `judge` starts them again."""
         with self._lock:
             for worker in self._workers:
                 worker.close()
+
+    def _tell_raised(
+        self, questions: Sequence[tuple[str, ...]], replies: Sequence[dict[str, Any]], outcome: str
+    ) -> int:
+        """Return on how many answers the function raised; a warning names the first of them."""
+        failed = [number for number, reply in enumerate(replies) if "raised" in reply]
+        if failed:
+            log.warning(
+                "verifier %s failed on %d of %d answers: %s; the first, %.100r, %s",
+                self._judge,
+                len(failed),
+                len(replies),
+                outcome,
+                questions[failed[0]][0],
+                replies[failed[0]]["raised"],
+            )
+        return len(failed)
 
     def _ask_all(self, questions: Sequence[tuple[str, ...]]) -> list[dict[str, Any]]:
         return share_out(questions, self._workers, lambda worker, question: worker.ask(*question))

@@ -3,7 +3,7 @@
 Messages are lines of JSON. The first describes the job (see `serve`); the reply is `{"ready": true}` or
 `{"failed": reason}`. Every further line is a list of texts: a pair to judge, or a single text whose normal form is
 wanted. The reply is `{"verdict": bool}` or `{"form": text or null}`, else `{"exhausted": reason}` (out of memory or
-recursion depth) or `{"failed": reason}`.
+recursion depth), `{"raised": reason}` (on these texts) or `{"failed": reason}` (on any).
 """
 
 from __future__ import annotations
@@ -91,17 +91,26 @@ def serve(job: dict[str, Any], requests: BinaryIO, replies: BinaryIO) -> None:
 def _reply(judge: Callable[..., Any], normal_form: Callable[..., Any] | None, texts: list[str]) -> dict[str, Any]:
     try:
         if normal_form is not None and len(texts) == 1:
-            return {"form": normal_form(*texts)}
+            form = normal_form(*texts)
+            if form is not None and not isinstance(form, str):
+                return {"failed": f"{normal_form.__name__} {_returned(form)}, must return text or None"}
+            return {"form": form}
         verdict = judge(*texts)
     except (MemoryError, RecursionError) as error:
         return {"exhausted": type(error).__name__}
-    except Exception as error:  # whatever a user's function raises is reported to the parent, which raises it
+    except Exception as error:  # whatever it is, the parent is told and decides what it means
         where = traceback.extract_tb(error.__traceback__)[-1]
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return {"failed": f"raised {reason} ({os.path.basename(where.filename)}, line {where.lineno})"}
+        # A module that is not there is a broken installation, whatever the texts.
+        kind = "failed" if isinstance(error, ImportError) else "raised"
+        return {kind: f"raised {reason} ({os.path.basename(where.filename)}, line {where.lineno})"}
     if type(verdict).__name__ not in ("bool", "bool_"):
-        return {"failed": f"returned {verdict!r:.80} ({type(verdict).__name__}), must return True or False"}
+        return {"failed": f"{_returned(verdict)}, must return True or False"}
     return {"verdict": bool(verdict)}
+
+
+def _returned(value: object) -> str:
+    return f"returned {value!r:.80} ({type(value).__name__})"
 
 
 def _limit_memory(memory_bytes: int) -> None:

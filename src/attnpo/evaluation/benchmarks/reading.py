@@ -44,7 +44,7 @@ class RowReader:
         Raises:
             DataError: the row lacks a value that the problem needs, or has one of another form.
         """
-        roles = {role: self._value(row, role) for role in self._entry.columns}
+        roles = {role: self._value(row, role) for role in {**self._entry.columns, **self._roles}}
         messages: list[dict[str, str]] = []
         if self._template is not None:
             *messages, last = self._question(roles["question"], where)

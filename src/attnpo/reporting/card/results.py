@@ -61,6 +61,9 @@ def _one(measured: BeforeAfter) -> str:
         said.append(f"**No difference:** {measured.why_not}.")
     if not _exact(after, before):
         said.append("Lengths are those of the text tokenized again, not of the sampled tokens.")
+    for name, result in (("after", after), ("before", before)):
+        if result is not None and result.failures_said:
+            said.append(f"Of the model {name} training, {result.failures_said}.")
     return "\n".join([*lines, "", " ".join(said)]).rstrip()
 
 

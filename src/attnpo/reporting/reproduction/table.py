@@ -18,7 +18,7 @@ from attnpo.evaluation.comparison import (
     problem_table,
     result_file,
 )
-from attnpo.evaluation.conditions import check_comparable
+from attnpo.evaluation.conditions import check_comparable, failure_caveats
 from attnpo.evaluation.result import EvaluationResult
 from attnpo.reporting.reproduction.costs import Costs, RunCost, mean_mass, pooled_costs
 
@@ -173,7 +173,7 @@ def method_table(
     caveats: list[str] = []
     for row in rows:
         labelled = {"base": base_result, **{f"{row.name}/{seed}": found for seed, found in results[row.name].items()}}
-        caveats += check_comparable(labelled, tuple(row.allow))
+        caveats += [*check_comparable(labelled, tuple(row.allow)), *failure_caveats(labelled)]
     caveats += [text for row in rows for text in _off_budget(row, budget)]
     arms = [MeasuredArm("base", (problem_table(base_result, result_file(base)),))]
     arms += [
