@@ -128,6 +128,17 @@ def test_solved_prompts_are_admitted_by_kappa(make_steps):
         assert live == list(decs.state.admitted)
 
 
+def test_a_share_that_was_due_lapses_where_no_prompt_is_always_solved():
+    # The official code counts the prompts anew before it looks at how many are there.
+    mixed, solved = [(1, 5, 0, 0), (0, 5, 0, 0)], [(1, 5, 2, 4), (1, 5, 0, 0)]
+    decs = build_method("decs", {"kappa_rate": 1.0})
+    decs.observe(shares(group_of([mixed]), [[0.9, 0.0]]))  # kappa becomes 0.4
+    decs.observe(shares(group_of([mixed, mixed], t=1), [[0.9, 0.0], [0.9, 0.0]]))
+    assert (decs.state.mixed, decs.state.admitted) == (0, ())
+    decs.observe(shares(group_of([mixed, solved], t=2), [[0.9, 0.0], [0.9, 0.9]]))
+    assert (decs.state.mixed, decs.state.admitted) == (1, ())
+
+
 def test_the_draw_depends_on_seed_step_and_groups_alone():
     def admitted(seed, step, order):
         decs = build_method("decs", {"seed": seed, "kappa_rate": 1.0})

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from small_training import config
+from transformers import TrainerCallback
+from transformers.trainer_callback import ExportableState
 
 from attnpo.errors import ConfigError
 from attnpo.rollouts import read_rollouts
@@ -71,8 +74,6 @@ def test_a_resumed_run_spends_the_same_tokens(model, tokenizer, problems, tmp_pa
 
 
 def test_a_checkpoint_without_a_count_is_refused(make_trainer, tmp_path):
-    import json
-
     settings = {**FAST, "save_strategy": "steps", "save_steps": 1}
     make_trainer(**{**settings, "max_steps": 1}).train()
     path = tmp_path / "run" / "checkpoint-1" / "trainer_state.json"
@@ -81,6 +82,27 @@ def test_a_checkpoint_without_a_count_is_refused(make_trainer, tmp_path):
     path.write_text(json.dumps(state))
     with pytest.raises(ConfigError, match="max_sampled_tokens"):
         make_trainer(max_sampled_tokens=100, **settings).train(resume_from_checkpoint=str(path.parent))
+
+
+class Counts(TrainerCallback, ExportableState):
+    """A user's callback with a state."""
+
+    def state(self):
+        return {"args": {}, "attributes": {"count": 1}}
+
+
+def test_a_checkpoint_that_another_trainer_wrote_can_be_gone_on_from_and_saved(make_trainer, tmp_path):
+    settings = {**FAST, "save_strategy": "steps", "save_steps": 1}
+    make_trainer(**{**settings, "max_steps": 1}).train()
+    path = tmp_path / "run" / "checkpoint-1" / "trainer_state.json"
+    state = json.loads(path.read_text())
+    state["stateful_callbacks"] = {"TrainerControl": state["stateful_callbacks"]["TrainerControl"]}
+    path.write_text(json.dumps(state))
+    again = make_trainer(callbacks=[Counts()], **{**settings, "max_steps": 2})
+    again.train(resume_from_checkpoint=str(path.parent))
+    saved = json.loads((tmp_path / "run" / "checkpoint-2" / "trainer_state.json").read_text())["stateful_callbacks"]
+    assert saved["TokenCountCallback"]["attributes"]["sampled"] == again.token_count.sampled > 0
+    assert {"NanGuardCallback", "UpdatesCallback", "LossMeanCallback", "Counts"} <= saved.keys()
 
 
 def test_counts_are_summed_over_processes_and_logged_by_name():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 
 import pytest
 import trl.trainer.grpo_trainer
@@ -60,6 +61,50 @@ def test_layouts_against_settings(tmp_path, layout, settings, words):
     check_layout(RunParts(config(tmp_path, **settings), layout), findings)
     assert len(findings.problems) == (words is not None)
     assert words is None or words in findings.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (
+            {"group_sampler": False, "generation_kwargs": {"cache_implementation": "dynamic"}},
+            None,
+        ),
+        (
+            {
+                "group_sampler": False,
+                "cache_implementation": "static",
+                "generation_kwargs": {"cache_implementation": "none of them"},
+            },
+            "cache_implementation, generation_kwargs: .*none of them",
+        ),
+        (
+            {"restore_callback_states_from_checkpoint": True},
+            "restore_callback_states_from_checkpoint: .*leave it out",
+        ),
+    ],
+)
+def test_settings_that_only_training_would_fail_on(tmp_path, settings, words):
+    problems = examine(RunParts(config(tmp_path / "out", **settings), Layout())).problems
+    assert len(problems) == (words is not None)
+    assert words is None or re.match(words, problems[0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, None),
+        ({"max_steps": -1}, r"max_steps: train_dataset is a stream, .* set it"),
+        ({"method": "adaptthink", "heads": None}, r"train_dataset: method 'adaptthink' measures .* not a stream"),
+        ({"resample_groups": 2}, r"resample_groups: 2 draws .* set it to 0, or give a data set of rows, not a stream"),
+    ],
+)
+def test_what_a_stream_cannot_do_is_refused(tmp_path, settings, words):
+    args = config(tmp_path / "out", **settings)
+    assert examine(RunParts(args, Layout())).problems == []
+    problems = examine(RunParts(args, Layout(), is_stream=True)).problems
+    assert len(problems) == (words is not None)
+    assert words is None or re.fullmatch(words, problems[0])
 
 
 DEEPSPEED = "distributed_type: DEEPSPEED\nnum_processes: 2\ndeepspeed_config: "

@@ -1,4 +1,4 @@
-"""Runs over several epochs, and steps that an epoch's end cuts short: resumed ones equal uninterrupted ones."""
+"""Runs over several epochs, steps that an epoch's end cuts short, streams: resumed ones equal uninterrupted ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CASES = {
 }
 
 
-def run(folder, settings, resume=None):
+def run(folder, settings, resume=None, data=None):
     """Return the number and length of every response in order, and the weights at the end."""
     options = {
         "per_device_train_batch_size": 12,
@@ -33,7 +33,7 @@ def run(folder, settings, resume=None):
         **settings,
     }
     tokenizer = AutoTokenizer.from_pretrained(checkpoint_path())
-    trainer = AttnPOTrainer(small_model(), config(folder, **options), problems(9), processing_class=tokenizer)
+    trainer = AttnPOTrainer(small_model(), config(folder, **options), data or problems(9), processing_class=tokenizer)
     seen = []
     inner = trainer.on_responses
     trainer.on_responses = lambda round_, width: (
@@ -60,6 +60,40 @@ def test_a_resume_in_a_later_epoch_equals_an_uninterrupted_run(case, tmp_path):
         assert 0 < len(again) < len(seen)
         assert again == seen[-len(again) :]
         assert all(torch.equal(resumed[name], weight) for name, weight in weights.items())
+
+
+@pytest.mark.slow
+def test_checkpoints_of_several_updates_a_batch_are_exact_in_a_later_epoch_too(tmp_path):
+    # 2 prompts a batch of responses, which serves 6 micro-batches: 3 batches, 18 micro-batches, 5 steps an epoch.
+    settings = {
+        "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": 4,
+        "steps_per_generation": 2,
+        "num_iterations": 3,
+        "max_steps": 9,
+    }
+    seen, weights = run(tmp_path / "whole", settings, data=problems(7))
+    saved = {int(path.name.removeprefix("checkpoint-")) for path in (tmp_path / "whole").glob("checkpoint-*")}
+    assert saved == {3, 5, 8, 9}
+    for step in (5, 8):
+        name = f"checkpoint-{step}"
+        shutil.copytree(tmp_path / "whole" / name, tmp_path / str(step) / name)
+        again, resumed = run(tmp_path / str(step), settings, str(tmp_path / str(step) / name), problems(7))
+        assert 0 < len(again) < len(seen)
+        assert again == seen[-len(again) :]
+        assert all(torch.equal(resumed[name], weight) for name, weight in weights.items())
+
+
+def test_a_stream_is_trained_on_and_gone_on_from(tmp_path):
+    settings = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 1, "max_steps": 3}
+    stream = problems(9).to_iterable_dataset()
+    seen, weights = run(tmp_path / "whole", settings, data=stream)
+    assert len(seen) == 3
+    name = "checkpoint-2"
+    shutil.copytree(tmp_path / "whole" / name, tmp_path / "again" / name)
+    again, resumed = run(tmp_path / "again", settings, str(tmp_path / "again" / name), stream)
+    assert again == seen[2:]
+    assert all(torch.equal(resumed[name], weight) for name, weight in weights.items())
 
 
 @pytest.mark.parametrize("shuffle", [True, False])

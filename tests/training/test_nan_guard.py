@@ -134,6 +134,59 @@ def test_under_fp16_skipped_updates_find_the_loss_scale():
     assert (guard.skipped, guard.skipped_in_a_row) == (8, 0)
 
 
+def scaled_step(model, optimizer, guard, number: int, factor: float, unscaled: bool) -> None:
+    """A step of mixed precision in fp16, as transformers and accelerate make it, with or without clipping."""
+    scaler = guard.scaler()
+    scaler.scale(model(torch.ones(1, 2)).sum() * factor).backward()
+    if unscaled:
+        scaler.unscale_(optimizer)
+    state = SimpleNamespace(global_step=number - 1, is_world_process_zero=True, max_steps=99)
+    guard.on_pre_optimizer_step(None, state, TrainerControl(), model=model, optimizer=optimizer)
+    scaler.step(optimizer)
+    scaler.update()
+    model.zero_grad()
+    guard.on_step_end(None, SimpleNamespace(global_step=number), TrainerControl(), model=model)
+
+
+@pytest.mark.parametrize("unscaled", [True, False])
+def test_torchs_scaler_may_look_for_a_scale_longer_than_updates_may_be_skipped(unscaled):
+    model, optimizer, guard = setup(most=2)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
+    guard.scaler = lambda: scaler
+    before = [p.clone() for p in model.parameters()]
+    for number in range(1, 6):
+        scaled_step(model, optimizer, guard, number, float("inf"), unscaled)
+    assert (guard.skipped, guard.skipped_in_a_row) == (5, 5)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    assert scaler.get_scale() == 2.0**11
+    scaled_step(model, optimizer, guard, 6, 1.0, unscaled)
+    assert not torch.equal(before[0], next(model.parameters()))
+    assert (guard.skipped, guard.skipped_in_a_row) == (5, 0)
+
+
+def test_a_loss_that_no_scale_fits_ends_the_run():
+    model, optimizer, guard = setup(most=2)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    guard.scaler = lambda: scaler
+    scaled_step(model, optimizer, guard, 1, 1.0, unscaled=True)
+    scaled_step(model, optimizer, guard, 2, float("nan"), unscaled=True)
+    scaled_step(model, optimizer, guard, 3, float("nan"), unscaled=True)
+    with pytest.raises(
+        TrainingError,
+        match=r"^steps 2 to 4: the gradient was not finite at any loss scale down to 0.5, .* good checkpoint: "
+        r"runs/a/checkpoint-4; train in bf16, lower learning_rate",
+    ):
+        scaled_step(model, optimizer, guard, 4, float("nan"), unscaled=True)
+
+
+def test_a_scaler_that_is_off_is_none():
+    model, optimizer, guard = setup(most=2)
+    guard.scaler = lambda: torch.amp.GradScaler("cpu", enabled=False)
+    step(model, optimizer, guard, 5, float("nan"))
+    with pytest.raises(TrainingError, match="allow more such steps with max_skipped_updates"):
+        step(model, optimizer, guard, 6, float("nan"))
+
+
 @pytest.mark.parametrize("norm", [-1.0, float("nan"), float("inf")])
 def test_a_bad_update_that_deepspeed_made_ends_the_run_at_once(norm):
     with pytest.raises(TrainingError, match=r"step 7: .* the weights are lost; .*checkpoint-4; set bf16.check_grad"):

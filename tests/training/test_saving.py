@@ -77,9 +77,23 @@ def test_which_errors_say_that_the_disk_is_full(error, full):
 
 def test_checkpoints_wait_until_the_responses_are_used_up():
     # Batches of responses serve 6 micro-batches, an optimizer step takes 2: borders are steps 3, 6, 9.
-    callback, saved = BorderCallback(span=6, accumulation=2), []
-    for step in range(1, 11):
-        control = TrainerControl(should_save=step in (1, 2, 6, 8, 10))
-        callback.on_step_end(None, SimpleNamespace(global_step=step, max_steps=10), control)
+    assert saved_at([2] * 10, wanted=(1, 2, 6, 8, 10)) == [3, 6, 9, 10]
+
+
+def test_a_short_step_at_an_epochs_end_moves_the_borders():
+    # An epoch has 18 micro-batches: steps of 4, 4, 4, 4 and 2. The second batch's end, 12, is that of step 3.
+    epoch = [4, 4, 4, 4, 2]
+    assert saved_at(epoch * 2, wanted=range(1, 11)) == [3, 5, 8, 10]
+    assert saved_at(epoch * 2, wanted=(6,)) == [8]
+
+
+def saved_at(micro_batches, wanted):
+    """The steps after which a checkpoint is written, given each step's micro-batches and where one is due."""
+    made = [0]
+    callback, saved = BorderCallback(span=6, made=lambda: made[0]), []
+    for step, count in enumerate(micro_batches, 1):
+        made[0] += count
+        control = TrainerControl(should_save=step in wanted)
+        callback.on_step_end(None, SimpleNamespace(global_step=step, max_steps=len(micro_batches)), control)
         saved += [step] * control.should_save
-    assert saved == [3, 6, 9, 10]
+    return saved

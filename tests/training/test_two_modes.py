@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import math
 import signal
+from dataclasses import replace
+from itertools import islice
 
 import pytest
 import torch
+from small_training import config
 
 from attnpo.credit.modes import is_no_think
-from attnpo.errors import OutputError
-from attnpo.rollouts import read_rollouts
+from attnpo.errors import ConfigError, OutputError
+from attnpo.rollouts import read_rollouts, write_rollouts
 from attnpo.sampling import render_prompt
-from attnpo.training import TrainingInterrupted
+from attnpo.training import AttnPOTrainer, TrainingInterrupted
 from attnpo.training.packing import SAMPLING_LOGPS
-from attnpo.training.preparing import prepare_method
+from attnpo.training.preparing import batches_asked, prepare_method, reachable_rows
 
 FAST = {
     "per_device_train_batch_size": 8,
@@ -153,6 +156,72 @@ def test_a_resumed_run_does_not_measure_again(make_trainer, model, tmp_path):
     assert logs(resumed, "attnpo/reward")[-1] == pytest.approx(logs(whole, "attnpo/reward")[-1])
 
 
+@pytest.fixture
+def make_with(model, tokenizer, problems, tmp_path):
+    """Makes a trainer on other problems."""
+    made = []
+
+    def make(dataset, **settings):
+        made.append(AttnPOTrainer(model, config(tmp_path / "run", **settings), dataset, processing_class=tokenizer))
+        return made[-1]
+
+    yield make
+    for trainer in made:
+        trainer.verifier.close()
+
+
+def test_problems_that_a_later_epoch_asks_first_are_measured_too(make_with, problems):
+    # 2 of 5 problems a batch: an epoch leaves out one, which the next ones ask.
+    settings = {**ADAPT, "max_completion_length": 24, "method_settings": {**OWN, "reference_samples": 1}}
+    trainer = make_with(problems.select(range(5)), max_steps=6, **settings)
+    trainer.train()
+    asked = {rollout.problem_id for rollout in read_rollouts(trainer.rollouts_path)}
+    assert asked == set(trainer.credit.state_dict()["reference_accuracy"])
+    assert len(asked) == 5
+    trainer.state.max_steps = 2
+    first_epoch = reachable_rows(trainer)
+    assert len(first_epoch) == 4
+    trainer.state.max_steps = 6
+    assert dict(islice(reachable_rows(trainer).items(), 4)) == first_epoch
+
+
+@pytest.mark.parametrize(
+    ("steps", "an_epoch", "span", "accumulation", "batches"),
+    [
+        (4, 10, 1, 1, 4),
+        (3, 10, 1, 4, 12 - 2),  # 4, 4 and the 2 that are left of an epoch
+        (4, 10, 1, 4, 14),
+        (7, 3, 6, 4, 3 + 2),  # 18 micro-batches an epoch in 5 steps; 8 more begin a second batch
+        (3, 4, 6, 2, 1),  # one batch serves three steps
+        (5, 0, 6, 2, 0),
+    ],
+)
+def test_how_many_batches_of_prompts_a_run_asks(steps, an_epoch, span, accumulation, batches):
+    assert batches_asked(steps, an_epoch, span, accumulation) == batches
+
+
+def test_a_resume_that_reaches_further_needs_what_the_untrained_policy_can_do(make_trainer, tmp_path):
+    settings = {**ADAPT, "max_completion_length": 24, "save_strategy": "steps", "save_steps": 1}
+    begun = make_trainer(max_steps=1, **settings)
+    begun.train()
+    known = dict(begun.credit.reference)
+    checkpoint = str(tmp_path / "run" / "checkpoint-1")
+    further = make_trainer(max_steps=2, **settings)
+    with pytest.raises(
+        ConfigError,
+        match=r"^resume_from_checkpoint: of 4 problems that the run reaches, 2 were not measured .* \(the first: '.*'\)"
+        r".* go on with the data, max_steps .* or give the untrained model's responses .* with reference_rollouts$",
+    ):
+        further.train(resume_from_checkpoint=checkpoint)
+    lacking = {row["problem_id"] for row in reachable_rows(further).values()} - known.keys()
+    one = next(read_rollouts(begun.rollouts_path))
+    write_rollouts(tmp_path / "given.jsonl", [replace(one, problem_id=name, correct=True) for name in sorted(lacking)])
+    own = {**OWN, "reference_rollouts": str(tmp_path / "given.jsonl")}
+    given = make_trainer(max_steps=2, **{**settings, "method_settings": own})
+    given.train(resume_from_checkpoint=checkpoint)
+    assert given.credit.reference == known | dict.fromkeys(lacking, 1.0)
+
+
 def prepare(trainer):
     trainer.state.max_steps = trainer.args.max_steps  # as `train` does
     prepare_method(trainer)
@@ -202,6 +271,43 @@ def test_what_was_prepared_for_another_run_is_measured_again(make_trainer, model
     prepare(other)
     assert len(asked) == 2
     assert "prepared.json: of another model or other settings; measured again" in caplog.text
+
+
+def asked_anew(trainer):
+    """The problems that a trainer measures."""
+    asked, inner = [], trainer.credit.prepare
+    trainer.credit.prepare = lambda requests, policy: asked.extend(requests.keys) or inner(requests, policy)
+    prepare(trainer)
+    return asked
+
+
+@pytest.mark.parametrize("other", ["opening", "solution", "prompt", "solution_column"])
+def test_what_was_prepared_for_other_prompts_or_solutions_is_measured_again(make_with, problems, other, caplog):
+    settings = {**ADAPT, "max_steps": 1, "max_completion_length": 24}
+    prepare(make_with(problems, **settings))
+    changed = problems
+    if other == "opening":
+        settings["opening"] = "Hmm"
+    elif other == "solution_column":
+        changed, settings["solution_column"] = problems.rename_column("solution", "answer"), "answer"
+    elif other == "solution":
+        changed = problems.map(lambda row: {"solution": row["solution"] + "0"})
+    else:
+        content = problems[0]["prompt"][-1]["content"]
+        changed = problems.map(lambda row: {"prompt": [{"role": "user", "content": content}]})
+    assert len(asked_anew(make_with(changed, **settings))) == 2
+    assert "prepared.json: of " in caplog.text
+    assert "measured again" in caplog.text
+
+
+def test_what_was_prepared_for_a_shorter_run_is_taken_over(make_with, problems):
+    settings = {**ADAPT, "max_completion_length": 24}
+    short = make_with(problems, max_steps=1, **settings)
+    prepare(short)
+    known = dict(short.credit.reference)
+    longer = make_with(problems, max_steps=2, **settings)
+    assert len(asked_anew(longer)) == 2
+    assert known.items() <= longer.credit.reference.items()
 
 
 def test_a_malformed_preparation_is_named(make_trainer):

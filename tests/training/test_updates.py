@@ -104,6 +104,7 @@ def test_a_finished_run_makes_no_further_step(make_trainer, tmp_path):
         ({"max_steps": -1, "num_train_epochs": 0}, "num_train_epochs: 0 is not allowed"),
         ({"eval_strategy": "steps"}, "eval_strategy: steps needs problems"),
         ({"reward_weights": [1.0, 2.0]}, "reward_weights: 2 weights for 1 reward functions"),
+        ({"reward_weights": [0.5]}, "reward_weights: the first, 0.5, is the verdict's"),
     ],
 )
 def test_the_list_is_checked_from_python_too(make_trainer, settings, words):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,17 +116,34 @@ class BeginCallback(TrainerCallback):
 
 
 class PreparationCallback(TrainerCallback):
-    """Lets a method measure the untrained policy before the first step of a run."""
+    """Lets a method measure the untrained policy before the first step of a run.
 
-    def __init__(self, prepare: Callable[[], None]) -> None:
-        self.prepare = prepare
+    Args:
+        prepare: measures it.
+        check_prepared: checks that a run that goes on from a checkpoint lacks nothing of it.
+    """
+
+    def __init__(self, prepare: Callable[[], None], check_prepared: Callable[[], None]) -> None:
+        self.prepare, self.check_prepared = prepare, check_prepared
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Prepare, unless the run goes on from a checkpoint, which holds what was learnt."""
+        """Prepare; where the run goes on from a checkpoint, whose policy is trained, check what that holds."""
         if state.global_step == 0:
             self.prepare()
+        else:
+            self.check_prepared()
+
+
+def make_room(state: TrainerState, callbacks: Iterable[TrainerCallback | TrainerControl]) -> None:
+    """Let callbacks be saved of which the checkpoint that a run goes on from holds nothing.
+
+    transformers makes room for a callback's state where a run begins, and takes what it finds where one goes on.
+    """
+    for callback in callbacks:
+        if isinstance(callback, ExportableState):
+            state.stateful_callbacks.setdefault(type(callback).__name__, {})
 
 
 def join_states(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -90,6 +90,7 @@ def find_components(
             config=config,
             tokenizer=tokenizer,
             problems=len(train_dataset) if hasattr(train_dataset, "__len__") else None,
+            is_stream=not hasattr(train_dataset, "__len__"),
             has_eval_data=eval_dataset is not None,
         )
     ).raise_errors()

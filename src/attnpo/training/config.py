@@ -236,6 +236,11 @@ class AttnPOConfig(GRPOConfig):
             )
         if self.multi_objective_aggregation != "sum_then_normalize":
             raise ConfigError("multi_objective_aggregation: only sum_then_normalize is supported")
+        if self.scale_rewards != "none":
+            raise ConfigError(
+                f"scale_rewards: {self.scale_rewards} would do nothing, for the method decides advantages; leave it "
+                f"out (none), or {_how_to_scale(self.method)}"
+            )
         if self.group_sampler and (self.use_vllm or self.use_transformers_continuous_batching):
             raise ConfigError("group_sampler: cannot be combined with use_vllm or continuous batching; switch one off")
         if self.use_vllm and self.use_transformers_continuous_batching:
@@ -314,6 +319,12 @@ class AttnPOConfig(GRPOConfig):
             ConfigError: a value is out of range.
         """
         return self.build_credit().settings
+
+
+def _how_to_scale(method: str) -> str:
+    if "scale_advantages" in method_class(method).own_settings():
+        return "set scale_advantages, which divides by the group's standard deviation"
+    return f"choose a method that has scale_advantages ('{method}' does not)"
 
 
 def _named_values(settings: dict[str, Any] | str | None) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class InterruptCallback(TrainerCallback):
 
     Args:
         reduce_sum: sums a tensor over processes.
-        can_stop: whether a run can be gone on from exactly after a number of optimizer steps.
+        can_stop: whether a run can be gone on from exactly after the step that has just ended.
         device: where tensors for `reduce_sum` have to lie.
 
     Attributes:
@@ -41,7 +41,7 @@ class InterruptCallback(TrainerCallback):
     def __init__(
         self,
         reduce_sum: Callable[[torch.Tensor], torch.Tensor],
-        can_stop: Callable[[int], bool],
+        can_stop: Callable[[], bool],
         device: torch.device | str = "cpu",
     ) -> None:
         self.reduce_sum = reduce_sum
@@ -98,7 +98,7 @@ class InterruptCallback(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Ask for a checkpoint once any process has received a signal."""
-        if not self.can_stop(state.global_step) or state.global_step >= state.max_steps:
+        if not self.can_stop() or state.global_step >= state.max_steps:
             return
         if self.agree():
             control.should_save = control.should_training_stop = True

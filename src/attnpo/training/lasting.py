@@ -29,6 +29,7 @@ class LongRun:
     Args:
         trainer: TRL's trainer, set up; callbacks are added to it.
         budget_is_spent: whether the run ends before its last step.
+        micro_batches: returns TRL's count of micro-batches.
 
     Attributes:
         updates: counts optimizer steps that had a gradient.
@@ -37,15 +38,16 @@ class LongRun:
         interrupts: ends the run on Ctrl-C and SIGTERM.
     """
 
-    def __init__(self, trainer: Any, budget_is_spent: Callable[[], bool]) -> None:
+    def __init__(self, trainer: Any, budget_is_spent: Callable[[], bool], micro_batches: Callable[[], int]) -> None:
         self.trainer, args = trainer, trainer.args
-        border = BorderCallback(args.steps_per_generation * trainer.num_iterations, args.gradient_accumulation_steps)
+        border = BorderCallback(args.steps_per_generation * trainer.num_iterations, micro_batches)
         self.updates = UpdatesCallback(budget_is_spent)
         self.nan_guard = NanGuardCallback(
             args.max_skipped_updates,
             self._sum,
             self._last_checkpoint,
             deepspeed=lambda: trainer.model_wrapped if trainer.is_deepspeed_enabled else None,
+            scaler=lambda: trainer.accelerator.scaler,
             on_update=self.updates.note_update,
         )
         self.loss_mean = LossMeanCallback(lambda loss: self._sum(loss) / trainer.accelerator.num_processes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch.distributed.tensor import DTensor
@@ -16,14 +16,18 @@ from attnpo.errors import TrainingError
 
 log = logging.getLogger(__name__)
 
+LEAST_SCALE: Final = 1.0
+"""Least loss scale of fp16 (DeepSpeed's too): gradients that are not finite even below it are no matter of the type."""
+
 
 class NanGuardCallback(TrainerCallback, ExportableState):
     """Looks at the gradient between backward pass and update, and at the weights after it.
 
     A loss that is NaN or infinite makes the gradient so. The update is skipped on all processes (neither parameters nor
     the optimizer's moments change), the learning rate's schedule goes on. DeepSpeed makes the update inside
-    accelerate's backward pass and skips it by a check of its own: what it says is counted. Under fp16 it skips until
-    the loss scale fits, so there a row of skipped updates does not end the run.
+    accelerate's backward pass and skips it by a check of its own: what it says is counted. Under fp16 updates are
+    skipped until the loss scale fits, by torch's scaler or DeepSpeed's, so there a row of them does not end the run,
+    unless torch's is below `LEAST_SCALE` by then.
 
     A finite gradient can still make weights that are not (a learning rate too high, an overflow of the type). The run
     then ends at once, before a checkpoint of them is written, so that every checkpoint is a good one.
@@ -33,6 +37,7 @@ class NanGuardCallback(TrainerCallback, ExportableState):
         reduce_sum: sums a tensor over processes.
         last_checkpoint: names the newest whole checkpoint, None where there is none.
         deepspeed: returns DeepSpeed's engine, None where another one trains.
+        scaler: returns torch's scaler of the loss, None where there is none.
         on_update: told of each optimizer step whether its gradient was finite and not zero.
         skipped_in_a_row: skipped updates since the last good one.
         skipped: skipped updates of the run.
@@ -47,11 +52,13 @@ class NanGuardCallback(TrainerCallback, ExportableState):
         skipped: int = 0,
         deepspeed: Callable[[], Any] = lambda: None,
         on_update: Callable[[bool], None] = lambda has_gradient: None,
+        scaler: Callable[[], Any] = lambda: None,
     ) -> None:
         self.most_in_a_row = most_in_a_row
         self.reduce_sum = reduce_sum
         self.last_checkpoint = last_checkpoint
         self.deepspeed = deepspeed
+        self.scaler = scaler
         self.on_update = on_update
         self.skipped_in_a_row = skipped_in_a_row
         self.skipped = skipped
@@ -81,7 +88,8 @@ class NanGuardCallback(TrainerCallback, ExportableState):
             self.skipped_in_a_row = 0
             self.on_update(bool(norm > 0))
             return
-        kwargs["optimizer"].zero_grad(set_to_none=True)
+        if self._loss_scale() is None:  # else the scaler skips the update, and has to see why to lower the scale
+            kwargs["optimizer"].zero_grad(set_to_none=True)
         self._note_skipped(state.global_step + 1, state.is_world_process_zero)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -96,13 +104,16 @@ class NanGuardCallback(TrainerCallback, ExportableState):
             self._look_at_deepspeed(engine, state)
         if self.skipped_in_a_row == 0:  # a skipped update leaves the weights as they were
             self.check_weights(kwargs["model"].parameters(), state.global_step)
-        if self.skipped_in_a_row < self.most_in_a_row:
+        scale = self._loss_scale()
+        if self.skipped_in_a_row < self.most_in_a_row or (scale is not None and scale >= LEAST_SCALE):
             return
         last, first = self.last_checkpoint(), state.global_step - self.skipped_in_a_row + 1
+        tried = "" if scale is None else f" at any loss scale down to {scale:g}"
+        instead = "" if scale is None else "train in bf16, "
         raise TrainingError(
-            f"steps {first} to {state.global_step}: the gradient was not finite, "
-            f"no update was made; last good checkpoint: {last or 'none yet'}; lower learning_rate, look at the "
-            "rewards, or allow more such steps with max_skipped_updates"
+            f"steps {first} to {state.global_step}: the gradient was not finite{tried}, "
+            f"no update was made; last good checkpoint: {last or 'none yet'}; {instead}lower learning_rate, look at "
+            "the rewards, or allow more such steps with max_skipped_updates"
         )
 
     def check_weights(self, parameters: Iterable[torch.nn.Parameter], step: int) -> None:
@@ -137,6 +148,10 @@ class NanGuardCallback(TrainerCallback, ExportableState):
             self.on_update(norm is None or float(norm) > 0)
         if engine.fp16_enabled():
             self.skipped_in_a_row = 0
+
+    def _loss_scale(self) -> float | None:
+        scaler = self.scaler()
+        return float(scaler.get_scale()) if scaler is not None and scaler.is_enabled() else None
 
     def _note_skipped(self, step: int, is_first: bool) -> None:
         self.skipped_in_a_row += 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from tqdm.auto import tqdm
 
 from attnpo.collecting import model_fingerprint
 from attnpo.credit import Requests
-from attnpo.errors import OutputError
+from attnpo.errors import ConfigError, OutputError
 from attnpo.output import write_atomically
 from attnpo.training.budget import TokenCount
 from attnpo.training.callbacks import join_states
@@ -32,11 +33,13 @@ class PreparedFile:
     Args:
         path: the file, one a process.
         settings: everything the state depends on, as JSON values.
+        problems: digest of what each problem asks, by its name. Others may be in the file, of a run of another length.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, settings: Mapping[str, Any], problems: Mapping[str, str]) -> None:
         self.path = path
         self.settings = json.loads(json.dumps(settings))
+        self.problems = dict(problems)
 
     def load(self) -> tuple[dict[str, Any], TokenCount] | None:
         """Return what was kept and the tokens it took; None where there is nothing, or it is of another run.
@@ -49,16 +52,20 @@ class PreparedFile:
         try:
             found = json.loads(self.path.read_text(encoding="utf-8"))
             settings, state, tokens = found["settings"], dict(found["state"]), TokenCount(**found["tokens"])
+            problems = dict(found.get("problems", {}))
         except (ValueError, KeyError, TypeError) as error:
             raise OutputError(f"{self.path}: malformed ({error}); remove it, then it is measured again") from error
         if settings != self.settings:
             logger.warning("%s: of another model or other settings; measured again", self.path)
             return None
+        if any(problems.get(key, digest) != digest for key, digest in self.problems.items()):
+            logger.warning("%s: of other prompts or solutions; measured again", self.path)
+            return None
         return state, tokens
 
     def save(self, state: Mapping[str, Any], tokens: TokenCount) -> None:
         """Keep a state and the tokens that it took."""
-        content = {"settings": self.settings, "state": state, "tokens": vars(tokens)}
+        content = {"settings": self.settings, "problems": self.problems, "state": state, "tokens": vars(tokens)}
         write_atomically(self.path, json.dumps(content, ensure_ascii=False) + "\n")
 
 
@@ -73,8 +80,9 @@ def prepare_method(trainer: Any) -> None:
     """
     method, drawn = trainer.credit, trainer.drawn_tokens
     trainer.model.train()
-    rows = _reachable_rows(trainer)
-    file = _prepared_file(trainer)
+    accelerator = trainer.accelerator
+    rows = dict(list(reachable_rows(trainer).items())[accelerator.process_index :: accelerator.num_processes])
+    file = _prepared_file(trainer, rows)
     kept, count = file.load() or (None, TokenCount())
     drawn.take(count)
     lacking = method.begin_preparing([problem_key(row) for row in rows.values()], kept)
@@ -101,16 +109,60 @@ def prepare_method(trainer: Any) -> None:
         method.load_state_dict(join_states(states))
 
 
-def _reachable_rows(trainer: Any) -> dict[int, dict[str, Any]]:
-    """By its number, each distinct row of this process that training's steps can ask, in training's order.
+def check_prepared(trainer: Any) -> None:
+    """Check that a run that goes on from a checkpoint knows of all problems that it reaches what was measured.
 
-    By number, so that draws do not depend on the processes.
+    Args:
+        trainer: the `AttnPOTrainer`, its method's state read from the checkpoint.
+
+    Raises:
+        ConfigError: it does not know some, and the policy that it would measure is trained.
     """
-    args, accelerator = trainer.args, trainer.accelerator
-    generations = trainer.state.max_steps * args.gradient_accumulation_steps
-    most = -(-generations // args.steps_per_generation) * (args.generation_batch_size // trainer.num_generations)
-    rows = list(enumerate(trainer.train_dataset[index] for index in trainer.prompt_order()[:most]))
-    return dict(rows[accelerator.process_index :: accelerator.num_processes])
+    method = trainer.credit
+    if not method.overrides("begin_preparing"):  # then it does not say what it knows
+        return
+    keys = list(dict.fromkeys(problem_key(row) for row in reachable_rows(trainer).values()))
+    unknown = method.begin_preparing(keys, method.state_dict())
+    lacking = [key for key in keys if key in unknown]
+    if lacking:
+        given = "reference_rollouts" in method.own_settings()
+        raise ConfigError(
+            f"resume_from_checkpoint: of {len(keys)} problems that the run reaches, {len(lacking)} were not measured "
+            f"before its first step (the first: {lacking[0][:60]!r}), and the policy is trained by now; go on with the "
+            "data, max_steps and num_train_epochs that it was started with"
+            + (", or give the untrained model's responses to them with reference_rollouts" if given else "")
+        )
+
+
+def reachable_rows(trainer: Any) -> dict[int, dict[str, Any]]:
+    """Return by its number each distinct row that training's steps can ask, in the order in which they ask first.
+
+    The number is the place in that order, so draws depend neither on the processes nor on the run's length.
+    """
+    args, steps, size = trainer.args, trainer.state.max_steps, len(trainer.train_dataset)
+    a_batch = args.generation_batch_size // trainer.num_generations
+    span = args.steps_per_generation * trainer.num_iterations
+    left = a_batch * batches_asked(steps, size // a_batch, span, args.gradient_accumulation_steps)
+    indices: dict[int, None] = {}
+    for order in trainer.prompt_orders():
+        indices.update(dict.fromkeys(order[:left]))
+        left -= len(order)
+        if left <= 0 or len(indices) == size:
+            break
+    return dict(enumerate(trainer.train_dataset[index] for index in indices))
+
+
+def batches_asked(steps: int, an_epoch: int, span: int, accumulation: int) -> int:
+    """Return how many batches of prompts so many optimizer steps ask.
+
+    Args:
+        steps: optimizer steps.
+        an_epoch: batches of prompts in an epoch.
+        span: micro-batches that the responses to one of them serve.
+        accumulation: micro-batches of an optimizer step; the last of an epoch takes what is left.
+    """
+    epochs, rest = divmod(steps, max(1, -(-an_epoch * span // accumulation)))
+    return epochs * an_epoch + -(-rest * accumulation // span)
 
 
 def _requests(trainer: Any, rows: Mapping[int, dict[str, Any]]) -> Requests:
@@ -125,7 +177,7 @@ def _requests(trainer: Any, rows: Mapping[int, dict[str, Any]]) -> Requests:
     )
 
 
-def _prepared_file(trainer: Any) -> PreparedFile:
+def _prepared_file(trainer: Any, rows: Mapping[int, dict[str, Any]]) -> PreparedFile:
     with trainer.policy_sampler.draws([], []) as draws:
         fingerprint, params = model_fingerprint(draws.sampler.model), draws.params.as_settings()
     settings = {
@@ -134,6 +186,16 @@ def _prepared_file(trainer: Any) -> PreparedFile:
         "method_settings": asdict(trainer.credit.settings),
         "sampling": params,
         "verifier": trainer.args.verifier,
+        "opening": trainer.args.opening,
+        "chat_template_kwargs": trainer.args.chat_template_kwargs,
+        "solution_column": trainer.args.solution_column,
         "max_completion_length": trainer.max_completion_length,
     }
-    return PreparedFile(trainer.own_file("prepared.json"), settings)
+    asked = _requests(trainer, rows)
+    each = zip(asked.keys, asked.prompt_ids, asked.solutions, strict=True)
+    problems = {key: _digest(prompt_ids, solution) for key, prompt_ids, solution in each}
+    return PreparedFile(trainer.own_file("prepared.json"), settings, problems)
+
+
+def _digest(prompt_ids: Sequence[int], solution: str) -> str:
+    return hashlib.sha256(json.dumps([list(prompt_ids), solution]).encode()).hexdigest()[:16]

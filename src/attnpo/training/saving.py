@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -85,23 +86,24 @@ class BorderCallback(TrainerCallback):
 
     Args:
         span: micro-batches that a batch of responses serves.
-        accumulation: micro-batches an optimizer step.
+        made: returns the micro-batches since training was started or gone on with, by which TRL samples too; optimizer
+            steps do not tell them, for an epoch's last one may be short.
     """
 
-    def __init__(self, span: int, accumulation: int) -> None:
+    def __init__(self, span: int, made: Callable[[], int]) -> None:
         self.span = span
-        self.accumulation = accumulation
+        self.made = made
         self._waiting = False
 
-    def is_border(self, step: int) -> bool:
-        """Whether the step after this number of optimizer steps samples anew."""
-        return step * self.accumulation % self.span == 0
+    def is_border(self) -> bool:
+        """Whether the next micro-batch samples anew."""
+        return self.made() % self.span == 0
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Put off what is due in the middle of a batch; the end of the run is no middle."""
         if state.global_step >= state.max_steps:
             return
-        if control.should_save and not self.is_border(state.global_step):
+        if control.should_save and not self.is_border():
             control.should_save, self._waiting = False, True
-        elif self._waiting and self.is_border(state.global_step):
+        elif self._waiting and self.is_border():
             control.should_save, self._waiting = True, False

@@ -15,7 +15,7 @@ Where each thing happens in TRL's step:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -34,7 +34,13 @@ from attnpo.sampling.prompts import give_template_settings, opened
 from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.signals import Seen, Signal, build_signal, signal_of
 from attnpo.training.budget import CourseCallback, TokenCount, TokenCountCallback, token_schedule
-from attnpo.training.callbacks import BeginCallback, MethodStateCallback, PreparationCallback, RolloutsFileCallback
+from attnpo.training.callbacks import (
+    BeginCallback,
+    MethodStateCallback,
+    PreparationCallback,
+    RolloutsFileCallback,
+    make_room,
+)
 from attnpo.training.components import find_components, reads_no_heads, source_of
 from attnpo.training.config import AttnPOConfig
 from attnpo.training.data_checks import warn_of_text_prompts, with_text_solutions
@@ -61,7 +67,7 @@ from attnpo.training.passes import (
     signal_reader,
 )
 from attnpo.training.policy_sampler import PolicySampler
-from attnpo.training.preparing import prepare_method
+from attnpo.training.preparing import check_prepared, prepare_method
 from attnpo.training.reward_guard import RewardFailure, RewardGuard
 from attnpo.training.round_log import RoundLog, own_file
 from attnpo.training.rounds import Round, RoundParts, plain_verdicts, token_credit
@@ -187,12 +193,14 @@ class AttnPOTrainer(GRPOTrainer):
             keep = partial(self._keep_model, course)
             self.add_callback(CourseCallback(self.token_count, budget, args.keep_models, keep))
         self.add_callback(BeginCallback(self._begin_epoch, self._begin_step))
-        self.long_run = LongRun(self, lambda: budget is not None and self.token_count.sampled >= budget)
+        self.long_run = LongRun(
+            self, lambda: budget is not None and self.token_count.sampled >= budget, lambda: self._step
+        )
         self.updates, self.nan_guard = self.long_run.updates, self.long_run.nan_guard
         if self.credit.overrides("state_dict"):
             self.add_callback(MethodStateCallback(self.credit))
         if self.credit.overrides("prepare"):
-            self.add_callback(PreparationCallback(partial(prepare_method, self)))
+            self.add_callback(PreparationCallback(partial(prepare_method, self), partial(check_prepared, self)))
         self.meter = RunMeter(found.phrases, self.accelerator.device)
         self.dropped = DroppedLog(self.own_file("dropped.jsonl"))
         rollouts_path = self.rollouts_path if args.save_rollouts else None
@@ -277,12 +285,18 @@ class AttnPOTrainer(GRPOTrainer):
         self._train_sampler = super()._get_train_sampler(dataset)
         return self._train_sampler
 
-    def prompt_order(self) -> list[int]:
-        """Return the rows of the data set in the order in which the first epoch asks them, without the last few."""
-        return list(dict.fromkeys(GRPOTrainer._get_train_sampler(self)))
+    def prompt_orders(self) -> Iterator[list[int]]:
+        """Yield epoch by epoch, without end, the rows of the data set in the order in which they are asked.
+
+        Each epoch leaves out the last few of its order, which fill no batch.
+        """
+        sampler = GRPOTrainer._get_train_sampler(self)
+        while True:
+            yield list(dict.fromkeys(sampler))
 
     def _begin_epoch(self, epoch: int) -> None:
         rewind(self._train_sampler, epoch)
+        make_room(self.state, [*self.callback_handler.callbacks, self.control])
 
     def _begin_step(self) -> None:
         self._step_began = self._step

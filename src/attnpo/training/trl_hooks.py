@@ -42,8 +42,11 @@ SET: Final = (
 
 
 def rewind(sampler: Any, epoch: int) -> None:
-    """Put TRL's sampler where it is after so many epochs: it draws each order from the generator of the last one."""
-    if not sampler.shuffle:
+    """Put TRL's sampler where it is after so many epochs: it draws each order from the generator of the last one.
+
+    A stream of problems has none (None): it is in its place by itself.
+    """
+    if sampler is None or not sampler.shuffle:
         return
     sampler.generator.manual_seed(sampler.seed)
     for _ in range(epoch):

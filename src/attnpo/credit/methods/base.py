@@ -89,7 +89,8 @@ class Method:
     def begin_preparing(self, keys: Sequence[str], kept: Mapping[str, Any] | None) -> Collection[str]:
         """Return which of the problems (`Requests.keys`) that training can reach `prepare` is to be given.
 
-        `kept` is the `state_dict` of an interrupted preparation of this run.
+        `kept` is the `state_dict` of an interrupted preparation of this run, or of the checkpoint that it goes on from:
+        then none may be missing, for the policy is trained.
         """
         return keys
 

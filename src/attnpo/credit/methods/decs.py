@@ -44,7 +44,7 @@ class Curriculum:
     Attributes:
         kappa: share of all-correct prompts among those that are trained on.
         share: mean necessary share of the last step.
-        mixed: prompts with right and wrong responses since an all-correct one was last admitted.
+        mixed: prompts with right and wrong responses since an all-correct one was last due, admitted or not.
         admitted: numbers of the all-correct groups that the current step trains on.
     """
 
@@ -64,9 +64,10 @@ class DECS(WithDetector):
     that the redundant tokens of a prompt that is always solved are punished against the others' necessary ones.
 
     Prompts that are always solved are admitted by a share: with m prompts of right and wrong responses seen,
-    floor(kappa m / (1 - kappa)) of them, drawn at random; the others train nothing. kappa starts at 0 and moves by 0.2
-    times the change of the mean necessary share R (steps up to the answer / all steps, over correct responses with an
-    answer found), whose first value is compared with 0.5; so kappa = 0.2 (R - 0.5).
+    floor(kappa m / (1 - kappa)) of them, drawn at random; the others train nothing. Where that is 1 or more m begins
+    anew, as in the official code, even if fewer were there to be admitted. kappa starts at 0 and moves by 0.2 times the
+    change of the mean necessary share R (steps up to the answer / all steps, over correct responses with an answer
+    found), whose first value is compared with 0.5; so kappa = 0.2 (R - 0.5).
 
     Different here: the paper asks a small judge model of each chunk, here the verifier is run over what the sentences
     state (see `attnpo.credit.first_answer`), or a `module:function`; the official code goes on sampling until 64

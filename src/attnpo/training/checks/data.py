@@ -54,6 +54,26 @@ def planned(parts: RunParts) -> RunPlan | None:
     )
 
 
+def check_stream(parts: RunParts, findings: Findings) -> None:
+    """Check that nothing asks a stream for its length, or for a problem out of its turn."""
+    if not parts.is_stream:
+        return
+    args, method = parts.args, parts.args.build_credit()
+    instead = "give a data set of rows, not a stream"
+    if args.max_steps <= 0:
+        findings.refuse("max_steps: train_dataset is a stream, which does not say how many problems it has; set it")
+    if method.overrides("prepare"):
+        findings.refuse(
+            f"train_dataset: method '{args.method}' measures the problems before the first step, and a stream gives "
+            f"none before its turn; {instead}"
+        )
+    if method.settings.resample_groups:
+        findings.refuse(
+            f"resample_groups: {method.settings.resample_groups} draws other problems of train_dataset, and a stream "
+            f"gives none out of its turn; set it to 0, or {instead}"
+        )
+
+
 def check_prompts(parts: RunParts, findings: Findings) -> None:
     """Check that prompts can be rendered, and that a response fits behind them."""
     tokenizer, prompts = parts.tokenizer, parts.prompts

@@ -25,6 +25,7 @@ class RunParts:
         model: the model without weights.
         tokenizer: the model's.
         problems: training problems, those left out not counted.
+        is_stream: whether problems come one after the other, none of them by its number.
         prompts: their prompts, or some of them.
         has_eval_data: whether there are problems for evaluations while training.
         max_prompt_tokens: prompts above it were left out.
@@ -39,6 +40,7 @@ class RunParts:
     model: Any = None
     tokenizer: Any = None
     problems: int | None = None
+    is_stream: bool = False
     prompts: Sequence[Prompt] = ()
     has_eval_data: bool = False
     max_prompt_tokens: int | None = None

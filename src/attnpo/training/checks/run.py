@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from attnpo.training.checks.data import check_counts, check_prompts
+from attnpo.training.checks.data import check_counts, check_prompts, check_stream
 from attnpo.training.checks.findings import Findings
 from attnpo.training.checks.machine import (
     check_devices,
@@ -18,6 +18,7 @@ from attnpo.training.checks.machine import (
 from attnpo.training.checks.model import check_model, check_signal, check_tokenizer, check_weights
 from attnpo.training.checks.parts import RunParts
 from attnpo.training.checks.settings import (
+    check_callbacks,
     check_checkpoint_sampling,
     check_choices,
     check_evaluation,
@@ -33,6 +34,7 @@ CHECKS: Final[tuple[Callable[[RunParts, Findings], None], ...]] = (
     check_sampling,
     check_checkpoint_sampling,
     check_evaluation,
+    check_callbacks,
     check_rewards,
     check_schedule,
     check_layout,
@@ -43,6 +45,7 @@ CHECKS: Final[tuple[Callable[[RunParts, Findings], None], ...]] = (
     check_upload,
     check_output,
     check_resume,
+    check_stream,
     check_prompts,
     check_tokenizer,
     check_weights,

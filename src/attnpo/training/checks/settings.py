@@ -17,7 +17,6 @@ from attnpo.training.checks.words import reason, word
 CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "loss_type": ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"),
     "importance_sampling_level": ("token", "sequence"),
-    "scale_rewards": ("batch", "group", "none"),
     "vllm_mode": ("server", "colocate"),
     "vllm_importance_sampling_mode": ("token_truncate", "token_mask", "sequence_truncate", "sequence_mask"),
 }
@@ -39,10 +38,12 @@ def check_sampling(parts: RunParts, findings: Findings) -> None:
         return
     try:
         GenerationConfig(
-            do_sample=True,
-            max_new_tokens=args.max_completion_length,
-            cache_implementation=args.cache_implementation,
-            **(args.generation_kwargs or {}),
+            **{
+                "do_sample": True,
+                "max_new_tokens": args.max_completion_length,
+                "cache_implementation": args.cache_implementation,
+                **(args.generation_kwargs or {}),
+            }
         )
     except ValueError as error:
         findings.refuse(f"cache_implementation, generation_kwargs: {reason(error)}")
@@ -77,6 +78,15 @@ def check_evaluation(parts: RunParts, findings: Findings) -> None:
         findings.refuse(f"{wants_best}: needs metric_for_best_model, such as eval_reward")
 
 
+def check_callbacks(parts: RunParts, findings: Findings) -> None:
+    """Check that transformers leaves the run's callbacks in their place."""
+    if parts.args.restore_callback_states_from_checkpoint:
+        findings.refuse(
+            "restore_callback_states_from_checkpoint: would put new callbacks in the place of those that the run goes "
+            "by; leave it out, they go on from the checkpoint's state by themselves"
+        )
+
+
 def check_rewards(parts: RunParts, findings: Findings) -> None:
     """Check reward weights, the reference model and the router's loss."""
     args = parts.args
@@ -84,6 +94,11 @@ def check_rewards(parts: RunParts, findings: Findings) -> None:
         findings.refuse(
             f"reward_weights: {len(args.reward_weights)} weights for {parts.rewards} reward functions (the verifier is "
             "one); give as many"
+        )
+    elif args.reward_weights and args.reward_weights[0] != 1:
+        findings.refuse(
+            f"reward_weights: the first, {args.reward_weights[0]:g}, is the verdict's, which the method makes its own "
+            "reward of; give 1 there, and weigh the others against it"
         )
     if args.sync_ref_model and args.beta == 0.0:
         findings.refuse("sync_ref_model: there is no reference model at beta: 0; raise beta, or leave it out")
