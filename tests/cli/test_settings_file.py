@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from attnpo.cli.parsing import parse
@@ -75,7 +77,7 @@ def test_a_flag_is_refused_in_one_line_that_names_it(argv, words):
 def test_flags_override_the_file_and_numbers_may_be_written_any_way(file):
     path = file("learning_rate: 2e-6\nmax_steps: 7\nheads: 16.2\nmethod_settings: {}\n")
     args = parsed([f"--config={path}", "--max-steps", "9", "--seed", "1", "--seed", "1"])[-1]
-    assert (args.learning_rate, args.max_steps, args.heads, args.seed) == (2e-6, 9, "16.2", 1) or args.heads == 16.2
+    assert (args.learning_rate, args.max_steps, args.heads, args.seed) == (2e-6, 9, "16.2", 1)
 
 
 @pytest.mark.parametrize(
@@ -162,3 +164,18 @@ def test_a_flag_may_switch_off_what_a_recipe_sets(file):
     assert lines(["--config", str(path), "--use_vllm", "false"]) == []
     (line,) = lines(["--config", str(path), "--use_vllm", "false", "--vllm_mode", "server"])
     assert line.startswith("vllm_mode")
+
+
+def test_a_text_that_looks_like_a_number_stays_what_is_written(file):
+    args = parsed(["--config", str(file("heads: 16.10\nhub_revision: 0012\nreward_weights: [1e-1, 2]\n"))])
+    found = {name: value for part in args for name, value in vars(part).items()}
+    assert (found["heads"], found["hub_revision"], found["reward_weights"]) == ("16.10", "0012", [0.1, 2.0])
+
+
+def test_environment_variables_of_a_file(file, monkeypatch):
+    monkeypatch.setenv("ATTNPO_TEST", "")
+    parsed(["--config", str(file("seed: 1\nenv:\n  ATTNPO_TEST: 3\n"))])
+    assert os.environ["ATTNPO_TEST"] == "3"
+    parsed(["--config", str(file("seed: 1\nenv:\n"))])  # its lines commented out
+    with pytest.raises(ConfigError, match="env: holds no 'NAME: value' lines"):
+        parsed(["--config", str(file("seed: 1\nenv: A=1\n"))])

@@ -33,6 +33,11 @@ from attnpo.gsmworld.equations import find_equations, find_numbers, to_number, w
         ("x + 3 = 7 and y = 4", []),
         ("She has 5 marbles and he has 3 = three", []),
         ("(3 + 4 = 7", [("3 + 4", "7", True)]),
+        ("1.05 * 20 = 21", [("1.05 * 20", "21", True)]),
+        ("0.05 * 100 = 5 and 2.005 + 1 = 3.005", [("0.05 * 100", "5", True), ("2.005 + 1", "3.005", True)]),
+        ("007 + 01.50 = 8.5", [("7 + 1.50", "8.5", True)]),
+        ("(40 * 25% = 10)", [("40 * 25", "10", True)]),
+        ("40 * (25% = 10)", [("40 * 25", "10", True)]),
         ("", []),
     ],
 )
@@ -66,6 +71,16 @@ def test_values_are_those_of_arithmetic(a: int, sign: str, b: int, unit: str) ->
 def test_any_text_is_read(text: str) -> None:
     find_equations(text)
     find_numbers(text)
+
+
+def test_a_sum_without_end_is_read() -> None:
+    find_equations(" + ".join(["1"] * 3000) + " = 3000")
+
+
+def test_decimals_are_written_whole() -> None:
+    figures = ["12345.67", "112500.5", "0.00001", "-2.05", "1000000.25"]
+    assert [write_number(Fraction(figure)) for figure in figures] == figures
+    assert write_number(Fraction(1, 3)) == "0.333333"
 
 
 def test_numbers() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 
+import measured
 import pytest
 import run_folders
 import yaml
@@ -13,6 +14,9 @@ from attnpo.cli.main import main
 from attnpo.errors import DataError
 from attnpo.evaluation import EvaluationResult, compare_folders
 from attnpo.reporting.card import write_model_card
+from attnpo.reporting.card.facts import BeforeAfter
+from attnpo.reporting.card.results import results_section
+from attnpo.reporting.card.upload import uploaded_files
 
 
 @pytest.fixture(autouse=True)
@@ -117,19 +121,32 @@ def test_the_starting_model_may_lie_elsewhere(tmp_path):
         write_model_card(run, tmp_path / "b" / "attnpo")
 
 
-def test_several_benchmarks_make_a_table_each(tmp_path):
+@pytest.mark.parametrize("below", ["attnpo", "attnpo/eval"])
+def test_several_benchmarks_make_a_table_each(tmp_path, below):
     run = run_folder(tmp_path, evaluated=False, base=False)
-    for name in ("attnpo", "base"):
+    for name in (below, "base"):
         for place, title in (("math500", "MATH-500"), ("aime24", "AIME 24")):
             folder = tmp_path / name / place
             folder.mkdir(parents=True)
             about = {"name": place, "title": title, "dataset": f"org/{place}"}
-            found = evaluation(name, benchmark=about, dataset=f"org/{place}")
+            found = evaluation(name.split("/")[0], benchmark=about, dataset=f"org/{place}")
             (folder / "evaluation.json").write_text(json.dumps(found))
     card, text = written(run)
     assert text.index("### AIME 24") < text.index("### MATH-500")
     assert "Missing:** the model" not in text
     assert {result.dataset_type for result in card.data.eval_results} == {"org/math500", "org/aime24"}
+    assert {name for name in uploaded_files(run) if name.endswith("evaluation.json")} == {
+        f"{below}/{place}/evaluation.json".removeprefix("attnpo/") for place in ("math500", "aime24")
+    }
+
+
+def test_models_on_the_way_are_no_results_of_the_run(tmp_path):
+    run = run_folder(tmp_path)
+    (run / "evaluation.json").unlink()
+    (run / "course" / "1").mkdir(parents=True)
+    (run / "course" / "1" / "evaluation.json").write_text(json.dumps(evaluation("attnpo")))
+    assert "Missing:** the model" in written(run)[1] or "has not been evaluated" in written(run)[1]
+    assert not [name for name in uploaded_files(run) if name.startswith("course")]
 
 
 def test_what_the_user_wrote_stays(tmp_path):
@@ -181,3 +198,11 @@ def test_the_command_writes_the_card(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["card", str(tmp_path / "base")])
     assert "training.json: no such file" in capsys.readouterr().err
+
+
+def test_responses_that_came_to_nothing_are_said_of_each_model() -> None:
+    rows = [measured.rollout("p1", True, 20), measured.rollout("p2", False, 20)]
+    before, after = measured.evaluation("base", rows, failures=1), measured.evaluation("attnpo", rows)
+    text = results_section([BeforeAfter("toy", after, before)])
+    assert "Of the model before training, 1 of 2 responses were refused by the server or came to nothing" in text
+    assert "after training" not in text

@@ -10,12 +10,13 @@ import pytest
 
 from attnpo.attention import HeadSet
 from attnpo.cli.main import main
-from attnpo.errors import ConfigError
+from attnpo.errors import ConfigError, OutputError
 from attnpo.reporting.run_folder import load_run_folder
 from attnpo.study.causal_heads import split
 from attnpo.study.quickstart import Quickstart
 from attnpo.study.sizes import QuickstartSizes
 from attnpo.study.worlds import GSM, TINYWORLD
+from attnpo.tinyworld import checkpoint_path
 
 PROOFS = {"intervene": True, "intervention_traces": 4, "intervention_samples": 1, "intervention_max_new_tokens": 64}
 
@@ -102,3 +103,26 @@ def test_what_real_english_lacks_is_one_line(tmp_path, capsys):
     assert stop.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert not Path(tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seed": 1}, "seed"),
+        ({"num_probe": 13}, "num_probe"),
+        ({"num_eval": 5}, "num_eval"),
+        ({"num_causal": 25}, "num_causal"),
+    ],
+)
+def test_results_of_other_settings_are_not_shown_for_these(line, change, said):
+    with pytest.raises(OutputError, match=f"holds results of other settings: {said}"):
+        Quickstart(replace(line.sizes, **change), line.world)
+    with pytest.raises(OutputError, match="model "):
+        Quickstart(line.sizes, replace(line.world, model=str(checkpoint_path())))
+
+
+def test_a_training_run_may_be_added(line):
+    Quickstart(replace(line.sizes, max_steps=2), line.world)
+    with pytest.raises(OutputError, match=r"max_steps \(there 2, asked 3\)"):
+        Quickstart(replace(line.sizes, max_steps=3), line.world)
+    Quickstart(line.sizes, line.world)

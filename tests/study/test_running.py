@@ -232,3 +232,14 @@ def test_the_command_beside_the_results_can_be_pasted_into_a_shell(tmp_path):
         run([ArmRun("a", tmp_path / "a", (command,), label="a")])
     line = (tmp_path / "a" / "train.command.txt").read_text()
     assert shlex.split(line) == ["attnpo", "train", "--method_settings", '{"limits": [1, 2]}']
+
+
+def test_an_evaluation_whose_engine_went_away_is_gone_on_with(tmp_path):
+    file = tmp_path / "evaluation.json"
+    file.write_text('{"name": "a", "complete": false}')
+    whole = writes(file, '{"complete": true}')
+    arms = [ArmRun("a", tmp_path, (Script("evaluate", {}, file, whole),), label="row/a")]
+    assert not arms[0].done
+    run(arms)
+    assert arms[0].done
+    assert file.read_text() == '{"complete": true}'

@@ -22,7 +22,7 @@ from attnpo.cli.flags import (
     settings_of,
     with_nearest,
 )
-from attnpo.cli.settings_file import ENVIRONMENT, check_settings_file, read_settings
+from attnpo.cli.settings_file import ENVIRONMENT, as_written, check_settings_file, read_settings
 from attnpo.cli.shorthands import without_overridden
 from attnpo.cli.shown import load_class, shown_flags
 from attnpo.errors import ConfigError, one_line
@@ -147,11 +147,14 @@ def _made(dataclass_type: Any, values: Mapping[str, Any]) -> Any:
 
 def _read_file(path: Path, dataclass_types: Sequence[Any]) -> dict[str, Any]:
     """Return the settings of a YAML file, checked; sets the environment variables that it holds."""
-    settings, where = read_settings(path), f"--config {path}"
-    check_settings_file(settings, dataclass_types, where)
+    where = f"--config {path}"
+    settings = as_written(check_settings_file(read_settings(path), dataclass_types, where), dataclass_types, path)
     check_json(settings, dataclass_types, f"{where}: ")
-    for name, value in dict(settings.pop(ENVIRONMENT, {})).items():
-        os.environ[name] = str(value)
+    environment = settings.pop(ENVIRONMENT, None) or {}
+    if not isinstance(environment, dict):
+        raise ConfigError(f"{where}: {ENVIRONMENT}: holds no 'NAME: value' lines; write one a variable, or take it out")
+    for name, value in environment.items():
+        os.environ[str(name)] = str(value)
     return settings
 
 

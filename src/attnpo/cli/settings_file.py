@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from attnpo.cli.flags import settings_of
 from attnpo.errors import ConfigError, nearest
 from attnpo.files import UserFile
@@ -29,8 +31,8 @@ def read_settings(path: Path) -> dict[str, Any]:
     return settings
 
 
-def check_settings_file(settings: Mapping[str, Any], dataclass_types: Sequence[Any], where: str) -> None:
-    """Check that every setting exists and every value has its setting's type.
+def check_settings_file(settings: Mapping[str, Any], dataclass_types: Sequence[Any], where: str) -> dict[str, Any]:
+    """Check that every setting exists and every value has its setting's type; returns them as their types have them.
 
     Raises:
         ConfigError: one does not; the message names it, and the one that resembles it most, or what is expected.
@@ -40,12 +42,37 @@ def check_settings_file(settings: Mapping[str, Any], dataclass_types: Sequence[A
     if unknown:
         said = ", ".join(f"{name}{nearest(name, hints).replace('; ', ' (').replace('?', '?)')}" for name in unknown)
         raise ConfigError(f"{where}: no setting called {said}")
+    typed = dict(settings)
     for name, hint in hints.items():
         if name in settings:
-            _check_type(name, settings[name], hint, where)
+            valid = _checked(name, settings[name], hint, where)
+            if isinstance(settings[name], list):  # argparse reads the text of a scalar alone
+                typed[name] = valid
+    return typed
 
 
-def _check_type(name: str, value: Any, hint: Any, where: str) -> None:
+def as_written(settings: Mapping[str, Any], dataclass_types: Sequence[Any], path: Path) -> dict[str, Any]:
+    """Return settings of a file where a text that YAML takes for a number is the text again: head 16.10, revision 0012.
+
+    Args:
+        settings: what the file holds.
+        dataclass_types: what says which settings are text.
+        path: the file.
+    """
+    hints = {name: hint for each in dataclass_types for name, hint in settings_of(each).items()}
+    numbers = [name for name, value in settings.items() if type(value) in (int, float) and _is_text(hints.get(name))]
+    if not numbers:
+        return dict(settings)
+    written = yaml.load(UserFile(path).text(), Loader=yaml.BaseLoader)
+    return {**settings, **{name: str(written.get(name, settings[name])) for name in numbers}}
+
+
+def _is_text(hint: Any) -> bool:
+    options = [option for option in typing.get_args(hint) or (hint,) if option is not type(None)]
+    return options == [str]
+
+
+def _checked(name: str, value: Any, hint: Any, where: str) -> Any:
     from pydantic import ConfigDict, TypeAdapter, ValidationError  # half of the time of `--help`
 
     if isinstance(value, bool) and not _allows_bool(hint):
@@ -55,7 +82,7 @@ def _check_type(name: str, value: Any, hint: Any, where: str) -> None:
         hint, config=ConfigDict(coerce_numbers_to_str=True, arbitrary_types_allowed=True)
     )
     try:
-        adapter.validate_python(value)
+        return adapter.validate_python(value)
     except ValidationError as error:
         # Shortened: a few aliases in YAML can stand for more text than memory holds.
         raise ConfigError(f"{where}: {name}: {reprlib.repr(value)} is not valid, expected {_said(hint)}") from error

@@ -18,6 +18,8 @@ _OPERAND = rf"(?:\(\s*)?{NUMBER}{_UNIT}(?:\s*\))?"
 _EQUATION = re.compile(
     rf"(?<![\d.,/*×÷+])(?P<left>{_OPERAND}(?:\s*{_OPERATOR}\s*{_OPERAND})+)\s*=\s*(?P<value>{NUMBER})(?![\d]|[.,]\d)"
 )
+_MOST_DIGITS = 30
+"""Digits behind the point that are looked for at most."""
 _STANDING = re.compile(rf"(?<![\d.,])({_PLAIN})(?![\d]|[.,]\d)")
 _SIGNS = {"×": "*", "÷": "/", "–": "-", "−": "-", "\\times": "*", "\\div": "/", "\\cdot": "*"}
 _OPERATIONS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
@@ -61,18 +63,14 @@ def find_equations(text: str) -> list[Equation]:
     """Return the equations of a text that state a number, in order; never raises."""
     found = []
     for match in _EQUATION.finditer(text):
-        left = _clean(match["left"])
-        if left.count("(") != left.count(")"):  # one of them encloses the whole equation
-            left = left.replace("(", "").replace(")", "").strip()
-        try:
-            tree = ast.parse(left, mode="eval").body
-        except SyntaxError:  # brackets in the wrong order, numbers side by side
-            continue
+        left, value = _clean(match["left"]), to_number(match["value"])
         operands = tuple(Fraction(text) for text in re.findall(r"\d*\.?\d+", left))
-        value, result = to_number(match["value"]), _evaluate(tree)
-        if value != result and "%" in match["left"]:  # a share of something, as in 40 * 25% = 10
-            shares = _clean(re.sub(r"%", "/100", match["left"]))
-            result = value if value == _evaluate(ast.parse(shares, mode="eval").body) else result
+        try:
+            result = _worked_out(left)
+            if value != result and "%" in match["left"]:  # a share of something, as in 40 * 25% = 10
+                result = value if value == _worked_out(_clean(match["left"].replace("%", "/100"))) else result
+        except (SyntaxError, RecursionError, MemoryError):  # brackets in the wrong order; a sum without end
+            continue
         found.append(Equation(left, operands, value, result, match.span()))
     return found
 
@@ -88,8 +86,14 @@ def to_number(figure: str) -> Fraction:
 
 
 def write_number(number: Fraction) -> str:
-    """Return a number in figures: whole, or as a decimal."""
-    return str(number.numerator) if number.denominator == 1 else f"{float(number):g}"
+    """Return a number in figures: whole, or as a decimal; one that has no end is rounded to six digits."""
+    if number.denominator == 1:
+        return str(number.numerator)
+    digits = next((n for n in range(1, _MOST_DIGITS) if 10**n % number.denominator == 0), None)
+    if digits is None:
+        return f"{float(number):g}"
+    whole, decimals = divmod(abs(number.numerator) * 10**digits // number.denominator, 10**digits)
+    return f"{'-' * (number < 0)}{whole}.{decimals:0{digits}d}"
 
 
 def _clean(left: str) -> str:
@@ -99,8 +103,14 @@ def _clean(left: str) -> str:
     left = re.sub(r"(?<=[\d\s)])x(?=[\s\d(])", "*", left)
     left = re.sub(r"(?<=\d),(?=\d)", "", left)
     left = re.sub(r"/?[A-Za-z][A-Za-z'’-]*|[$€£%]", " ", left)
-    left = re.sub(r"\b0+(?=\d)", "", left)
+    left = re.sub(r"(?<![\d.])0+(?=\d)", "", left)
+    if left.count("(") != left.count(")"):  # one of them encloses the whole equation
+        left = left.replace("(", "").replace(")", "")
     return " ".join(left.split())
+
+
+def _worked_out(expression: str) -> Fraction | None:
+    return _evaluate(ast.parse(expression, mode="eval").body)
 
 
 def _evaluate(tree: ast.expr) -> Fraction | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from attnpo.evaluation import is_complete
 from attnpo.study.worlds import UNSEEN, World
 
 
@@ -31,12 +32,17 @@ class Command:
     Attributes:
         name: the command.
         settings: its settings.
-        done: file whose presence says that it ran to its end.
+        done: file that is there once it ran to its end.
     """
 
     name: str
     settings: dict[str, Any]
     done: Path
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it ran to its end; an evaluation whose engine went away writes what it has."""
+        return is_complete(self.done) if self.name == "evaluate" else self.done.is_file()
 
     @property
     def on_cpu(self) -> bool:
@@ -77,7 +83,7 @@ class ArmRun:
     @property
     def done(self) -> bool:
         """Whether all its commands ran to their end."""
-        return all(command.done.exists() for command in self.commands)
+        return all(command.is_done for command in self.commands)
 
 
 COURSE = 3

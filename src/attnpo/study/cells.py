@@ -12,6 +12,7 @@ from attnpo.about import write_about
 from attnpo.attention import HeadSet
 from attnpo.discovery import DiscoveryResult, best_heads, choose_wrong_head
 from attnpo.errors import ConfigError, DataError, OutputError, listed, nearest
+from attnpo.evaluation import is_complete
 from attnpo.output import claim_settings
 from attnpo.study.arms import ArmRun, Command, measuring, training_arm
 from attnpo.study.sizes import Sizes
@@ -161,7 +162,7 @@ class Experiment:
     def done(self, cell: Cell) -> bool:
         """Whether a cell is trained and measured; a copy of it needs neither its model nor its checkpoints."""
         _, *measure = self.arm(cell).commands
-        return all(command.done.is_file() for command in measure)
+        return all(command.is_done for command in measure)
 
     def claim(self, cell: Cell) -> None:
         """Claim a cell's folder for its settings.
@@ -258,7 +259,7 @@ def cells_on_disk(rows: Iterable[Row], output_dir: Path) -> list[Cell]:
         Cell(row, int(path.parent.name.removeprefix("seed-")))
         for row in rows
         for path in sorted((output_dir / row.name).glob("seed-*/evaluation.json"))
-        if path.parent.name.removeprefix("seed-").isdecimal()
+        if path.parent.name.removeprefix("seed-").isdecimal() and is_complete(path)
     ]
 
 

@@ -14,10 +14,10 @@ from attnpo.about import write_about
 from attnpo.attention import HeadSet
 from attnpo.discovery import DiscoverySettings
 from attnpo.discovery.run import PROBING_SET_FILE
-from attnpo.evaluation import EvaluationResult, EvaluationSettings
+from attnpo.evaluation import EvaluationResult, EvaluationSettings, is_complete
 from attnpo.labeling.causal import CausalSettings
 from attnpo.labeling.judge import JudgeSettings
-from attnpo.output import prepare_output_dir, write_atomically
+from attnpo.output import claim_settings, prepare_output_dir, write_atomically
 from attnpo.reporting import write_report
 from attnpo.rollouts import Rollout, read_rollouts, write_rollouts
 from attnpo.sampling import EngineSettings
@@ -50,7 +50,7 @@ class Quickstart:
 
     Raises:
         ConfigError: the world's model, or what it takes, is missing.
-        OutputError: nothing can be written into the folder.
+        OutputError: nothing can be written into the folder, or it holds results of another model or other settings.
     """
 
     sizes: QuickstartSizes
@@ -68,7 +68,30 @@ class Quickstart:
             "training": {**model, **self.world.training},
             "evaluation": dict(self.world.evaluation),
         }
+        self._claim()
         write_about(self.folder, "quickstart", flags(changed), settings)
+
+    def _claim(self) -> None:
+        """Claim the folder for what each part of the line depends on; parts may be added by a later call.
+
+        Raises:
+            OutputError: it holds results of another model or of other settings.
+        """
+        sizes, model = self.sizes, {"model": self.world.model}
+        probing = {**model, **self.world.discovery, "seed": sizes.seed, "num_probe": sizes.num_probe}
+        measuring = {**self.world.evaluation, "num_eval": sizes.num_eval, "num_traces": sizes.num_traces}
+        training = {**model, **self.world.training, "seed": sizes.seed, "max_steps": sizes.max_steps}
+        parts: dict[str, tuple[Mapping[str, Any], Sequence[Path]]] = {
+            "heads": ({**probing, **self.world.proofs}, [self.folder / "discovery.json"]),
+            "base": ({**model, **measuring}, [self.folder / "base" / "evaluation.json"]),
+        }
+        if sizes.num_causal:
+            parts["causal"] = ({**probing, "num_causal": sizes.num_causal}, [self.causal / "discovery.json"])
+        if sizes.max_steps:
+            done = [self.folder / name / "trainer_state.json" for name in self.arms]
+            parts["arms"] = ({**training, "measured": measuring}, done)
+        for part, (settings, results) in parts.items():
+            claim_settings(self.folder / f"quickstart.{part}.settings.json", settings, results)
 
     @property
     def folder(self) -> Path:
@@ -148,7 +171,7 @@ class Quickstart:
         self, progress: Progress | None = None, show: Callable[[Target, EvaluationResult], None] | None = None
     ) -> None:
         """Measure the untrained model; `show` is given the result, and not called where it is known from before."""
-        if (self.folder / "base" / "evaluation.json").exists():
+        if is_complete(self.folder / "base" / "evaluation.json"):
             return
         values = {
             **self.world.evaluation,

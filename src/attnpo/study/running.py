@@ -146,7 +146,7 @@ class _Runner:
             if code != 0:
                 return self._failure(self.queue[0], code)
             self.queue.pop(0)
-        while self.queue and self.queue[0].done.exists():
+        while self.queue and self.queue[0].is_done:
             self.queue.pop(0)
         if self.queue:
             self._start(self.queue[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
@@ -14,7 +13,7 @@ from rich.progress import Progress
 
 from attnpo.attention import Head, HeadSet
 from attnpo.errors import ConfigError, EngineError
-from attnpo.evaluation import EvaluationResult, EvaluationSettings, evaluate
+from attnpo.evaluation import EvaluationResult, EvaluationSettings, evaluate, is_complete
 from attnpo.evaluation.counting import Counter, load_counter
 from attnpo.files import UserFile
 from attnpo.ledger import settings_path
@@ -156,7 +155,7 @@ def _annotate_signals(
 
 
 def _context(target: Target, session: Session) -> Mapping[str, Any]:
-    if session.engine.engine == "server" and session.served_facts is None and _is_complete(target.file):
+    if session.engine.engine == "server" and session.served_facts is None and is_complete(target.file):
         session.served_facts = session.served(wait=False)
         if session.served_facts is None:
             logger.warning(
@@ -168,14 +167,6 @@ def _context(target: Target, session: Session) -> Mapping[str, Any]:
             session.served_facts = stored.get("served", {})
     context = {**session.context, "verifier": target.steps.verifier}
     return context if target.benchmark is None else {**context, "benchmark": target.benchmark}
-
-
-def _is_complete(file: Path) -> bool:
-    """Whether an evaluation of all its problems lies there."""
-    try:
-        return json.loads(file.read_text(encoding="utf-8")).get("complete") is True
-    except (OSError, ValueError, AttributeError):
-        return False
 
 
 def _check_engine(arguments: EvaluateArguments, settings: EvaluationSettings, engine: EngineSettings | None) -> None:

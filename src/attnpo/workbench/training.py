@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from datasets import Dataset
+from transformers.trainer import TRAINER_STATE_NAME
 
 from attnpo.datasets import ProblemRow
 from attnpo.errors import ConfigError
@@ -96,11 +97,13 @@ def train_model(
         trainer.card_writer = write_model_card
         if planned.probe is not None:
             planned.probe.attach(trainer, args, str(planned.source), output_dir)
+        if is_first:
+            (output_dir / TRAINER_STATE_NAME).unlink(missing_ok=True)  # says below that a whole model lies beside it
         start = time.perf_counter()
         trainer.train(resume_from_checkpoint=last_checkpoint(args))
-        trainer.save_state()
         trainer.updates.check_learnt(trainer.state)  # a model that learnt nothing is not written as one that did
         trainer.save_model()
+        trainer.save_state()
         trainer.verifier.close()
         if not trainer.is_world_process_zero():
             return None

@@ -59,31 +59,40 @@ def read_facts(folder: Path, base: Path | None = None) -> CardFacts:
         DataError: the folder holds no `training.json`, `base` holds no evaluation, or a file is malformed.
     """
     record = TrainingRecord.load(folder)
-    before = _evaluations(base) if base is not None else _found_base(folder)
+    before = evaluations(base) if base is not None else _found_base(folder)
     if base is not None and not before:
         raise DataError(f"{base}: no evaluation.json in it or a folder below; make it with `attnpo evaluate`")
+    measured = sorted(evaluations(folder).items())
     stability = folder / "stability.json"
     return CardFacts(
         folder=folder,
         record=record,
-        measured=tuple(_measured(path, before) for name, path in sorted(_evaluations(folder).items()) if name != BASE),
+        measured=tuple(_measured(path, before) for name, path in measured if name.split("/")[0] != BASE),
         log=read_log(folder),
         stability=StabilityResult.load(stability) if stability.is_file() else None,
     )
 
 
-def _evaluations(folder: Path) -> dict[str, Path]:
-    """Return the evaluations of a folder, the file of each by name of the folder below (empty for the folder's own)."""
+def evaluations(folder: Path) -> dict[str, Path]:
+    """Return the evaluations of a folder, the file of each by name of the folder below (empty for the folder's own).
+
+    Two folders below lie several benchmarks of one command (`--output_dir FOLDER/eval`); models on the way do, too, and
+    are measured on no benchmark.
+    """
     own = result_file(folder)
     if own.is_file():
         return {"": own}
-    return {path.parent.name: path for path in sorted(folder.glob("*/evaluation.json"))}
+    found = {path.parent.name: path for path in sorted(folder.glob("*/evaluation.json"))}
+    for path in sorted(folder.glob("*/*/evaluation.json")):
+        if EvaluationResult.load(path).benchmark is not None:
+            found[path.parent.relative_to(folder).as_posix()] = path
+    return found
 
 
 def _found_base(folder: Path) -> dict[str, Path]:
     # Resolved: the parent of "." is not "..", but what the folder lies in.
     for place in (folder / BASE, folder.resolve().parent / BASE):
-        if found := _evaluations(place):
+        if found := evaluations(place):
             return found
     return {}
 

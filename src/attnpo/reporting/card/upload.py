@@ -9,6 +9,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
 from attnpo.errors import ConfigError, OutputError, first_line
+from attnpo.reporting.card.facts import evaluations
 
 WEIGHTS = ("model*.safetensors", "adapter_model*.safetensors", "pytorch_model*.bin", "adapter_model*.bin")
 UPLOADED = (
@@ -19,7 +20,8 @@ UPLOADED = (
     *("README.md", "LICENSE*", "figures/*.png"),
     *("training.json", "trainer_state.json", "log.jsonl", "stability.json", "evaluation.json", "*/evaluation.json"),
 )
-"""What leaves this machine: the model, its tokenizer, the card, and the numbers that the card was written from.
+"""What leaves this machine, with the evaluations in folders further below that the card was written from: the model,
+its tokenizer, the card, and its numbers.
 
 All else stays, whatever its name: responses and problems (a benchmark's may be gated), reports that show them, models
 on the way, command lines and pickled arguments with this machine's paths. `*` does not cross folders.
@@ -31,6 +33,7 @@ _HUB_ERRORS: tuple[type[BaseException], ...] = (HfHubHTTPError, *HfHubHTTPError.
 def uploaded_files(folder: Path) -> list[str]:
     """Return the files of a run's folder that `upload_run` uploads, relative to it, sorted."""
     found = {path for pattern in UPLOADED for path in folder.glob(pattern) if path.is_file()}
+    found |= set(evaluations(folder).values())
     return sorted(path.relative_to(folder).as_posix() for path in found)
 
 
