@@ -65,7 +65,7 @@ quickstart: $(VENV)/.installed
 	$(BIN)/attnpo quickstart
 
 quickstart-real: $(VENV)/.installed-real
-	$(BIN)/attnpo quickstart --world gsm --model $(MODEL)
+	$(BIN)/attnpo quickstart --world gsm --model $(MODEL) --output_dir runs/quickstart-$(if $(filter gsmworld,$(MODEL)),gsm,$(notdir $(patsubst %/,%,$(MODEL))))
 
 reproduce: $(VENV)/.installed
 	$(BIN)/attnpo reproduce

@@ -109,6 +109,18 @@ def test_which_file_stands_in_for_which_benchmark():
             stand_ins(data, ["gsm8k", "aime24"])
 
 
+def test_a_file_stands_in_for_the_data_of_an_entry_of_ones_own(tmp_path):
+    (tmp_path / "local.jsonl").write_text('{"q": "1+1?", "a": "2"}\n')
+    (tmp_path / "mine.yaml").write_text(
+        "name: own\ntitle: My problems\ndataset: gone.jsonl\ncolumns: {question: q, solution: a}\n"
+        "template: '{{ question }}'\nverifier: exact\n"
+    )
+    asked = EvaluateArguments(benchmark=str(tmp_path / "mine.yaml"), output_dir=str(tmp_path / "out"))
+    data = DataArguments(data=str(tmp_path / "local.jsonl"))
+    (target,) = benchmark_targets(asked, data, StepArguments(), EvaluationSettings(), set())
+    assert [problem.solution for problem in target.problems] == ["2"]
+
+
 def test_given_settings_are_those_of_flags_and_file(tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text("verifier: exact\n")

@@ -170,12 +170,15 @@ def test_a_text_that_looks_like_a_number_stays_what_is_written(file):
     args = parsed(["--config", str(file("heads: 16.10\nhub_revision: 0012\nreward_weights: [1e-1, 2]\n"))])
     found = {name: value for part in args for name, value in vars(part).items()}
     assert (found["heads"], found["hub_revision"], found["reward_weights"]) == ("16.10", "0012", [0.1, 2.0])
+    merged = parsed(["--config", str(file("<<: {heads: 16.10}\nseed: 3\n"))])
+    assert {name: value for part in merged for name, value in vars(part).items()}["heads"] == "16.10"
 
 
 def test_environment_variables_of_a_file(file, monkeypatch):
     monkeypatch.setenv("ATTNPO_TEST", "")
-    parsed(["--config", str(file("seed: 1\nenv:\n  ATTNPO_TEST: 3\n"))])
-    assert os.environ["ATTNPO_TEST"] == "3"
+    for written in ("3", "0012", "1.10", "no"):
+        parsed(["--config", str(file(f"seed: 1\nenv:\n  ATTNPO_TEST: {written}\n"))])
+        assert os.environ["ATTNPO_TEST"] == written
     parsed(["--config", str(file("seed: 1\nenv:\n"))])  # its lines commented out
     with pytest.raises(ConfigError, match="env: holds no 'NAME: value' lines"):
         parsed(["--config", str(file("seed: 1\nenv: A=1\n"))])

@@ -47,9 +47,9 @@ def test_factors_by_hand(in_examples):
 def test_the_page_shows_it_and_its_line_trains(in_examples, tmp_path, capsys):
     page = (ROOT / "docs" / "new-method.md").read_text(encoding="utf-8")
     (line,) = re.findall(r"attnpo train (.*?--output_dir) \S+", page.replace("\\\n", " "), re.S)
+    line = re.sub(r"--max_steps \d+ ", "--max_steps 1 ", line)
     words = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", line)]
-    small = "--num_problems 16 --max_steps 1 --num_generations 4 --per_device_train_batch_size 8"
-    small += " --max_completion_length 200 --report_to none --save_strategy no"
+    small = "--num_problems 16 --num_generations 4 --per_device_train_batch_size 8 --report_to none --save_strategy no"
     main(["train", *words, str(tmp_path / "out"), *small.split()])
     kept = json.loads((tmp_path / "out" / "training.json").read_text(encoding="utf-8"))
     assert "new_method:LowerHalf" in json.dumps(kept)

@@ -165,9 +165,13 @@ def test_a_threshold_serves_no_other_responses(small: Small, tmp_path: Path) -> 
     assert [name[0] for name in found["found_from"]] == sorted(rollout.problem_id for rollout in small[2][:5])
     # Where some of them have labels by it, labels of two thresholds would stand side by side.
     mixed = labeler(small, path)
-    mixed.recall(small[2][0], whole[0])
-    with pytest.raises(OutputError, match=r"effects\.threshold\.json: found from other responses than these, 1 of"):
-        list(mixed.label(small[2][5:]))
+    mixed.recall(small[2][7], whole[7])
+    with pytest.raises(OutputError, match=r"effects\.threshold\.json: not the threshold by which 1 of the responses"):
+        list(mixed.label(small[2][5:7]))
+    grown = labeler(small, path)
+    grown.recall(small[2][0], alone[0])
+    list(grown.label(small[2][5:7]))
+    assert json.loads((tmp_path / "effects.threshold.json").read_text()) == found
 
 
 def test_effects_of_others_are_refused(small: Small, tmp_path: Path) -> None:

@@ -121,8 +121,22 @@ def test_results_of_other_settings_are_not_shown_for_these(line, change, said):
         Quickstart(line.sizes, replace(line.world, model=str(checkpoint_path())))
 
 
-def test_a_training_run_may_be_added(line):
-    Quickstart(replace(line.sizes, max_steps=2), line.world)
-    with pytest.raises(OutputError, match=r"max_steps \(there 2, asked 3\)"):
-        Quickstart(replace(line.sizes, max_steps=3), line.world)
-    Quickstart(line.sizes, line.world)
+def test_a_training_run_may_be_added(line, tmp_path):
+    shutil.copytree(line.folder, tmp_path, dirs_exist_ok=True)
+    sizes = replace(line.sizes, output_dir=str(tmp_path))
+    trained = Quickstart(replace(sizes, max_steps=2), line.world)
+    Quickstart(replace(sizes, max_steps=3), line.world)  # none was begun
+    trained._claim("arms")
+    with pytest.raises(OutputError, match=r"training\.max_steps \(there 2, asked 3\)"):
+        Quickstart(replace(sizes, max_steps=3), line.world)
+    Quickstart(sizes, line.world)
+
+
+def test_a_folder_whose_parts_say_nothing_of_themselves_is_that_of_the_call_that_made_it(line, tmp_path):
+    shutil.copytree(line.folder, tmp_path, dirs_exist_ok=True)
+    for file in tmp_path.glob("quickstart.*.settings.json"):
+        file.unlink()
+    sizes = replace(line.sizes, output_dir=str(tmp_path))
+    with pytest.raises(OutputError, match="other settings: seed"):
+        Quickstart(replace(sizes, seed=1), line.world)
+    Quickstart(sizes, line.world)

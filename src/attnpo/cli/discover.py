@@ -20,8 +20,8 @@ EXAMPLE = """  attnpo discover --model tinyworld --data tinyworld --num_problems
   attnpo discover --model my-model --data problems.jsonl --labeler judge \\
       --judge_base_urls http://127.0.0.1:8000/v1 --judge_models judge-a,judge-b,judge-c --output_dir runs/heads
   attnpo discover --model my-model --traces runs/base/rollouts.jsonl --labeler causal --output_dir runs/heads
-  attnpo discover --model my-model --verify runs/heads/heads.json --data other.jsonl --labeler file:labels.jsonl \\
-      --output_dir runs/verified
+  attnpo discover --model my-model --verify runs/heads/heads.json --traces runs/other/rollouts.jsonl \\
+      --labeler file:labels.jsonl --output_dir runs/verified
 
   writes heads.json (give it to `attnpo train --heads`), discovery.json with the evidence, plots, and the files that
   `attnpo report --run_dir` makes a page of. Interrupted? The same command goes on: nothing is sampled or labelled

@@ -12,7 +12,7 @@ from attnpo.workbench.arguments import DataArguments, GradientsArguments, ModelA
 EXAMPLE = """  attnpo gradients --model tinyworld --data tinyworld --num_problems 512 --max_new_tokens 256 \\
       --segmentation paragraphs --verifier exact --labeler attnpo.tinyworld:label_steps --heads 2.3,2.1 \\
       --output_dir runs/gradients
-  attnpo gradients --model my-model --rollouts runs/base/rollouts.jsonl --heads runs/heads/heads.json \\
+  attnpo gradients --model my-model --rollouts runs/heads/discovery_rollouts.jsonl --heads runs/heads/heads.json \\
       --methods attnpo attnpo+alpha_len=0.2,0.6+lam=0 alp+beta=1e-4,1e-3 --output_dir runs/gradients
 
   writes gradients.json, gradients.md (all tables) and gradients.svg. No training: one forward pass a batch and one

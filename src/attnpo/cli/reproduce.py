@@ -15,7 +15,7 @@ from attnpo.ranges import Count, Positive, Seed
 from attnpo.study.suite import CURVES, load_suite
 from attnpo.study.worlds import TINYWORLD, find_world
 
-EXAMPLE = """  attnpo reproduce                                            # the whole table: every method, three seeds
+EXAMPLE = """  attnpo reproduce                                            # published methods and AttnPO, three seeds
   attnpo reproduce --suite ablations --seeds 1 2 3
   attnpo reproduce --rows attnpo tlmre --seeds 1              # two rows, one seed
   attnpo reproduce --suite frontier                           # methods as curves over their strength, as its file plans

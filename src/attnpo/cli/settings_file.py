@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 import typing
 from collections.abc import Mapping, Sequence
@@ -12,10 +13,16 @@ import yaml
 
 from attnpo.cli.flags import settings_of
 from attnpo.errors import ConfigError, nearest
-from attnpo.files import UserFile
+from attnpo.files import MERGE, UserFile
 
 ENVIRONMENT = "env"
 """TRL's own key: environment variables to set."""
+
+
+class _TextLoader(yaml.SafeLoader):
+    """Reads every scalar as the text that it is."""
+
+    yaml_implicit_resolvers: typing.ClassVar = {"<": [(MERGE, re.compile("^<<$"))]}
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -52,19 +59,21 @@ def check_settings_file(settings: Mapping[str, Any], dataclass_types: Sequence[A
 
 
 def as_written(settings: Mapping[str, Any], dataclass_types: Sequence[Any], path: Path) -> dict[str, Any]:
-    """Return settings of a file where a text that YAML takes for a number is the text again: head 16.10, revision 0012.
+    """Return settings of a file where texts that YAML takes for numbers are texts again (head 16.10, `env`).
 
     Args:
         settings: what the file holds.
         dataclass_types: what says which settings are text.
         path: the file.
     """
-    hints = {name: hint for each in dataclass_types for name, hint in settings_of(each).items()}
+    hints: dict[str, Any] = {name: hint for each in dataclass_types for name, hint in settings_of(each).items()}
     numbers = [name for name, value in settings.items() if type(value) in (int, float) and _is_text(hints.get(name))]
+    if isinstance(settings.get(ENVIRONMENT), dict):
+        numbers.append(ENVIRONMENT)
     if not numbers:
         return dict(settings)
-    written = yaml.load(UserFile(path).text(), Loader=yaml.BaseLoader)
-    return {**settings, **{name: str(written.get(name, settings[name])) for name in numbers}}
+    written = yaml.load(UserFile(path).text(), Loader=_TextLoader)
+    return {**settings, **{name: written[name] for name in numbers}}
 
 
 def _is_text(hint: Any) -> bool:

@@ -14,7 +14,7 @@ from attnpo.workbench.idle import idle_settings
 DESCRIPTION = "Train a reasoning model to think shorter and no worse (AttnPO), or with a neighbouring method."
 EXAMPLE = """  attnpo train --config recipes/tinyworld-attnpo.yaml --learning_rate 1e-4
   attnpo train --model tinyworld --data tinyworld --heads runs/heads/heads.json --segmentation paragraphs \\
-      --max_completion_length 320 --max_steps 60 --output_dir runs/attnpo
+      --max_completion_length 320 --max_steps 60 --schedule_steps 15 --learning_rate 5e-4 --output_dir runs/attnpo
   attnpo train --config recipes/tinyworld-attnpo.yaml --probe runs/heads/probing_set.jsonl --probe_min_pearson 0.85
 
   Evaluated every 20 steps on 64 problems that are not trained on:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from attnpo.attention import Head
+from attnpo.datasets import ProblemRow
 from attnpo.discovery.evidence import TransferResult, TransferRow
 from attnpo.discovery.halves import selecting_problems
 from attnpo.discovery.measure import Scores
@@ -19,7 +20,23 @@ from attnpo.errors import ConfigError, DataError
 from attnpo.rollouts import Rollout
 from attnpo.statistics import Interval, paired_difference_interval
 
-GROUPINGS = ("difficulty", "subject", "pass_rate")
+PROBLEM_GROUPINGS = ("difficulty", "subject")
+"""What a problem states itself."""
+GROUPINGS = (*PROBLEM_GROUPINGS, "pass_rate")
+
+
+def check_grouping(rows: Iterable[Rollout | ProblemRow], key: str) -> None:
+    """Check that all rows state what they are grouped by.
+
+    Raises:
+        DataError: one does not.
+    """
+    for row in rows:
+        if getattr(row, key) is None:
+            raise DataError(
+                f"transfer: problem {row.problem_id!r} has no {key}; name the data set's column, or group by "
+                f"{', '.join(name for name in GROUPINGS if name != key)}"
+            )
 
 
 def transfer_groups(rollouts: Sequence[Rollout], key: str) -> list[str]:
@@ -37,13 +54,8 @@ def transfer_groups(rollouts: Sequence[Rollout], key: str) -> list[str]:
     """
     if key not in GROUPINGS:
         raise ConfigError(f"transfer: no grouping {key!r}; choose one of {', '.join(GROUPINGS)}")
+    check_grouping(rollouts, key)
     values = [getattr(rollout, key) for rollout in rollouts]
-    for rollout, value in zip(rollouts, values, strict=True):
-        if value is None:
-            raise DataError(
-                f"transfer: problem {rollout.problem_id!r} has no {key}; name the data set's column, or group by "
-                f"{', '.join(name for name in GROUPINGS if name != key)}"
-            )
     if key != "pass_rate":
         return [str(value) for value in values]
     rates = {rollout.problem_id: float(value) for rollout, value in zip(rollouts, values, strict=True)}

@@ -86,7 +86,7 @@ def split(rollouts: Sequence[Rollout], wanted: int) -> tuple[list[Rollout], list
 
     At least two problems are taken: heads are chosen on one half of them and reported on the other.
 
-    The samples of a problem are numbered through, as `attnpo.discovery.read_traces` numbers them.
+    The samples of a problem are numbered through.
     """
     problems = list(dict.fromkeys(r.problem_id for r in rollouts))
     taken: set[str] = set()

@@ -33,7 +33,7 @@ def small_files(experiment: Experiment, finished: Iterable[Cell]) -> Iterator[Pa
     """Yield what a table takes of finished cells, of what all share and of the plan."""
     folder = experiment.output_dir
     wanted = [folder / SHARED_FILE, folder / PLAN_FILE, *(folder / "heads" / name for name in OF_HEADS)]
-    wanted += [command.done for command in experiment.shared_arms([])[0].commands]
+    wanted += [command.done for command in experiment.shared_arms([])[0].commands if command.is_done]
     for cell in finished:
         _, *measurements = experiment.arm(cell).commands
         wanted += [cell.folder(folder) / name for name in OF_A_CELL]

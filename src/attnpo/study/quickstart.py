@@ -15,6 +15,7 @@ from attnpo.attention import HeadSet
 from attnpo.discovery import DiscoverySettings
 from attnpo.discovery.run import PROBING_SET_FILE
 from attnpo.evaluation import EvaluationResult, EvaluationSettings, is_complete
+from attnpo.files import UserFile
 from attnpo.labeling.causal import CausalSettings
 from attnpo.labeling.judge import JudgeSettings
 from attnpo.output import claim_settings, prepare_output_dir, write_atomically
@@ -68,30 +69,51 @@ class Quickstart:
             "training": {**model, **self.world.training},
             "evaluation": dict(self.world.evaluation),
         }
-        self._claim()
+        self._check()
         write_about(self.folder, "quickstart", flags(changed), settings)
 
-    def _claim(self) -> None:
-        """Claim the folder for what each part of the line depends on; parts may be added by a later call.
+    def _check(self) -> None:
+        """Check that what is there was made with these settings.
 
         Raises:
-            OutputError: it holds results of another model or of other settings.
+            OutputError: the folder holds results of another model or of other settings.
         """
-        sizes, model = self.sizes, {"model": self.world.model}
-        probing = {**model, **self.world.discovery, "seed": sizes.seed, "num_probe": sizes.num_probe}
-        measuring = {**self.world.evaluation, "num_eval": sizes.num_eval, "num_traces": sizes.num_traces}
-        training = {**model, **self.world.training, "seed": sizes.seed, "max_steps": sizes.max_steps}
-        parts: dict[str, tuple[Mapping[str, Any], Sequence[Path]]] = {
-            "heads": ({**probing, **self.world.proofs}, [self.folder / "discovery.json"]),
-            "base": ({**model, **measuring}, [self.folder / "base" / "evaluation.json"]),
+        made = {
+            "heads": [self.folder / "discovery.json"],
+            "causal": [self.causal / "discovery.json"],
+            "base": [self.folder / "base" / "evaluation.json"],
+            "arms": [self.folder / name / "log.jsonl" for name in self.arms],
         }
-        if sizes.num_causal:
-            parts["causal"] = ({**probing, "num_causal": sizes.num_causal}, [self.causal / "discovery.json"])
-        if sizes.max_steps:
-            done = [self.folder / name / "trainer_state.json" for name in self.arms]
-            parts["arms"] = ({**training, "measured": measuring}, done)
-        for part, (settings, results) in parts.items():
-            claim_settings(self.folder / f"quickstart.{part}.settings.json", settings, results)
+        about = self.folder / "run.json"
+        first = UserFile(about).json().get("settings", {}) if about.is_file() else {}
+        for part, settings in self._parts(asdict(self.sizes), self.world.model).items():
+            results, claimed = made[part], self._claimed(part)
+            if not claimed.is_file() and "quickstart" in first and any(file.is_file() for file in results):
+                # A folder in which parts said nothing of themselves: all was made by the call that `run.json` tells of.
+                earlier = self._parts(first["quickstart"], first["training"]["model"])
+                claim_settings(claimed, earlier.get(part, settings))
+            if claimed.is_file() or any(file.is_file() for file in results):
+                claim_settings(claimed, settings, results)
+
+    def _claim(self, part: str) -> None:
+        """Write down what a part is made with, before it is begun; parts may be added by a later call."""
+        claim_settings(self._claimed(part), self._parts(asdict(self.sizes), self.world.model)[part])
+
+    def _claimed(self, part: str) -> Path:
+        return self.folder / f"quickstart.{part}.settings.json"
+
+    def _parts(self, sizes: Mapping[str, Any], model: str) -> dict[str, dict[str, Any]]:
+        """Return what each part of the line depends on."""
+        started = {"model": model, "seed": sizes["seed"]}
+        probing = {**started, **self.world.discovery, "num_probe": sizes["num_probe"]}
+        measuring = {**self.world.evaluation, **{name: sizes[name] for name in ("num_eval", "num_traces")}}
+        parts = {"heads": {**probing, **self.world.proofs}, "base": {"model": model, **measuring}}
+        if sizes["num_causal"]:
+            parts["causal"] = {**probing, "num_causal": sizes["num_causal"]}
+        if sizes["max_steps"]:
+            training = {**self.world.training, **started, "max_steps": sizes["max_steps"]}
+            parts["arms"] = {"training": training, "evaluation": measuring}
+        return parts
 
     @property
     def folder(self) -> Path:
@@ -117,6 +139,7 @@ class Quickstart:
         """Find and prove the heads; None where that was done before, to its last proof."""
         if self._is_proven():
             return None
+        self._claim("heads")
         asked = {"num_problems": self.sizes.num_probe, "random_model": True, **self.world.proofs}
         return self._discovering(self.folder, **asked).discover(progress)
 
@@ -135,6 +158,7 @@ class Quickstart:
             return None
         file = self.causal / "truth.json"
         if not file.exists():
+            self._claim("causal")
             known = list(read_rollouts(self.folder / PROBING_SET_FILE))
             taken, rest = split(known, self.sizes.num_causal)
             if not (self.causal / "discovery.json").exists():
@@ -173,6 +197,7 @@ class Quickstart:
         """Measure the untrained model; `show` is given the result, and not called where it is known from before."""
         if is_complete(self.folder / "base" / "evaluation.json"):
             return
+        self._claim("base")
         values = {
             **self.world.evaluation,
             "model": self.world.model,
@@ -193,6 +218,8 @@ class Quickstart:
             AttnPOError: a command failed; the message names its log.
         """
         sizes = self.sizes
+        if self.arms:
+            self._claim("arms")
         arms = [
             training_arm(
                 self.world,

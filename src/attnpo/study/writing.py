@@ -11,6 +11,7 @@ from attnpo.about import commit, machine, today
 from attnpo.credit import METHODS
 from attnpo.credit.methods import find_preset
 from attnpo.errors import DataError
+from attnpo.evaluation import is_complete
 from attnpo.output import prepare_output_dir, write_atomically
 from attnpo.reporting.run_files import read_json
 from attnpo.study.arms import COURSE, course_folders
@@ -51,7 +52,7 @@ def write_table(
         DataError: there is no measured cell, the starting model is not measured, or a file is malformed.
     """
     folder = experiment.output_dir
-    if not (folder / "base" / "evaluation.json").is_file():
+    if not is_complete(folder / "base" / "evaluation.json"):
         raise DataError(f"{folder}: the starting model is not measured yet; leave --table out once, or copy base too")
     is_pilot = suite.is_pilot([cell.seed for cell in asked])
     planned = None if is_pilot or suite.frontier is None else suite
@@ -65,7 +66,7 @@ def write_table(
     main, files = _write_part(experiment, trained_rows(experiment, suite, cells), missing, command, planned, gradients)
     text = results_markdown(experiment, main, [file.name for file in files if file.suffix == ".png"])
     unseen = trained_rows(experiment, suite, cells, UNSEEN)
-    if unseen and (folder / "base" / UNSEEN / "evaluation.json").is_file():
+    if unseen and is_complete(folder / "base" / UNSEEN / "evaluation.json"):
         part, more = _write_part(experiment, unseen, missing, command, planned, gradients, UNSEEN)
         files += more
         text += f"\n## {UNSEEN_TITLE}\n\n{part.curves}{part.markdown}"
@@ -148,7 +149,7 @@ def trained_rows(experiment: Experiment, suite: Suite, cells: Iterable[Cell], pa
 
     by_row: dict[str, list[Cell]] = {}
     for cell in sorted(cells, key=lambda cell: cell.seed):
-        if (cell.folder(experiment.output_dir) / part / "evaluation.json").is_file():
+        if is_complete(cell.folder(experiment.output_dir) / part / "evaluation.json"):
             by_row.setdefault(cell.row.name, []).append(cell)
     found = []
     for row in suite.rows:
@@ -183,7 +184,7 @@ def _course(experiment: Experiment, folder: Path, cost: RunCost) -> tuple[Course
     budget, found = experiment.sizes.max_sampled_tokens, []
     for number, part in enumerate(course_folders(folder) if budget else [], start=1):
         time = time_of_share(cost, number / (COURSE + 1), budget)
-        if time is not None and (part / "evaluation.json").is_file():
+        if time is not None and is_complete(part / "evaluation.json"):
             found.append(CoursePoint(time, part))
     return tuple(found) if len(found) == COURSE else ()
 

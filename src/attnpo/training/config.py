@@ -236,7 +236,9 @@ class AttnPOConfig(GRPOConfig):
             )
         if self.multi_objective_aggregation != "sum_then_normalize":
             raise ConfigError("multi_objective_aggregation: only sum_then_normalize is supported")
-        if self.scale_rewards != "none":
+        if str(self.scale_rewards).lower() in ("none", "false"):
+            self.scale_rewards = "none"  # False, as TRL takes it from Python
+        else:
             raise ConfigError(
                 f"scale_rewards: {self.scale_rewards} would do nothing, for the method decides advantages; leave it "
                 f"out (none), or {_how_to_scale(self.method)}"

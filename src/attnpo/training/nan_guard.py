@@ -24,10 +24,10 @@ class NanGuardCallback(TrainerCallback, ExportableState):
     """Looks at the gradient between backward pass and update, and at the weights after it.
 
     A loss that is NaN or infinite makes the gradient so. The update is skipped on all processes (neither parameters nor
-    the optimizer's moments change), the learning rate's schedule goes on. DeepSpeed makes the update inside
-    accelerate's backward pass and skips it by a check of its own: what it says is counted. Under fp16 updates are
-    skipped until the loss scale fits, by torch's scaler or DeepSpeed's, so there a row of them does not end the run,
-    unless torch's is below `LEAST_SCALE` by then.
+    the optimizer's moments change), the learning rate's schedule goes on (under torch's scaler it waits). DeepSpeed
+    makes the update inside accelerate's backward pass and skips it by a check of its own: what it says is counted.
+    Under fp16 updates are skipped until the loss scale fits, by torch's scaler or DeepSpeed's, so there a row of them
+    does not end the run, unless torch's is below `LEAST_SCALE` by then.
 
     A finite gradient can still make weights that are not (a learning rate too high, an overflow of the type). The run
     then ends at once, before a checkpoint of them is written, so that every checkpoint is a good one.

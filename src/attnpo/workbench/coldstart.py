@@ -99,7 +99,7 @@ def cold_start(
     adapters = ColdStartAdapters() if adapters is None else adapters
     lora = adapters.lora()
     folder = prepare_output_dir(Path(str(config.output_dir)))
-    source = find_model(arguments.model, arguments.base_model)
+    source = find_model(arguments.model, arguments.base_model, trust_remote_code=config.trust_remote_code)
     tokenizer = load_tokenizer(source)
     open_think_part(tokenizer, _template(arguments.chat_template))
     columns = [column for column in (arguments.worked_column, arguments.question_column) if column is not None]

@@ -18,7 +18,7 @@ from attnpo.discovery.evidence import InterventionResult, StabilityResult, Trans
 from attnpo.discovery.gates import Gates
 from attnpo.discovery.measure import ensemble
 from attnpo.discovery.run import PROBING_SET_FILE
-from attnpo.discovery.transfer import GROUPINGS, transfer_groups
+from attnpo.discovery.transfer import GROUPINGS, PROBLEM_GROUPINGS, check_grouping, transfer_groups
 from attnpo.discovery.verify import verify_heads, with_evidence
 from attnpo.errors import ConfigError, DataError
 from attnpo.files import UserFile
@@ -111,10 +111,17 @@ class Discovering:
         self.output_dir = prepare_output_dir(Path(self.arguments.output_dir))
         problems: list[Any] | None = [] if self.arguments.traces else None
         self.session: Session = open_session(
-            self.model_arguments, self.data_arguments, self.step_arguments, self.engine, problems=problems
+            self.model_arguments,
+            self.data_arguments,
+            self.step_arguments,
+            self.engine,
+            problems=problems,
+            split="heldout" if self.arguments.verify else "train",
         )
         if not self.arguments.traces:
             self.session.check_room(self.session.problems, self.settings.max_new_tokens, self.settings.opening)
+            if self.arguments.transfer in PROBLEM_GROUPINGS:
+                check_grouping(self.session.problems, self.arguments.transfer)
         self.source = self.arguments.traces or "sampled"
         self.dataset_name = self.session.dataset_name or self.source
         self.proving = Proving(

@@ -312,6 +312,7 @@ def open_session(
     engine: EngineSettings | None = None,
     problems: list[ProblemRow] | None = None,
     default_limit: int | None = None,
+    split: str = "heldout",
 ) -> Session:
     """Load everything the settings name, cheap things first; the model when it is first needed.
 
@@ -322,12 +323,13 @@ def open_session(
         engine: how responses are sampled; with transformers if absent.
         problems: the problems; an empty list where none are needed.
         default_limit: most problems to load where the settings name no number.
+        split: which problems of a world that ships are meant where `data` is its name.
 
     Raises:
         AttnPOError: something is missing or malformed.
     """
     if problems is None:
-        problems = load_data(data_arguments, step_arguments.solution_column, "heldout", default_limit)
+        problems = load_data(data_arguments, step_arguments.solution_column, split, default_limit)
     return Session(model_arguments, data_arguments, step_arguments, engine or EngineSettings(), problems)
 
 

@@ -81,7 +81,7 @@ def benchmark_targets(
             f"`{ENTRY_FLAGS[fixed[0]]}` and give its .yaml file to --benchmark"
         )
     benchmarks = [load_benchmark(name) for name in names]
-    files = stand_ins(data_arguments.data, names)
+    files = stand_ins(data_arguments.data, [benchmark.name for benchmark in benchmarks])
     columns = {
         role: getattr(data_arguments, flag, None) or getattr(step_arguments, flag)
         for flag, role in COLUMN_FLAGS.items()

@@ -97,17 +97,27 @@ def train_model(
         trainer.card_writer = write_model_card
         if planned.probe is not None:
             planned.probe.attach(trainer, args, str(planned.source), output_dir)
-        if is_first:
-            (output_dir / TRAINER_STATE_NAME).unlink(missing_ok=True)  # says below that a whole model lies beside it
         start = time.perf_counter()
         trainer.train(resume_from_checkpoint=last_checkpoint(args))
         trainer.updates.check_learnt(trainer.state)  # a model that learnt nothing is not written as one that did
-        trainer.save_model()
-        trainer.save_state()
+        _save(trainer, output_dir)
         trainer.verifier.close()
         if not trainer.is_world_process_zero():
             return None
         return Trained(output_dir, trainer.state.global_step, time.perf_counter() - start)
+
+
+def _save(trainer: AttnPOTrainer, output_dir: Path) -> None:
+    """Save the model, then what says that a whole one lies there (`trainer_state.json`), then upload both if asked."""
+    uploads = trainer.args.push_to_hub
+    if trainer.is_world_process_zero():
+        (output_dir / TRAINER_STATE_NAME).unlink(missing_ok=True)
+    trainer.args.push_to_hub = False  # transformers uploads as soon as the model is saved
+    trainer.save_model()
+    trainer.args.push_to_hub = uploads
+    trainer.save_state()
+    if uploads:
+        trainer.push_to_hub(commit_message="Model save")
 
 
 def _dataset(problems: Sequence[ProblemRow]) -> Dataset:

@@ -111,7 +111,7 @@ class CausalLabeler:
 
         Raises:
             OutputError: the effects file belongs to other settings or other responses, or some of the responses have
-                labels by a threshold of other responses.
+                labels by another threshold than the one that is kept.
             DataError: there are too few effects to find a threshold, or a response is malformed: its steps, or a
                 token that the model does not know.
         """
@@ -251,14 +251,12 @@ class CausalLabeler:
 
     def _find_threshold(self, file: EffectsFile, rollouts: Sequence[Rollout]) -> Threshold:
         threshold, found_from = self._stored_threshold()
-        if threshold is not None and not found_from <= self._recalled | set(map(_name, rollouts)):
-            if self._recalled:
-                raise OutputError(
-                    f"{self._threshold_path}: found from other responses than these, {len(self._recalled)} of which "
-                    "have labels by it; to label all by one threshold, remove this file and the labels"
-                )
-            threshold = None
-        if threshold is None:
+        if self._recalled and found_from.isdisjoint(self._recalled):
+            raise OutputError(
+                f"{self._threshold_path}: not the threshold by which {len(self._recalled)} of the responses have "
+                "labels; to label all by one, remove this file and the labels"
+            )
+        if threshold is None or not (self._recalled or found_from <= set(map(_name, rollouts))):
             rows = [file.get(rollout, "alone") or {} for rollout in rollouts]
             threshold = calibrate(_finite([value for row in rows for value in row["effects"]]), self._settings)
             content = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from attnpo.reporting.run_files import read_log
 from attnpo.training.record import TrainingRecord
 
 BASE = "base"
+_BENCHMARK = re.compile(rb'"benchmark":\s*{')
 
 
 @dataclass(frozen=True)
@@ -76,17 +78,19 @@ def read_facts(folder: Path, base: Path | None = None) -> CardFacts:
 def evaluations(folder: Path) -> dict[str, Path]:
     """Return the evaluations of a folder, the file of each by name of the folder below (empty for the folder's own).
 
-    Two folders below lie several benchmarks of one command (`--output_dir FOLDER/eval`); models on the way do, too, and
-    are measured on no benchmark.
+    Two folders below lie several benchmarks of one command (`--output_dir FOLDER/eval`). What lies below models on the
+    way (`course`, `checkpoint-N`) is not the folder's.
     """
     own = result_file(folder)
     if own.is_file():
         return {"": own}
-    found = {path.parent.name: path for path in sorted(folder.glob("*/evaluation.json"))}
-    for path in sorted(folder.glob("*/*/evaluation.json")):
-        if EvaluationResult.load(path).benchmark is not None:
-            found[path.parent.relative_to(folder).as_posix()] = path
-    return found
+    found = {path.parent.relative_to(folder).as_posix(): path for path in sorted(folder.glob("*/evaluation.json"))}
+    found |= {
+        path.parent.relative_to(folder).as_posix(): path
+        for path in sorted(folder.glob("*/*/evaluation.json"))
+        if _BENCHMARK.search(path.read_bytes())
+    }
+    return {name: path for name, path in found.items() if not name.startswith(("course/", "checkpoint-"))}
 
 
 def _found_base(folder: Path) -> dict[str, Path]:
