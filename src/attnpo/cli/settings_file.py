@@ -22,7 +22,8 @@ ENVIRONMENT = "env"
 class _TextLoader(yaml.SafeLoader):
     """Reads every scalar as the text that it is."""
 
-    yaml_implicit_resolvers: typing.ClassVar = {"<": [(MERGE, re.compile("^<<$"))]}
+
+_TextLoader.yaml_implicit_resolvers = {"<": [(MERGE, re.compile("^<<$"))]}
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def measure_gradients(
     with held(output_dir), open_verifier(step_arguments) as verifier:
         groups = None
         if drawn:
-            groups = whole_groups(_given(arguments.rollouts, session, verifier), arguments.problems_per_batch)
+            groups = whole_groups(_given(drawn.path, session, verifier), arguments.problems_per_batch)
             check_run(wanted, limit, groups.size, step_arguments.verifier, sampled=False)
             check_limit(groups.rollouts, limit)
             drawn.check_policy(session)
@@ -300,9 +300,9 @@ class _Run:
         return build_policy(draws, self.session.segmenter, self.verifier.verify, self.arguments.micro_batch)
 
 
-def _given(path: str, session: Session, verifier: Verifier) -> list[Rollout]:
+def _given(path: Path, session: Session, verifier: Verifier) -> list[Rollout]:
     """Return the responses of a file, labelled where there is a labeler."""
-    rollouts, labeler = read_traces(Path(path), session.segmenter, verifier), session.labeler
+    rollouts, labeler = read_traces(path, session.segmenter, verifier), session.labeler
     return rollouts if labeler is None else [label_steps(labeler, rollout) for rollout in rollouts]
 
 
