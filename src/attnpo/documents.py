@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -10,6 +11,8 @@ from pydantic import BaseModel, ValidationError
 from attnpo.errors import AttnPOError, DataError
 from attnpo.files import UserFile
 from attnpo.output import write_atomically
+
+_UNFINISHED = re.compile(rb'"complete":\s*false')
 
 
 class Document(BaseModel):
@@ -46,6 +49,11 @@ class Document(BaseModel):
             return cls.model_validate(stored)
         except ValidationError as error:
             raise cls.REFUSED(f"{path}: field {first_problem(error)}; {cls.MEND}") from error
+
+
+def is_complete(path: Path) -> bool:
+    """Return whether an evaluation of all its problems lies at a path, without reading what it holds of each."""
+    return path.is_file() and _UNFINISHED.search(path.read_bytes()) is None
 
 
 def first_problem(error: ValidationError) -> str:

@@ -158,7 +158,7 @@ LINES = {
     "most 2147483647",
     f"{EVALUATE} --max_new_tokens 1000000": "--max_new_tokens 1,000,000: with a prompt of 49 tokens it exceeds the "
     "model's 1,024 positions; lower it to 975",
-    f"{CAUSAL} --max_new_tokens 1000": "--max_new_tokens 1,000: with a prompt of 49 tokens it exceeds …",
+    f"{CAUSAL} --max_new_tokens 1000": "--max_new_tokens 1,000: with a prompt of 41 tokens it exceeds …",
     f"{INSPECT} --max_new_tokens 4096": "--max_new_tokens 4,096: with a prompt of 49 tokens it exceeds …",
     # numbers that are none, or out of range
     f"{EVALUATE} --num_problems 0": "num_problems: 0 is not allowed; use an integer of at least 1",

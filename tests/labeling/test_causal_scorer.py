@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import random
 from typing import Any
 
@@ -119,7 +120,7 @@ def test_cost_counts_what_was_run() -> None:
         run.append(arguments["input_ids"].numel())
         return forward(*args, **arguments)
 
-    counting.__signature__ = scorer_module.inspect.signature(forward)  # type: ignore[attr-defined]
+    counting.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]
     model.forward = counting
     whole, variants = sequences()
     scorer = VariantScorer(model, pass_tokens=5)

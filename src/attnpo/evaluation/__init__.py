@@ -8,7 +8,7 @@ from attnpo.evaluation.comparison import (
     load_arm,
     markdown_table,
 )
-from attnpo.evaluation.result import BudgetPoint, EvaluationResult, Summary, Tail, is_complete
+from attnpo.evaluation.result import BudgetPoint, EvaluationResult, Summary, Tail
 from attnpo.evaluation.run import evaluate
 from attnpo.evaluation.settings import EvaluationSettings
 from attnpo.evaluation.table import ProblemTable
@@ -25,7 +25,6 @@ __all__ = [
     "compare",
     "compare_folders",
     "evaluate",
-    "is_complete",
     "load_arm",
     "markdown_table",
 ]

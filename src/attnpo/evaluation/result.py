@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,8 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from attnpo.documents import Document
 from attnpo.evaluation.table import ProblemTable
 from attnpo.statistics import Interval
-
-_UNFINISHED = re.compile(rb'"complete":\s*false')
 
 
 class Tail(BaseModel):
@@ -185,8 +181,3 @@ class EvaluationResult(Document):
         if self.problems is not None:
             text = f'{text.removesuffix("}").rstrip()},\n  "problems": {self.problems.to_json()}\n}}'
         return text + "\n"
-
-
-def is_complete(path: Path) -> bool:
-    """Return whether an evaluation of all its problems lies at a path, without reading what it holds of each."""
-    return path.is_file() and _UNFINISHED.search(path.read_bytes()) is None

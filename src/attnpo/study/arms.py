@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attnpo.evaluation import is_complete
+from attnpo.documents import is_complete
 from attnpo.study.worlds import UNSEEN, World
 
 

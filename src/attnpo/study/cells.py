@@ -11,8 +11,8 @@ from typing import Any
 from attnpo.about import write_about
 from attnpo.attention import HeadSet
 from attnpo.discovery import DiscoveryResult, best_heads, choose_wrong_head
+from attnpo.documents import is_complete
 from attnpo.errors import ConfigError, DataError, OutputError, listed, nearest
-from attnpo.evaluation import is_complete
 from attnpo.output import claim_settings
 from attnpo.study.arms import ArmRun, Command, measuring, training_arm
 from attnpo.study.sizes import Sizes

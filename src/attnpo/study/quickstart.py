@@ -14,7 +14,8 @@ from attnpo.about import write_about
 from attnpo.attention import HeadSet
 from attnpo.discovery import DiscoverySettings
 from attnpo.discovery.run import PROBING_SET_FILE
-from attnpo.evaluation import EvaluationResult, EvaluationSettings, is_complete
+from attnpo.documents import is_complete
+from attnpo.evaluation import EvaluationResult, EvaluationSettings
 from attnpo.files import UserFile
 from attnpo.labeling.causal import CausalSettings
 from attnpo.labeling.judge import JudgeSettings

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from attnpo.about import commit, machine, today
 from attnpo.credit import METHODS
 from attnpo.credit.methods import find_preset
+from attnpo.documents import is_complete
 from attnpo.errors import DataError
-from attnpo.evaluation import is_complete
 from attnpo.output import prepare_output_dir, write_atomically
 from attnpo.reporting.run_files import read_json
 from attnpo.study.arms import COURSE, course_folders

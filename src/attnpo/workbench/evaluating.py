@@ -12,8 +12,9 @@ from typing import Any
 from rich.progress import Progress
 
 from attnpo.attention import Head, HeadSet
+from attnpo.documents import is_complete
 from attnpo.errors import ConfigError, EngineError
-from attnpo.evaluation import EvaluationResult, EvaluationSettings, evaluate, is_complete
+from attnpo.evaluation import EvaluationResult, EvaluationSettings, evaluate
 from attnpo.evaluation.counting import Counter, load_counter
 from attnpo.files import UserFile
 from attnpo.ledger import settings_path
