@@ -123,6 +123,20 @@ def test_the_folder_of_one_command_makes_a_page(mine: Path) -> None:
     assert page_of(mine / "train").sections[:2] == ["frontier", "training"]
 
 
+def test_checkpoints_of_a_training_run_are_no_arms_of_their_own(mine: Path) -> None:
+    for step in (2, 4):
+        (mine / "train" / f"checkpoint-{step}").mkdir()
+        write_json(
+            mine / "train" / f"checkpoint-{step}" / "trainer_state.json", {"log_history": log_history("attnpo")[:step]}
+        )
+    assert [arm.folder for arm in load_run_folder(mine / "train").arms] == [""]
+    (mine / "train" / "trainer_state.json").unlink()
+    (mine / "train" / "log.jsonl").unlink(missing_ok=True)
+    assert [arm.folder for arm in load_run_folder(mine / "train").arms] == [""]
+    write_evaluation(mine / "train" / "checkpoint-4", "attnpo", str(mine / "train" / "checkpoint-4"))
+    assert {arm.folder for arm in load_run_folder(mine / "train").arms} == {"", "checkpoint-4"}
+
+
 def test_a_training_that_still_runs_shows_its_log(mine: Path) -> None:
     (mine / "train" / "trainer_state.json").unlink()
     rows = [json.dumps(row) + "\n" for row in log_history("attnpo")]

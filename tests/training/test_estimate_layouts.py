@@ -67,3 +67,31 @@ def test_processes_that_machines_cannot_share(file):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ConfigError, match="no such accelerate"):
         read_layout(tmp_path / "nowhere.yaml")
+
+
+def test_deepspeeds_own_file_is_read(file, tmp_path):
+    own = tmp_path / "ds.json"
+    text = f"distributed_type: DEEPSPEED\ndeepspeed_config: {{deepspeed_config_file: {own}, zero3_init_flag: true}}\n"
+    own.write_text(
+        '{"zero_optimization": {"stage": 3, "offload_param": {"device": "cpu"}}, "gradient_accumulation_steps": "auto"}'
+    )
+    layout = read_layout(file(text))
+    assert (layout.kind, layout.offload_weights, layout.offload_optimizer) == ("zero3", True, False)
+    assert layout.accumulation is None
+    own.write_text('{"zero_optimization": {"stage": 2}, "gradient_accumulation_steps": 8}')
+    assert (read_layout(file(text)).kind, read_layout(file(text)).accumulation) == ("zero2", 8)
+    for content, said in (("[]", "must hold settings"), ("{}", "zero_stage: 0; choose"), ("{", "not valid JSON")):
+        own.write_text(content)
+        with pytest.raises(ConfigError, match=said):
+            read_layout(file(text))
+    own.unlink()
+    with pytest.raises(ConfigError, match=r"ds\.json"):
+        read_layout(file(text))
+
+
+def test_another_way_of_spreading_has_its_own_offload_alone():
+    layout = Layout("zero3", 8, offload_optimizer=True, offload_weights=True)
+    assert layout.as_kind("ddp") == Layout("ddp", 8)
+    assert layout.as_kind("zero2") == Layout("zero2", 8, offload_optimizer=True)
+    fsdp = Layout("fsdp2", 8, offload_weights=True, activation_checkpointing=True)
+    assert fsdp.as_kind("zero3") == Layout("zero3", 8, offload_weights=True)

@@ -148,9 +148,9 @@ def load_run_folder(run_dir: Path) -> RunFolder:
         raise DataError(f"{run_dir}: is a file; name the folder of a run")
     if not run_dir.is_dir():
         raise DataError(f"{run_dir}: no such run folder; make one with `attnpo quickstart` or `attnpo evaluate`")
-    below = [path for path in sorted(run_dir.iterdir()) if path.is_dir()]
+    below = [path for path in sorted(run_dir.iterdir()) if path.is_dir() and not _is_checkpoint(path)]
     arms, heads = [_load_arm(path, path.name) for path in below if _is_arm(path)], []
-    if own_arm := _holds(run_dir, MEASURED):
+    if own_arm := _is_measured(run_dir):
         arms.append(_load_arm(run_dir, ""))
     if _holds(run_dir, HEAD_FILES if own_arm else (*HEAD_FILES, STABILITY)):
         heads.append(_load_heads(run_dir, ""))
@@ -242,9 +242,18 @@ def _holds(folder: Path, names: Sequence[str]) -> bool:
     return any((folder / name).is_file() for name in names)
 
 
+def _is_checkpoint(folder: Path) -> bool:
+    """Whether a folder is a part of the training run that it lies in, and not measured by itself."""
+    return folder.name.startswith("checkpoint-") and not (folder / "evaluation.json").is_file()
+
+
+def _is_measured(folder: Path) -> bool:
+    return _holds(folder, MEASURED) or any(folder.glob("checkpoint-*/trainer_state.json"))
+
+
 def _is_arm(folder: Path) -> bool:
     alone = not _holds(folder, HEAD_FILES)  # where heads were found, stability.json is theirs
-    return _holds(folder, (*MEASURED, STABILITY) if alone else MEASURED) or bool(load_benchmarks(folder))
+    return _is_measured(folder) or (alone and _holds(folder, (STABILITY,))) or bool(load_benchmarks(folder))
 
 
 def _load_heads(folder: Path, name: str) -> Heads:

@@ -55,24 +55,26 @@ def device_memories(
     if not knows_optimizer(str(getattr(args.optim, "value", args.optim))):
         findings.note(f"optim: {args.optim}: its states are not known here; counted as AdamW's")
     kinds: tuple[Kind, ...] = ("ddp", "zero2", "zero3", "fsdp2") if layout.processes > 1 else ()
-    layouts = [layout, *(replace(layout, kind=kind) for kind in kinds if kind != layout.kind)]
-    passes: dict[Precision, PassMemory] = {}
+    layouts = [layout, *(layout.as_kind(kind) for kind in kinds if kind != layout.kind)]
+    passes: dict[tuple[Precision, bool], PassMemory] = {}
     estimates = []
     for each in layouts:
         types = replace(_types(args, each, lora=shape.frozen > 0), matrix_bytes=MATRIX_BYTES.get(quantised or ""))
         # FSDP2 hands the layers weights and inputs in the compute type.
         held = replace(types, trained=types.compute or types.trained) if each.kind == "fsdp2" else types
-        if held not in passes:
-            passes[held] = decoder_pass(
+        recomputes = bool(args.gradient_checkpointing) or each.activation_checkpointing
+        key = held, recomputes
+        if key not in passes:
+            passes[key] = decoder_pass(
                 model,
                 args.per_device_train_batch_size,
                 length,
                 padded=args.per_device_train_batch_size > 1,
-                checkpointing=bool(args.gradient_checkpointing),
+                checkpointing=recomputes,
                 autocast=held.compute,
                 dtype_of=held.of,
             )
-        work = _workload(shape, args, each, types, held, passes[held], heads, prompt, length, device_gib, findings)
+        work = _workload(shape, args, each, types, held, passes[key], heads, prompt, length, device_gib, findings)
         estimates.append(device_memory(shape, each, types, work))
     return estimates
 

@@ -22,11 +22,16 @@ _LONGEST = 200
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+"
 _FRACTION = r"\\[dtc]?frac\s*\{\s*-?\d+\s*\}\s*\{\s*\d+\s*\}"
 _VALUE = rf"[-−+]?\s*(?:\\?\$\s*)?(?:{_FRACTION}|(?:{_DIGITS})(?:\s*/\s*\d+)?)(?:\s*\\?%)?"
-_LEAD = r"(?:\s|\\\(|\\\[|\$|\*\*|\{|~|\\[,;!: ])*"
+_LEAD = r"(?:\s|\\\(|\\\[|\$|\*{1,2}|_{1,2}|\{|~|\\[,;!: ])*"
 # Where an operator, a power, a bracket or a letter follows, the value is part of an expression that goes on.
 _UNIT = r"(?:[cdkm]?m|[km]?g|[cm]?[lL]|lbs?|oz|ft|in|mi|mph|kph|hrs?|mins?|secs?|s|h)\b"
+# Stars and underscores may also close the bold or slanted type that the value stands in.
+_STARS = r"\s*\*{1,2}\s*[\d(\\$]|\s+\*{1,2}\s*[a-zA-Z]|\*{1,2}[a-zA-Z]|_[\d{a-zA-Z]"
+# A mixed number, a time of day, a number partly in words.
+_LONGER = r"\s+\d+\s*/\s*\d|:\d|\s+(?:hundred|thousand|million|billion)\b"
 _GOES_ON = (
-    r"(?!\s*(?:[-+*^×·÷−(\[<>_]|/\s*[\d(\\$]|\\(?:times|cdot|div|pm|[dtc]?frac|sqrt|pi|le|ge|lt|gt)|x\s*\d)|[\d,.]*\d"
+    rf"(?!{_STARS}|{_LONGER}"
+    r"|\s*(?:[-+^×·÷−(\[<>]|/\s*[\d(\\$]|\\(?:times|cdot|div|pm|[dtc]?frac|sqrt|pi|le|ge|lt|gt)|x\s*\d)|[\d,.]*\d"
     rf"|(?!{_UNIT})[a-zA-Z{{]|\\(?!text|mathrm|mbox|quad|[)\],;:!\\ ]))"
 )
 _RIGHT_SIDE = re.compile(rf"(?<![<>!:=])=(?!=){_LEAD}(?:\\(?:boxed|text|mathbf)\{{)?({_VALUE}){_GOES_ON}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,6 +50,17 @@ class Layout:
     offload_weights: bool = False
     accumulation: int | None = None
     activation_checkpointing: bool = False
+
+    def as_kind(self, kind: Kind) -> Layout:
+        """Return the same processes spread in another way, with what of offload and recomputation that way has."""
+        sharded, split = kind in ("fsdp2", "zero3"), kind not in ("single", "ddp")
+        return replace(
+            self,
+            kind=kind,
+            offload_optimizer=self.offload_optimizer and split,
+            offload_weights=self.offload_weights and sharded,
+            activation_checkpointing=self.activation_checkpointing and kind == "fsdp2",
+        )
 
     @property
     def shards_weights(self) -> bool:
@@ -102,6 +113,8 @@ def _layout(path: Path, config: Any) -> Layout:
             "with different numbers of processes; it counts the processes of all machines"
         )
     deepspeed, fsdp = config.deepspeed_config or {}, config.fsdp_config or {}
+    if file := deepspeed.get("deepspeed_config_file"):
+        deepspeed = _deepspeed_file(path, str(file))
     common: dict[str, Any] = {
         "processes": config.num_processes,
         "machines": config.num_machines,
@@ -165,6 +178,21 @@ def launched_layout(processes: int, zero_stage: int | None = None) -> Layout:
 def _mixed(said: str | None) -> str | None:
     """What a layout fixes: accelerate writes `no` where nothing was said, and the training settings then win."""
     return None if said in (None, "no") else said
+
+
+def _deepspeed_file(path: Path, file: str) -> dict[str, Any]:
+    """Return what DeepSpeed's own file says, in the words of accelerate's configuration."""
+    where = f"{path}: deepspeed_config_file {file}"
+    found = UserFile(Path(file), "DeepSpeed configuration", ConfigError, where).json()
+    zero = found.get("zero_optimization", {}) if isinstance(found, dict) else None
+    if not isinstance(zero, dict):
+        raise ConfigError(f"{where}: must hold settings by name, zero_optimization with its stage among them")
+    offloaded = {name: zero.get(f"offload_{name}") or {} for name in ("optimizer", "param")}
+    return {
+        "zero_stage": zero.get("stage", 0),
+        "gradient_accumulation_steps": found.get("gradient_accumulation_steps", "auto"),
+        **{f"offload_{name}_device": said.get("device", "none") for name, said in offloaded.items()},
+    }
 
 
 def _accumulation(said: Any) -> int | None:
