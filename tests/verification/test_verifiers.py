@@ -3,7 +3,6 @@ from __future__ import annotations
 import functools
 import gc
 import os
-import runpy
 import subprocess
 import sys
 import threading
@@ -59,9 +58,6 @@ def ends_with_parent(response, solution):
     if response.endswith("sleep"): time.sleep(600)
     if response.endswith("stuck"): int("7" * 1000) ** 10_000_000  # never lets go of the interpreter
     return True
-def fails_on_an_answer(response, solution): return 1 / ("odd" not in response) > 0
-def fails_on_a_form(text): return "form" if 1 / ("odd" not in text) else ""
-def lacks_a_module(response, solution): import no_such_package
 def whole(response, solution): return response == "<think>a</think>b" and solution == "c"
 not_a_function = 3
 """
@@ -287,61 +283,6 @@ def test_a_failing_function_is_not_a_wrong_answer(name, message) -> None:
         verify(verifier, ("a", "b"))
     assert message in str(caught.value)
     assert f"own_judges:{name}" in str(caught.value)
-
-
-UNIT_IN_NO_ORDER = [
-    r"\boxed{(1, -12i)}",
-    r"\boxed{(i, -i)}",
-    r"\boxed{[1, i]}",
-    r"\boxed{(1,2)\cup(3,i)}",
-    r"\boxed{i < 5}",
-    r"\boxed{i \le 5, j \ge 3}",
-    r"for all $1 \le i \le n$.",
-    r"\boxed{\max(i,1)}",
-    r"\boxed{\frac{d}{di} i^2}",
-    r"\boxed{\cot 0}",
-    r"\boxed{\csc 0}",
-]
-
-
-def test_no_answer_of_a_model_fails_the_judge(math, caplog) -> None:
-    for solution in ("5", "(1, 2)", r"3i", r"\sqrt{2}", "x < 5"):
-        assert verify(math, *((answer, solution) for answer in UNIT_IN_NO_ORDER)) == [False] * len(UNIT_IN_NO_ORDER)
-    assert None not in math.answers([f"</think>{answer}" for answer in UNIT_IN_NO_ORDER])
-    same = [(r"\boxed{(1, -12i)}", r"(1,\ -6i \cdot 2)"), (r"\boxed{i < 5}", "5 > i"), (r"\boxed{\cot 0}", r"\cot 0")]
-    assert verify(math, *same) == [True] * len(same)
-    assert "failed" not in caplog.text
-
-
-def test_where_the_math_judge_fails_the_answer_is_wrong_and_named(monkeypatch, caplog) -> None:
-    monkeypatch.setattr("attnpo.verification.math_verifier._JUDGE", "own_judges:fails_on_an_answer")
-    monkeypatch.setattr("attnpo.verification.math_verifier._NORMAL_FORM", "own_judges:fails_on_a_form")
-    answers = [r"\boxed{odd}", r"\boxed{x}", r"\boxed{odder}"]
-    with MathVerifier(timeout=30) as verifier:
-        assert verify(verifier, *((answer, "x") for answer in answers)) == [False, True, False]
-        assert verifier.pool.interrupted == 2
-        assert verifier.answers([f"</think>{answer}" for answer in answers]) == ["odd", "form", "odder"]
-    verdicts, forms = (record.getMessage() for record in caplog.records)
-    assert verdicts.startswith("verifier own_judges:fails_on_an_answer failed on 2 of 3 answers: counted wrong; the")
-    assert r"'\\boxed{odd}', raised ZeroDivisionError: division by zero (own_judges.py, line" in verdicts
-    assert "failed on 2 of 3 answers: without a normal form" in forms
-
-
-@pytest.mark.parametrize("judge", ["broken_judges:same", "own_judges:lacks_a_module"])
-def test_a_broken_installation_is_no_wrong_answer(monkeypatch, judge) -> None:
-    monkeypatch.setattr("attnpo.verification.math_verifier._JUDGE", judge)
-    with MathVerifier(timeout=30) as verifier, pytest.raises(ConfigError, match="No module named 'no_such_package'"):
-        verify(verifier, (r"\boxed{x}", "y"))
-
-
-def test_a_math_verify_that_reads_nothing_is_refused(monkeypatch) -> None:
-    import math_verify
-
-    from attnpo.verification import math_judge
-
-    monkeypatch.setattr(math_verify, "parse", lambda *_, **__: [])
-    with pytest.raises(ImportError, match="reads no LaTeX"):
-        runpy.run_path(math_judge.__file__)
 
 
 def test_a_function_of_the_current_folder(tmp_path, monkeypatch) -> None:

@@ -108,16 +108,15 @@ def train_model(
 
 
 def _save(trainer: AttnPOTrainer, output_dir: Path) -> None:
-    """Save the model, then what says that a whole one lies there (`trainer_state.json`), then upload both if asked."""
-    uploads = trainer.args.push_to_hub
+    """Save the model, then `trainer_state.json`, which says that a whole one lies there, then write the card or upload."""
     if trainer.is_world_process_zero():
         (output_dir / TRAINER_STATE_NAME).unlink(missing_ok=True)
-    trainer.args.push_to_hub = False  # transformers uploads as soon as the model is saved
-    trainer.save_model()
-    trainer.args.push_to_hub = uploads
+    trainer.save_model(_internal_call=True)  # without the upload, which would lack what is saved next
     trainer.save_state()
-    if uploads:
-        trainer.push_to_hub(commit_message="Model save")
+    if trainer.args.push_to_hub:
+        trainer.push_to_hub(commit_message="Model save")  # writes the card, too
+    else:
+        trainer.create_model_card()
 
 
 def _dataset(problems: Sequence[ProblemRow]) -> Dataset:
