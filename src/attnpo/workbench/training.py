@@ -108,7 +108,7 @@ def train_model(
 
 
 def _save(trainer: AttnPOTrainer, output_dir: Path) -> None:
-    """Save the model, then `trainer_state.json`, which says that a whole one lies there, then write the card or upload."""
+    """Save the model, then `trainer_state.json`, which says that it is whole, then write the card or upload all."""
     if trainer.is_world_process_zero():
         (output_dir / TRAINER_STATE_NAME).unlink(missing_ok=True)
     trainer.save_model(_internal_call=True)  # without the upload, which would lack what is saved next
