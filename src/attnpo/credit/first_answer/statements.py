@@ -19,7 +19,9 @@ from attnpo.verification.choice import chosen_letter
 Source = Literal["stated", "derived", "given by a verb", "repeated"]
 
 _LONGEST = 200
-_DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+"
+# Thousands are parted by a comma, a space that breaks no line, or LaTeX's `\,` and `{,}`.
+_THOUSANDS = r"(?:,|\{,\}|,?\\[,!]|[\u00a0\u202f])"
+_DIGITS = rf"(?:\d{{1,3}}(?:{_THOUSANDS}\d{{3}})+(?!\d)|\d+)(?:\.\d+)?|\.\d+"
 _FRACTION = r"\\[dtc]?frac\s*\{\s*-?\d+\s*\}\s*\{\s*\d+\s*\}"
 _VALUE = rf"[-−+]?\s*(?:\\?\$\s*)?(?:{_FRACTION}|(?:{_DIGITS})(?:\s*/\s*\d+)?)(?:\s*\\?%)?"
 _LEAD = r"(?:\s|\\\(|\\\[|\$|\*{1,2}|_{1,2}|\{|~|\\[,;!: ])*"
@@ -27,10 +29,12 @@ _LEAD = r"(?:\s|\\\(|\\\[|\$|\*{1,2}|_{1,2}|\{|~|\\[,;!: ])*"
 _UNIT = r"(?:[cdkm]?m|[km]?g|[cm]?[lL]|lbs?|oz|ft|in|mi|mph|kph|hrs?|mins?|secs?|s|h)\b"
 # Stars and underscores may also close the bold or slanted type that the value stands in.
 _STARS = r"\s*\*{1,2}\s*[\d(\\$]|\s+\*{1,2}\s*[a-zA-Z]|\*{1,2}[a-zA-Z]|_[\d{a-zA-Z]"
-# A mixed number, a time of day, a number partly in words.
-_LONGER = r"\s+\d+\s*/\s*\d|:\d|\s+(?:hundred|thousand|million|billion)\b"
+# A mixed number, a time of day, thousands parted by a plain space, a number partly in words.
+_LONGER = r"\s+\d+\s*/\s*\d|:\d|\s\d{3}(?!\d)|\s+(?:hundred|thousand|million|billion)\b"
+# A factorial (an exclamation ends the sentence), a quotient by a variable (`/h` is a unit).
+_OPERATED = rf"!\s*(?:[-+/=×·÷−^\d(){{}}\\]|\*(?!\*))|\s*/\s*(?!{_UNIT})[a-zA-Z]\b"
 _GOES_ON = (
-    rf"(?!{_STARS}|{_LONGER}"
+    rf"(?!{_STARS}|{_LONGER}|{_OPERATED}"
     r"|\s*(?:[-+^×·÷−(\[<>]|/\s*[\d(\\$]|\\(?:times|cdot|div|pm|[dtc]?frac|sqrt|pi|le|ge|lt|gt)|x\s*\d)|[\d,.]*\d"
     rf"|(?!{_UNIT})[a-zA-Z{{]|\\(?!text|mathrm|mbox|quad|[)\],;:!\\ ]))"
 )
@@ -169,4 +173,4 @@ def _formulas(text: str) -> Iterator[tuple[str, int]]:
 
 
 def _bare(value: str) -> str:
-    return re.sub(r"\\?%", r"\\%", re.sub(r"\\?\$|\s|,|\+", "", value).replace("−", "-"))
+    return re.sub(r"\\?%", r"\\%", re.sub(r"\\?\$|\{,\}|\\[,!]|\s|,|\+", "", value).replace("−", "-"))
