@@ -89,6 +89,36 @@ def test_noise_is_held_against_the_point_that_saves_as_much(quieter):
     assert measures.bought_above(found, 3, point)[0] == pytest.approx(bought * (1 - quieter**-0.5), abs=1e-9)
 
 
+@pytest.mark.parametrize("strength", [0.05, 0.3])
+def test_the_strength_of_the_point_is_that_of_tlmre(strength):
+    found = moments(3 * (ACCURACY + strength * TERM))
+    assert measures.CurvePoint.of(found, 3, 0, 1, 2).strength_S[0] == pytest.approx(strength)
+
+
+def test_less_noise_does_not_buy_more_of_a_loss():
+    """Where TLMRE loses accuracy, a quieter batch of the same mean loses more for its noise, and is no worse for it."""
+    loses = np.stack([ACCURACY, SAVED, -ACCURACY / 2 + 0.1 * TERM, -ACCURACY + 0.2 * TERM])
+    found = Moments((loses @ loses.T)[None], (loses @ loses.T + np.eye(4))[None])
+    point = measures.CurvePoint.of(found, 3, 0, 1, 2)
+    assert point.gain(found, 0)[0] < 0
+    assert np.isnan(measures.bought_above(found, 3, point)[0])
+
+
+@pytest.mark.parametrize(
+    ("divisor", "known"),
+    [
+        ([1.0, 1.01, 0.99, 1.0], True),
+        ([-1.0, -1.01, -0.99, -1.0], True),
+        ([0.1, 0.3, -0.1, 0.1], False),  # another sign without one of the batches
+        ([0.1, 0.2, 0.02, 0.08], False),  # 0.15 is the error
+    ],
+)
+def test_nothing_is_divided_by_what_may_be_0(divisor, known):
+    found = Moments(np.zeros((4, 1, 1)), np.zeros((4, 1, 1)), (3,))
+    quotients = measures.over(found, np.ones(4), np.array(divisor))
+    assert quotients == pytest.approx(1 / np.array(divisor)) if known else np.isnan(quotients).all()
+
+
 def test_no_strength_saves_as_much():
     assert np.isnan(above(moments(SAVED)))
 
@@ -121,6 +151,11 @@ def test_credits_that_nothing_moves_are_not_known():
     assert np.isnan(above(found))
     assert np.isnan(measures.signal_to_noise(found, 3)[0])
     assert np.isnan(measures.ratio(found, 3, 0, 1)[0])
+
+
+def test_nothing_lies_outside_a_plane_that_noise_has_turned_over():
+    inner = np.diag([1.0, 1.0, -0.2, 1.0])  # an estimate of |mu|^2 may be negative
+    assert np.isnan(measures.outside(Moments(inner[None], inner[None]), 3, [0, 2])[0])
 
 
 def test_a_square_that_noise_made_negative_has_no_root():

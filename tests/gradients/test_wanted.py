@@ -56,6 +56,7 @@ def test_tlmre_is_there_at_every_strength_once():
     beside = {c.name: c.beside for c in method_credits(parse_wanted("attnpo", [0.0, 0.4]))}
     assert beside["attnpo 0.4"] == "tlmre 0.4"
     assert beside["attnpo 0"] == "accuracy"
+    assert [c.beside for c in method_credits(parse_wanted("alp+beta=0.1,0.2", [])) if c.method == "alp"] == ["", ""]
 
 
 @pytest.mark.parametrize(

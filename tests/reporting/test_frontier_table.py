@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -25,7 +26,7 @@ from attnpo.reporting.reproduction import (
 )
 from attnpo.reporting.reproduction.frontier_picture import frontier_panels
 from attnpo.reporting.reproduction.frontier_table import Agreement, CurveTest
-from attnpo.reporting.reproduction.ranking import FORETOLD, credit_key, spearman
+from attnpo.reporting.reproduction.ranking import FORETOLD, chance, credit_key, spearman
 from attnpo.significance import Estimate
 
 PLAN = FrontierPlan(
@@ -332,11 +333,12 @@ def test_the_order_of_gradients_beside_that_of_trained_curves(base, dialled, sig
     text = frontier_markdown(held, FAMILY)
     assert f"| above TLMRE's curve | plain | {rho:.2f} [" in text
     (line,) = [line for line in text.splitlines() if line.startswith("| above TLMRE's curve | plain |")]
-    assert line.endswith("] | 4 | – | 0 |")
+    assert line.endswith("] | 0.083 | 4 | – | – | 0 |")  # two of the 24 orders of four curves agree or disagree wholly
     written = json.loads(frontier_json(held, FAMILY, {}))["ranking"][0]
     assert written["accuracy"]["correlation"]["value"] == pytest.approx(rho)
     assert written["accuracy"]["curves"] == list(NAMES)
-    assert written["time"] == {"curves": [], "correlation": None}
+    assert written["accuracy"]["p"] == pytest.approx(2 / 24)
+    assert written["time"] == {"curves": [], "correlation": None, "p": None}
     few = ranked(table, gradients_of(METHODS[:3])).ranking
     assert few[0].accuracy == Agreement(NAMES[:3], None)
 
@@ -418,3 +420,19 @@ def test_rank_correlation_is_that_of_the_ranks(seed):
 
     assert spearman(first, second) == pytest.approx(np.corrcoef(ranks(first), ranks(second))[0, 1])
     assert np.isnan(spearman(np.ones(3), np.arange(3.0)))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_chance_is_the_share_of_orders_that_agree_as_much(seed):
+    first, second = np.random.default_rng(seed).integers(0, 5, (2, 6)).astype(float)
+    found = abs(spearman(first, second))
+    orders = [abs(spearman(first, np.array(order))) for order in itertools.permutations(second)]
+    assert chance(first, second) == pytest.approx(np.mean([each >= found - 1e-9 for each in orders]))
+    assert chance(np.ones(6), second) is None
+
+
+def test_chance_of_many_curves_is_drawn():
+    """Of nine in wholly the same order one in 181,440; of nine in no order at all, nearly all."""
+    same = np.arange(9.0)
+    assert chance(same, same) < 1e-3
+    assert chance(same, np.array([4.0, 8, 0, 5, 1, 7, 3, 2, 6])) > 0.5

@@ -108,11 +108,12 @@ def noise_measures(moments: Moments, credits: Sequence[Credit]) -> dict[str, dic
     }
 
     def of(credit: Credit) -> dict[str, Known]:
-        found = {}
+        found: dict[str, Known] = {}
         for name, read in reads.items():
-            ours_S, theirs_S = read(at[credit.name]), read(at[credit.beside])
-            for said, values_S in ((name, ours_S), (f"{name}_ratio", measures.divided(ours_S, theirs_S))):
-                found[said] = Known.of(jackknife(values_S, moments.parts))
+            values = {name: read(at[credit.name])}
+            if credit.beside:
+                values[f"{name}_ratio"] = measures.over(moments, values[name], read(at[credit.beside]))
+            found |= {said: Known.of(jackknife(values_S, moments.parts)) for said, values_S in values.items()}
         return found
 
     return {credit.name: of(credit) for credit in credits}

@@ -37,7 +37,7 @@ class Credit:
         name: its name.
         family: the curve that it is a point of.
         strength: its place on the curve, None where there is no dial.
-        beside: the credit whose signal to noise its own is divided by.
+        beside: the credit whose signal to noise its own is divided by; empty for none.
         advantages: gives them.
         method: the method whose credit it is; empty where it is no method's.
         settings: those of its settings that differ from the published ones.
@@ -148,7 +148,9 @@ def _method_credit(entry: Wanted) -> Credit:
         method = build_method(entry.method, {"seed": batch.number, **entry.settings})
         return batch.advantages(method)
 
-    beside = ACCURACY if not entry.alpha_len else f"{TLMRE} {entry.alpha_len:g}"
+    # What else shortens has no strength of TLMRE's, and signal to noise of length is no measure for that of accuracy.
+    alpha = entry.alpha_len
+    beside = "" if alpha is None else f"{TLMRE} {alpha:g}" if alpha else ACCURACY
     return Credit(entry.name, entry.family, entry.strength, beside, advantages, entry.method, entry.settings)
 
 

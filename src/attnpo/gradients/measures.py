@@ -7,8 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attnpo.gradients.products import Moments
+from attnpo.gradients.products import Moments, jackknife
 from attnpo.statistics import Floats
+
+SURE = 2.0
+"""Errors that a divisor has to lie away from 0 for a quotient to be known."""
+ROUNDING = 1e-6
+"""A share of |mu|^2 below this is what rounding, or a sketch, left of nothing."""
 
 
 def unit_change(moments: Moments, credit: int, wanted: int) -> Floats:
@@ -24,7 +29,7 @@ def length(moments: Moments, credit: int) -> Floats:
 
 def ratio(moments: Moments, credit: int, top: int, bottom: int) -> Floats:
     """Return (S,) the change of one wanted thing for a unit of change of another, by steps along a credit."""
-    return divided(moments.between_SMM[:, credit, top], moments.between_SMM[:, credit, bottom])
+    return over(moments, moments.between_SMM[:, credit, top], moments.between_SMM[:, credit, bottom])
 
 
 def cosine(moments: Moments, first: int, second: int) -> Floats:
@@ -35,16 +40,18 @@ def cosine(moments: Moments, first: int, second: int) -> Floats:
 def outside(moments: Moments, credit: int, span: Sequence[int]) -> Floats:
     """Return (S,) the share of |mu_m|^2 outside the span of other mean gradients: 1 - b^T A^-1 b / |mu_m|^2.
 
-    A credit of the span itself has 0; NaN where the others do not span as many dimensions as they are.
+    A credit of the span itself has 0; NaN where noise leaves the others no space that they span, or |mu_m|^2 is not
+    told from 0.
     """
     if credit in span:
         return np.zeros(len(moments.between_SMM))
     inner_SNN = moments.between_SMM[:, span][:, :, span]
     with_SN = moments.between_SMM[:, span, credit]
-    spans_S = np.linalg.matrix_rank(inner_SNN) == len(span)
+    spans_S = (np.linalg.eigvalsh(inner_SNN)[:, 0] > 0) & (np.linalg.matrix_rank(inner_SNN) == len(span))
     inner_SNN = np.where(spans_S[:, None, None], inner_SNN, np.eye(len(span)))
     explained_S = np.einsum("sn,sn->s", with_SN, np.linalg.solve(inner_SNN, with_SN[:, :, None])[:, :, 0])
-    return np.where(spans_S, 1 - divided(explained_S, moments.between_SMM[:, credit, credit]), np.nan)
+    outside_S = 1 - over(moments, explained_S, moments.between_SMM[:, credit, credit])
+    return np.where(spans_S, np.where(np.abs(outside_S) < ROUNDING, 0.0, outside_S), np.nan)
 
 
 def noise(moments: Moments, credit: int) -> Floats:
@@ -66,6 +73,18 @@ def bought(moments: Moments, credit: int, wanted: int) -> Floats:
 def divided(top_S: Floats, bottom_S: Floats) -> Floats:
     """Return (S,) quotients, NaN where the divisor is 0."""
     return np.divide(top_S, bottom_S, out=np.full_like(top_S, np.nan), where=bottom_S != 0)
+
+
+def over(moments: Moments, top_S: Floats, bottom_S: Floats) -> Floats:
+    """Return (S,) quotients; all NaN where the divisor is not told from 0.
+
+    It is where it lies `SURE` of its errors away from it, on the same side without each of the batches.
+    """
+    known = bool((bottom_S * bottom_S[0] > 0).all())
+    if known and len(bottom_S) > 1:
+        found = jackknife(bottom_S, moments.parts)
+        known = found is not None and abs(found.value) > SURE * found.error
+    return divided(top_S, bottom_S) if known else np.full_like(top_S, np.nan)
 
 
 @dataclass(frozen=True)
@@ -115,6 +134,11 @@ class CurvePoint:
         of_accuracy_S = (np.cos(theta_S) - along_S * of_term_S) / first_S
         return cls(np.stack([of_accuracy_S, of_term_S], axis=1), (accuracy, term))
 
+    @property
+    def strength_S(self) -> Floats:
+        """(S,) the weight alpha of TLMRE's length term; below 0 where its sign is turned."""
+        return divided(self.weights_SN[:, 1], self.weights_SN[:, 0])
+
     def gain(self, moments: Moments, wanted: int) -> Floats:
         """Return (S,) the first-order change of what is wanted by this unit step."""
         return np.einsum("sn,sn->s", self.weights_SN, moments.between_SMM[:, self.places, wanted])
@@ -144,7 +168,11 @@ def signal_to_noise_beside(moments: Moments, credit: int, point: CurvePoint) -> 
 
 
 def bought_above(moments: Moments, credit: int, point: CurvePoint) -> Floats:
-    """Return (S,) how much more accuracy a batch buys by a credit than by TLMRE of as many tokens saved, at a noise."""
+    """Return (S,) how much more accuracy a batch buys by a credit than by TLMRE of as many tokens saved, at a noise.
+
+    NaN where TLMRE gains no accuracy there: less noise would then buy more of a loss.
+    """
     accuracy, noise_S = point.places[0], point.noise(moments)
-    theirs_S = point.gain(moments, accuracy) / np.sqrt(np.where(noise_S > 0, noise_S, np.nan))
+    gain_S = point.gain(moments, accuracy)
+    theirs_S = np.where(gain_S > 0, gain_S, np.nan) / np.sqrt(np.where(noise_S > 0, noise_S, np.nan))
     return bought(moments, credit, accuracy) - theirs_S

@@ -52,7 +52,7 @@ class CreditRow(BaseModel):
         name: its name.
         family: the curve that it is a point of.
         strength: its place on the curve.
-        beside: the credit whose signal to noise `signal_to_noise_ratio` is against.
+        beside: the credit whose signal to noise `signal_to_noise_ratio` is against; empty for none.
         method: the method whose credit it is; empty where it is no method's.
         settings: those of its settings that differ from the published ones.
         measures: metric → measure → what is known.
@@ -163,7 +163,6 @@ def credit_rows(moments: Mapping[str, Moments], credits: Sequence[Credit]) -> li
 def _measured(moments: Moments, place: int, credits: Sequence[Credit]) -> dict[str, Known]:
     at = {credit.name: number for number, credit in enumerate(credits)}
     accuracy, saved, term = at[ACCURACY], at[LENGTH], at[LENGTH_TERM]
-    beside_S = measures.signal_to_noise(moments, at[credits[place].beside])
     signal_S = measures.signal_to_noise(moments, place)
     point = measures.CurvePoint.of(moments, place, accuracy, saved, term)
     found = {
@@ -175,12 +174,15 @@ def _measured(moments: Moments, place: int, credits: Sequence[Credit]) -> dict[s
         "above_curve": measures.above_curve(moments, place, point),
         "noise": measures.noise(moments, place),
         "signal_to_noise": signal_S,
-        "signal_to_noise_ratio": measures.divided(signal_S, beside_S),
         "signal_to_noise_beside_curve": measures.signal_to_noise_beside(moments, place, point),
         "accuracy_for_noise": measures.bought(moments, place, accuracy),
         "accuracy_for_noise_above_curve": measures.bought_above(moments, place, point),
         "tokens_for_noise": measures.bought(moments, place, saved),
+        "curve_strength": point.strength_S,
     }
+    if beside := credits[place].beside:
+        beside_S = measures.signal_to_noise(moments, at[beside])
+        found["signal_to_noise_ratio"] = measures.over(moments, signal_S, beside_S)
     for name, credit in (("redundant", REDUNDANT_TOKENS), ("essential", ESSENTIAL_TOKENS)):
         if credit in at:
             found[f"{name}_saved"] = measures.unit_change(moments, place, at[credit])

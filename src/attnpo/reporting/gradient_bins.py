@@ -20,7 +20,8 @@ ALONE = {"noise": ("noise", 2), "signal_to_noise": ("signal/noise", 3)}
 BINS_NOTE = (
     "By the redundant share of a problem's think tokens, as many problems in each bin. Every value is of batches that "
     "hold problems of the bin alone, ± one standard error (jackknife over batches). Over reference: against accuracy, "
-    "length, or TLMRE of the same strength on the same problems; above 1 is less noise for what it changes."
+    "length, or TLMRE of the same strength on the same problems; above 1 is less noise for what it changes. Bins are "
+    "told by the same responses that gradients are of, and differ in more than redundancy: see how many are right."
 )
 
 
@@ -53,7 +54,7 @@ def over_reference_tables(result: GradientsResult, metric: str, title: str) -> l
         rows = [
             [row.name, row.beside, *_cells(result.redundancy_bins, metric, row.name, measure, 2)]
             for row in result.rows
-            if row.beside not in (row.name, *hardly)
+            if row.beside not in ("", row.name, *hardly)
         ]
         if rows:
             columns = ["credit", "reference", *_heads(result)]

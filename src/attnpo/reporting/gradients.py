@@ -37,13 +37,19 @@ MORE: Mapping[str, tuple[str, int]] = {
     "redundant_per_token_saved": ("redundant per token saved", 2),
     "essential_per_token_saved": ("essential per token saved", 2),
     "tokens_for_noise": ("tokens saved/√noise", 1),
+    "curve_strength": ("TLMRE's strength there", 2),
+    "signal_to_noise_beside_curve": ("signal/noise over TLMRE's there", 2),
 }
 """Further columns of the Markdown file."""
 NOTE = (
     "First-order changes by a unit step along the mean gradient, ± one standard error (jackknife over batches). "
     "Outside plane: share of |μ|² outside the span of accuracy and TLMRE's length term. Above TLMRE's curve: accuracy "
-    "beyond that of TLMRE's unit step that saves as many tokens. Ratio: signal to noise against accuracy, length, or "
-    "TLMRE of the same strength. A dash: not known, or not without one of the batches."
+    "beyond that of TLMRE's unit step that saves as many tokens, of whatever strength (below 0: its length term "
+    "turned around). Ratio: signal to noise against accuracy, length, or TLMRE of the same strength; methods without "
+    "its length term have none. A dash: not told from noise, not known without one of the batches, or TLMRE's unit "
+    "step saves as many tokens at no strength. Groups that carry no advantage count with zeros, as most methods train "
+    "on them; those that draw others instead (DLER, DOT) have more signal and noise a batch by the share of such "
+    "groups."
 )
 LEVEL = 0.95
 """Coverage of the bands."""

@@ -16,8 +16,10 @@ from attnpo.statistics import Interval
 from attnpo.tables import NOTHING, Number, Table, Value
 
 RANK_NOTE = (
-    "Spearman's correlation over the curves that both have, with intervals over problems and training runs; the "
-    "gradients' own errors are not in them."
+    "Spearman's correlation over the curves that both have. In brackets: how far it depends on problems and training "
+    "runs, for these curves; the gradients' own errors are not in it. p: how often any order of so many curves agrees, "
+    "or disagrees, as much; for one correlation, and several stand here. Ablations and controls of one method are not "
+    "independent of each other."
 )
 BY_SEED_NOTE = (
     "A seed fixes the training problems, and runs of a seed go the same way; here that is taken out of the error. Not "
@@ -149,7 +151,7 @@ def frontier_json(table: FrontierTable, family: Sequence[str], about: Mapping[st
                 "measure": found.measure,
                 "metric": found.metric,
                 **{
-                    name: {"curves": list(held.curves), "correlation": _json(held.correlation)}
+                    name: {"curves": list(held.curves), "correlation": _json(held.correlation), "p": held.p}
                     for name, held in (("accuracy", found.accuracy), ("time", found.time))
                 },
             }
@@ -239,9 +241,17 @@ def _ranking(table: FrontierTable) -> Table:
     for found in table.ranking:
         cells: list[Value] = []
         for held in (found.accuracy, found.time):
-            cells += [_number(table, held.correlation, RANK), str(len(held.curves))]
+            cells += [_within(held.correlation, table.level), written_p(held.p), str(len(held.curves))]
         lines.append([FORETOLD[found.measure], found.metric, *cells])
-    return Table.of("", ["gradient", "metric", *(title for head in heads for title in (head, "curves"))], lines)
+    return Table.of("", ["gradient", "metric", *(title for head in heads for title in (head, "p", "curves"))], lines)
+
+
+def _within(correlation: Estimate | None, level: float) -> Value:
+    """Return a correlation with its interval, which ends at -1 and 1."""
+    if correlation is None:
+        return Number(None, RANK)
+    found = correlation.interval(level)
+    return Number(Interval(value=found.value, low=max(found.low, -1.0), high=min(found.high, 1.0)), RANK)
 
 
 def _numbers(

@@ -114,10 +114,12 @@ class Agreement:
     Attributes:
         curves: the curves that have a place in both.
         correlation: Spearman's; None where they are too few.
+        p: how often chance alone would bring orders that agree, or disagree, as much: of all orders of the curves.
     """
 
     curves: tuple[str, ...]
     correlation: Estimate | None
+    p: float | None = None
 
 
 @dataclass(frozen=True)

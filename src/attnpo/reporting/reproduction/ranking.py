@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
@@ -22,6 +24,8 @@ FORETOLD: Mapping[str, str] = {
     "accuracy_for_noise_above_curve": "accuracy/√noise above TLMRE's",
 }
 """Measures of a gradient that curves are ranked by: each against TLMRE where a unit step saves as many tokens."""
+MOST_ORDERED = 8
+"""More curves have too many orders to go through; as many as of 8 are drawn."""
 LEAST_CURVES = 4
 """Fewer curves have too few orders to say anything."""
 
@@ -96,13 +100,15 @@ def matching_credits(abouts: Iterable[Mapping[str, Any]], gradients: GradientsRe
 
 def spearman(first_N: Floats, second_N: Floats) -> float:
     """Return Spearman's rank correlation, ties given their mean rank; NaN where one side is all ties."""
-    ranks = []
-    for values_N in (first_N, second_N):
-        above_NN, equal_NN = values_N[:, None] > values_N, values_N[:, None] == values_N
-        ranks.append((above_NN + equal_NN / 2).sum(axis=1) - len(values_N) / 2)
-    first_N, second_N = ranks
+    first_N, second_N = (_centred_ranks(values_N) for values_N in (first_N, second_N))
     size = np.sqrt((first_N @ first_N) * (second_N @ second_N))
     return float(first_N @ second_N / size) if size > 0 else float("nan")
+
+
+def _centred_ranks(values_N: Floats) -> Floats:
+    above_NN, equal_NN = values_N[:, None] > values_N, values_N[:, None] == values_N
+    ranks_N: Floats = (above_NN + equal_NN / 2).sum(axis=1) - len(values_N) / 2
+    return ranks_N
 
 
 def _agreement(values: Mapping[str, float], gained: Mapping[str, Floats], df: int) -> Agreement:
@@ -112,7 +118,23 @@ def _agreement(values: Mapping[str, float], gained: Mapping[str, Floats], df: in
         return Agreement(curves, None)
     foretold_N, trained_ND = np.array([values[name] for name in curves]), np.stack([gained[name] for name in curves])
     found = [spearman(foretold_N[known_N], t_N[known_N]) for t_N in trained_ND.T for known_N in [~np.isnan(t_N)]]
-    return Agreement(curves, estimate(np.array(found), df))
+    return Agreement(curves, estimate(np.array(found), df), chance(foretold_N, trained_ND[:, 0]))
+
+
+def chance(first_N: Floats, second_N: Floats) -> float | None:
+    """Return the two-sided p-value of Spearman's correlation: the share of orders of one side that give as much.
+
+    Of up to `MOST_ORDERED` values all orders, of more as many drawn ones (seeded). None where one side is all ties.
+    """
+    count = len(first_N)
+    if count <= MOST_ORDERED:
+        orders = np.array(list(itertools.permutations(range(count))))
+    else:
+        drawn = np.random.default_rng(0).permuted(np.tile(np.arange(count), (math.factorial(MOST_ORDERED), 1)), axis=1)
+        orders = np.concatenate([np.arange(count)[None], drawn])
+    first_N, second_N = (_centred_ranks(values_N) for values_N in (first_N, second_N))
+    agree_P = np.abs(second_N[orders] @ first_N)
+    return None if not (first_N.any() and second_N.any()) else float((agree_P >= agree_P[0] - 1e-9).mean())
 
 
 def _is_known(draws: Floats) -> bool:
