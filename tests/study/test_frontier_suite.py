@@ -26,6 +26,7 @@ from attnpo.tinyworld.problems import generate_problems
 SUITE = load_suite(suite="frontier")
 HYPOTHESES = load_suite(suite="hypotheses")
 ON_GSM = load_suite(world=GSM, suite="frontier")
+PRESSURE = load_suite(Path(__file__).parents[2] / "benchmarks" / "pressure_suite.yaml", suite="frontier")
 SMALL = """
 defaults: {seeds: [5, 6], num_eval: 30}
 frontier: {against: [tlmre], at_tokens: [115], primary: 115, margin: 0.05}
@@ -47,7 +48,7 @@ def small(tmp_path):
     ("world", "row"),
     [
         (world, row)
-        for world, suite in ((TINYWORLD, SUITE), (TINYWORLD, HYPOTHESES), (GSM, ON_GSM))
+        for world, suite in ((TINYWORLD, SUITE), (TINYWORLD, HYPOTHESES), (TINYWORLD, PRESSURE), (GSM, ON_GSM))
         for row in suite.rows
     ],
     ids=lambda value: value.name,
@@ -57,7 +58,7 @@ def test_every_row_can_be_trained_under_the_limit_of_its_world(world, row):
     assert row.heads == "chosen" or row.needs_heads
 
 
-@pytest.mark.parametrize("suite", [SUITE, HYPOTHESES, ON_GSM])
+@pytest.mark.parametrize("suite", [SUITE, HYPOTHESES, PRESSURE, ON_GSM])
 def test_curves_have_five_strengths_and_controls_those_of_what_they_control(suite):
     for name, rows in suite.curves.items():
         assert len(rows) >= 5 or name == "rloo"
