@@ -6,7 +6,15 @@ import pytest
 
 from attnpo.gradients import GradientsResult
 from attnpo.gradients.result import CreditRow, Known
-from attnpo.reporting.gradients import _point, gradients_markdown, gradients_table, left_out, said, save_gradients
+from attnpo.reporting.gradients import (
+    _point,
+    family_panels,
+    gradients_markdown,
+    gradients_table,
+    left_out,
+    said,
+    save_gradients,
+)
 
 MEASURES = ("accuracy", "tokens_saved", "tokens_for_noise", "accuracy_for_noise")
 
@@ -84,6 +92,21 @@ def test_picture_joins_the_strengths_of_a_method(result, tmp_path):
     # Student's t with 3 degrees of freedom, 3.18 standard errors of 0.01
     _, interval = _point(result.row("accuracy"), "plain")
     assert (interval.low, interval.high) == pytest.approx((0.11 - 0.0318245, 0.11 + 0.0318245), abs=1e-6)
+
+
+def test_many_methods_have_a_chart_each_beside_tlmre(result, tmp_path):
+    more = [row(f"alp beta={n} {x}", f"alp beta={n}", x, 0.1 + x, 0.05) for n in range(6) for x in (0.1, 0.2)]
+    many = result.model_copy(update={"rows": [*result.rows, *more]})
+    panels = family_panels(many, ["accuracy", "tlmre", "attnpo", *dict.fromkeys(each.family for each in more)])
+    assert [panel.title for panel in panels] == ["accuracy", *(f"alp beta={n}" for n in range(6))]
+    axes = {tuple(re.findall(r'text-anchor="end"[^>]*>([^<]*)<', str(panel.svg))) for panel in panels}
+    assert len(axes) == 1, "charts to be compared share the vertical axis"
+    for number, panel in enumerate(panels[1:]):
+        assert "tlmre 0.6" in str(panel.svg)
+        assert f"alp beta={number} 0.2" in str(panel.svg)
+    assert save_gradients(many, tmp_path / "g.svg").read_text().count("tokens saved for the noise of a step") >= 7
+    untold = many.model_copy(update={"rows": [each for each in many.rows if each.family != "tlmre"]})
+    assert family_panels(untold, ["accuracy", "alp beta=0"]) == []
 
 
 def test_what_is_left_out_is_told_by_reason(result):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 
 from attnpo.gradients import GradientsResult
+from attnpo.gradients.credits import TLMRE
 from attnpo.gradients.result import CreditRow, Known
 from attnpo.gradients.store import ADAM, PLAIN
 from attnpo.reporting.curve_panel import Axis, curve_panel
@@ -53,6 +55,11 @@ NOTE = (
 )
 LEVEL = 0.95
 """Coverage of the bands."""
+SAVED, GAINED = "tokens saved for the noise of a step", "accuracy for the noise of a step"
+TITLE = 40
+"""Characters of a chart's title."""
+MOST_TOGETHER = 6
+"""More families have a chart each, TLMRE's curve in it."""
 
 
 def gradients_table(result: GradientsResult, metric: str, more: bool = False) -> Table:
@@ -105,12 +112,15 @@ def left_out(result: GradientsResult) -> str:
 def save_gradients(result: GradientsResult, path: Path) -> Path | None:
     """Draw accuracy against tokens saved for the noise of a step, methods as curves over their strength.
 
+    A few are drawn together in each metric; of many each has a chart, in the plain metric, TLMRE beside it.
     Without a credit that changes something there is nothing to draw: None, and it is said.
 
     Raises:
         OutputError: the file cannot be written.
     """
     families = list(dict.fromkeys(row.family for row in _drawn(result)))
+    if len(families) > MOST_TOGETHER and (apart := family_panels(result, families)):
+        return save_panels(apart, path)
     marks = {family: key_mark(family, 1 + number % (len(SHAPES) - 1)) for number, family in enumerate(families)}
     shown = [metric for metric in TITLES if any(_point(row, metric) for row in _drawn(result))]
     if not shown:
@@ -120,26 +130,53 @@ def save_gradients(result: GradientsResult, path: Path) -> Path | None:
     return save_panels(panels, path, columns=2, key=list(marks.values()))
 
 
+def family_panels(result: GradientsResult, families: Sequence[str]) -> list[Panel]:
+    """Return a chart for each family but TLMRE's, in the plain metric, TLMRE's curve in each; none where that has none.
+
+    All share the vertical axis, which holds every point.
+    """
+    marks = {family: key_mark(family.split()[0].rstrip(","), 0 if family == TLMRE else 1) for family in families}
+    by_family = _series(result, PLAIN, marks)
+    if TLMRE not in by_family:
+        return []
+    heights = [y for series in by_family.values() for y in series.ys]
+    room = 0.25 * (max(heights) - min(heights))
+    return [
+        curve_panel(
+            shorten(family, TITLE, placeholder=" …"),
+            [by_family[TLMRE], series],
+            Axis(SAVED),
+            limits=(min(heights) - room, max(heights) + room),
+            note=GAINED if number == 0 else "",
+            keyed=True,
+        )
+        for number, (family, series) in enumerate(item for item in by_family.items() if item[0] != TLMRE)
+    ]
+
+
 def gradients_panel(result: GradientsResult, metric: str, marks: Mapping[str, ArmMark]) -> Panel:
     """Return the picture in one metric: ⟨μ, ∇accuracy⟩ against ⟨μ, ∇saved tokens⟩, both over √noise."""
-    series = []
+    series = list(_series(result, metric, marks).values())
+    return curve_panel(TITLES[metric], series, Axis(SAVED), note=GAINED, width=460, height=330)
+
+
+def _series(result: GradientsResult, metric: str, marks: Mapping[str, ArmMark]) -> dict[str, Series]:
+    """Return the points of each family that has some, weakest first."""
+    series = {}
     for family, mark in marks.items():
         rows = [row for row in _drawn(result) if row.family == family and _point(row, metric) is not None]
         rows.sort(key=lambda row: (row.strength is None, row.strength))
         if not rows:
             continue
         points = [_point(row, metric) for row in rows]
-        series.append(
-            Series(
-                mark,
-                tuple(x for x, _ in filter(None, points)),
-                tuple(y.value for _, y in filter(None, points)),
-                tuple(y for _, y in filter(None, points)),
-                tuple(row.name for row in rows),
-            )
+        series[family] = Series(
+            mark,
+            tuple(x for x, _ in filter(None, points)),
+            tuple(y.value for _, y in filter(None, points)),
+            tuple(y for _, y in filter(None, points)),
+            tuple(row.name for row in rows),
         )
-    axis = Axis("tokens saved for the noise of a step")
-    return curve_panel(TITLES[metric], series, axis, note="accuracy for the noise of a step", width=460, height=330)
+    return series
 
 
 def _drawn(result: GradientsResult) -> list[CreditRow]:
