@@ -140,7 +140,7 @@ def family_panels(result: GradientsResult, families: Sequence[str]) -> list[Pane
     if TLMRE not in by_family:
         return []
     heights = [y for series in by_family.values() for y in series.ys]
-    room = 0.25 * (max(heights) - min(heights))
+    room = 0.25 * (max(heights) - min(heights)) or 0.5
     return [
         curve_panel(
             shorten(family, TITLE, placeholder=" …"),
