@@ -54,10 +54,17 @@ class ColdStartConfig(SFTConfig):
             '\'{"check": 0.8, "slip": 0.1}\'; ' + ", ".join(entry.name for entry in fields(TraceStyle)) + "."
         },
     )
+    equation_rows: Count = field(
+        default=0,
+        metadata={
+            "help": "Rows that come first of all: the problems' equations alone, of which the values are learnt. Sums, "
+            "where they are what a small model lacks, for a fifth of the tokens that problems take."
+        },
+    )
     plain_rows: Count = field(
         default=0,
         metadata={
-            "help": "Traces that are learnt first, without detours: short rows teach how to solve, the others to think."
+            "help": "Traces that come next, without detours: short rows teach how to solve, the others to think."
         },
     )
 

@@ -73,14 +73,14 @@ def training_rows(problems: Sequence[WorkedProblem], traces: Sequence[Trace], to
 
     Returns:
         One row a problem: `input_ids` (L,) of prompt, trace and end token; `completion_mask` (L,), 1 where a token is
-        learnt: those of the trace but the slips' wrong values.
+        learnt: those of the trace outside its unlearnt spans.
     """
     rows = []
     for problem, trace in zip(problems, traces, strict=True):
         prompt = tokenizer(_prompt(tokenizer, problem.prompt), add_special_tokens=False)["input_ids"]
         encoded = tokenizer(trace.text, add_special_tokens=False, return_offsets_mapping=True)
         learnt = [
-            int(not any(start < stop and first < end for first, stop in trace.slips))
+            int(not any(start < stop and first < end for first, stop in trace.unlearnt))
             for start, end in encoded["offset_mapping"]
         ]
         rows.append(
@@ -92,8 +92,8 @@ def training_rows(problems: Sequence[WorkedProblem], traces: Sequence[Trace], to
     return rows
 
 
-def order_rows(rows: Sequence[Row], batch: int, seed: int = 0, plain: int = 0) -> list[Row]:
-    """Return the rows in batches of like length, the batches in random order, those of the first `plain` rows first.
+def order_rows(rows: Sequence[Row], batch: int, seed: int = 0, stages: Sequence[int] = ()) -> list[Row]:
+    """Return the rows in batches of like length, the batches in random order, stage after stage.
 
     The order depends on nothing else, so that a run that was ended goes on with the rows that it had not seen.
 
@@ -101,10 +101,11 @@ def order_rows(rows: Sequence[Row], batch: int, seed: int = 0, plain: int = 0) -
         rows: rows in random order.
         batch: rows a batch.
         seed: seed of the order.
-        plain: rows that come first.
+        stages: rows of each stage but the last, which has the rest.
     """
-    if plain:
-        return [*order_rows(rows[:plain], batch, seed), *order_rows(rows[plain:], batch, seed)]
+    if stages:
+        first, *others = stages
+        return [*order_rows(rows[:first], batch, seed), *order_rows(rows[first:], batch, seed, others)]
     window = batch * WINDOW
     ordered: list[Row] = []
     for first in range(0, len(rows), window):

@@ -87,11 +87,11 @@ class Trace:
 
     Attributes:
         text: the response; its answer is right.
-        slips: half-open character spans of the wrong values, which nobody should learn to write.
+        unlearnt: half-open character spans that are read and not learnt: the slips' wrong values.
     """
 
     text: str
-    slips: tuple[tuple[int, int], ...]
+    unlearnt: tuple[tuple[int, int], ...]
 
 
 @dataclass
@@ -152,11 +152,11 @@ def write_trace(
             writer.say(f"let me reread that part. It says: {rng.choice(sentences)} That is what I used.")
     if done and rng.random() < style.summary:
         writer.say(
-            f"let me go over everything once more. {' '.join(_clean(e) + '.' for e in done)} {rng.choice(AGREED)}"
+            f"let me go over everything once more. {' '.join(without_units(e) + '.' for e in done)} {rng.choice(AGREED)}"
         )
     if rng.random() < style.conclusion:
         writer.say(rng.choice((f"the answer should be {answer}.", f"that gives {answer} in the end.")))
-    shown = " and ".join(_clean(equation) for equation in find_equations(plain_solution(worked)))
+    shown = " and ".join(without_units(equation) for equation in find_equations(plain_solution(worked)))
     final = rng.choice((f"So {shown}.", f"{shown}.", f"We get {shown}."))
     text = STEP_BREAK.join(writer.steps) + THINK_END + f"{final}\n\nThe final answer is \\boxed{{{answer}}}."
     return Trace(text, _spans(writer))
@@ -204,16 +204,17 @@ def _vary(line: str, equations: Sequence[Equation], rng: Random) -> str:
         return line
     draw = rng.random()
     if draw < 0.1:
-        written = " and ".join(_clean(equation) for equation in equations)
+        written = " and ".join(without_units(equation) for equation in equations)
         return rng.choice((f"that is {written}.", f"I get {written}.", f"this comes to {written}.", f"{written}."))
     if draw < 0.5:
         for equation in reversed(equations):
             start, stop = equation.span
-            line = line[:start] + _clean(equation) + line[stop:]
+            line = line[:start] + without_units(equation) + line[stop:]
     return line
 
 
-def _clean(equation: Equation) -> str:
+def without_units(equation: Equation) -> str:
+    """Return an equation in figures and signs alone, as in `40*3=120`."""
     return f"{equation.left.replace(' ', '')}={write_number(equation.value)}"
 
 
@@ -226,8 +227,8 @@ def _slip(equations: Sequence[Equation], rng: Random) -> tuple[int, str] | None:
     return (at, write_number(rng.choice(near))) if near else None
 
 
-def _inverse(equation: Equation) -> tuple[str, Fraction] | None:
-    """An equation of two numbers undone from its value: the expression and what it comes to."""
+def inverse_of(equation: Equation) -> tuple[str, Fraction] | None:
+    """Return an equation of two numbers undone from its value: the expression and what it comes to; None for others."""
     match = re.fullmatch(r"([\d.]+) ?([-+*/]) ?([\d.]+)", equation.left)
     if match is None:
         return None
@@ -238,12 +239,12 @@ def _inverse(equation: Equation) -> tuple[str, Fraction] | None:
 
 def _check(equation: Equation, rng: Random) -> str:
     """A check of a right step: the equation again, or undone."""
-    inverse = _inverse(equation)
+    inverse = inverse_of(equation)
     if inverse is not None and rng.random() < 0.5:
         written = f"{inverse[0]}={write_number(inverse[1])}"
         opening = rng.choice(CHECKING_BACK)
     else:
-        written = _clean(equation)
+        written = without_units(equation)
         opening = rng.choice(CHECKING)
     return f"{opening}: {written}. {rng.choice(AGREED)}"
 
@@ -251,7 +252,7 @@ def _check(equation: Equation, rng: Random) -> str:
 def _mend(equation: Equation, wrong: str, rng: Random) -> str:
     """A check that finds the right value."""
     opening = rng.choice(CHECKING)
-    return f"{opening}: {_clean(equation)}, not {wrong}. So it is {write_number(equation.value)}."
+    return f"{opening}: {without_units(equation)}, not {wrong}. So it is {write_number(equation.value)}."
 
 
 def _spans(writer: _Writer) -> tuple[tuple[int, int], ...]:

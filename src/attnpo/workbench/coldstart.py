@@ -18,6 +18,7 @@ from attnpo.coldstart import (
     ColdStartAdapters,
     ColdStartConfig,
     WorkedProblem,
+    equation_traces,
     fine_tune,
     finish_adapter,
     open_think_part,
@@ -108,7 +109,10 @@ def cold_start(
     plain = config.plain_rows
     if plain > len(problems):
         raise ConfigError(f"plain_rows {plain}: there are {len(problems):,} rows; give fewer, or more --num_problems")
-    traces = write_traces(problems, int(config.seed), config.trace_style(), plain)
+    seed, alone = int(config.seed), config.equation_rows
+    equations, traces = equation_traces(problems, alone, seed)
+    traces += write_traces(problems, seed, config.trace_style(), plain)
+    problems = equations + problems
     rows = training_rows(problems, traces, tokenizer)
     longest = max(len(row["input_ids"]) for row in rows)
     if config.max_length is not None and longest > config.max_length:
@@ -119,7 +123,7 @@ def cold_start(
         )
         write_atomically(folder / TRACES, "".join(lines))
         tokens = sum(len(row["input_ids"]) for row in rows)
-        note(f"{len(rows):,} traces of {tokens / len(rows):.0f} tokens, prompts included; written to {folder / TRACES}")
+        note(f"{len(rows):,} rows of {tokens / len(rows):.0f} tokens, prompts included; written to {folder / TRACES}")
         before = _measure("before", str(arguments.model), arguments, data_arguments, folder, note, progress)
         start = time.perf_counter()
         trainer = fine_tune(
@@ -130,7 +134,7 @@ def cold_start(
                 attn_implementation=adapters.attn_implementation,
             ),
             tokenizer,
-            order_rows(rows, config.per_device_train_batch_size, int(config.seed), plain),
+            order_rows(rows, config.per_device_train_batch_size, seed, (alone, plain)),
             config,
             lora,
             last_checkpoint(config),

@@ -1,0 +1,71 @@
+"""Equations alone, as rows to train on: what a small model learns slowly, without the text around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from random import Random
+
+from attnpo.coldstart.rows import WorkedProblem
+from attnpo.gsmworld.equations import Equation, find_equations, write_number
+from attnpo.gsmworld.traces import THINK_END, Trace, inverse_of, plain_solution, without_units
+
+PER_ROW = 20
+"""Equations a row."""
+QUESTION = f"Write {PER_ROW} true equations, one a line, and put the last result within \\boxed{{}}."
+
+_INVERTED = 0.25
+_WITHOUT_UNITS = 0.5
+
+
+def equation_traces(
+    problems: Sequence[WorkedProblem], count: int, seed: int = 0
+) -> tuple[list[WorkedProblem], list[Trace]]:
+    """Write `count` rows of equations of the problems' worked solutions: as they stand, without units, or undone.
+
+    All equations come once before any comes again. Nothing but their values is learnt, and how a response ends.
+
+    Args:
+        problems: problems whose worked solutions read as true equations, at least one.
+        count: rows.
+        seed: seed of order and forms.
+
+    Returns:
+        The rows' problems, all of one prompt, and their traces.
+    """
+    rng = Random(f"attnpo.coldstart/equations/{seed}")
+    written = _endless([(e, text) for text in map(_solution, problems) for e in find_equations(text)], rng)
+    asked, traces = [], []
+    for _ in range(count):
+        lines, values = zip(*(next(written) for _ in range(PER_ROW)), strict=True)
+        trace, worked = _trace(lines, values[-1]), "\n".join(lines)
+        asked.append(WorkedProblem([{"role": "user", "content": QUESTION}], QUESTION, worked, values[-1]))
+        traces.append(trace)
+    return asked, traces
+
+
+def _solution(problem: WorkedProblem) -> str:
+    return plain_solution(problem.worked)
+
+
+def _endless(equations: Sequence[tuple[Equation, str]], rng: Random) -> Iterator[tuple[str, str]]:
+    """Yield equations as written, with their values in figures, in a new order each time round."""
+    while True:
+        for equation, text in rng.sample(equations, len(equations)):
+            inverse = inverse_of(equation)
+            if inverse is not None and rng.random() < _INVERTED:
+                value = write_number(inverse[1])
+                yield f"{inverse[0]}={value}", value
+            elif rng.random() < _WITHOUT_UNITS:
+                yield without_units(equation), write_number(equation.value)
+            else:
+                start, stop = equation.span
+                yield text[start:stop], write_number(equation.value)
+
+
+def _trace(lines: Sequence[str], last: str) -> Trace:
+    """Lines as a think part, what stands before their values unlearnt."""
+    unlearnt, at = [], 0
+    for line in lines:
+        unlearnt.append((at, at + line.rindex("=") + 1))
+        at += len(line) + 1
+    return Trace("\n".join(lines) + THINK_END + f"The final answer is \\boxed{{{last}}}.", tuple(unlearnt))
