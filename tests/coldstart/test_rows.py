@@ -66,11 +66,12 @@ def test_the_first_traces_take_no_detours() -> None:
     assert traces[1:] == write_traces(PROBLEMS, 3)[1:]
 
 
-def test_plain_rows_come_first() -> None:
+def test_one_stage_comes_after_the_other() -> None:
     rows = [{"input_ids": [i] * (37 * i % 101 + 1)} for i in range(100)]
-    ordered = order_rows(rows, 5, plain=30)
-    assert ordered[:30] == order_rows(rows[:30], 5)
-    assert ordered[30:] == order_rows(rows[30:], 5)
+    ordered = order_rows(rows, 5, stages=(20, 30))
+    parts = (rows[:20], rows[20:50], rows[50:])
+    assert ordered == [row for part in parts for row in order_rows(part, 5)]
+    assert order_rows(rows, 5, stages=(0, 0)) == order_rows(rows, 5)
 
 
 @pytest.mark.parametrize(("number", "batch"), [(400, 5), (403, 5), (3, 5), (5, 5)])

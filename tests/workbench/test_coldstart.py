@@ -15,6 +15,7 @@ pytest.importorskip("peft", reason="adapters are peft's")
 from gsm_stand_in import random_llama
 
 from attnpo.coldstart import ColdStartAdapters, ColdStartConfig
+from attnpo.coldstart.equations import QUESTION
 from attnpo.errors import AttnPOError, ConfigError
 from attnpo.models import find_model, load_model, load_tokenizer
 from attnpo.workbench.arguments import ColdStartArguments, DataArguments
@@ -70,7 +71,7 @@ def test_a_model_learns_traces_and_is_measured_before_and_after(base: Path, tmp_
     traces = [json.loads(line) for line in (tmp_path / TRACES).read_text().splitlines()]
     assert len(traces) == 12
     assert all("</think>" in trace["response"] for trace in traces)
-    assert any(line.startswith("12 traces of") for line in said)
+    assert any(line.startswith("12 rows of") for line in said)
 
 
 def test_a_run_that_was_ended_goes_on_with_the_same_weights(base: Path, tmp_path: Path) -> None:
@@ -202,3 +203,11 @@ def test_what_cannot_be_learnt_from_is_refused_in_one_line(
 def test_more_plain_rows_than_rows_are_refused(base: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="plain_rows 13: there are 12 rows"):
         start(base, tmp_path, plain_rows=13)
+
+
+def test_equations_alone_come_before_the_problems(base: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    assert start(base, tmp_path, said=said, equation_rows=3, max_steps=1, per_device_train_batch_size=3).steps == 1
+    traces = [json.loads(line) for line in (tmp_path / TRACES).read_text().splitlines()]
+    assert [trace["prompt"][0]["content"] == QUESTION for trace in traces] == [True] * 3 + [False] * 12
+    assert any(line.startswith("15 rows of") for line in said)
