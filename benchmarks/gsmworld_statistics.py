@@ -81,7 +81,7 @@ def describe(problems: Sequence[Worked], templates: int) -> list[str]:
     cells += [f"{100 * labels[name] / labels.total():.1f}" for name in ("essential", "redundant", "undecided")]
     cells += [
         f"{100 * characters['redundant'] / characters.total():.1f}",
-        f"{mean(len(trace.unlearnt) for trace in traces):.2f}",
+        f"{mean(len(trace.masked) for trace in traces):.2f}",
     ]
     scores: tuple[Callable[[Step], float], ...] = (lambda step: step[1], lambda step: -step[0])
     return [

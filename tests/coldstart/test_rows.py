@@ -38,12 +38,12 @@ def test_prompt_is_read_and_trace_is_learnt(tokenizer) -> None:
 def test_wrong_values_are_read_but_not_learnt(tokenizer) -> None:
     traces = write_traces(PROBLEMS, 0, TraceStyle(slip=0.99))
     for row, problem, trace in zip(training_rows(PROBLEMS, traces, tokenizer), PROBLEMS, traces, strict=True):
-        (start, stop), *_ = trace.unlearnt
+        (start, stop), *_ = trace.masked
         ids, mask = row["input_ids"], row["completion_mask"]
         response = len(tokenizer(f"[{problem.question}]A:<think>\n")["input_ids"])  # a byte a token up to </think>
         assert tokenizer.decode(ids[response + start : response + stop]) == trace.text[start:stop]
         assert mask[response + start : response + stop] == [0] * (stop - start)
-        assert sum(mask[response:]) == len(ids) - response - sum(b - a for a, b in trace.unlearnt)
+        assert sum(mask[response:]) == len(ids) - response - sum(b - a for a, b in trace.masked)
 
 
 def test_a_template_that_opens_the_think_part_stays_as_it_is(tokenizer) -> None:
@@ -62,7 +62,7 @@ def test_the_first_traces_take_no_detours() -> None:
     steps = traces[0].text.partition("</think>")[0].strip().split("\n\n")
     assert len(steps) == len(solution_steps(PROBLEMS[0].worked))
     assert all(find_equations(step) for step in steps)
-    assert not traces[0].unlearnt
+    assert not traces[0].masked
     assert traces[1:] == write_traces(PROBLEMS, 3)[1:]
 
 

@@ -63,8 +63,8 @@ def test_every_slip_is_marked_and_mended_and_the_answer_is_right() -> None:
         trace = write_trace(problem.question, problem.worked, problem.solution, seed=2)
         assert boxed_answer(trace.text) == problem.solution
         wrong = [equation for equation in find_equations(trace.text) if not equation.right]
-        assert [to_number(trace.text[start:stop]) for start, stop in trace.unlearnt] == [e.value for e in wrong]
-        for equation, (_, stop) in zip(wrong, trace.unlearnt, strict=True):
+        assert [to_number(trace.text[start:stop]) for start, stop in trace.masked] == [e.value for e in wrong]
+        for equation, (_, stop) in zip(wrong, trace.masked, strict=True):
             behind = find_equations(trace.text[stop:])[0]
             assert (behind.operands, behind.right) == (equation.operands, True)
         slips += len(wrong)

@@ -8,8 +8,8 @@ from attnpo.cli.console import console, quiet_libraries
 from attnpo.cli.parsing import parse
 from attnpo.workbench.arguments import ColdStartArguments, DataArguments
 
-EXAMPLE = """  attnpo coldstart --model smollm2 --chat_template chatml --data gsmworld --num_problems 4000 \\
-      --plain_rows 2800 --output_dir runs/coldstart
+EXAMPLE = """  attnpo coldstart --model smollm2 --chat_template chatml --data gsmworld --num_problems 4800 \\
+      --equation_rows 2000 --plain_rows 2400 --style '{"slip": 0.6}' --output_dir runs/coldstart
   attnpo coldstart --model my-instruct-model --data gsm8k_train.jsonl --prompt_column question \\
       --solution_column answer --solution_after '####' --worked_column answer --output_dir runs/coldstart
 

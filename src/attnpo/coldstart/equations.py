@@ -63,9 +63,9 @@ def _endless(equations: Sequence[tuple[Equation, str]], rng: Random) -> Iterator
 
 
 def _trace(lines: Sequence[str], last: str) -> Trace:
-    """Lines as a think part, what stands before their values unlearnt."""
-    unlearnt, at = [], 0
+    """Lines as a think part, what stands before their values masked."""
+    masked, at = [], 0
     for line in lines:
-        unlearnt.append((at, at + line.rindex("=") + 1))
+        masked.append((at, at + line.rindex("=") + 1))
         at += len(line) + 1
-    return Trace("\n".join(lines) + THINK_END + f"The final answer is \\boxed{{{last}}}.", tuple(unlearnt))
+    return Trace("\n".join(lines) + THINK_END + f"The final answer is \\boxed{{{last}}}.", tuple(masked))

@@ -73,14 +73,14 @@ def training_rows(problems: Sequence[WorkedProblem], traces: Sequence[Trace], to
 
     Returns:
         One row a problem: `input_ids` (L,) of prompt, trace and end token; `completion_mask` (L,), 1 where a token is
-        learnt: those of the trace outside its unlearnt spans.
+        learnt: those of the trace outside its masked spans.
     """
     rows = []
     for problem, trace in zip(problems, traces, strict=True):
         prompt = tokenizer(_prompt(tokenizer, problem.prompt), add_special_tokens=False)["input_ids"]
         encoded = tokenizer(trace.text, add_special_tokens=False, return_offsets_mapping=True)
         learnt = [
-            int(not any(start < stop and first < end for first, stop in trace.unlearnt))
+            int(not any(start < stop and first < end for first, stop in trace.masked))
             for start, end in encoded["offset_mapping"]
         ]
         rows.append(

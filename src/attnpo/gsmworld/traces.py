@@ -87,11 +87,11 @@ class Trace:
 
     Attributes:
         text: the response; its answer is right.
-        unlearnt: half-open character spans that are read and not learnt: the slips' wrong values.
+        masked: half-open character spans that the loss leaves out: the slips' wrong values, which nobody should learn.
     """
 
     text: str
-    unlearnt: tuple[tuple[int, int], ...]
+    masked: tuple[tuple[int, int], ...]
 
 
 @dataclass
