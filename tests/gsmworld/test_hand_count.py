@@ -1,4 +1,4 @@
-"""The oracle against a person who read forty responses of the shipped model, right and wrong ones as they came."""
+"""The oracle against a person who read forty responses of a cold-started SmolLM2, right and wrong ones as they came."""
 
 from __future__ import annotations
 
