@@ -9,7 +9,9 @@ from attnpo.coldstart.equations import PER_ROW, QUESTION
 from attnpo.gsmworld.equations import find_equations
 
 PROBLEMS = [
-    WorkedProblem("?", "?", f"{n} cups x 7 = {7 * n} cups.\nSo {7 * n}+{n}+1=<<{8 * n + 1}>>{8 * n + 1}.", f"{8 * n + 1}")
+    WorkedProblem(
+        "?", "?", f"{n} cups x 7 = {7 * n} cups.\nSo {7 * n}+{n}+1=<<{8 * n + 1}>>{8 * n + 1}.", f"{8 * n + 1}"
+    )
     for n in range(2, 32)
 ]
 STATED = {(7 * n, (n, 7)) for n in range(2, 32)} | {(8 * n + 1, (7 * n, n, 1)) for n in range(2, 32)}

@@ -151,9 +151,8 @@ def write_trace(
         if rng.random() < style.reread:
             writer.say(f"let me reread that part. It says: {rng.choice(sentences)} That is what I used.")
     if done and rng.random() < style.summary:
-        writer.say(
-            f"let me go over everything once more. {' '.join(without_units(e) + '.' for e in done)} {rng.choice(AGREED)}"
-        )
+        again = " ".join(without_units(e) + "." for e in done)
+        writer.say(f"let me go over everything once more. {again} {rng.choice(AGREED)}")
     if rng.random() < style.conclusion:
         writer.say(rng.choice((f"the answer should be {answer}.", f"that gives {answer} in the end.")))
     shown = " and ".join(without_units(equation) for equation in find_equations(plain_solution(worked)))
