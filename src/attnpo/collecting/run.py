@@ -213,7 +213,7 @@ class _Run:
                 item = next(responses, None)
             finally:
                 with self._saving:
-                    self._count_engine()
+                    self._count_engine(time.perf_counter())
                     self._asked = None
             if item is None:
                 return
@@ -240,12 +240,11 @@ class _Run:
             now = time.perf_counter()
             self._clock.seconds += now - self._saved
             self._saved = now
-            self._count_engine()
+            self._count_engine(now)
             self._clock.save()
 
-    def _count_engine(self) -> None:
-        if self._asked is not None:
-            now = time.perf_counter()
+    def _count_engine(self, now: float) -> None:
+        if self._asked is not None and self._asked < now:
             self._clock.engine_seconds += now - self._asked
             self._asked = now
 
