@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import copy
 import io
+import itertools
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,6 +23,7 @@ from attnpo.collecting import (
     model_fingerprint,
     problems_fingerprint,
     read_groups,
+    run,
 )
 from attnpo.datasets import ProblemRow
 from attnpo.errors import DataError, EngineError, OutputError
@@ -179,9 +182,21 @@ def test_the_clock_of_a_killed_part_goes_on_counting(toy, tmp_path):
     assert collected.sampled_tokens == sum(r.n_tokens for r in read_groups(path, toy.problems(30)))
 
 
+def test_a_part_never_waits_for_the_engine_longer_than_it_runs(monkeypatch):
+    ticks = itertools.count()
+    monkeypatch.setattr(run.time, "perf_counter", lambda: float(next(ticks)))  # time passes between any two readings
+    clock = SimpleNamespace(seconds=0.0, engine_seconds=0.0, save=lambda: None)
+    part = run._Run(clock, lambda *_: None, 0, 0)
+    part._asked = part._start
+    for _ in range(3):
+        part.save()
+        assert 0 < clock.engine_seconds <= clock.seconds
+
+
 KILLED = """
 import sys, time, importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 spec = importlib.util.spec_from_file_location("toyworld", Path(sys.argv[1]) / "conftest.py")
 toy = importlib.util.module_from_spec(spec); sys.modules["toyworld"] = toy; spec.loader.exec_module(toy)
 from attnpo.collecting import collect_rollouts
