@@ -44,6 +44,13 @@ def test_all_equations_are_true_and_the_last_one_is_the_answer() -> None:
         assert find_equations(problem.worked)[-1].value == found[-1].value == int(problem.answer)
 
 
+def test_a_share_stays_true_without_its_percent_sign() -> None:
+    half = WorkedProblem("?", "?", "50% of 300 is 300 * 50% = $150.", "150")
+    _, traces = equation_traces([half], 2)
+    lines = {line for trace in traces for line in trace.text.splitlines() if "=" in line}
+    assert lines == {"300 * 50% = $150", "300*50/100=150"}
+
+
 def test_units_stay_in_some_and_go_in_others() -> None:
     _, traces = equation_traces(PROBLEMS, 20)
     lines = [line for trace in traces for line in trace.text.splitlines() if "=" in line]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from random import Random
 
 from attnpo.coldstart.rows import WorkedProblem
 from attnpo.gsmworld.equations import Equation, find_equations, write_number
-from attnpo.gsmworld.traces import THINK_END, Trace, inverse_of, plain_solution, without_units
+from attnpo.gsmworld.traces import THINK_END, Trace, plain_solution, undone, without_units
 
 PER_ROW = 20
 """Equations a row."""
@@ -33,33 +34,29 @@ def equation_traces(
         The rows' problems, all of one prompt, and their traces.
     """
     rng = Random(f"attnpo.coldstart/equations/{seed}")
-    written = _endless([(e, text) for text in map(_solution, problems) for e in find_equations(text)], rng)
+    solutions = [plain_solution(problem.worked) for problem in problems]
+    written = _endless([(equation, text) for text in solutions for equation in find_equations(text)], rng)
     asked, traces = [], []
     for _ in range(count):
-        lines, values = zip(*(next(written) for _ in range(PER_ROW)), strict=True)
-        trace, worked = _trace(lines, values[-1]), "\n".join(lines)
-        asked.append(WorkedProblem([{"role": "user", "content": QUESTION}], QUESTION, worked, values[-1]))
-        traces.append(trace)
+        lines = list(islice(written, PER_ROW))
+        worked, answer = "\n".join(lines), write_number(find_equations(lines[-1])[-1].value)
+        asked.append(WorkedProblem([{"role": "user", "content": QUESTION}], QUESTION, worked, answer))
+        traces.append(_trace(lines, answer))
     return asked, traces
 
 
-def _solution(problem: WorkedProblem) -> str:
-    return plain_solution(problem.worked)
-
-
-def _endless(equations: Sequence[tuple[Equation, str]], rng: Random) -> Iterator[tuple[str, str]]:
-    """Yield equations as written, with their values in figures, in a new order each time round."""
+def _endless(equations: Sequence[tuple[Equation, str]], rng: Random) -> Iterator[str]:
+    """Yield equations of texts, each once in every round, each round in a new order."""
     while True:
         for equation, text in rng.sample(equations, len(equations)):
-            inverse = inverse_of(equation)
+            inverse = undone(equation)
             if inverse is not None and rng.random() < _INVERTED:
-                value = write_number(inverse[1])
-                yield f"{inverse[0]}={value}", value
+                yield inverse
             elif rng.random() < _WITHOUT_UNITS:
-                yield without_units(equation), write_number(equation.value)
+                yield without_units(equation)
             else:
                 start, stop = equation.span
-                yield text[start:stop], write_number(equation.value)
+                yield text[start:stop]
 
 
 def _trace(lines: Sequence[str], last: str) -> Trace:

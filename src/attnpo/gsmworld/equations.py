@@ -35,7 +35,7 @@ class Equation:
     """A stated equation.
 
     Attributes:
-        left: the expression with clean signs, for example `40 * 3`.
+        left: the expression with clean signs, for example `40 * 3`; `40 * 25/100` for a share, as in `40 * 25%`.
         operands: its numbers, in order.
         value: what the text says it comes to.
         result: what it comes to; None where it divides by zero.
@@ -68,7 +68,8 @@ def find_equations(text: str) -> list[Equation]:
         try:
             result = _worked_out(left)
             if value != result and "%" in match["left"]:  # a share of something, as in 40 * 25% = 10
-                result = value if value == _worked_out(_clean(match["left"].replace("%", "/100"))) else result
+                share = _clean(match["left"].replace("%", "/100"))
+                left, result = (share, value) if value == _worked_out(share) else (left, result)
         except (SyntaxError, RecursionError, MemoryError):  # brackets in the wrong order; a sum without end
             continue
         found.append(Equation(left, operands, value, result, match.span()))

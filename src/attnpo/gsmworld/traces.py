@@ -226,21 +226,19 @@ def _slip(equations: Sequence[Equation], rng: Random) -> tuple[int, str] | None:
     return (at, write_number(rng.choice(near))) if near else None
 
 
-def inverse_of(equation: Equation) -> tuple[str, Fraction] | None:
-    """Return an equation of two numbers undone from its value: the expression and what it comes to; None for others."""
+def undone(equation: Equation) -> str | None:
+    """Return an equation of two numbers undone from its value, `120/3=40` for `40*3=120`; None for others."""
     match = re.fullmatch(r"([\d.]+) ?([-+*/]) ?([\d.]+)", equation.left)
-    if match is None:
+    if match is None or not equation.value or not Fraction(match[3]):
         return None
-    first, second = Fraction(match[1]), Fraction(match[3])
-    undone = {"+": "-", "-": "+", "*": "/", "/": "*"}[match[2]]
-    return (f"{write_number(equation.value)}{undone}{match[3]}", first) if second and equation.value else None
+    sign = {"+": "-", "-": "+", "*": "/", "/": "*"}[match[2]]
+    return f"{write_number(equation.value)}{sign}{match[3]}={write_number(Fraction(match[1]))}"
 
 
 def _check(equation: Equation, rng: Random) -> str:
     """A check of a right step: the equation again, or undone."""
-    inverse = inverse_of(equation)
-    if inverse is not None and rng.random() < 0.5:
-        written = f"{inverse[0]}={write_number(inverse[1])}"
+    written = undone(equation)
+    if written is not None and rng.random() < 0.5:
         opening = rng.choice(CHECKING_BACK)
     else:
         written = without_units(equation)
