@@ -57,8 +57,8 @@ class ColdStartConfig(SFTConfig):
     equation_rows: Count = field(
         default=0,
         metadata={
-            "help": "Rows that come first of all: the problems' equations alone, of which the values are learnt. Sums, "
-            "where they are what a small model lacks, for a fifth of the tokens that problems take."
+            "help": "Rows that come first of all: the problems' equations alone, of which the values are learnt. For "
+            "small models that lack sums: many in few tokens."
         },
     )
     plain_rows: Count = field(
