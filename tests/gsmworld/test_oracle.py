@@ -105,6 +105,10 @@ def test_nothing_unused_is_called_redundant_where_the_answer_comes_from_nowhere(
     assert labels("12*8=96.", "30-6=24.", final="\\boxed{61}") == "uu"
 
 
+def test_a_check_is_no_source_of_the_numbers_that_it_checks() -> None:
+    assert labels("12*8=96.", "70-10=60.", "Back: 60+10=70.", final="\\boxed{60}") == "uer"
+
+
 def test_a_denial_that_mends_nothing_is_undecided() -> None:
     assert labels("12*8=96, not 86.", "12*8=96, not 95.", "30+6=36.", "96-36=60.") == "euee"
 
