@@ -196,7 +196,6 @@ def test_a_part_never_waits_for_the_engine_longer_than_it_runs(monkeypatch):
 KILLED = """
 import sys, time, importlib.util
 from pathlib import Path
-from types import SimpleNamespace
 spec = importlib.util.spec_from_file_location("toyworld", Path(sys.argv[1]) / "conftest.py")
 toy = importlib.util.module_from_spec(spec); sys.modules["toyworld"] = toy; spec.loader.exec_module(toy)
 from attnpo.collecting import collect_rollouts

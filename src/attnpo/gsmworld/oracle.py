@@ -100,8 +100,7 @@ def needed_values(given: set[Fraction], texts: Sequence[str], final: str) -> Nee
         if value in needed:
             continue
         if place is None:
-            user = everything[used].numbers if used < len(everything) else None
-            place = _source(everything, value, used, value in given, user)
+            place = _source(everything, value, used, value in given)
         if place is not None:
             needed.add(value)
             sources[value] = everything[place]
@@ -119,17 +118,16 @@ def _first_place(equations: Sequence[Equation], wanted: Equation) -> int:
     return next(place for place, each in enumerate(equations) if (each.numbers, each.value) == same)
 
 
-def _source(
-    equations: Sequence[Equation], value: Fraction, used: int, is_given: bool, user: tuple[Fraction, ...] | None
-) -> int | None:
-    """Return the place of the equation that a value comes of, given the place and the numbers of the one that uses it.
+def _source(equations: Sequence[Equation], value: Fraction, used: int, is_given: bool) -> int | None:
+    """Return the place of the equation that a value comes of, given the place where it is used.
 
-    A later inverse of that one is no source: it checks.
+    What stands behind its use counts where nothing stands before it, but for the user's own inverse, which checks it.
     """
     places = [place for place, equation in enumerate(equations) if equation.value == value]
     before = [place for place in places if place < used]
-    other = [] if is_given else [place for place in places if equations[place].numbers != user]
-    right = [place for place in before or other if equations[place].right]
+    user = equations[used].numbers if used < len(equations) else None
+    behind = [] if is_given else [place for place in places if equations[place].numbers != user]
+    right = [place for place in before or behind if equations[place].right]
     return next(iter(right or before), None)
 
 
