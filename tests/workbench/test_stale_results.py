@@ -198,5 +198,5 @@ def test_answers_to_cut_traces_do_not_depend_on_what_labels_the_steps(tmp_path, 
         assert session.context.keys() - session.context_of_responses.keys() == {"labeler"}
         asks = DiscoverArguments(intervene=True)
         found = Proving(asks, model, DiscoverySettings(), session, tmp_path, "sampled", "tinyworld")
-        found.intervene([], [], resolve_heads("2.0", session.config), None, None)
+        found.intervene([], list, resolve_heads("2.0", session.config), None, None)
     assert asked[0] == asked[1]

@@ -177,7 +177,7 @@ class Quickstart:
         folder = prepare_output_dir(self.folder / "causal-checked")
         write_rollouts(folder / "traces.jsonl", rollouts)
         verified = self._discovering(
-            folder, traces=str(folder / "traces.jsonl"), verify=str(self.causal / "heads.json")
+            folder, traces=str(folder / "traces.jsonl"), verify=str(self.causal / "heads.json"), signals="none"
         ).verify(progress)
         return next((figure.now for figure in verified.result.figures if figure.name == "sra"), None)
 

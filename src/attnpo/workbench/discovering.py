@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,11 +162,11 @@ class Discovering:
             save_heatmap(found.result, self.output_dir / "sra.png")
             save_ensemble_curves(found.result, self.output_dir / "ensembles.png")
             columns = [found.heads.index(head) for head in found.head_set.heads]
-            scores = ensemble(found.scores, columns)
-            held_out = [i for i, r in enumerate(found.rollouts) if r.problem_id not in found.selecting]
+            keys = [(r.problem_id, r.sample) for r in found.rollouts]
+            scores = dict(zip(keys, ensemble(found.scores, columns), strict=True))
             intervention = self.proving.intervene(
-                [found.rollouts[i] for i in held_out],
-                [scores[i] for i in held_out],
+                [r for r in found.rollouts if r.problem_id not in found.selecting],
+                lambda chosen: [scores[r.problem_id, r.sample] for r in chosen],
                 found.head_set,
                 verifier,
                 progress,
@@ -209,21 +209,26 @@ class Discovering:
                 progress=progress,
             )
             result.save(self.output_dir / "verification.json")
-            scores = [
-                scores_KN.mean(axis=1)
-                for scores_KN in score_steps(
-                    self.session.model,
-                    self.session.tokenizer,
-                    rollouts,
-                    head_set.heads,
-                    batch_size=self.settings.batch_size,
-                )
-            ]
-            intervention = self.proving.intervene(rollouts, scores, head_set, verifier, progress)
+            intervention = self.proving.intervene(rollouts, self._scores_by(head_set), head_set, verifier, progress)
             stability = self.proving.stability(rollouts, head_set, progress)
         verified = with_evidence(head_set, intervention=intervention, stability=stability, verification=result)
         verified.save(self.output_dir / "heads.json")
         return Verified(verified, result, intervention, stability, gates.counts, len(traces), known)
+
+    def _scores_by(self, head_set: HeadSet) -> Callable[[Sequence[Rollout]], list[Any]]:
+        """Return what reads the step scores of a head set on some responses: its heads' mean."""
+
+        def read(rollouts: Sequence[Rollout]) -> list[Any]:
+            scores = score_steps(
+                self.session.model,
+                self.session.tokenizer,
+                rollouts,
+                head_set.heads,
+                batch_size=self.settings.batch_size,
+            )
+            return [scores_KN.mean(axis=1) for scores_KN in scores]
+
+        return read
 
     def _found_on(self, traces: Sequence[Rollout]) -> int:
         """How many responses the head set was found on, as far as its probing set still lies beside it."""

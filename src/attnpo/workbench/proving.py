@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -51,19 +51,21 @@ class Proving:
     def intervene(
         self,
         rollouts: Sequence[Rollout],
-        scores: Sequence[Any],
+        scores_of: Callable[[Sequence[Rollout]], Sequence[Any]],
         head_set: HeadSet,
         verifier: Any,
         progress: Progress | None,
     ) -> InterventionResult | None:
-        """Delete steps by score and regenerate answers; None where that was not asked for."""
+        """Delete steps by score and regenerate answers; None where that was not asked for.
+
+        `scores_of` gives the (K,) scores of each of the responses that are chosen.
+        """
         if not self.arguments.intervene:
             return None
         chosen = usable_traces(rollouts, self.arguments.intervention_traces, self.settings.seed)
-        place = {(r.problem_id, r.sample): index for index, r in enumerate(rollouts)}
         result = intervene(
             chosen,
-            [scores[place[r.problem_id, r.sample]] for r in chosen],
+            scores_of(chosen),
             tokenizer=self.session.tokenizer,
             sampler=self.session.sampler,
             segmenter=self.session.segmenter,
