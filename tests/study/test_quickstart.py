@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from attnpo.attention import HeadSet
 from attnpo.cli.main import main
@@ -140,3 +141,16 @@ def test_a_folder_whose_parts_say_nothing_of_themselves_is_that_of_the_call_that
     with pytest.raises(OutputError, match="other settings: seed"):
         Quickstart(replace(sizes, seed=1), line.world)
     Quickstart(sizes, line.world)
+
+
+def test_a_model_that_was_trained_on_under_its_name_is_another(tmp_path):
+    model, out = tmp_path / "model", tmp_path / "out"
+    shutil.copytree(checkpoint_path(), model)
+    world = replace(TINYWORLD, model=str(model))
+    sizes = QuickstartSizes(str(out), max_steps=0)
+    Quickstart(sizes, world)._claim("heads")
+    Quickstart(sizes, world)
+    weights = model / "model.safetensors"
+    save_file({name: tensor + 1 for name, tensor in load_file(weights).items()}, weights)
+    with pytest.raises(OutputError, match=r"other settings: weights \(there '\w+', asked '\w+'\)"):
+        Quickstart(sizes, world)

@@ -21,6 +21,8 @@ from attnpo.study.cells import (
 )
 from attnpo.study.sizes import Sizes
 from attnpo.study.suite import load_suite
+from attnpo.study.worlds import TINYWORLD
+from attnpo.tinyworld import checkpoint_path
 
 SUITE = load_suite()
 SIZES = Sizes(
@@ -152,6 +154,19 @@ def test_what_all_cells_share_is_claimed_once(experiment):
     experiment.claim_shared()
     with pytest.raises(OutputError, match=r"discovery\.num_problems \(there 30, asked 40\)"):
         Experiment(experiment.output_dir, replace(SIZES, num_probe=40)).claim_shared()
+
+
+def test_cells_of_other_weights_under_the_same_name_are_no_one_table(tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(checkpoint_path(), model)
+    experiment = Experiment(tmp_path / "cells", SIZES, replace(TINYWORLD, model=str(model)))
+    experiment.output_dir.mkdir()
+    experiment.claim_model()
+    experiment.claim_model()
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "rope_theta": 1.0}))
+    with pytest.raises(OutputError, match=r"other settings: weights \(there '\w+', asked '\w+'\)"):
+        experiment.claim_model()
 
 
 def test_cells_of_two_machines_copied_together(experiment, tmp_path):

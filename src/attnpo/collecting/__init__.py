@@ -4,7 +4,7 @@ from attnpo.collecting.fingerprints import model_fingerprint, problems_fingerpri
 from attnpo.collecting.groups import counted_tokens, failure_of, read_groups
 from attnpo.collecting.run import Collected, collect_rollouts
 from attnpo.collecting.think_watch import ThinkWatch
-from attnpo.collecting.weight_files import files_fingerprint
+from attnpo.collecting.weight_files import files_fingerprint, weights_fingerprint
 
 __all__ = [
     "Collected",
@@ -16,4 +16,5 @@ __all__ = [
     "model_fingerprint",
     "problems_fingerprint",
     "read_groups",
+    "weights_fingerprint",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,6 +42,16 @@ def files_fingerprint(path: Path) -> str | None:
             for block in _samples(opened, file.stat().st_size, file.suffix):
                 digest.update(block)
     return digest.hexdigest()[:16]
+
+
+def weights_fingerprint(places: Sequence[Path]) -> str | None:
+    """Return the fingerprints of a base and of the adapters above it as one; None where one has none or is not here.
+
+    Args:
+        places: a folder or file each.
+    """
+    found = [files_fingerprint(place) if place.exists() else None for place in places]
+    return None if None in found else "-".join(map(str, found))
 
 
 def _settings(file: Path) -> str:

@@ -47,6 +47,11 @@ class ModelSource:
         return not self.is_gguf and not self.adapters
 
     @property
+    def places(self) -> tuple[Path, ...]:
+        """Where its base and its adapters lie, if they lie on this machine."""
+        return (Path(self.weights), *self.adapters)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Every name of the model and of what its adapters lie upon."""
         return (self.name, self.weights, *map(str, self.adapters))

@@ -20,6 +20,7 @@ from attnpo.study.suite import Row
 from attnpo.study.worlds import TINYWORLD, World
 
 SHARED_FILE = "reproduce.settings.json"
+MODEL_FILE = "model.settings.json"
 PLAN_FILE = "frontier.settings.json"
 CELL_FILE = "cell.settings.json"
 HEAD_FILES = {"chosen": "heads.json", "wrong": "wrong_head.json", "best": "best_heads.json"}
@@ -135,6 +136,15 @@ class Experiment:
             if not (folder / HEAD_FILES[kind]).is_file():
                 result = DiscoveryResult.load(folder / "discovery.json")
                 makers[kind](result, HeadSet.load(folder / HEAD_FILES["chosen"])).save(folder / HEAD_FILES[kind])
+
+    def claim_model(self) -> None:
+        """Claim the folder for the files of the world's model, where they are on this machine.
+
+        Raises:
+            OutputError: its cells start from other weights under the same name.
+        """
+        if weights := self.world.weights():
+            claim_settings(self.output_dir / MODEL_FILE, weights)
 
     def claim_shared(self, is_pilot: bool = False) -> None:
         """Claim the folder for these sizes of what all cells share, and for a pilot's cells or for others.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from attnpo.errors import ConfigError
-from attnpo.study.cells import CELL_FILE, HEAD_FILES, PLAN_FILE, SHARED_FILE, Cell, Experiment
+from attnpo.study.cells import CELL_FILE, HEAD_FILES, MODEL_FILE, PLAN_FILE, SHARED_FILE, Cell, Experiment
 
 Mode = Literal["w:gz", "w:xz"]
 MODES: Final[dict[str, Mode]] = {".tar.gz": "w:gz", ".tgz": "w:gz", ".tar.xz": "w:xz"}
@@ -32,7 +32,10 @@ def packing_mode(file: Path) -> Mode:
 def small_files(experiment: Experiment, finished: Iterable[Cell]) -> Iterator[Path]:
     """Yield what a table takes of finished cells, of what all share and of the plan."""
     folder = experiment.output_dir
-    wanted = [folder / SHARED_FILE, folder / PLAN_FILE, *(folder / "heads" / name for name in OF_HEADS)]
+    wanted = [
+        *(folder / name for name in (SHARED_FILE, MODEL_FILE, PLAN_FILE)),
+        *(folder / "heads" / name for name in OF_HEADS),
+    ]
     wanted += [command.done for command in experiment.shared_arms([])[0].commands if command.is_done]
     for cell in finished:
         _, *measurements = experiment.arm(cell).commands

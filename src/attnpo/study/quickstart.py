@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +95,16 @@ class Quickstart:
                 earlier = self._parts(first["quickstart"], first["training"]["model"])
                 claim_settings(claimed, earlier.get(part, settings))
             if claimed.is_file() or any(file.is_file() for file in results):
-                claim_settings(claimed, settings, results)
+                claim_settings(claimed, {**settings, **self._weights}, results, optional=("weights",))
 
     def _claim(self, part: str) -> None:
         """Write down what a part is made with, before it is begun; parts may be added by a later call."""
-        claim_settings(self._claimed(part), self._parts(asdict(self.sizes), self.world.model)[part])
+        settings = self._parts(asdict(self.sizes), self.world.model)[part]
+        claim_settings(self._claimed(part), {**settings, **self._weights}, optional=("weights",))
+
+    @cached_property
+    def _weights(self) -> dict[str, str]:
+        return self.world.weights()
 
     def _claimed(self, part: str) -> Path:
         return self.folder / f"quickstart.{part}.settings.json"

@@ -103,6 +103,8 @@ def reproduce(
             suite[row].build(world.limit(sizes), world.group_size)
     experiment = Experiment(prepare_output_dir(output_dir), sizes, world)
     experiment.claim_shared(is_pilot)
+    if run:
+        experiment.claim_model()
     planned = suite.planned(list(dict.fromkeys(seeds)))
     if planned is not None and not is_pilot:
         experiment.claim_plan(planned)

@@ -118,6 +118,14 @@ class World:
             )
         find_model(self.model)
 
+    def weights(self) -> dict[str, str]:
+        """Return what tells the files of its model from others under the same name; empty where they are not here."""
+        from attnpo.collecting import weights_fingerprint
+        from attnpo.models import find_model
+
+        found = weights_fingerprint(find_model(self.model).places)
+        return {} if found is None else {"weights": found}
+
     def folder(self, command: str) -> str:
         """Return where a command's results go unless another folder is asked for."""
         return f"runs/{command}" if self.name == TINYWORLD.name else f"runs/{command}-{self.name}"

@@ -12,7 +12,7 @@ from typing import Any
 import transformers
 
 from attnpo.attention import HeadSet, other_model, resolve_heads
-from attnpo.collecting import files_fingerprint, model_fingerprint
+from attnpo.collecting import files_fingerprint, model_fingerprint, weights_fingerprint
 from attnpo.datasets import ProblemRow
 from attnpo.errors import ConfigError
 from attnpo.labeling import Labeler, load_labeler
@@ -241,13 +241,12 @@ class Session:
 
     def _fingerprint(self) -> str:
         """Return the fingerprint of the transformers model, without loading it where files of this content were."""
-        places = [Path(self.source.weights), *self.source.adapters]
-        found = [files_fingerprint(place) for place in places if place.exists()]
-        if len(found) < len(places) or None in found:
+        found = weights_fingerprint(self.source.places)
+        if found is None:
             return model_fingerprint(self.model)
         device = str(find_device(self._model_arguments.device))
         apart = ["apart"] if self.adapters_apart and self.source.adapters else []
-        kind = [*found, str(self._dtype), device, transformers.__version__, *apart]
+        kind = [found, str(self._dtype), device, transformers.__version__, *apart]
         return remembered("-".join(map(str, kind)), lambda: model_fingerprint(self.model))
 
     @property
