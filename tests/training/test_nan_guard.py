@@ -7,6 +7,7 @@ import torch
 from transformers import TrainerControl
 
 from attnpo.errors import TrainingError
+from attnpo.training.lasting import LongRun
 from attnpo.training.nan_guard import NanGuardCallback
 
 
@@ -199,3 +200,21 @@ def test_a_good_update_of_deepspeed_passes(norm):
     guard.skipped_in_a_row = 2
     end_step(guard, 7)
     assert guard.skipped_in_a_row == 0
+
+
+def test_deepspeeds_own_end_under_fp16_is_one_line(tmp_path, monkeypatch):
+    scaling = pytest.importorskip("deepspeed.runtime.fp16.loss_scaler")
+    monkeypatch.setattr(scaling.dist, "get_rank", lambda: 0)
+    scaler = scaling.DynamicLossScaler(
+        2.0, scale_window=9, min_scale=1.0, delayed_shift=1, consecutive_hysteresis=False
+    )
+    trainer = SimpleNamespace(state=SimpleNamespace(global_step=4), args=SimpleNamespace(output_dir=tmp_path))
+    run = LongRun.__new__(LongRun)
+    run.trainer = trainer
+    with run.named_end_of_scales():
+        scaler.update_scale(True)  # from 2 to 1
+    said = r"step 5: .* down to DeepSpeed's least .* checkpoint: none yet"
+    with pytest.raises(TrainingError, match=said), run.named_end_of_scales():
+        scaler.update_scale(True)
+    with pytest.raises(ValueError, match="loss scale already at minimum"), run.named_end_of_scales():
+        raise ValueError("loss scale already at minimum")

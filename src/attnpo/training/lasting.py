@@ -11,10 +11,10 @@ from safetensors import SafetensorError
 from transformers import Trainer
 from transformers.trainer_utils import TrainOutput
 
-from attnpo.errors import OutputError
+from attnpo.errors import OutputError, TrainingError
 from attnpo.training.interrupts import InterruptCallback
 from attnpo.training.loss_mean import LossMeanCallback
-from attnpo.training.nan_guard import NanGuardCallback
+from attnpo.training.nan_guard import NanGuardCallback, says_no_scale_left
 from attnpo.training.patient_client import PatientClient
 from attnpo.training.saving import BorderCallback, newest_whole, remove_half_written, says_disk_full
 from attnpo.training.updates import RunFinished, UpdatesCallback
@@ -69,7 +69,7 @@ class LongRun:
         trainer: Trainer = self.trainer
         with self.interrupts.requests.installed():
             try:
-                with self.named_disk_errors():
+                with self.named_disk_errors(), self.named_end_of_scales():
                     output = train()
             except RunFinished:
                 trainer.is_in_train = False
@@ -108,6 +108,20 @@ class LongRun:
                 f"{folder}: cannot be written ({said}); {removed}last good checkpoint: "
                 f"{newest_whole(folder) or 'none yet'}; make room, then the same command with "
                 "--resume_from_checkpoint true goes on"
+            ) from error
+
+    @contextmanager
+    def named_end_of_scales(self) -> Iterator[None]:
+        """Turn DeepSpeed's end under fp16 into one line that names the last good checkpoint."""
+        try:
+            yield
+        except Exception as error:  # it has no type of its own
+            if not says_no_scale_left(error):
+                raise
+            raise TrainingError(
+                f"step {self.trainer.state.global_step + 1}: the gradient was not finite at any loss scale down to "
+                f"DeepSpeed's least (fp16.min_loss_scale), no update was made; last good checkpoint: "
+                f"{self._last_checkpoint() or 'none yet'}; train in bf16, lower learning_rate, or look at the rewards"
             ) from error
 
     def _sum(self, tensor: torch.Tensor) -> torch.Tensor:

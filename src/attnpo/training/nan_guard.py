@@ -19,6 +19,14 @@ log = logging.getLogger(__name__)
 LEAST_SCALE: Final = 1.0
 """Least loss scale of fp16 (DeepSpeed's too): gradients that are not finite even below it are no matter of the type."""
 
+NO_SCALE_LEFT: Final = "loss scale already at minimum"
+"""What DeepSpeed says, in an `Exception` of no type of its own, where not even its least loss scale fits."""
+
+
+def says_no_scale_left(error: Exception) -> bool:
+    """Whether an error is DeepSpeed's at the end of its loss scales under fp16."""
+    return type(error) is Exception and NO_SCALE_LEFT in str(error)
+
 
 class NanGuardCallback(TrainerCallback, ExportableState):
     """Looks at the gradient between backward pass and update, and at the weights after it.
