@@ -96,6 +96,7 @@ METRICS: Mapping[str, Metric] = {
     "efficiency": Metric("AES"),
     "count:useful_checks": Metric("useful checks", digits=3),
     "count:slips_mended": _share("slips mended"),
+    "count:slips_mended_next": _share("slips mended next"),
     "extra_tokens": Metric("extra tokens", digits=1, better="low", bare=True),
     "extra_pass_tokens": Metric("extra pass tokens", digits=1, better="low", bare=True),
     "optimizer_steps": Metric("steps", digits=0, bare=True),

@@ -80,7 +80,10 @@ def test_it_is_said_and_bound_to_results(tmp_path, monkeypatch, caplog):
     assert [context.pop("dtype") for context in found] == ["float32", "bfloat16"]
     assert found[0] == found[1]
     said = [record.getMessage() for record in caplog.records]
-    assert said == [f"--model {tmp_path}/base: computed in float32; this processor has no arithmetic for bfloat16"]
+    assert said == [
+        f"--model {tmp_path}/base: computed in float32; this processor has no arithmetic for bfloat16",
+        f"--model {tmp_path}/base: computed in bfloat16, which this processor has arithmetic for",
+    ]
 
 
 def test_a_type_that_no_configuration_names_is_that_of_the_model(tmp_path, monkeypatch):

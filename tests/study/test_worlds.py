@@ -36,6 +36,12 @@ def test_worlds_by_name():
         find_world("gms")
 
 
+@pytest.mark.parametrize("world", [TINYWORLD, GSM])
+def test_a_run_of_the_quickstart_is_as_large_as_it_is_said_to_be(world):
+    rows = world.training["per_device_train_batch_size"] * world.training["gradient_accumulation_steps"]
+    assert rows == {"tinyworld": 128, "gsm": GsmSizes().responses}[world.name]
+
+
 def test_the_command_lines_of_the_small_world(tmp_path):
     cell = Cell(load_suite()["attnpo"], 1)
     train, evaluate = (command.argv()[3:] for command in Experiment(Path("out"), TINYWORLD.sizes).arm(cell).commands)

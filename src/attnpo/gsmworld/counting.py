@@ -20,19 +20,20 @@ def count_slips(question: str, response: str, steps: Sequence[tuple[int, int]]) 
         - `equations`: equations that the steps state.
         - `slips`: expressions whose value was stated wrong, each once.
         - `slips_mended`: share of them whose last value among the steps is right.
+        - `slips_mended_next`: share of those stated again whose next value is right.
         - `think_closed`: share of responses whose think part ends.
     """
-    last: dict[str, bool] = {}
-    slipped: set[str] = set()
+    stated: dict[str, list[bool]] = {}
     equations = [equation for start, stop in steps for equation in find_equations(response[start:stop])]
     for equation in equations:
-        key = equation.left.replace(" ", "")
-        last[key] = equation.right
-        if not equation.right:
-            slipped.add(key)
+        stated.setdefault(equation.left.replace(" ", ""), []).append(equation.right)
+    # From the first wrong statement of an expression on.
+    slips = [rights[rights.index(False) :] for rights in stated.values() if not all(rights)]
+    next_rights = [rights[1] for rights in slips if len(rights) > 1]
     return {
         "equations": len(equations),
-        "slips": len(slipped),
-        "slips_mended": (sum(last[key] for key in slipped), len(slipped)),
+        "slips": len(slips),
+        "slips_mended": (sum(rights[-1] for rights in slips), len(slips)),
+        "slips_mended_next": (sum(next_rights), len(next_rights)),
         "think_closed": (int(THINK_CLOSE in response), 1),
     }

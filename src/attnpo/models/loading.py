@@ -113,7 +113,7 @@ def saved_dtype(source: ModelSource, config: Any) -> torch.dtype | None:
 
 
 def model_dtype(source: ModelSource, dtype: str, device: str, config: Any) -> torch.dtype | None:
-    """Return the type that a model is computed in, and say where `auto` is not the one that it is meant for.
+    """Return the type that a model is computed in, and say on a CPU what `auto` chose.
 
     Args:
         source: which model.
@@ -123,8 +123,11 @@ def model_dtype(source: ModelSource, dtype: str, device: str, config: Any) -> to
     """
     saved = saved_dtype(source, config)
     chosen = chosen_dtype(dtype, saved, device)
-    if chosen is not None and saved is not None and dtype == "auto" and chosen != saved:
-        logger.info("%s: computed in float32; this processor has no arithmetic for %s", source.said, _name(saved))
+    if chosen is not None and saved is not None and dtype == "auto" and device == "cpu":
+        if chosen != saved:
+            logger.info("%s: computed in float32; this processor has no arithmetic for %s", source.said, _name(saved))
+        elif chosen != torch.float32:
+            logger.info("%s: computed in %s, which this processor has arithmetic for", source.said, _name(chosen))
     return chosen
 
 

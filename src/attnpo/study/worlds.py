@@ -220,7 +220,7 @@ GSM = World(
         "num_problems": 1024,
         "num_generations": GROUP_SIZE,
         "per_device_train_batch_size": GsmSizes.micro_batch,
-        "gradient_accumulation_steps": 4,
+        "gradient_accumulation_steps": GsmSizes.responses // GsmSizes.micro_batch,
         "max_completion_length": 384,
         "use_peft": True,
         "lora_r": 8,
