@@ -234,3 +234,34 @@ def test_weights_that_are_cut_off_are_refused_before_they_are_loaded(lines, tmp_
     assert run == dry
     (line,) = run
     assert line.startswith(f"--model: {weights} is cut off or no safetensors file (")
+
+
+def test_a_folder_of_a_run_before_is_gone_on_with_or_refused(tmp_path, capsys):
+    settings = {**SETTINGS, "max_completion_length": 128, "num_generations": 4, "per_device_train_batch_size": 16}
+    settings |= {"save_strategy": "steps", "save_steps": 1, "group_sampler": True, "max_steps": 2, "schedule_steps": 2}
+    settings |= {"output_dir": tmp_path / "out", "alpha_len": 0.2}
+
+    def argv(**changed: object) -> list[str]:
+        return [p for name, value in (settings | changed).items() if value is not None for p in (f"--{name}", str(value))]
+
+    def planned(**changed: object) -> dict[str, list[str]]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit):
+            main(["train", *argv(**changed), "--dry_run", "--json"])
+        found = json.loads(capsys.readouterr().out)
+        about_it = ("resume_from_checkpoint: goes on", "output_dir", "method", "model")
+        return {kind: [line for line in found[kind] if line.startswith(about_it)] for kind in ("problems", "notes")}
+
+    main(["train", *argv(max_steps=1)])
+    assert planned(output_dir=tmp_path / "new") == {"problems": [], "notes": []}
+    (line,) = planned()["problems"]
+    assert line.startswith(f"output_dir: {tmp_path}/out holds a run before (")
+    assert "begin anew choose another folder" in line
+    again = {"resume_from_checkpoint": True}
+    assert planned(**again) == {"problems": [], "notes": []}
+    (line,) = planned(**again, alpha_len=0.4, learning_rate=1e-5)["notes"]
+    assert line.endswith("alpha_len 0.2 before, 0.4 now; learning_rate None before, 1e-05 now")
+    (line,) = planned(**again, method="tlmre", heads=None)["problems"]
+    assert line.startswith(f"method: tlmre, and {tmp_path}/out/checkpoint-1 is of a run with attnpo; ")
+    (line,) = planned(**again, model=checkpoint_path())["problems"]
+    assert line.startswith(f"model: {checkpoint_path()}, and ")

@@ -10,6 +10,11 @@ from attnpo.errors import ConfigError
 from attnpo.training.saving import is_whole, newest_whole
 
 
+def is_asked(resume_from_checkpoint: str | bool | None) -> bool:
+    """Whether a run is to go on from a checkpoint."""
+    return bool(resume_from_checkpoint) and str(resume_from_checkpoint).lower() != "false"
+
+
 def last_checkpoint(args: TrainingArguments) -> str | None:
     """Return the checkpoint named by `args.resume_from_checkpoint`: a path, or true for the newest in `output_dir`
     that was written to its end.
@@ -20,7 +25,7 @@ def last_checkpoint(args: TrainingArguments) -> str | None:
         ConfigError: the named checkpoint does not exist, or is half written.
     """
     asked = args.resume_from_checkpoint
-    if not asked or str(asked).lower() == "false":
+    if asked is None or not is_asked(asked):
         return None
     if str(asked).lower() == "true":
         return newest_whole(args.output_dir)

@@ -19,6 +19,7 @@ from attnpo.training.components import needed_heads, needed_labeler, reads_no_he
 from attnpo.training.estimate import Layout, meta_model, model_shape, with_lora
 from attnpo.verification import build_verifier
 from attnpo.workbench.arguments import DataArguments, ProbeArguments, TrainArguments
+from attnpo.workbench.continuing import check_continued
 from attnpo.workbench.probing import Probe
 from attnpo.workbench.problems import asked_problems, load_data
 from attnpo.workbench.written import note_disk
@@ -96,6 +97,9 @@ def plan_run(
             findings.note(f"heads: {args.heads} is not read, {reason}; leave it out")
     _build_parts(run, findings)
     examine(parts, findings)
+    if here:
+        with findings.catching():
+            check_continued(arguments, data, adapters, args, run.heads, findings)
     with findings.catching():
         run.lora = adapters.lora()
         if run.lora is not None and parts.model is not None:
