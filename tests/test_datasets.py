@@ -119,9 +119,11 @@ def test_limit_takes_the_first_or_a_seeded_sample_in_file_order(tmp_path):
 
 def test_a_function_gets_the_arguments_it_names(monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    problems = load_problems("test_datasets:rows_from_function", limit=4, split="ignored")
+    problems = load_problems("test_datasets:rows_from_function", limit=4)
     assert [p.solution for p in problems] == ["7", "8", "9", "10"]
     assert load_problems("test_datasets:rows_from_function", limit=4, seed=1)[0].prompt.startswith("1 + ")
+    with pytest.raises(DataError, match=r"^test_datasets:rows_from_function: takes no split, and split 'test' is asked"):
+        load_problems("test_datasets:rows_from_function", split="test")
     with pytest.raises(DataError, match=r"returned int; return a datasets.Dataset"):
         load_problems("test_datasets:number_of_rows")
     with pytest.raises(ConfigError, match="no function 'nothing'"):

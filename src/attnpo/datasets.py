@@ -265,8 +265,13 @@ def call_source(spec: str, offered: Mapping[str, Any], settings: Mapping[str, An
 
 def _read(spec: str, *, limit: int | None, split: str | None, seed: int | None) -> Iterable[dict[str, Any]]:
     if is_local(spec):
+        if split is not None:
+            raise DataError(f"{spec}: files have no splits, and split {split!r} is asked for; name the file of it")
         return read_rows(spec)
     if FUNCTION_SPEC.fullmatch(spec):
+        signature = call_signature(load_function(spec, "data set"))
+        if split is not None and signature is not None and "split" not in signature.parameters:
+            raise DataError(f"{spec}: takes no split, and split {split!r} is asked for; leave that out")
         rows = call_source(spec, {"split": split, "limit": limit, "n": limit, "seed": seed})
         if not isinstance(rows, Dataset):
             raise DataError(f"{spec}: returned {type(rows).__name__}; return a datasets.Dataset")

@@ -71,7 +71,7 @@ class DataArguments:
             "datasets.Dataset; 'tinyworld' and 'gsmworld' are the problems of the small world and of real English."
         },
     )
-    split: str | None = field(default=None, metadata={"help": "Split of a Hub data set."})
+    split: str | None = field(default=None, metadata={"help": "Split of a Hub data set, of tinyworld or gsmworld, or of a function that takes one."})
     num_problems: AtLeast1 | None = field(default=None, metadata={"help": "Take at most this many problems."})
     prompt_column: str = field(
         default="prompt", metadata={"help": "Column of the prompt; a dot reaches into nested columns."}
@@ -343,7 +343,7 @@ class TrainArguments:
             "Logs eval_reward, eval_completions/mean_length, ..."
         },
     )
-    eval_split: str | None = field(default=None, metadata={"help": "Split of eval_data, where it is on the Hub."})
+    eval_split: str | None = field(default=None, metadata={"help": "Split of eval_data, as split is of data."})
     eval_problems: AtLeast1 | None = field(
         default=None, metadata={"help": "Take at most this many problems of eval_data."}
     )

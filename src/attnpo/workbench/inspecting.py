@@ -93,7 +93,8 @@ def _sample(
     step_arguments: StepArguments,
     progress: Progress | None,
 ) -> list[Rollout]:
-    session = open_session(model_arguments, data_arguments, step_arguments, default_limit=1)
+    limit = 1 if arguments.problem is None else None
+    session = open_session(model_arguments, data_arguments, step_arguments, default_limit=limit)
     if arguments.problem is not None:
         wanted = [p for p in session.problems if p.problem_id.startswith(arguments.problem)]
         if not wanted:

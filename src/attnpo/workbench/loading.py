@@ -99,6 +99,7 @@ class Session:
         step_arguments: StepArguments,
         engine: EngineSettings,
         problems: list[ProblemRow],
+        split: str = "heldout",
     ):
         """Load what is cheap; the model is loaded when it is first needed.
 
@@ -125,7 +126,9 @@ class Session:
         self.served_facts: dict[str, Any] | None = None
         self.on_tokens: Callable[[int], None] | None = None
         self.model_name = self.source.name
-        self.dataset_name = data_source(data_arguments.data, "heldout") if data_arguments.data else ""
+        self.dataset_name = (
+            data_source(data_arguments.data, split, data_arguments.split) if data_arguments.data else ""
+        )
 
     @functools.cached_property
     def config(self) -> Any:
@@ -329,7 +332,7 @@ def open_session(
     """
     if problems is None:
         problems = load_data(data_arguments, step_arguments.solution_column, split, default_limit)
-    return Session(model_arguments, data_arguments, step_arguments, engine or EngineSettings(), problems)
+    return Session(model_arguments, data_arguments, step_arguments, engine or EngineSettings(), problems, split)
 
 
 def open_verifier(arguments: StepArguments) -> Verifier:

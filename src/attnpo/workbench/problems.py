@@ -9,27 +9,38 @@ from pathlib import Path
 from typing import Any
 
 from attnpo.datasets import ProblemRow, load_problems
-from attnpo.errors import ConfigError
+from attnpo.errors import ConfigError, nearest
 from attnpo.files import UserFile
 from attnpo.workbench.arguments import DataArguments
 
 logger = logging.getLogger(__name__)
 
-WORLDS = ("tinyworld", "gsmworld")
-"""Rooms whose problems `--data` names."""
+WORLDS = {"tinyworld": ("train", "heldout"), "gsmworld": ("train", "heldout", "unseen")}
+"""Rooms whose problems `--data` names, and their splits."""
 
 
-def data_source(name: str | None, split: str) -> str:
-    """Return the data set spec that a `--data` value stands for; `split` is train or heldout.
+def data_source(name: str | None, usual: str, split: str | None = None) -> str:
+    """Return the data set spec that a `--data` value stands for.
+
+    Args:
+        name: the value.
+        usual: split of a room's problems unless one is asked for, train or heldout.
+        split: the one that is asked for.
 
     Raises:
-        ConfigError: no data set was named.
+        ConfigError: no data set was named, or a room has no such split.
     """
     if not name:
         raise ConfigError("--data: name a data file, Hub id or module:function")
-    if name in WORLDS and not Path(name).exists():
-        return f"attnpo.{name}:{split}_dataset"
-    return name
+    if not _is_room(name):
+        return name
+    if split is not None and split not in WORLDS[name]:
+        raise ConfigError(f"--split {split}: --data {name} has {', '.join(WORLDS[name])}{nearest(split, WORLDS[name])}")
+    return f"attnpo.{name}:{split or usual}_dataset"
+
+
+def _is_room(name: str | None) -> bool:
+    return name in WORLDS and not Path(name).exists()
 
 
 def load_data(
@@ -46,7 +57,7 @@ def load_data(
     """
     left_out: list[str] | None = [] if arguments.skip_bad_rows else None
     problems = load_problems(
-        data_source(arguments.data, split),
+        data_source(arguments.data, split, arguments.split),
         limit=default_limit if arguments.num_problems is None else arguments.num_problems,
         prompt_column=arguments.prompt_column,
         solution_column=solution_column,
@@ -55,7 +66,7 @@ def load_data(
         subject_column=arguments.subject_column,
         prompt_template=_template_text(arguments.prompt_template),
         solution_after=arguments.solution_after,
-        split=arguments.split,
+        split=None if _is_room(arguments.data) else arguments.split,
         seed=arguments.problems_seed,
         left_out=left_out,
         keep=keep,
