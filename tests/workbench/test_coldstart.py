@@ -16,7 +16,7 @@ from gsm_stand_in import random_llama
 
 from attnpo.coldstart import ColdStartAdapters, ColdStartConfig
 from attnpo.coldstart.equations import QUESTION
-from attnpo.errors import AttnPOError, ConfigError
+from attnpo.errors import AttnPOError, ConfigError, OutputError
 from attnpo.models import find_model, load_model, load_tokenizer
 from attnpo.workbench.arguments import ColdStartArguments, DataArguments
 from attnpo.workbench.coldstart import TRACES, ColdStarted, cold_start
@@ -77,6 +77,8 @@ def test_a_model_learns_traces_and_is_measured_before_and_after(base: Path, tmp_
 def test_a_run_that_was_ended_goes_on_with_the_same_weights(base: Path, tmp_path: Path) -> None:
     whole, ended = tmp_path / "whole", tmp_path / "ended"
     assert start(base, whole, save_steps=2, **WHOLE_EPOCHS).steps == 6
+    with pytest.raises(OutputError, match=r"holds a run before \(trainer_state.json\); --resume_from_checkpoint true"):
+        start(base, whole, save_steps=2, **WHOLE_EPOCHS)
     ended.mkdir()
     (whole / "checkpoint-4").rename(ended / "checkpoint-4")  # as a run that was ended after four steps left it
     start(base, ended, save_steps=2, resume_from_checkpoint="true", **WHOLE_EPOCHS)

@@ -6,12 +6,29 @@ from pathlib import Path
 
 from transformers import TrainingArguments
 
-from attnpo.errors import ConfigError
-from attnpo.training.saving import is_whole, newest_whole
+from attnpo.errors import ConfigError, OutputError
+from attnpo.training.saving import STATE, checkpoints, is_whole, newest_whole
 
 
-def is_asked(resume_from_checkpoint: str | bool | None) -> bool:
-    """Whether a run is to go on from a checkpoint."""
+def check_no_run_before(args: TrainingArguments) -> None:
+    """Check that a run that begins anew has its folder for itself.
+
+    Else a later resumption would take the higher checkpoint, be it this run's or not, an adapter of before would hide a
+    whole model, and the card would show the results of the model before.
+
+    Raises:
+        OutputError: the folder holds a run.
+    """
+    folder = Path(str(args.output_dir))
+    made = [*checkpoints(folder), *filter(Path.is_file, (folder / STATE, folder / "training.json"))]
+    if made and not _is_asked(args.resume_from_checkpoint):
+        raise OutputError(
+            f"output_dir: {folder} holds a run before ({made[-1].name}); --resume_from_checkpoint true goes on from its "
+            "last checkpoint; to begin anew choose another folder or remove this one"
+        )
+
+
+def _is_asked(resume_from_checkpoint: str | bool | None) -> bool:
     return bool(resume_from_checkpoint) and str(resume_from_checkpoint).lower() != "false"
 
 
@@ -25,7 +42,7 @@ def last_checkpoint(args: TrainingArguments) -> str | None:
         ConfigError: the named checkpoint does not exist, or is half written.
     """
     asked = args.resume_from_checkpoint
-    if asked is None or not is_asked(asked):
+    if asked is None or not _is_asked(asked):
         return None
     if str(asked).lower() == "true":
         return newest_whole(args.output_dir)

@@ -37,7 +37,7 @@ from attnpo.models import ModelSource, find_model, load_model, load_tokenizer
 from attnpo.output import held, prepare_output_dir, write_atomically
 from attnpo.rollouts import Prompt
 from attnpo.sampling import EngineSettings
-from attnpo.training.checkpoints import last_checkpoint
+from attnpo.training.checkpoints import check_no_run_before, last_checkpoint
 from attnpo.workbench.arguments import (
     ColdStartArguments,
     DataArguments,
@@ -99,6 +99,7 @@ def cold_start(
     """
     adapters = ColdStartAdapters() if adapters is None else adapters
     lora = adapters.lora()
+    check_no_run_before(config)
     folder = prepare_output_dir(Path(str(config.output_dir)))
     source = find_model(arguments.model, arguments.base_model, trust_remote_code=config.trust_remote_code)
     tokenizer = load_tokenizer(source)

@@ -19,14 +19,13 @@ from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
 from attnpo.errors import OutputError, install_command, nearest
 from attnpo.output import prepare_output_dir
-from attnpo.training.checkpoints import is_asked, last_checkpoint
+from attnpo.training.checkpoints import check_no_run_before, last_checkpoint
 from attnpo.training.checks.data import planned
 from attnpo.training.checks.findings import Findings
 from attnpo.training.checks.parts import RunParts
 from attnpo.training.checks.words import reason, word
 from attnpo.training.precision import precision_problem
-from attnpo.training.record import FILE
-from attnpo.training.saving import STATE, checkpoints
+from attnpo.training.saving import STATE
 
 UNTOLD: Final = ("flyte",)
 """Reporters of which transformers does not say whether they are installed."""
@@ -128,13 +127,8 @@ def check_output(parts: RunParts, findings: Findings) -> None:
             raise OutputError(
                 f"{folder}: cannot write into this output folder ({existing} is not yours); choose another one"
             )
-    made = [*checkpoints(folder), *filter(Path.is_file, (folder / STATE, folder / FILE))]
-    if made and not is_asked(parts.args.resume_from_checkpoint):
-        # A later resumption would take the higher checkpoint, be it this run's or not, and the card the old results.
-        findings.refuse(
-            f"output_dir: {folder} holds a run before ({made[-1].name}); --resume_from_checkpoint true goes on from its "
-            "last checkpoint; to begin anew choose another folder or remove this one"
-        )
+    with findings.catching():
+        check_no_run_before(parts.args)
 
 
 def check_resume(parts: RunParts, findings: Findings) -> None:
