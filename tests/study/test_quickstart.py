@@ -55,6 +55,15 @@ def test_nothing_is_made_twice(line):
     assert {path: path.stat().st_mtime_ns for path in line.folder.rglob("*.json*")} == before
 
 
+def test_traces_that_an_interruption_left_out_are_written(line, tmp_path):
+    shutil.copytree(line.folder, tmp_path, dirs_exist_ok=True)
+    traces = tmp_path / "base" / "annotated.jsonl"
+    known = traces.read_bytes()
+    traces.unlink()
+    Quickstart(replace(line.sizes, output_dir=str(tmp_path)), line.world).measure_start()
+    assert traces.read_bytes() == known
+
+
 def test_heads_that_were_found_and_not_yet_proven_are_proven(line, tmp_path):
     shutil.copytree(line.folder, tmp_path, dirs_exist_ok=True)
     heads = HeadSet.load(line.heads)

@@ -15,6 +15,9 @@ from typing import Any
 from attnpo.documents import is_complete
 from attnpo.study.worlds import UNSEEN, World
 
+ANNOTATED = "annotated.jsonl"
+"""Traces with their step scores, beside an evaluation."""
+
 
 def flags(settings: Mapping[str, Any]) -> list[str]:
     """Return settings as command-line flags; those by name within one are written as JSON."""
@@ -23,6 +26,11 @@ def flags(settings: Mapping[str, Any]) -> list[str]:
 
 def _written(value: Any) -> str:
     return json.dumps(value) if isinstance(value, dict) else str(value)
+
+
+def is_measured(folder: Path, annotated: bool) -> bool:
+    """Whether a model was measured into a folder to the end, and its traces written where they are asked for."""
+    return is_complete(folder / "evaluation.json") and (not annotated or (folder / ANNOTATED).is_file())
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,9 @@ class Command:
     @property
     def is_done(self) -> bool:
         """Whether it ran to its end; an evaluation whose engine went away writes what it has."""
-        return is_complete(self.done) if self.name == "evaluate" else self.done.is_file()
+        if self.name != "evaluate":
+            return self.done.is_file()
+        return is_measured(self.done.parent, annotated="heads" in self.settings)
 
     @property
     def on_cpu(self) -> bool:

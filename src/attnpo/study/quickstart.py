@@ -15,7 +15,6 @@ from attnpo.about import write_about
 from attnpo.attention import HeadSet
 from attnpo.discovery import DiscoverySettings
 from attnpo.discovery.run import PROBING_SET_FILE
-from attnpo.documents import is_complete
 from attnpo.evaluation import EvaluationResult, EvaluationSettings
 from attnpo.files import UserFile
 from attnpo.labeling.causal import CausalSettings
@@ -25,7 +24,7 @@ from attnpo.reporting import write_report
 from attnpo.rollouts import Rollout, read_rollouts, write_rollouts
 from attnpo.sampling import EngineSettings
 from attnpo.statistics import Interval
-from attnpo.study.arms import flags, training_arm
+from attnpo.study.arms import flags, is_measured, training_arm
 from attnpo.study.causal_heads import CausalHeads, causal_heads, split
 from attnpo.study.running import cores, run_arms
 from attnpo.study.sizes import QuickstartSizes
@@ -202,7 +201,7 @@ class Quickstart:
         self, progress: Progress | None = None, show: Callable[[Target, EvaluationResult], None] | None = None
     ) -> None:
         """Measure the untrained model; `show` is given the result, and not called where it is known from before."""
-        if is_complete(self.folder / "base" / "evaluation.json"):
+        if is_measured(self.folder / "base", annotated=True):
             return
         self._claim("base")
         values = {
