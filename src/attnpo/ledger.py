@@ -15,8 +15,9 @@ from attnpo.files import UserFile, parse_json
 from attnpo.output import claim_settings, prepare_output_dir
 
 Row = TypeVar("Row")
-OPTIONAL = ("dtype",)
-"""Settings that rows of earlier versions may lack: which type their model was computed in is then not known."""
+OPTIONAL = ("dtype", "verifier_source", "labeler_source")
+"""Settings that rows of earlier versions may lack: which type their model was computed in is then not known, nor how a
+function of the user's was written."""
 
 
 class Ledger(Generic[Row]):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 from attnpo.errors import ConfigError, nearest
@@ -30,16 +33,7 @@ def load_function(
     module_name, _, function_name = spec.partition(":")
     if not module_name or not function_name.isidentifier():
         raise ConfigError(f"{what} {spec!r}: expected module:{kind}, for example my_module:my_{kind}")
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.append(os.getcwd())
-    try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # a user's module can fail with anything while it is imported
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ConfigError(
-            f"{what} {spec!r}: module {module_name!r} cannot be imported ({reason}); "
-            "correct it, or run from the folder that holds it"
-        ) from error
+    module = _module(module_name, f"{what} {spec!r}")
     function = getattr(module, function_name, None)
     if not callable(function):
         resembling = nearest(function_name, (name for name, value in vars(module).items() if callable(value)))
@@ -79,3 +73,32 @@ def call_signature(function: Callable[..., Any]) -> inspect.Signature | None:
         return inspect.signature(function)
     except ValueError:
         return None
+
+
+def source_fingerprint(spec: str | None) -> str | None:
+    """Return a hash of the file that a `module:name` of the user's own is written in.
+
+    It tells a function from what it was before it was corrected. None for this package's own, whose version results
+    carry, for what is no such spec, and for a module that is in no file.
+
+    Raises:
+        ConfigError: the module cannot be imported.
+    """
+    module_name, colon, name = (spec or "").partition(":")
+    is_own = module_name == "file" or module_name.partition(".")[0] == "attnpo"  # file:NAME names labels
+    if not colon or not name.isidentifier() or is_own:
+        return None
+    file = getattr(_module(module_name, repr(spec)), "__file__", None)
+    return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
+
+
+def _module(name: str, said: str) -> ModuleType:
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:  # a user's module can fail with anything while it is imported
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(
+            f"{said}: module {name!r} cannot be imported ({reason}); correct it, or run from the folder that holds it"
+        ) from error

@@ -200,3 +200,18 @@ def test_answers_to_cut_traces_do_not_depend_on_what_labels_the_steps(tmp_path, 
         found = Proving(asks, model, DiscoverySettings(), session, tmp_path, "sampled", "tinyworld")
         found.intervene([], list, resolve_heads("2.0", session.config), None, None)
     assert asked[0] == asked[1]
+
+
+@pytest.mark.parametrize("kind", ["verifier", "labeler"])
+def test_a_function_that_was_corrected_judges_no_further_beside_its_old_verdicts(tmp_path, model, monkeypatch, kind):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file = tmp_path / f"own_{kind}.py"
+    body = {"verifier": "def judge(response, solution):\n    return True\n"}
+    body["labeler"] = "def judge(question, response, steps):\n    return ['redundant'] * len(steps)\n"
+    file.write_text(body[kind])
+    evaluate(tmp_path, model, **{kind: f"own_{kind}:judge"})
+    evaluate(tmp_path, model, **{kind: f"own_{kind}:judge"})
+    file.write_text(body[kind] + "# corrected\n")
+    with pytest.raises(OutputError, match=rf"other settings: {kind}_source \(there '\w+', asked '\w+'\)"):
+        evaluate(tmp_path, model, **{kind: f"own_{kind}:judge"})
+    monkeypatch.delitem(sys.modules, f"own_{kind}")

@@ -35,13 +35,15 @@ MEANING = {
     "samples": "responses a problem",
     "phrases": "the phrase families of --phrases_file",
     "dtype": "the type that the model is computed in, see --dtype",
+    "verifier_source": "the file that the verifier is written in",
+    "labeler_source": "the file that the labeler is written in",
     "counter": "what counted beyond lengths, steps and phrases",
     "complete": "whether all problems are finished",
     "exact_token_counts": "whether lengths count sampled tokens, or text tokenized again",
 }
-OPTIONAL = ("counter", "dtype")
-"""What may be absent beside any value: a run that counted nothing more is measured like one that did, and the type is
-not known of servers and of evaluations by earlier versions."""
+OPTIONAL = ("counter", "dtype", "verifier_source", "labeler_source")
+"""What may be absent beside any value: a run that counted nothing more is measured like one that did, and the others
+are not known of evaluations by earlier versions, the type not of servers either."""
 _NOT_RECORDED = "not recorded"
 _LONGEST = 48
 

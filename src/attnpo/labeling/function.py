@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from attnpo.labeling.base import StepLabels, with_labels
-from attnpo.loading import load_function
+from attnpo.loading import load_function, source_fingerprint
 from attnpo.rollouts import Rollout, Span, StepLabel, prompt_text
 
 
@@ -48,7 +48,8 @@ class FunctionLabeler:
         """Wrap `function`; results name it `name`."""
         self.function = function
         self.name = name
-        self.settings: Mapping[str, Any] = {"labeler": name}
+        source = source_fingerprint(name)
+        self.settings: Mapping[str, Any] = {"labeler": name, **({} if source is None else {"labeler_source": source})}
 
     def label(self, rollouts: Sequence[Rollout]) -> Iterator[tuple[int, StepLabels]]:
         """Yield `(index, labels)` in order.

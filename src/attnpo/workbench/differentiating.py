@@ -37,6 +37,7 @@ from attnpo.gradients.groups import Groups, count_batches, whole_groups
 from attnpo.gradients.store import LEAST_BATCHES
 from attnpo.gradients.wanted import check_heads, check_run, parse_all
 from attnpo.labeling import label_steps
+from attnpo.loading import source_fingerprint
 from attnpo.models import adapter_parameters
 from attnpo.output import held, prepare_output_dir, write_atomically
 from attnpo.reporting.gradient_bins import bins_markdown
@@ -233,8 +234,17 @@ class _Run:
             "methods": {entry.name: dict(entry.settings) for entry in self.wanted},
             "credits": [credit.name for credit in self.credits],
             "sketch": sketch,
+            **self._sources(),
             **({"redundancy_bins": self.arguments.redundancy_bins} if self.arguments.redundancy_bins else {}),
         }
+
+    def _sources(self) -> dict[str, Any]:
+        """Return what tells the user's own methods and verifier from what they were before."""
+        verifier = self.session.context.get("verifier_source")
+        methods = {entry.method: source_fingerprint(entry.method) for entry in self.wanted}
+        found = {"verifier": verifier, **methods}
+        known = {name: source for name, source in found.items() if source is not None}
+        return {"sources": known} if known else {}
 
     def _batch(self, number: int) -> Batch:
         rollouts = self.groups.batch(number)

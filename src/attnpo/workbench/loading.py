@@ -16,6 +16,7 @@ from attnpo.collecting import files_fingerprint, model_fingerprint, weights_fing
 from attnpo.datasets import ProblemRow
 from attnpo.errors import ConfigError
 from attnpo.labeling import Labeler, load_labeler
+from attnpo.loading import source_fingerprint
 from attnpo.models import (
     ModelSource,
     check_dtype,
@@ -196,7 +197,7 @@ class Session:
     @property
     def context_of_responses(self) -> dict[str, Any]:
         """Whatever else responses depend on, but for what labels them: another labeler takes the same ones."""
-        return {name: value for name, value in self.context.items() if name != "labeler"}
+        return {name: value for name, value in self.context.items() if name not in ("labeler", "labeler_source")}
 
     @functools.cached_property
     def context(self) -> dict[str, Any]:
@@ -296,6 +297,8 @@ class Session:
             found["phrases"] = hashlib.sha256(Path(steps.phrases_file).read_bytes()).hexdigest()[:16]
         if steps.verifier_timeout != StepArguments.verifier_timeout:
             found["verifier_timeout"] = steps.verifier_timeout
+        sources = {f"{name}_source": source_fingerprint(getattr(steps, name)) for name in ("verifier", "labeler")}
+        found |= {name: source for name, source in sources.items() if source is not None}
         if self.loads_model and model.attn_implementation is not None:
             found["attn_implementation"] = model.attn_implementation
         if template_settings(self.tokenizer):
