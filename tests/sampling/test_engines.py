@@ -91,7 +91,10 @@ def test_each_engine_says_what_it_is():
         ({"engine": "vllm", "engine_args": "seed=5"}, "engine_args: .* is not JSON"),
         ({"engine": "vllm", "engine_args": "[5]"}, "engine_args: .* no settings by name"),
         ({"engine": "vllm", "engine_args": {"dtype": "half"}}, "engine_args: dtype follows from other settings"),
-        ({"engine_args": "{}"}, "engine_args: vLLM's"),
+        ({"engine_args": "{}"}, "^engine_args: of the engine 'vllm', but the engine is 'transformers'; leave it out"),
+        ({"api": "chat"}, "^api: of the engine 'server'"),
+        ({"served_model": "a"}, "^served_model: of the engine 'server'"),
+        ({"max_model_len": 9}, "^max_model_len: of the engine 'vllm'"),
     ],
 )
 def test_settings_that_do_not_fit(settings, named):

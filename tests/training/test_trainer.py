@@ -9,6 +9,7 @@ from logged_names import documented_names
 from peft import LoraConfig
 from small_training import config
 from transformers import AutoTokenizer
+from trl import GRPOConfig
 
 from attnpo.attention import HeadSet
 from attnpo.errors import ConfigError, DataError, HeadSetError
@@ -97,6 +98,13 @@ def test_trains_with_a_reference_model_and_bf16(make_trainer):
     assert "kl" in last_log(trainer)
 
 
+def test_what_trl_takes_and_this_trainer_does_not_is_one_line(model, problems, tmp_path):
+    with pytest.raises(ConfigError, match="^args: a GRPOConfig; give an AttnPOConfig, which takes all of TRL's settings$"):
+        AttnPOTrainer(model, GRPOConfig(str(tmp_path), bf16=False, use_cpu=True), problems)
+    with pytest.raises(ConfigError, match="^reward_funcs: 'owner/reward-model' is no function; give functions"):
+        AttnPOTrainer(model, config(tmp_path), problems, reward_funcs=["owner/reward-model"])
+
+
 def test_samples_through_trls_own_generation(make_trainer):
     trainer = make_trainer(group_sampler=False)
     trainer.train()
@@ -118,7 +126,8 @@ def test_further_reward_functions_add_to_the_reward(make_trainer, model, tokeniz
     def brevity(completions, **kwargs):
         return [-float(len(c[0]["content"])) for c in completions]
 
-    trainer = AttnPOTrainer(first.model, first.args, problems, processing_class=tokenizer, reward_funcs=[brevity])
+    # One function, as TRL takes it, too.
+    trainer = AttnPOTrainer(first.model, first.args, problems, processing_class=tokenizer, reward_funcs=brevity)
     inner = trainer.credit.advantages
 
     def spy(rewards_PG, groups=None):

@@ -21,6 +21,16 @@ from attnpo.serving import Endpoint, Server
 
 ENGINES = ("transformers", "transformers-cb", "vllm", "server")
 APIS = ("completions", "chat")
+OF_ONE_ENGINE = {
+    "served_model": "server",
+    "api": "server",
+    "concurrency": "server",
+    "tensor_parallel_size": "vllm",
+    "gpu_memory_utilization": "vllm",
+    "max_model_len": "vllm",
+    "engine_args": "vllm",
+}
+"""Settings that do nothing with other engines."""
 
 
 @dataclass
@@ -70,10 +80,11 @@ class EngineSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        for name, owner in OF_ONE_ENGINE.items():
+            if self.engine != owner and getattr(self, name) != getattr(EngineSettings, name):
+                raise ConfigError(f"{name}: of the engine {owner!r}, but the engine is {self.engine!r}; leave it out")
         if self.engine_args is not None:
             self.engine_args = json_object(self.engine_args, "engine_args")
-            if self.engine != "vllm":
-                raise ConfigError(f"engine_args: vLLM's, but the engine is {self.engine!r}; leave it out")
             if named := sorted(NAMED_ELSEWHERE & self.engine_args.keys()):
                 raise ConfigError(f"engine_args: {named[0]} follows from other settings; take it out")
         if self.engine == "server" and not self.base_url:

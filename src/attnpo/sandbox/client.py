@@ -138,6 +138,16 @@ class Sandbox:
         """
         return _probe(self._wanted)
 
+    def check_ready(self) -> None:
+        """Check that programs can be contained here.
+
+        Raises:
+            ConfigError: they cannot, or the launcher cannot be started.
+        """
+        layers = _probe(self._wanted)
+        if not self._allow_weak:
+            _refuse_weak(layers)
+
     def close(self) -> None:
         """Kill the launcher, with the program it runs."""
         if self._stop is not None:
@@ -153,10 +163,8 @@ class Sandbox:
         if self._process is not None and self._process.poll() is None:
             return
         self.close()
-        layers = _probe(self._wanted)
-        if not self._allow_weak:
-            _refuse_weak(layers)
-        self._start([name for name, missing in layers.items() if missing is None], probe=False)
+        self.check_ready()
+        self._start([name for name, missing in self.layers().items() if missing is None], probe=False)
 
     def _start(self, layers: Collection[str], probe: bool) -> Mapping[str, str | None]:
         ours, theirs = socket.socketpair()

@@ -95,8 +95,19 @@ def find_components(
         )
     ).raise_errors()
     phrases = PhraseFamilies.load(args.phrases_file) if args.phrases_file else PhraseFamilies.load()
-    verifier = verifier or build_verifier(args.verifier, args.verifier_timeout, args.verifier_workers)
+    verifier = verifier or verifier_of(args)
     return Components(method, head_set, labeler, verifier, phrases, train_dataset)
+
+
+def verifier_of(args: AttnPOConfig) -> Verifier:
+    """Return the verifier that the settings name.
+
+    Raises:
+        ConfigError: there is none of that name, or this system cannot contain code.
+    """
+    return build_verifier(
+        args.verifier, args.verifier_timeout, args.verifier_workers, allow_weak_sandbox=args.allow_weak_sandbox
+    )
 
 
 def source_of(model: Any, args: AttnPOConfig) -> ModelSource | None:

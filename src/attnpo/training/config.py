@@ -123,6 +123,10 @@ class AttnPOConfig(GRPOConfig):
     )
     verifier_timeout: Seconds = field(default=5.0, metadata={"help": "Seconds an answer may take to verify."})
     verifier_workers: Workers = field(default=1, metadata={"help": "Worker processes that verify math answers."})
+    allow_weak_sandbox: bool = field(
+        default=False,
+        metadata={"help": "Verifier code: run programs even where this system cannot cut them off the network."},
+    )
     solution_column: str = field(default="solution", metadata={"help": "Data set column with the reference answer."})
     step_labeler: str | None = field(
         default=None,

@@ -92,7 +92,7 @@ class AttnPOTrainer(GRPOTrainer):
         eval_dataset: the same, for TRL's evaluation loop.
         processing_class: the tokenizer; loaded from the model's path if absent.
         heads: head set: path, `HeadSet`, or pairs (layer, head); `args.heads` if absent.
-        reward_funcs: further reward functions in TRL's form, added to the method's reward.
+        reward_funcs: further reward functions in TRL's form, or one, added to the method's reward.
         verifier: decides correctness; built from `args.verifier` if absent.
         labeler: labels steps where the truth is known; loaded from `args.step_labeler` if absent.
         kwargs: passed on to `GRPOTrainer` (callbacks, optimizers, peft_config, quantization_config).
@@ -135,12 +135,17 @@ class AttnPOTrainer(GRPOTrainer):
         eval_dataset: Any = None,
         processing_class: PreTrainedTokenizerBase | None = None,
         heads: str | Sequence[tuple[int, int]] | HeadSet | None = None,
-        reward_funcs: list[Callable] | None = None,
+        reward_funcs: Callable | list[Callable] | None = None,
         verifier: Verifier | None = None,
         labeler: Labeler | None = None,
         **kwargs: Any,
     ) -> None:
         args = args if args is not None else AttnPOConfig("attnpo-output")
+        if not isinstance(args, AttnPOConfig):
+            raise ConfigError(f"args: a {type(args).__name__}; give an AttnPOConfig, which takes all of TRL's settings")
+        rewards = list(reward_funcs) if isinstance(reward_funcs, list | tuple) else list(filter(None, [reward_funcs]))
+        if strange := next((each for each in rewards if not callable(each)), None):
+            raise ConfigError(f"reward_funcs: {strange!r} is no function; give functions in TRL's form")
         self.source = source = source_of(model, args)
         found = find_components(
             args,
@@ -152,7 +157,7 @@ class AttnPOTrainer(GRPOTrainer):
             verifier,
             labeler,
             uses_lora=kwargs.get("peft_config") is not None,
-            rewards=1 + len(reward_funcs or []),
+            rewards=1 + len(rewards),
         )
         self.credit, self.labeler, self.verifier = found.method, found.labeler, found.verifier
         self.head_set = self.first_head_set = found.head_set  # others may take its place while training
@@ -172,7 +177,7 @@ class AttnPOTrainer(GRPOTrainer):
         guard = RewardGuard(args.max_reward_failures, self._note_failures)
         super().__init__(
             model=model,
-            reward_funcs=[self.accuracy, *map(guard.wrap, reward_funcs or [])],
+            reward_funcs=[self.accuracy, *map(guard.wrap, rewards)],
             args=args,
             train_dataset=found.train_dataset,
             eval_dataset=with_text_solutions(eval_dataset, args.solution_column, "eval_dataset"),

@@ -38,7 +38,9 @@ def build_verifier(name: str, timeout: float = 5.0, workers: int = 1, *, allow_w
             raise ConfigError(f"verifier code: programs can be contained on Linux only, this is {sys.platform}")
         from attnpo.verification.code.verifier import CodeVerifier  # needs modules that only Linux has
 
-        return CodeVerifier(timeout, workers, allow_weak_sandbox=allow_weak_sandbox)
+        verifier = CodeVerifier(timeout, workers, allow_weak_sandbox=allow_weak_sandbox)
+        verifier.check_ready()
+        return verifier
     if ":" in name:
         return FunctionVerifier(name, timeout, workers)
     known = ("math", "exact", "choice", "code")

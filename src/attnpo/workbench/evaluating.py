@@ -84,9 +84,16 @@ def evaluate_model(
     for target in targets:
         session.check_room(target.problems, target.settings.max_new_tokens, target.settings.opening)
     head_set = read_heads(arguments.heads, session.config, session.source) if arguments.heads else None
+    if head_set is None and not session.loads_model and ":" in model_arguments.device:
+        raise ConfigError(
+            f"--device {model_arguments.device}: the engine {session.engine.engine!r} places the model itself; leave it "
+            "out, and set CUDA_VISIBLE_DEVICES for vllm"
+        )
     if head_set is not None:
         for signal in _annotate_signals(arguments, settings, head_set.heads, session.labeler is not None):
             signal.check(session.model)
+    for target in targets:  # all of them, before the first is sampled
+        open_verifier(target.steps).close()
     name = arguments.name or output_dir.resolve().name
     results: dict[str, EvaluationResult] = {}
     with held(output_dir), closing(session):

@@ -109,8 +109,7 @@ class Session:
         """
         self._model_arguments, self._step_arguments = model_arguments, step_arguments
         self.adapters_apart = False
-        if engine.engine.startswith("transformers"):
-            find_device(model_arguments.device)
+        find_device(model_arguments.device)
         check_dtype(model_arguments.dtype)
         labeler = step_arguments.labeler
         self.labeler: Labeler | None = load_labeler(labeler) if labeler and _is_function(labeler) else None

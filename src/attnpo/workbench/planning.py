@@ -15,9 +15,8 @@ from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.training import AdapterSettings, AttnPOConfig
 from attnpo.training.checks import Findings, RunParts, examine
 from attnpo.training.checks.data import planned
-from attnpo.training.components import needed_heads, needed_labeler, reads_no_heads, settle_dtype
+from attnpo.training.components import needed_heads, needed_labeler, reads_no_heads, settle_dtype, verifier_of
 from attnpo.training.estimate import Layout, meta_model, model_shape, with_lora
-from attnpo.verification import build_verifier
 from attnpo.workbench.arguments import DataArguments, ProbeArguments, TrainArguments
 from attnpo.workbench.continuing import check_continued
 from attnpo.workbench.probing import Probe
@@ -190,7 +189,8 @@ def _build_parts(run: PlannedRun, findings: Findings) -> None:
         if run.parts.tokenizer is not None:
             Segmenter(run.parts.tokenizer, strategy)
     with findings.catching():
-        build_verifier(args.verifier, args.verifier_timeout, args.verifier_workers).close()
+        if run.parts.here or args.verifier != "code":  # another machine's sandbox cannot be tried here
+            verifier_of(args).close()
     with findings.catching():
         method = args.build_credit()
         needed_labeler(method, args)

@@ -59,6 +59,14 @@ class CodeVerifier(Closing):
         self._sandboxes = [Sandbox(allow_weak_sandbox) for _ in range(workers)]
         self._lock = threading.Lock()
 
+    def check_ready(self) -> None:
+        """Check that programs can be contained here, before there are any.
+
+        Raises:
+            ConfigError: they cannot.
+        """
+        self._sandboxes[0].check_ready()
+
     def verify(self, responses: Sequence[str], solutions: Sequence[str]) -> list[bool]:
         """Return for each response whether its code passes the solution's tests.
 
