@@ -122,7 +122,7 @@ def test_a_function_gets_the_arguments_it_names(monkeypatch):
     problems = load_problems("test_datasets:rows_from_function", limit=4)
     assert [p.solution for p in problems] == ["7", "8", "9", "10"]
     assert load_problems("test_datasets:rows_from_function", limit=4, seed=1)[0].prompt.startswith("1 + ")
-    with pytest.raises(DataError, match=r"^test_datasets:rows_from_function: takes no split, and split 'test' is asked"):
+    with pytest.raises(DataError, match=r"^test_datasets:rows_from_function: takes no split, and split 'test'"):
         load_problems("test_datasets:rows_from_function", split="test")
     with pytest.raises(DataError, match=r"returned int; return a datasets.Dataset"):
         load_problems("test_datasets:number_of_rows")

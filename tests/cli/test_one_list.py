@@ -242,7 +242,9 @@ def test_a_folder_of_a_run_before_is_gone_on_with_or_refused(tmp_path, capsys):
     settings |= {"output_dir": tmp_path / "out", "alpha_len": 0.2}
 
     def argv(**changed: object) -> list[str]:
-        return [p for name, value in (settings | changed).items() if value is not None for p in (f"--{name}", str(value))]
+        return [
+            p for name, value in (settings | changed).items() if value is not None for p in (f"--{name}", str(value))
+        ]
 
     def planned(**changed: object) -> dict[str, list[str]]:
         capsys.readouterr()

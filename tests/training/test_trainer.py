@@ -99,9 +99,9 @@ def test_trains_with_a_reference_model_and_bf16(make_trainer):
 
 
 def test_what_trl_takes_and_this_trainer_does_not_is_one_line(model, problems, tmp_path):
-    with pytest.raises(ConfigError, match="^args: a GRPOConfig; give an AttnPOConfig, which takes all of TRL's settings$"):
+    with pytest.raises(ConfigError, match=r"^args: a GRPOConfig; give an AttnPOConfig, which takes all of TRL's"):
         AttnPOTrainer(model, GRPOConfig(str(tmp_path), bf16=False, use_cpu=True), problems)
-    with pytest.raises(ConfigError, match="^reward_funcs: 'owner/reward-model' is no function; give functions"):
+    with pytest.raises(ConfigError, match=r"^reward_funcs: 'owner/reward-model' is no function; give functions"):
         AttnPOTrainer(model, config(tmp_path), problems, reward_funcs=["owner/reward-model"])
 
 

@@ -40,8 +40,10 @@ def test_heads_are_looked_for_on_other_problems_than_models_are_measured_on(tmp_
 
 def test_a_split_of_a_room_is_its_own_or_refused():
     unseen = load_data(DataArguments(data="gsmworld", split="unseen", num_problems=9), "solution", "train")
-    assert unseen == load_data(DataArguments(data="attnpo.gsmworld:unseen_dataset", num_problems=9), "solution", "train")
-    with pytest.raises(ConfigError, match=r"^--split unsen: --data gsmworld has train, heldout, unseen; did you mean unseen"):
+    assert unseen == load_data(
+        DataArguments(data="attnpo.gsmworld:unseen_dataset", num_problems=9), "solution", "train"
+    )
+    with pytest.raises(ConfigError, match=r"^--split unsen: --data gsmworld has train, heldout, unseen; did you mean"):
         load_data(DataArguments(data="gsmworld", split="unsen"), "solution", "train")
 
 

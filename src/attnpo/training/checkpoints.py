@@ -23,8 +23,8 @@ def check_no_run_before(args: TrainingArguments) -> None:
     made = [*checkpoints(folder), *filter(Path.is_file, (folder / STATE, folder / "training.json"))]
     if made and not _is_asked(args.resume_from_checkpoint):
         raise OutputError(
-            f"output_dir: {folder} holds a run before ({made[-1].name}); --resume_from_checkpoint true goes on from its "
-            "last checkpoint; to begin anew choose another folder or remove this one"
+            f"output_dir: {folder} holds a run before ({made[-1].name}); --resume_from_checkpoint true goes on from "
+            "its last checkpoint; to begin anew choose another folder or remove this one"
         )
 
 

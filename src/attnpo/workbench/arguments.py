@@ -71,7 +71,10 @@ class DataArguments:
             "datasets.Dataset; 'tinyworld' and 'gsmworld' are the problems of the small world and of real English."
         },
     )
-    split: str | None = field(default=None, metadata={"help": "Split of a Hub data set, of tinyworld or gsmworld, or of a function that takes one."})
+    split: str | None = field(
+        default=None,
+        metadata={"help": "Split of a Hub data set, of tinyworld or gsmworld, or of a function that takes one."},
+    )
     num_problems: AtLeast1 | None = field(default=None, metadata={"help": "Take at most this many problems."})
     prompt_column: str = field(
         default="prompt", metadata={"help": "Column of the prompt; a dot reaches into nested columns."}

@@ -73,7 +73,9 @@ def check_continued(
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     names = sorted(before.keys() | now.keys())
-    return [(name, before.get(name), now.get(name)) for name in names if _json(before.get(name)) != _json(now.get(name))]
+    return [
+        (name, before.get(name), now.get(name)) for name in names if _json(before.get(name)) != _json(now.get(name))
+    ]
 
 
 def _json(value: Any) -> Any:

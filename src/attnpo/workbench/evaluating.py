@@ -86,8 +86,8 @@ def evaluate_model(
     head_set = read_heads(arguments.heads, session.config, session.source) if arguments.heads else None
     if head_set is None and not session.loads_model and ":" in model_arguments.device:
         raise ConfigError(
-            f"--device {model_arguments.device}: the engine {session.engine.engine!r} places the model itself; leave it "
-            "out, and set CUDA_VISIBLE_DEVICES for vllm"
+            f"--device {model_arguments.device}: the engine {session.engine.engine!r} places the model itself; leave "
+            "it out, and set CUDA_VISIBLE_DEVICES for vllm"
         )
     if head_set is not None:
         for signal in _annotate_signals(arguments, settings, head_set.heads, session.labeler is not None):

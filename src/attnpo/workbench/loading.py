@@ -126,9 +126,7 @@ class Session:
         self.served_facts: dict[str, Any] | None = None
         self.on_tokens: Callable[[int], None] | None = None
         self.model_name = self.source.name
-        self.dataset_name = (
-            data_source(data_arguments.data, split, data_arguments.split) if data_arguments.data else ""
-        )
+        self.dataset_name = data_source(data_arguments.data, split, data_arguments.split) if data_arguments.data else ""
 
     @functools.cached_property
     def config(self) -> Any:
