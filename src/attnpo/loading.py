@@ -88,8 +88,8 @@ def source_fingerprint(spec: str | None) -> str | None:
     is_own = module_name == "file" or module_name.partition(".")[0] == "attnpo"  # file:NAME names labels
     if not colon or not name.isidentifier() or is_own:
         return None
-    file = getattr(_module(module_name, repr(spec)), "__file__", None)
-    return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
+    file = Path(getattr(_module(module_name, repr(spec)), "__file__", None) or "")
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else None
 
 
 def _module(name: str, said: str) -> ModuleType:

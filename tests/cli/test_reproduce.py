@@ -117,7 +117,7 @@ def test_seeds_of_different_heads_make_no_table(folder, capsys):
         assert stop.value.code == 2
         (error,) = capsys.readouterr().err.splitlines()
         assert said in error
-        assert "copy base/, heads/ and reproduce.settings.json" in error
+        assert "copy base/, heads/ and *.settings.json" in error
         assert not (folder / "table.json").exists()
 
 
@@ -125,7 +125,7 @@ def test_help_says_what_machines_share(capsys):
     with pytest.raises(SystemExit):
         main(["reproduce", "--help"])
     said = " ".join(capsys.readouterr().out.split())
-    assert "copy: base/, heads/ and reproduce.settings.json of runs/table, from machine 1 to machine 2" in said
+    assert "copy: base/, heads/ and *.settings.json of runs/table, from machine 1 to machine 2" in said
 
 
 @pytest.mark.parametrize(

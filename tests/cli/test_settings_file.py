@@ -8,6 +8,7 @@ import pytest
 
 from attnpo.cli.parsing import parse
 from attnpo.errors import ConfigError
+from attnpo.sampling import EngineSettings
 from attnpo.training import AdapterSettings, AttnPOConfig
 from attnpo.workbench.arguments import DataArguments, ProbeArguments, TrainArguments
 from attnpo.workbench.idle import idle_settings
@@ -182,3 +183,19 @@ def test_environment_variables_of_a_file(file, monkeypatch):
     parsed(["--config", str(file("seed: 1\nenv:\n"))])  # its lines commented out
     with pytest.raises(ConfigError, match="env: holds no 'NAME: value' lines"):
         parsed(["--config", str(file("seed: 1\nenv: A=1\n"))])
+
+
+@pytest.mark.parametrize(("data", "split"), [("mine.jsonl", None), ("mine:rows", None), ("owner/other", "train")])
+def test_a_files_split_is_that_of_its_own_data_set(file, data, split):
+    path = file("data: owner/name\nsplit: train\n")
+    assert parsed(["--config", str(path)])[1].split == "train"
+    assert parsed(["--config", str(path), "--data", data])[1].split == split
+    assert parsed(["--config", str(path), "--data", data, "--split", "test"])[1].split == "test"
+
+
+def test_what_a_file_says_of_its_engine_is_void_under_another(file):
+    path = file("engine: vllm\nmax_model_len: 900\nrows: 4\n")
+    (settings,) = parse(
+        "discover", (EngineSettings,), ["--config", str(path), "--engine", "transformers"], "", ""
+    ).parts
+    assert (settings.engine, settings.max_model_len, settings.rows) == ("transformers", None, 4)

@@ -19,7 +19,7 @@ from attnpo.coldstart.equations import QUESTION
 from attnpo.errors import AttnPOError, ConfigError, OutputError
 from attnpo.models import find_model, load_model, load_tokenizer
 from attnpo.workbench.arguments import ColdStartArguments, DataArguments
-from attnpo.workbench.coldstart import TRACES, ColdStarted, cold_start
+from attnpo.workbench.coldstart import STARTED_FROM, TRACES, ColdStarted, cold_start
 
 WHOLE_EPOCHS = {"num_train_epochs": 2.0, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 1}
 
@@ -81,6 +81,10 @@ def test_a_run_that_was_ended_goes_on_with_the_same_weights(base: Path, tmp_path
         start(base, whole, save_steps=2, **WHOLE_EPOCHS)
     ended.mkdir()
     (whole / "checkpoint-4").rename(ended / "checkpoint-4")  # as a run that was ended after four steps left it
+    (ended / STARTED_FROM).write_text('{"base": "another"}')
+    with pytest.raises(OutputError, match=r"other settings: base \(there 'another', asked '"):
+        start(base, ended, save_steps=2, resume_from_checkpoint="true", **WHOLE_EPOCHS)
+    shutil.copy(whole / STARTED_FROM, ended)
     start(base, ended, save_steps=2, resume_from_checkpoint="true", **WHOLE_EPOCHS)
     one, other = (load_file(folder / "adapter_model.safetensors") for folder in (whole, ended))
     assert all(torch.equal(one[name], other[name]) for name in one)

@@ -29,13 +29,9 @@ TINY = {
 MARK = "trainer_state.json"
 
 
-def train(folder) -> None:
-    main(
-        [
-            "train",
-            *(part for name, value in {**TINY, "output_dir": folder}.items() for part in (f"--{name}", str(value))),
-        ]
-    )
+def train(folder, **changed) -> None:
+    settings = {**TINY, "output_dir": folder, **changed}
+    main(["train", *(part for name, value in settings.items() for part in (f"--{name}", str(value)))])
 
 
 def test_a_run_that_learnt_nothing_is_not_marked_as_finished(tmp_path):
@@ -46,7 +42,7 @@ def test_a_run_that_learnt_nothing_is_not_marked_as_finished(tmp_path):
 
 def test_the_mark_comes_after_the_model_and_a_model_that_cannot_be_saved_has_none(tmp_path, monkeypatch):
     monkeypatch.setattr(UpdatesCallback, "check_learnt", lambda *_: None)
-    train(tmp_path)
+    train(tmp_path, save_strategy="steps", save_steps=1)
     assert (tmp_path / MARK).exists()
     assert (tmp_path / "README.md").exists()
 
@@ -55,5 +51,5 @@ def test_the_mark_comes_after_the_model_and_a_model_that_cannot_be_saved_has_non
 
     monkeypatch.setattr(AttnPOTrainer, "save_model", broken)
     with pytest.raises(SystemExit):
-        train(tmp_path)
+        train(tmp_path, max_steps=2, resume_from_checkpoint=True)
     assert not (tmp_path / MARK).exists()

@@ -31,7 +31,7 @@ EXAMPLE = """  attnpo reproduce                                            # pub
   different heads are refused. In the end copy the folders together (--pack writes what counts of one, without its
   models), and write the table:
     machine 1:  attnpo reproduce --only attnpo/1 --output_dir runs/table
-    copy:       base/, heads/ and reproduce.settings.json of runs/table, from machine 1 to machine 2
+    copy:       base/, heads/ and *.settings.json of runs/table, from machine 1 to machine 2
     machine 1:  attnpo reproduce --only seed=1 --output_dir runs/table
     machine 2:  attnpo reproduce --only seed=2 attnpo/3 tlmre/3 --output_dir runs/table
     after:      attnpo reproduce --table --output_dir runs/table

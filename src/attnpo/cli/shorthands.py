@@ -14,7 +14,7 @@ from attnpo.files import parse_json
 def without_overridden(
     file: Mapping[str, Any], flags: Mapping[str, str], dataclass_types: Sequence[Any]
 ) -> dict[str, Any]:
-    """Return a file's settings without those that a flag says by their other name.
+    """Return a file's settings without those that a flag says by their other name, or that are void under a flag.
 
     Args:
         file: setting → value of the settings file.
@@ -28,6 +28,9 @@ def without_overridden(
                 found[setting] = {key: value for key, value in _by_name(found[setting]).items() if key != name}
             elif short in found and name in _by_name(flags.get(setting)):
                 del found[short]
+        for setting, void in getattr(dataclass_type, "VOID_UNDER", {}).items():
+            if setting in flags:
+                found = {name: value for name, value in found.items() if name not in void(flags[setting])}
     return found
 
 

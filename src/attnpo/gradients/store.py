@@ -55,7 +55,7 @@ class Store:
             OutputError: it holds those of others, or some whose settings are gone; or it cannot be written.
         """
         prepare_output_dir(self.folder)
-        claim_settings(self.folder / "settings.json", settings, sorted(self.folder.glob("*.safetensors")))
+        claim_settings(self.folder / "settings.json", settings, sorted(self.folder.glob("*.safetensors")), ("sources",))
 
     def missing(self) -> list[int]:
         """Return the batches that are still to be computed."""

@@ -7,6 +7,7 @@ from attnpo.labeling.base import StepLabeler
 from attnpo.labeling.file import FileLabeler
 from attnpo.labeling.function import FunctionLabeler, load_labeler
 from attnpo.labeling.judge import JudgeLabeler, JudgeSettings
+from attnpo.loading import source_fingerprint
 
 FILE_PREFIX = "file:"
 
@@ -31,4 +32,4 @@ def build_labeler(spec: str, judge: JudgeSettings | None = None) -> StepLabeler:
     if ":" not in spec:
         resembling = nearest(spec, ("judge", "causal"))
         raise ConfigError(f"labeler {spec!r}: name judge, causal, file:labels.jsonl or module:function{resembling}")
-    return FunctionLabeler(load_labeler(spec), spec)
+    return FunctionLabeler(load_labeler(spec), spec, source_fingerprint(spec))

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from attnpo.labeling.base import StepLabels, with_labels
-from attnpo.loading import load_function, source_fingerprint
+from attnpo.loading import load_function
 from attnpo.rollouts import Rollout, Span, StepLabel, prompt_text
 
 
@@ -44,11 +44,10 @@ def label_steps(labeler: Labeler, rollout: Rollout) -> Rollout:
 class FunctionLabeler:
     """Labels responses one after the other with a function: an oracle, or a rule of the user's own."""
 
-    def __init__(self, function: Labeler, name: str):
-        """Wrap `function`; results name it `name`."""
+    def __init__(self, function: Labeler, name: str, source: str | None = None):
+        """Wrap `function`; results name it `name` and are bound to `source` (`loading.source_fingerprint`)."""
         self.function = function
         self.name = name
-        source = source_fingerprint(name)
         self.settings: Mapping[str, Any] = {"labeler": name, **({} if source is None else {"labeler_source": source})}
 
     def label(self, rollouts: Sequence[Rollout]) -> Iterator[tuple[int, StepLabels]]:

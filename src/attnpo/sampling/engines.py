@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Protocol, cast
+from typing import Annotated, Any, ClassVar, Protocol, cast
 
 from attnpo.errors import ConfigError
 from attnpo.files import json_object
@@ -24,7 +24,10 @@ APIS = ("completions", "chat")
 OF_ONE_ENGINE = {
     "served_model": "server",
     "api": "server",
+    "api_key_env": "server",
     "concurrency": "server",
+    "server_timeout": "server",
+    "server_patience": "server",
     "tensor_parallel_size": "vllm",
     "gpu_memory_utilization": "vllm",
     "max_model_len": "vllm",
@@ -33,9 +36,16 @@ OF_ONE_ENGINE = {
 """Settings that do nothing with other engines."""
 
 
+def _of_other_engines(engine: str) -> list[str]:
+    return [name for name, owner in {**OF_ONE_ENGINE, "base_url": "server"}.items() if owner != engine]
+
+
 @dataclass
 class EngineSettings:
     """What samples the responses."""
+
+    VOID_UNDER: ClassVar[Mapping[str, Callable[[str], Sequence[str]]]] = {"engine": _of_other_engines}
+    """Setting → which others of a settings file are void under the value that a flag gives it."""
 
     engine: Annotated[str, Words(ENGINES)] = field(
         default="transformers",

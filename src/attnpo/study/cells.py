@@ -41,7 +41,7 @@ NO_RESULT = (
 """Training flags on which no result depends, or which are told apart by what they name."""
 ONE_HEAD_SET = (
     "a table holds cells of one head set, and each machine finds its own: keep the cells of one and remove the others; "
-    "before a machine runs those again, copy base/, heads/ and reproduce.settings.json there from where the kept ones "
+    "before a machine runs those again, copy base/, heads/ and *.settings.json there from where the kept ones "
     "were made"
 )
 """What to do about cells that were trained with different heads."""

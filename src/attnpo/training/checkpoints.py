@@ -11,21 +11,30 @@ from attnpo.training.saving import STATE, checkpoints, is_whole, newest_whole
 
 
 def check_no_run_before(args: TrainingArguments) -> None:
-    """Check that a run that begins anew has its folder for itself.
+    """Check that a run has its folder for itself, or goes on with the run that is there.
 
     Else a later resumption would take the higher checkpoint, be it this run's or not, an adapter of before would hide a
     whole model, and the card would show the results of the model before.
 
     Raises:
-        OutputError: the folder holds a run.
+        OutputError: the folder holds a run that this one does not go on with.
+        ConfigError: the checkpoint that it is to go on from does not exist, or is half written.
     """
     folder = Path(str(args.output_dir))
     made = [*checkpoints(folder), *filter(Path.is_file, (folder / STATE, folder / "training.json"))]
-    if made and not _is_asked(args.resume_from_checkpoint):
-        raise OutputError(
-            f"output_dir: {folder} holds a run before ({made[-1].name}); --resume_from_checkpoint true goes on from "
-            "its last checkpoint; to begin anew choose another folder or remove this one"
-        )
+    if not made:
+        return
+    checkpoint = last_checkpoint(args)
+    if checkpoint is None and _is_asked(args.resume_from_checkpoint) and not (folder / STATE).is_file():
+        return  # it was ended before its first checkpoint
+    if checkpoint is not None and Path(checkpoint).resolve().parent == folder.resolve():
+        return
+    whole = newest_whole(folder)
+    way = "" if whole is None else f"--resume_from_checkpoint true goes on from {whole}; "
+    raise OutputError(
+        f"output_dir: {folder} holds a run before ({made[-1].name}); {way}to begin anew choose another folder or "
+        "remove this one"
+    )
 
 
 def _is_asked(resume_from_checkpoint: str | bool | None) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from attnpo.ranges import (
     AtLeast1,
@@ -60,9 +61,20 @@ class ModelArguments:
     )
 
 
+def _void_under_data(data: str) -> tuple[str, ...]:
+    """What a settings file says of its own data set and another one, of a flag, may have no use for."""
+    from attnpo.rows import is_local
+
+    is_on_hub = "/" in data and not is_local(data)
+    return () if is_on_hub else ("split",)
+
+
 @dataclass
 class DataArguments:
     """Which problems."""
+
+    VOID_UNDER: ClassVar[Mapping[str, Callable[[str], Sequence[str]]]] = {"data": _void_under_data}
+    """Setting → which others of a settings file are void under the value that a flag gives it."""
 
     data: str | None = field(
         default=None,

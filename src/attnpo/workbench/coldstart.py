@@ -26,6 +26,7 @@ from attnpo.coldstart import (
     training_rows,
     write_traces,
 )
+from attnpo.collecting import weights_fingerprint
 from attnpo.datasets import ProblemRow
 from attnpo.errors import ConfigError, DataError
 from attnpo.evaluation import EvaluationResult, EvaluationSettings
@@ -34,7 +35,7 @@ from attnpo.gsmworld.equations import to_number
 from attnpo.gsmworld.problems import INSTRUCTION, reads_true
 from attnpo.gsmworld.traces import plain_solution
 from attnpo.models import ModelSource, find_model, load_model, load_tokenizer
-from attnpo.output import held, prepare_output_dir, write_atomically
+from attnpo.output import claim_settings, held, prepare_output_dir, write_atomically
 from attnpo.rollouts import Prompt
 from attnpo.sampling import EngineSettings
 from attnpo.training.checkpoints import check_no_run_before, last_checkpoint
@@ -51,6 +52,8 @@ from attnpo.workbench.problems import WORLDS, load_data
 logger = logging.getLogger(__name__)
 
 TRACES = "traces.jsonl"
+STARTED_FROM = "coldstart.settings.json"
+"""Says which model a run goes on from, so that it does not go on with another."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,7 @@ def cold_start(
     if config.max_length is not None and longest > config.max_length:
         raise ConfigError(f"max_length: the longest row has {longest} tokens, more than {config.max_length}; raise it")
     with held(folder):
+        claim_settings(folder / STARTED_FROM, {"base": weights_fingerprint(source.places) or source.name})
         lines = (
             json.dumps({"prompt": p.prompt, "response": t.text}) + "\n" for p, t in zip(problems, traces, strict=True)
         )

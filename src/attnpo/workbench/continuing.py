@@ -14,6 +14,7 @@ from attnpo.workbench.arguments import DataArguments, TrainArguments
 
 _FREE = {
     "max_steps", "num_train_epochs", "accelerator_config", "generation_batch_size", "parallelism_config",
+    "solution_column", "gradient_checkpointing_kwargs", "model_init_kwargs",
 }  # fmt: skip
 """Settings that a run may change on its way, or that are worked out of others."""
 _FREE_BEGINNINGS = ("save_", "eval_", "dataloader_", "vllm_")
@@ -48,7 +49,7 @@ def check_continued(
     if made.model is None:  # trained from Python, where the model has no name
         return
     for name, there, asked in (("model", made.model, arguments.model), ("method", made.method, args.method)):
-        if asked is not None and there != asked and not _is_same_folder(there, asked):
+        if asked is not None and Path(there).name != Path(asked).name:  # a copy elsewhere is the same
             findings.refuse(
                 f"{name}: {asked}, and {checkpoint} is of a run with {there}; give that, or another --output_dir"
             )
@@ -84,7 +85,3 @@ def _json(value: Any) -> Any:
 
 def _heads(head_set: HeadSet | None) -> list[str] | None:
     return None if head_set is None else [str(head) for head in head_set.heads]
-
-
-def _is_same_folder(there: str, asked: str) -> bool:
-    return Path(asked).exists() and Path(there).resolve() == Path(asked).resolve()

@@ -109,7 +109,8 @@ class Session:
         """
         self._model_arguments, self._step_arguments = model_arguments, step_arguments
         self.adapters_apart = False
-        find_device(model_arguments.device)
+        if engine.engine != "server":  # the others compute here, sooner or later
+            find_device(model_arguments.device)
         check_dtype(model_arguments.dtype)
         labeler = step_arguments.labeler
         self.labeler: Labeler | None = load_labeler(labeler) if labeler and _is_function(labeler) else None

@@ -13,6 +13,7 @@ from attnpo.models import ModelSource, find_model, load_config, load_tokenizer
 from attnpo.sampling.prompts import give_template_settings, render_prompt
 from attnpo.segmentation import Segmenter, build_strategy
 from attnpo.training import AdapterSettings, AttnPOConfig
+from attnpo.training.checkpoints import check_no_run_before
 from attnpo.training.checks import Findings, RunParts, examine
 from attnpo.training.checks.data import planned
 from attnpo.training.components import needed_heads, needed_labeler, reads_no_heads, settle_dtype, verifier_of
@@ -97,6 +98,8 @@ def plan_run(
     _build_parts(run, findings)
     examine(parts, findings)
     if here:
+        with findings.catching():
+            check_no_run_before(args)
         with findings.catching():
             check_continued(arguments, data, adapters, args, run.heads, findings)
     with findings.catching():

@@ -19,7 +19,7 @@ from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
 from attnpo.errors import OutputError, install_command, nearest
 from attnpo.output import prepare_output_dir
-from attnpo.training.checkpoints import check_no_run_before, last_checkpoint
+from attnpo.training.checkpoints import last_checkpoint
 from attnpo.training.checks.data import planned
 from attnpo.training.checks.findings import Findings
 from attnpo.training.checks.parts import RunParts
@@ -127,8 +127,6 @@ def check_output(parts: RunParts, findings: Findings) -> None:
             raise OutputError(
                 f"{folder}: cannot write into this output folder ({existing} is not yours); choose another one"
             )
-    with findings.catching():
-        check_no_run_before(parts.args)
 
 
 def check_resume(parts: RunParts, findings: Findings) -> None:
