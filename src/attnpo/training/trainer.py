@@ -143,13 +143,7 @@ class AttnPOTrainer(GRPOTrainer):
         args = args if args is not None else AttnPOConfig("attnpo-output")
         if not isinstance(args, AttnPOConfig):
             raise ConfigError(f"args: a {type(args).__name__}; give an AttnPOConfig, which takes all of TRL's settings")
-        rewards = (
-            list(reward_funcs)
-            if isinstance(reward_funcs, list | tuple)
-            else []
-            if reward_funcs is None
-            else [reward_funcs]
-        )
+        rewards = [reward_funcs] if callable(reward_funcs) else list(reward_funcs or [])
         if strange := [each for each in rewards if not callable(each)]:
             raise ConfigError(f"reward_funcs: {strange[0]!r} is no function; give functions in TRL's form")
         self.source = source = source_of(model, args)
