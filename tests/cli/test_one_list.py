@@ -267,3 +267,6 @@ def test_a_folder_of_a_run_before_is_gone_on_with_or_refused(tmp_path, capsys):
     assert line.startswith(f"method: tlmre, and {tmp_path}/out/checkpoint-1 is of a run with attnpo; ")
     (line,) = planned(**again, model=checkpoint_path())["problems"]
     assert line.startswith(f"model: {checkpoint_path()}, and ")
+    shutil.rmtree(tmp_path / "out" / "checkpoint-1")
+    (line,) = planned(**again)["problems"]
+    assert line.endswith("holds a run before (training.json); to begin anew choose another folder or remove this one")

@@ -143,7 +143,9 @@ class AttnPOTrainer(GRPOTrainer):
         args = args if args is not None else AttnPOConfig("attnpo-output")
         if not isinstance(args, AttnPOConfig):
             raise ConfigError(f"args: a {type(args).__name__}; give an AttnPOConfig, which takes all of TRL's settings")
-        rewards = [reward_funcs] if callable(reward_funcs) else list(reward_funcs or [])
+        rewards = (
+            [reward_funcs] if callable(reward_funcs) or isinstance(reward_funcs, str) else list(reward_funcs or [])
+        )
         if strange := [each for each in rewards if not callable(each)]:
             raise ConfigError(f"reward_funcs: {strange[0]!r} is no function; give functions in TRL's form")
         self.source = source = source_of(model, args)
