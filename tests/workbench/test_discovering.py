@@ -39,6 +39,7 @@ def test_heads_are_looked_for_on_other_problems_than_models_are_measured_on(tmp_
 
 
 def test_a_split_of_a_room_is_its_own_or_refused():
+    pytest.importorskip("reasoning_gym", reason="the problems are reasoning-gym's")
     unseen = load_data(DataArguments(data="gsmworld", split="unseen", num_problems=9), "solution", "train")
     assert unseen == load_data(
         DataArguments(data="attnpo.gsmworld:unseen_dataset", num_problems=9), "solution", "train"
