@@ -18,6 +18,9 @@ from attnpo.errors import DataError
 from attnpo.files import UserFile, whole_characters
 from attnpo.think import full_text, has_think_part
 
+ANNOTATED_FILE = "annotated.jsonl"
+"""Traces with their step scores, beside an evaluation."""
+
 StepLabel = Literal["essential", "redundant", "undecided"]
 StepFamily = Literal["confused", "progression", "summary", "final", "plain"]
 Prompt = str | list[dict[str, str]]

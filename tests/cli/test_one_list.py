@@ -263,6 +263,7 @@ def test_a_folder_of_a_run_before_is_gone_on_with_or_refused(tmp_path, capsys):
     assert planned(**again) == {"problems": [], "notes": []}
     (line,) = planned(**again, alpha_len=0.4, learning_rate=1e-5)["notes"]
     assert line.endswith("alpha_len 0.2 before, 0.4 now; learning_rate None before, 1e-05 now")
+    assert planned(**again, solution_column="solution", save_steps=9, max_steps=5) == {"problems": [], "notes": []}
     (line,) = planned(**again, method="tlmre", heads=None)["problems"]
     assert line.startswith(f"method: tlmre, and {tmp_path}/out/checkpoint-1 is of a run with attnpo; ")
     (line,) = planned(**again, model=checkpoint_path())["problems"]

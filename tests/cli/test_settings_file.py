@@ -191,6 +191,8 @@ def test_a_files_split_is_that_of_its_own_data_set(file, data, split):
     assert parsed(["--config", str(path)])[1].split == "train"
     assert parsed(["--config", str(path), "--data", data])[1].split == split
     assert parsed(["--config", str(path), "--data", data, "--split", "test"])[1].split == "test"
+    evaluated = file("eval_data: owner/name\neval_split: train\n")
+    assert parsed(["--config", str(evaluated), "--eval_data", data])[0].eval_split == split
 
 
 def test_what_a_file_says_of_its_engine_is_void_under_another(file):

@@ -13,10 +13,11 @@ if sys.platform != "linux":
 from sandboxes import alive, available, descendants, need, wait_until
 
 from attnpo.errors import ConfigError
-from attnpo.sandbox import linux, seccomp
+from attnpo.sandbox import client, linux, seccomp
 from attnpo.sandbox.client import Sandbox, sandbox_layers
 from attnpo.sandbox.isolation import LAYERS
 from attnpo.sandbox.limits import Limits
+from attnpo.verification import build_verifier
 
 
 def test_every_layer_is_reported() -> None:
@@ -45,6 +46,13 @@ def test_a_weak_sandbox_is_refused_and_can_be_allowed(layers, what) -> None:
     sandbox = Sandbox(allow_weak=True, layers=layers)
     assert sandbox.run("print(1)", "").output == "1\n"
     sandbox.close()
+
+
+def test_a_verifier_of_code_is_refused_where_it_is_built(monkeypatch) -> None:
+    monkeypatch.setattr(client, "_probe", lambda wanted: dict.fromkeys(wanted, "not here"))
+    with pytest.raises(ConfigError, match=r"cannot be kept from the network here .*allow_weak_sandbox"):
+        build_verifier("code")
+    build_verifier("code", allow_weak_sandbox=True).close()
 
 
 def test_without_any_layer_what_outlives_a_program_is_ended() -> None:

@@ -215,3 +215,8 @@ def test_a_function_that_was_corrected_judges_no_further_beside_its_old_verdicts
     with pytest.raises(OutputError, match=rf"other settings: {kind}_source \(there '\w+', asked '\w+'\)"):
         evaluate(tmp_path, model, **{kind: f"own_{kind}:judge"})
     monkeypatch.delitem(sys.modules, f"own_{kind}")
+
+
+def test_a_device_that_the_engine_does_not_take_is_refused_before_it_is_started(tmp_path, model, vllm):
+    with pytest.raises(ConfigError, match=r"^--device cpu:0: the engine 'vllm' places the model itself; leave it out"):
+        evaluate(tmp_path, model, engine="vllm", device="cpu:0")

@@ -26,14 +26,14 @@ from attnpo.reporting.run_files import (
     read_trained,
 )
 from attnpo.reporting.wording import ARM_TITLES, method_of
-from attnpo.rollouts import Rollout, read_rollouts
+from attnpo.rollouts import ANNOTATED_FILE, Rollout, read_rollouts
 
 BASE = "base"
 STARTS = (BASE, "before")
 """Names of the model that training starts from; a cold start writes the second."""
 ARM_ORDER = (BASE, "rloo", "grpo", "tlmre", "attnpo")
 STABILITY = "stability.json"
-MEASURED = ("evaluation.json", "trainer_state.json", "log.jsonl", "annotated.jsonl")
+MEASURED = ("evaluation.json", "trainer_state.json", "log.jsonl", ANNOTATED_FILE)
 HEAD_FILES = ("discovery.json", "intervention.json", "transfer.json", "verification.json")
 ABOUT = "run.json"
 
@@ -269,7 +269,7 @@ def _load_heads(folder: Path, name: str) -> Heads:
 
 
 def _load_arm(path: Path, folder: str) -> Arm:
-    evaluation, annotated, stability = (path / n for n in ("evaluation.json", "annotated.jsonl", STABILITY))
+    evaluation, annotated, stability = (path / n for n in ("evaluation.json", ANNOTATED_FILE, STABILITY))
     own_stability = stability.is_file() and not _holds(path, HEAD_FILES)
     return Arm(
         name=folder or path.resolve().name,

@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from attnpo.documents import is_complete
+from attnpo.rollouts import ANNOTATED_FILE
 from attnpo.study.worlds import UNSEEN, World
-
-ANNOTATED = "annotated.jsonl"
-"""Traces with their step scores, beside an evaluation."""
 
 
 def flags(settings: Mapping[str, Any]) -> list[str]:
@@ -30,7 +28,7 @@ def _written(value: Any) -> str:
 
 def is_measured(folder: Path, annotated: bool) -> bool:
     """Whether a model was measured into a folder to the end, and its traces written where they are asked for."""
-    return is_complete(folder / "evaluation.json") and (not annotated or (folder / ANNOTATED).is_file())
+    return is_complete(folder / "evaluation.json") and (not annotated or (folder / ANNOTATED_FILE).is_file())
 
 
 @dataclass(frozen=True)

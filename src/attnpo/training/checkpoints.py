@@ -7,6 +7,7 @@ from pathlib import Path
 from transformers import TrainingArguments
 
 from attnpo.errors import ConfigError, OutputError
+from attnpo.training.record import FILE as RECORD
 from attnpo.training.saving import STATE, checkpoints, is_whole, newest_whole
 
 
@@ -21,7 +22,7 @@ def check_no_run_before(args: TrainingArguments) -> None:
         ConfigError: the checkpoint that it is to go on from does not exist, or is half written.
     """
     folder = Path(str(args.output_dir))
-    made = [*checkpoints(folder), *filter(Path.is_file, (folder / STATE, folder / "training.json"))]
+    made = [*checkpoints(folder), *filter(Path.is_file, (folder / STATE, folder / RECORD))]
     if not made:
         return
     checkpoint = last_checkpoint(args)

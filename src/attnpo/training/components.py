@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +97,21 @@ def find_components(
     phrases = PhraseFamilies.load(args.phrases_file) if args.phrases_file else PhraseFamilies.load()
     verifier = verifier or verifier_of(args)
     return Components(method, head_set, labeler, verifier, phrases, train_dataset)
+
+
+def given_rewards(args: Any, reward_funcs: Callable | Sequence[Callable] | None) -> list[Callable]:
+    """Return the reward functions that a trainer was given as TRL takes them: none, one, or several.
+
+    Raises:
+        ConfigError: one of them is no function, or the configuration is TRL's own.
+    """
+    if not isinstance(args, AttnPOConfig):
+        raise ConfigError(f"args: a {type(args).__name__}; give an AttnPOConfig, which takes all of TRL's settings")
+    is_one = callable(reward_funcs) or isinstance(reward_funcs, str)
+    rewards: list[Any] = [reward_funcs] if is_one else list(reward_funcs or ())
+    if strange := [each for each in rewards if not callable(each)]:
+        raise ConfigError(f"reward_funcs: {strange[0]!r} is no function; give functions in TRL's form")
+    return rewards
 
 
 def verifier_of(args: AttnPOConfig) -> Verifier:

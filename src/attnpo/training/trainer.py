@@ -41,7 +41,7 @@ from attnpo.training.callbacks import (
     RolloutsFileCallback,
     make_room,
 )
-from attnpo.training.components import find_components, reads_no_heads, source_of
+from attnpo.training.components import find_components, given_rewards, reads_no_heads, source_of
 from attnpo.training.config import AttnPOConfig
 from attnpo.training.data_checks import warn_of_text_prompts, with_text_solutions
 from attnpo.training.dropped import DroppedLog
@@ -141,13 +141,7 @@ class AttnPOTrainer(GRPOTrainer):
         **kwargs: Any,
     ) -> None:
         args = args if args is not None else AttnPOConfig("attnpo-output")
-        if not isinstance(args, AttnPOConfig):
-            raise ConfigError(f"args: a {type(args).__name__}; give an AttnPOConfig, which takes all of TRL's settings")
-        rewards = (
-            [reward_funcs] if callable(reward_funcs) or isinstance(reward_funcs, str) else list(reward_funcs or [])
-        )
-        if strange := [each for each in rewards if not callable(each)]:
-            raise ConfigError(f"reward_funcs: {strange[0]!r} is no function; give functions in TRL's form")
+        rewards = given_rewards(args, reward_funcs)
         self.source = source = source_of(model, args)
         found = find_components(
             args,

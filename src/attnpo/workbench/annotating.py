@@ -10,7 +10,7 @@ from rich.progress import Progress
 from attnpo.attention import HeadSet
 from attnpo.collecting import collect_rollouts, read_groups
 from attnpo.evaluation.annotation import annotate
-from attnpo.rollouts import Rollout, write_rollouts
+from attnpo.rollouts import ANNOTATED_FILE, Rollout, write_rollouts
 from attnpo.sampling import SamplingParams
 from attnpo.signals import Signal
 from attnpo.verification import Verifier
@@ -76,5 +76,5 @@ def annotate_problems(
         temperature=params.temperature or 1.0,
         progress=progress,
     )
-    write_rollouts(output_dir / "annotated.jsonl", annotated)
+    write_rollouts(output_dir / ANNOTATED_FILE, annotated)
     return annotated

@@ -61,19 +61,22 @@ class ModelArguments:
     )
 
 
-def _void_under_data(data: str) -> tuple[str, ...]:
-    """What a settings file says of its own data set and another one, of a flag, may have no use for."""
-    from attnpo.rows import is_local
+def _void_under(split: str) -> Callable[[str], Sequence[str]]:
+    """Return what names the split in a settings file as void where a flag names a data set that is not on the Hub."""
 
-    is_on_hub = "/" in data and not is_local(data)
-    return () if is_on_hub else ("split",)
+    def void(data: str) -> Sequence[str]:
+        from attnpo.rows import is_local
+
+        return () if "/" in data and not is_local(data) else (split,)
+
+    return void
 
 
 @dataclass
 class DataArguments:
     """Which problems."""
 
-    VOID_UNDER: ClassVar[Mapping[str, Callable[[str], Sequence[str]]]] = {"data": _void_under_data}
+    VOID_UNDER: ClassVar[Mapping[str, Callable[[str], Sequence[str]]]] = {"data": _void_under("split")}
     """Setting → which others of a settings file are void under the value that a flag gives it."""
 
     data: str | None = field(
@@ -343,6 +346,8 @@ class InspectArguments:
 @dataclass
 class TrainArguments:
     """Which model; everything else is in the training configuration."""
+
+    VOID_UNDER: ClassVar[Mapping[str, Callable[[str], Sequence[str]]]] = {"eval_data": _void_under("eval_split")}
 
     model: str | None = field(default=None, metadata={"help": MODEL_HELP})
     base_model: str | None = field(default=None, metadata={"help": BASE_HELP})

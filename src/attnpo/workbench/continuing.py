@@ -57,12 +57,14 @@ def check_continued(
     method = args.build_credit()
     now = {
         "data": data.data,
+        "revision": args.model_options().get("revision"),
         "heads": _heads(heads),
         **{name: getattr(method.settings, name) for name in method.own_settings()},
         **changed_settings(args),
         **adapters.changed(),
     }
-    before = {"data": made.data, "heads": _heads(made.head_set), **made.method_settings, **made.settings}
+    own = {"data": made.data, "revision": made.revision, "heads": _heads(made.head_set)}
+    before = {**own, **made.method_settings, **made.settings}
     changed = [
         f"{name} {there!r} before, {asked!r} now"
         for name, there, asked in _differences(before, now)
