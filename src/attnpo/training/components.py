@@ -107,8 +107,9 @@ def given_rewards(args: Any, reward_funcs: Callable | Sequence[Callable] | None)
     """
     if not isinstance(args, AttnPOConfig):
         raise ConfigError(f"args: a {type(args).__name__}; give an AttnPOConfig, which takes all of TRL's settings")
-    is_one = callable(reward_funcs) or isinstance(reward_funcs, str)
-    rewards: list[Any] = [reward_funcs] if is_one else list(reward_funcs or ())
+    if reward_funcs is None:
+        return []
+    rewards: list[Any] = list(reward_funcs) if isinstance(reward_funcs, list | tuple) else [reward_funcs]
     if strange := [each for each in rewards if not callable(each)]:
         raise ConfigError(f"reward_funcs: {strange[0]!r} is no function; give functions in TRL's form")
     return rewards
