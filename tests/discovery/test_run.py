@@ -75,6 +75,16 @@ def test_discovery_writes_result_head_set_and_probing_set(toy, model, tmp_path):
     assert heads.evidence["trivial"].keys() == result.trivial.keys()
 
 
+def test_heads_probe_and_signals_are_read_off_one_pass(toy, model, tmp_path):
+    passes = []
+    hook = model.register_forward_pre_hook(lambda module, args, options: passes.append(1), with_kwargs=True)
+    result = run(toy, model, tmp_path / "out")  # the random copy is a model of its own
+    hook.remove()
+    responses = result.num_select + result.num_report
+    assert len(passes) == -(-responses // SETTINGS.batch_size)
+    assert {"probe", "log_prob", "fai"} <= set(result.signals)
+
+
 def test_signals_may_be_chosen_or_left_out(toy, model, tmp_path):
     few = replace(SETTINGS, signals="log_prob, random")
     assert set(run(toy, model, tmp_path / "few", settings=few).signals) == {"heads_ranked", "log_prob", "random"}

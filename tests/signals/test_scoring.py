@@ -14,6 +14,7 @@ from attnpo.errors import ConfigError, UnsupportedModelError
 from attnpo.models import token_statistics
 from attnpo.signals import SIGNALS, build_signal, known_scores, score_signals
 from attnpo.signals import scoring as scoring_module
+from attnpo.signals.heads import EachHead
 from attnpo.signals.probe import Probe, ProbeWeights
 
 
@@ -70,6 +71,16 @@ def test_every_signal_of_a_pass_is_what_brute_force_says(small):
     for name in IN_A_PASS:
         for row, rollout, truth in zip(found[name], small.rollouts, small.truths, strict=True):
             np.testing.assert_allclose(row, expected(name, rollout, truth), rtol=2e-4, atol=2e-6, err_msg=name)
+
+
+def test_heads_are_read_one_by_one_beside_signals(small):
+    heads = [Head(2, 1), Head(0, 3)]  # not in the order of layers
+    signals = [build_signal("log_prob"), EachHead(heads), build_signal("all_heads")]
+    found = score_signals(small.model, small.tokenizer, small.rollouts, signals, batch_size=3)
+    for rows_KN, rollout, truth in zip(found[EachHead.name], small.rollouts, small.truths, strict=True):
+        answer = range(*rollout.answer_tokens)
+        each = [attention_to_steps(truth, rollout, [head.layer * 4 + head.head], answer) for head in heads]
+        np.testing.assert_allclose(rows_KN, np.array(each).T, rtol=2e-4, atol=2e-6)
 
 
 def test_every_signal_that_reads_a_pass_is_tested_against_brute_force():

@@ -28,6 +28,7 @@ from attnpo.labeling import StepLabeler, label_rollouts
 from attnpo.output import prepare_output_dir
 from attnpo.rollouts import Rollout, write_rollouts
 from attnpo.signals import Signal, StepScores, rivals, score_signals, wants_probe
+from attnpo.signals.heads import EachHead
 from attnpo.signals.probe import Probe, StepStates
 from attnpo.statistics import Interval
 
@@ -112,17 +113,17 @@ def discover(
     rollouts = gates.after_labels(label_rollouts(labeler, passing, output_dir / "labels.jsonl", progress))
     selecting = _problems_to_select_on(rollouts, gates.counts, settings)
     write_rollouts(output_dir / PROBING_SET_FILE, rollouts)
-    scores = score_steps(model, tokenizer, rollouts, heads, batch_size=settings.batch_size, progress=progress)
     states = [StepStates()] if wants_probe(settings.signals) else []
     signal_scores = score_signals(
         model,
         tokenizer,
         rollouts,
-        [*signals, *states],
+        [EachHead(heads), *signals, *states],
         batch_size=settings.batch_size,
         temperature=settings.temperature or 1.0,
         progress=progress,
     )
+    scores = signal_scores.pop(EachHead.name)
     if states:
         read = signal_scores.pop(StepStates.name)
         fitting = [i for i, rollout in enumerate(rollouts) if rollout.problem_id in selecting]

@@ -24,6 +24,7 @@ from attnpo.discovery.settings import DiscoverySettings
 from attnpo.errors import HeadSetError
 from attnpo.rollouts import Rollout
 from attnpo.signals import rivals, score_signals
+from attnpo.signals.heads import EachHead
 from attnpo.statistics import Interval
 
 
@@ -72,7 +73,16 @@ def verify_heads(
     for signal in signals:
         signal.check(model)
     heads, _ = readable_heads(model)
-    scores = score_steps(model, tokenizer, rollouts, heads, batch_size=settings.batch_size, progress=progress)
+    signal_scores = score_signals(
+        model,
+        tokenizer,
+        rollouts,
+        [EachHead(heads), *signals],
+        batch_size=settings.batch_size,
+        temperature=settings.temperature or 1.0,
+        progress=progress,
+    )
+    scores = signal_scores.pop(EachHead.name)
     random_scores = None
     if settings.random_model:
         random_scores = score_steps(
@@ -84,15 +94,6 @@ def verify_heads(
             progress=progress,
             description="random model",
         )
-    signal_scores = score_signals(
-        model,
-        tokenizer,
-        rollouts,
-        signals,
-        batch_size=settings.batch_size,
-        temperature=settings.temperature or 1.0,
-        progress=progress,
-    )
     measured = measure(
         rollouts,
         scores,

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from rich.progress import Progress
 
-from attnpo.attention import Head, score_steps
+from attnpo.attention import Head
 from attnpo.credit import CreditSettings, GroupBatch, Method, build_method, pack_steps
 from attnpo.rollouts import Rollout
 from attnpo.signals import Signal, StepScores, score_signals
+from attnpo.signals.heads import EachHead
 from attnpo.signals.scoring import are_labelled
 
 logger = logging.getLogger(__name__)
@@ -54,8 +55,19 @@ def annotate(
         Copies of the rollouts, in the same order.
     """
     credit = build_method(method, replace(settings or CreditSettings(), schedule=False))
-    scores = score_steps(model, tokenizer, rollouts, heads, batch_size=batch_size, progress=progress)
-    ensemble = [scores_KN.mean(axis=1) for scores_KN in scores]
+    if not are_labelled(rollouts) and (blind := [s for s in signals if "labels" in s.needs]):
+        logger.warning("no step of the traces to show has a label; left out: %s", ", ".join(s.name for s in blind))
+        signals = [s for s in signals if s not in blind]
+    found = score_signals(
+        model,
+        tokenizer,
+        rollouts,
+        [EachHead(heads), *signals],
+        batch_size=batch_size,
+        temperature=temperature,
+        progress=progress,
+    )
+    ensemble = [scores_KN.mean(axis=1) for scores_KN in found[EachHead.name]]
     judged = [
         r for _, group in groupby(rollouts, key=lambda r: r.problem_id) for r in _with_outcome(list(group), credit)
     ]
@@ -70,14 +82,8 @@ def annotate(
         )
         for rollout, scores_K, gamma_K in zip(judged, ensemble, gamma_BK, strict=True)
     ]
-    if not are_labelled(annotated) and (blind := [s for s in signals if "labels" in s.needs]):
-        logger.warning("no step of the traces to show has a label; left out: %s", ", ".join(s.name for s in blind))
-        signals = [s for s in signals if s not in blind]
     if not signals:
         return annotated
-    found = score_signals(
-        model, tokenizer, annotated, signals, batch_size=batch_size, temperature=temperature, progress=progress
-    )
     on_scale = {signal.name: _on_scale(signal, annotated, found[signal.name]) for signal in signals}
     return [
         replace(

@@ -11,17 +11,11 @@ from attnpo.attention import check_readable, ensemble_scores, read_step_scores
 from attnpo.signals.base import Need, Places, Seen, Signal
 
 
-class Heads(Signal):
-    """What the step's tokens receive from the whole answer, averaged over them and over a few chosen heads."""
+class EachHead(Signal):
+    """What the step's tokens receive from the whole answer, head by head (Eq. 1): not a score, but read as one."""
 
-    name = "heads"
-    paper = "AttnPO"
-    arxiv: ClassVar[str | None] = "2602.09953"
-    source = "the paper"
-    formula = "1 / (N |s|) sum of attention from F to s, N chosen heads"
+    name = "each_head"
     needs: ClassVar[tuple[Need, ...]] = ("heads",)
-    extra_cost = "attention rows of the answer, a few heads"
-    own_scale = True
 
     def check(self, model: Any) -> None:
         """Check that the layers of the heads have attention that can be read."""
@@ -40,8 +34,25 @@ class Heads(Signal):
         )
 
     def score(self, seen: Seen) -> Tensor:
+        """Return (B, K, N) step scores of the N heads."""
+        scores_BKN: Tensor = seen.reading.scores_BKN
+        return scores_BKN
+
+
+class Heads(EachHead):
+    """What the step's tokens receive from the whole answer, averaged over them and over a few chosen heads."""
+
+    name = "heads"
+    paper = "AttnPO"
+    arxiv: ClassVar[str | None] = "2602.09953"
+    source = "the paper"
+    formula = "1 / (N |s|) sum of attention from F to s, N chosen heads"
+    extra_cost = "attention rows of the answer, a few heads"
+    own_scale = True
+
+    def score(self, seen: Seen) -> Tensor:
         """Return (B, K) step scores."""
-        return ensemble_scores(seen.reading.scores_BKN)
+        return ensemble_scores(super().score(seen))
 
 
 class HeadsRanked(Heads):

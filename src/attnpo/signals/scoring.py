@@ -54,7 +54,7 @@ def score_signals(
     temperature: float = 1.0,
     first_row_id: int = 0,
     progress: Progress | None = None,
-    description: str = "scoring signals",
+    description: str = "scoring steps",
 ) -> dict[str, StepScores]:
     """Score the steps of segmented responses by several signals in one pass over each response.
 
@@ -73,7 +73,7 @@ def score_signals(
         description: text of the progress bar.
 
     Returns:
-        By the signal's name, per response (K,) float32 in the signal's own unit.
+        By the signal's name, per response (K,) float32 in the signal's own unit; of `EachHead` (K steps, N heads).
 
     Raises:
         ConfigError: two signals go by one name.
