@@ -203,6 +203,21 @@ def test_other_phrases_under_the_same_folder_are_refused(data, tmp_path, capsys)
         run(capsys, **settings, phrases_file=families)
 
 
+def test_a_folder_of_other_settings_is_refused_before_any_benchmark_is_sampled(data, tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(
+        f"name: own\ntitle: My problems\ndataset: {data}\ncolumns: {{question: question, solution: answer}}\n"
+        "template: '{{ question }}'\nverifier: exact\nsolution_after: '#### '\n"
+    )
+    both = f"gsm8k,{tmp_path / 'mine.yaml'}"
+    settings = {"num_problems": 1, "output_dir": tmp_path / "out", "data": f"gsm8k={data},own={data}"}
+    run(capsys, benchmark=both, **settings)
+    shutil.rmtree(tmp_path / "out" / "gsm8k")
+    with pytest.raises(OutputError, match=r"out/own: holds results of other settings: sampling\.max_new_tokens"):
+        run(capsys, benchmark=both, **settings, max_new_tokens=9)
+    assert not (tmp_path / "out" / "gsm8k" / "rollouts.jsonl").exists()
+    run(capsys, benchmark="gsm8k", **{**settings, "data": data, "output_dir": tmp_path / "out" / "gsm8k"})
+
+
 def test_what_responses_depend_on_is_recorded_where_it_is_not_the_usual(data, tmp_path, capsys):
     settings = {"benchmark": "gsm8k", "data": data, "num_problems": 1, "verifier_timeout": 7}
     run(capsys, **settings, dtype="float32", attn_implementation="eager", output_dir=tmp_path / "out")

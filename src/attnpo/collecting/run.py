@@ -104,22 +104,10 @@ def collect_rollouts(
         DataError: the file, or a labeler's answer, is malformed.
         EngineError: the engine is gone; all it finished is on disk, and complete groups are verified.
     """
-    samples_path = path.with_name(f"{path.stem}.samples.jsonl")
-    groups = Ledger(
-        path,
-        Rollout.from_json,
-        {
-            **settings,
-            "samples": samples,
-            "sampling": params.as_settings(),
-            "problems": problems_fingerprint(problems),
-            **({"opening": opening} if opening else {}),
-        },
-        beside=(samples_path,),
-    )
+    groups = claim_rollouts(path, problems, samples=samples, params=params, settings=settings, opening=opening)
     done = finished_groups(groups, samples)
     todo = {problem.problem_id: problem for problem in problems if problem.problem_id not in done}
-    journal = SampleJournal(samples_path)
+    journal = SampleJournal(_journal_path(path))
     open_groups = journal.read(leave_out=done)
     open_groups = {problem_id: group for problem_id, group in open_groups.items() if problem_id in todo}
     requests, owners = _requests(list(todo.values()), open_groups, tokenizer, samples, opening)
@@ -167,6 +155,34 @@ def collect_rollouts(
     watch.end()
     failures.say()
     return Collected(path, clock.seconds, clock.engine_seconds, clock.sampled_tokens, clock.inexact == 0)
+
+
+def claim_rollouts(
+    path: Path,
+    problems: Sequence[ProblemRow],
+    *,
+    samples: int,
+    params: SamplingParams,
+    settings: Mapping[str, Any],
+    opening: str = "",
+) -> Ledger[Rollout]:
+    """Claim a rollouts file for what `collect_rollouts` is to write into it; arguments as there.
+
+    Raises:
+        OutputError: the file was made with other settings, or lies there without its settings.
+    """
+    asked = {
+        **settings,
+        "samples": samples,
+        "sampling": params.as_settings(),
+        "problems": problems_fingerprint(problems),
+        **({"opening": opening} if opening else {}),
+    }
+    return Ledger(path, Rollout.from_json, asked, beside=(_journal_path(path),))
+
+
+def _journal_path(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.samples.jsonl")
 
 
 def _requests(

@@ -9,7 +9,7 @@ from attnpo.evaluation.comparison import (
     markdown_table,
 )
 from attnpo.evaluation.result import BudgetPoint, EvaluationResult, Summary, Tail
-from attnpo.evaluation.run import evaluate
+from attnpo.evaluation.run import claim_evaluation, evaluate
 from attnpo.evaluation.settings import EvaluationSettings
 from attnpo.evaluation.table import ProblemTable
 
@@ -22,6 +22,7 @@ __all__ = [
     "ProblemTable",
     "Summary",
     "Tail",
+    "claim_evaluation",
     "compare",
     "compare_folders",
     "evaluate",

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from attnpo.collecting import collect_rollouts
+from attnpo.collecting import claim_rollouts, collect_rollouts
 from attnpo.collecting.journal import Clock
 from attnpo.datasets import ProblemRow
 from attnpo.errors import DataError, EngineError
@@ -29,6 +29,8 @@ from attnpo.rollouts import read_rollouts
 from attnpo.sampling import Sampler, render_prompt
 from attnpo.segmentation import PhraseFamilies, Segmenter, phrase_counts
 from attnpo.verification import Verifier
+
+ROLLOUTS_FILE = "rollouts.jsonl"
 
 
 def evaluate(
@@ -83,7 +85,7 @@ def evaluate(
     if not problems:
         raise DataError("evaluate: there are no problems; give a data set with at least one row")
     prepare_output_dir(output_dir)
-    rollouts = output_dir / "rollouts.jsonl"
+    rollouts = output_dir / ROLLOUTS_FILE
     families = PhraseFamilies.load() if phrases is None else phrases
     context = context or {}
     asked, labelling = len(problems), labeler is not None
@@ -103,12 +105,7 @@ def evaluate(
             verifier=verifier,
             samples=settings.samples_per_problem,
             params=settings.sampling,
-            settings={
-                "model": model_name,
-                "dataset": dataset_name,
-                **context,
-                "prompts": rendered_fingerprint(tokenizer, problems),
-            },
+            settings=_depends_on(tokenizer, problems, model_name, dataset_name, context),
             labeler=labeler,
             opening=settings.opening,
             progress=progress,
@@ -120,6 +117,37 @@ def evaluate(
     result = conclude()
     assert result is not None
     return result
+
+
+def claim_evaluation(
+    output_dir: Path,
+    tokenizer: Any,
+    problems: Sequence[ProblemRow],
+    settings: EvaluationSettings,
+    *,
+    model_name: str = "",
+    dataset_name: str = "",
+    context: Mapping[str, Any] | None = None,
+) -> None:
+    """Claim a folder for an evaluation to come; arguments as of `evaluate`.
+
+    Raises:
+        OutputError: the folder cannot be written, or holds results of other settings.
+    """
+    claim_rollouts(
+        output_dir / ROLLOUTS_FILE,
+        problems,
+        samples=settings.samples_per_problem,
+        params=settings.sampling,
+        settings=_depends_on(tokenizer, problems, model_name, dataset_name, context or {}),
+        opening=settings.opening,
+    )
+
+
+def _depends_on(
+    tokenizer: Any, problems: Sequence[ProblemRow], model: str, dataset: str, context: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {"model": model, "dataset": dataset, **context, "prompts": rendered_fingerprint(tokenizer, problems)}
 
 
 def rendered_fingerprint(tokenizer: Any, problems: Sequence[ProblemRow]) -> str:

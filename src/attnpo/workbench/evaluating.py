@@ -14,7 +14,7 @@ from rich.progress import Progress
 from attnpo.attention import Head, HeadSet
 from attnpo.documents import is_complete
 from attnpo.errors import ConfigError, EngineError
-from attnpo.evaluation import EvaluationResult, EvaluationSettings, evaluate
+from attnpo.evaluation import EvaluationResult, EvaluationSettings, claim_evaluation, evaluate
 from attnpo.evaluation.counting import Counter, load_counter
 from attnpo.files import UserFile
 from attnpo.ledger import settings_path
@@ -98,6 +98,14 @@ def evaluate_model(
     results: dict[str, EvaluationResult] = {}
     with held(output_dir), closing(session):
         for target in targets:
+            claim_evaluation(
+                target.folder,
+                session.tokenizer,
+                target.problems,
+                target.settings,
+                **_described(target, session),
+            )
+        for target in targets:
             try:
                 results[target.title] = _measure(name, target, session, head_set, counter, arguments, progress)
             except EngineError:
@@ -132,9 +140,7 @@ def _measure(
             target.settings,
             target.folder,
             progress,
-            model_name=session.model_name,
-            dataset_name=target.title or session.dataset_name,
-            context=_context(target, session),
+            **_described(target, session),
             phrases=phrases,
             counter=counter,
             counter_name=arguments.counter,
@@ -160,6 +166,14 @@ def _annotate_signals(
 ) -> list[Signal]:
     """Return the signals that annotated responses are scored by; one that is named and cannot be read is refused."""
     return rivals(arguments.annotate_signals, heads, settings.seed, flag="--annotate_signals", labelled=labelled)
+
+
+def _described(target: Target, session: Session) -> dict[str, Any]:
+    return {
+        "model_name": session.model_name,
+        "dataset_name": target.title or session.dataset_name,
+        "context": _context(target, session),
+    }
 
 
 def _context(target: Target, session: Session) -> Mapping[str, Any]:
