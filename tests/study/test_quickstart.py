@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from attnpo.errors import ConfigError, OutputError
 from attnpo.reporting.run_folder import load_run_folder
 from attnpo.study.causal_heads import split
 from attnpo.study.quickstart import Quickstart
-from attnpo.study.sizes import QuickstartSizes
+from attnpo.study.sizes import GsmQuickstartSizes, QuickstartSizes
 from attnpo.study.worlds import GSM, TINYWORLD
 from attnpo.tinyworld import checkpoint_path
 
@@ -45,6 +46,17 @@ def test_causal_labels_are_held_against_the_truth(line):
     assert 0.5 < causal.agreement <= 1
     assert causal.sra.value > 0.6
     assert causal.sentence().startswith(f"Causal labels of {causal.responses} responses to {causal.problems} problems")
+
+
+def test_the_command_that_is_told_makes_the_same_line(line, tmp_path):
+    told = json.loads((line.folder / "run.json").read_text())["command"]
+    assert "--num_probe 12" in told
+    assert "--world" not in told
+    sizes = GsmQuickstartSizes(str(tmp_path / "gsm"), num_eval=4)
+    Quickstart(sizes, replace(GSM, packages={}, model_packages={}).starting_from(str(checkpoint_path())))
+    told = json.loads((tmp_path / "gsm" / "run.json").read_text())["command"]
+    for flag in ("--world gsm", f"--model {checkpoint_path()}", "--num_eval 4"):
+        assert flag in told
 
 
 def test_nothing_is_made_twice(line):

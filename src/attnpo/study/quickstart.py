@@ -71,7 +71,7 @@ class Quickstart:
             "evaluation": dict(self.world.evaluation),
         }
         self._check()
-        write_about(self.folder, "quickstart", flags(changed), settings)
+        write_about(self.folder, "quickstart", flags({**self.world.named, **changed}), settings)
 
     def _check(self) -> None:
         """Check that what is there was made with these settings.

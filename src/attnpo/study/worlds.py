@@ -142,6 +142,12 @@ class World:
         """Return this world with another model; itself for None."""
         return self if model is None else replace(self, model=model)
 
+    @property
+    def named(self) -> dict[str, str]:
+        """The flags by which a command names this world and its model, where they are not those of a bare one."""
+        flags = {} if self.name == TINYWORLD.name else {"world": self.name}
+        return flags if self.model == WORLDS[self.name].model else {**flags, "model": self.model}
+
     def measured_with(self, flags: Mapping[str, Any]) -> World:
         """Return this world with other flags of measurements on held-out problems."""
         return replace(self, evaluation={**self.evaluation, **flags})
