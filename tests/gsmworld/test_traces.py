@@ -9,17 +9,22 @@ pytest.importorskip("reasoning_gym", reason="the problems are reasoning-gym's")
 
 from trivial_rules import Row, ranking_accuracy
 
-from attnpo.gsmworld import generate_problems, label_steps, write_trace
+from attnpo.gsmworld import TraceStyle, generate_problems, label_steps, write_trace
 from attnpo.gsmworld.equations import find_equations, to_number
 from attnpo.gsmworld.traces import OPENERS, solution_steps
 from attnpo.tinyworld.survey import boxed_answer, paragraph_steps
 
 
-@lru_cache(maxsize=2)
-def rows_of(grade: str) -> list[list[Row]]:
+SHIPPED_SLIP = 0.6
+"""Of the traces that the model that ships learnt from."""
+
+
+@lru_cache(maxsize=3)
+def rows_of(grade: str, slip: float | None = None) -> list[list[Row]]:
+    style = TraceStyle() if slip is None else TraceStyle(slip=slip)
     traces = []
     for problem in generate_problems("train", 420, 11, grade):  # type: ignore[arg-type]
-        text = write_trace(problem.question, problem.worked, problem.solution).text
+        text = write_trace(problem.question, problem.worked, problem.solution, style=style).text
         steps = paragraph_steps(text)
         labels = label_steps(problem.question, text, steps)
         traces.append(
@@ -31,9 +36,9 @@ def rows_of(grade: str) -> list[list[Row]]:
     return traces
 
 
-@pytest.mark.parametrize("grade", ["easy", "all"])
-def test_neither_length_nor_place_nor_opener_tells_the_label(grade: str) -> None:
-    traces = rows_of(grade)
+@pytest.mark.parametrize(("grade", "slip"), [("easy", None), ("all", None), ("easy", SHIPPED_SLIP)])
+def test_neither_length_nor_place_nor_opener_tells_the_label(grade: str, slip: float | None) -> None:
+    traces = rows_of(grade, slip)
     assert 0.35 <= ranking_accuracy(lambda row: row[1], traces) <= 0.65
     assert 0.35 <= ranking_accuracy(lambda row: -row[0], traces) <= 0.65
     half = len(traces) // 2
@@ -72,8 +77,6 @@ def test_every_slip_is_marked_and_mended_and_the_answer_is_right() -> None:
 
 
 def test_without_a_slip_each_step_of_the_solution_is_essential_once() -> None:
-    from attnpo.gsmworld import TraceStyle
-
     style = TraceStyle(slip=0)
     for problem in generate_problems("heldout", 100, 2):
         text = write_trace(problem.question, problem.worked, problem.solution, style=style).text
