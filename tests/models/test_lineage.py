@@ -57,8 +57,8 @@ def test_names_stand_for_their_folders():
 
 
 def test_a_name_whose_package_is_not_installed_is_a_name_still(monkeypatch):
-    def missing() -> Path:
-        raise ConfigError("--model smollm2: not installed")
+    def missing(said: str) -> Path:
+        raise ConfigError(f"{said}: not installed")
 
     monkeypatch.setitem(NAMED, "smollm2", missing)
     assert is_made_from(["gsmworld"], "smollm2")

@@ -21,7 +21,7 @@ def models(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     file = write_gguf(tmp_path / "m.gguf")
-    monkeypatch.setitem(NAMED, "small", lambda: file)
+    monkeypatch.setitem(NAMED, "small", lambda said: file)
     adapter_folder(tmp_path / "one", "small")
     adapter_folder(tmp_path / "two", "small", seed=2)
     monkeypatch.chdir(tmp_path)

@@ -39,7 +39,7 @@ def _place(name: str) -> Path:
     path = Path(name)
     if name in NAMED and not path.exists():
         try:
-            return NAMED[name]()
+            return NAMED[name](name)
         except ConfigError:  # its package is not installed here
             return path
     return path
