@@ -175,7 +175,7 @@ def main() -> None:
         parser.error(f"--part_mib {args.part_mib}: give 1 or more")
     if args.output.exists():
         parser.error(f"--output {args.output}: is there already; remove it or name another folder")
-    gguf, needs, there = find_smollm2(), requirements(), THERE | set(map(canonicalize_name, args.there))
+    gguf, needs, there = find_smollm2("the bundle"), requirements(), THERE | set(map(canonicalize_name, args.there))
     content = args.output / "content"
     copy_templates(content / "reasoning_gym")
     download_wheels(content / "wheels", needs, there, args.python)

@@ -165,6 +165,15 @@ def test_every_way_to_name_heads(spec):
     resolved.validate_for(CONFIG)
 
 
+def test_heads_are_found_on_what_the_user_calls_the_model():
+    read_from = Qwen2Config(name_or_path="cache/a-settings")
+    assert resolve_heads("0.1", read_from, "owner/model").model_id == "owner/model"
+    assert resolve_heads("0.1", read_from).model_id == "cache/a-settings"
+    assert resolve_heads("0.1", Qwen2Config(), "").model_id == "qwen2"
+    kept = resolve_heads(head_set(), CONFIG, "owner/model")
+    assert kept.model_id == head_set().model_id != "owner/model"
+
+
 def test_a_head_set_is_checked_and_returned():
     assert resolve_heads(head_set(), CONFIG) == head_set()
     refused("head 28.0", resolve_heads, head_set(heads=[Head(28, 0)]), CONFIG)

@@ -126,6 +126,13 @@ def test_verifying_on_the_traces_the_heads_were_found_on_is_said(capsys, tmp_pat
         assert "signal: log_prob" in [figure["name"] for figure in verification["figures"]]
 
 
+def test_heads_given_by_number_are_verified_as_found_on_the_model_that_was_named(tmp_path, traces):
+    discover(tmp_path, traces=traces, verify="2.3", random_model=False, signals="log_prob")
+    verification = json.loads((tmp_path / "out" / "verification.json").read_text())
+    assert (verification["model"], verification["found_on"]) == ("tinyworld", "tinyworld")
+    assert json.loads((tmp_path / "out" / "heads.json").read_text())["model_id"] == "tinyworld"
+
+
 def test_traces_of_another_temperature_are_said(caplog, tmp_path, traces):
     settings = {"traces": traces, "verify": "2.3", "random_model": False, "signals": "log_prob"}
     beside = settings_path(traces)

@@ -39,14 +39,26 @@ def test_another_model_of_the_same_shape_is_another_one(tmp_path):
     assert not is_made_from([str(mine)], str(yours))
 
 
+def test_a_gguf_file_is_known_by_the_folder_that_holds_it_alone(tmp_path):
+    file = tmp_path / "one" / "m.gguf"
+    adapter = folder(tmp_path / "lora", "adapter_config.json")
+    for place in (file, adapter / "m.gguf"):
+        place.parent.mkdir(exist_ok=True)
+        place.touch()
+    assert is_made_from([str(file)], str(file.parent))
+    assert is_made_from([str(file.parent)], str(file))
+    assert not is_made_from([str(adapter / "m.gguf")], str(adapter))
+    assert not is_made_from([str(adapter / "m.gguf")], str(file.parent))
+
+
 def test_names_stand_for_their_folders():
     assert is_made_from([str(checkpoint_path())], "tinyworld")
     assert is_made_from(["gsmworld"], "smollm2")  # its adapter's configuration says so
 
 
 def test_a_name_whose_package_is_not_installed_is_a_name_still(monkeypatch):
-    def missing() -> Path:
-        raise ConfigError("--model smollm2: not installed")
+    def missing(said: str) -> Path:
+        raise ConfigError(f"{said}: not installed")
 
     monkeypatch.setitem(NAMED, "smollm2", missing)
     assert is_made_from(["gsmworld"], "smollm2")

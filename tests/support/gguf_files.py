@@ -20,7 +20,10 @@ def weights(seed: int = 0) -> dict[str, np.ndarray]:
     """Return the tensors by ggml's names, (out, in); float32 values that a half float holds."""
     rng = np.random.default_rng(seed)
     narrow = WIDTH * KV_HEADS // HEADS
-    shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (len(_tokens()), WIDTH), "output_norm.weight": (WIDTH,)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "token_embd.weight": (len(vocabulary()), WIDTH),
+        "output_norm.weight": (WIDTH,),
+    }
     for layer in range(LAYERS):
         block = {
             "attn_norm": (WIDTH,),
@@ -45,6 +48,9 @@ def write_gguf(
     template: str | None = CHATML,
     eos: int | None = 0,
     quantised: str | None = None,
+    kinds: Mapping[str, str] | None = None,
+    width: int = WIDTH,
+    inner: int = INNER,
     **fields: Any,
 ) -> Path:
     """Write a file.
@@ -57,6 +63,9 @@ def write_gguf(
         template: its chat template.
         eos: number of the end token among `SPECIAL`; it names none if None.
         quantised: how its matrices are stored (`Q8_0`); as float32 if None.
+        kinds: types of the matrices that are given as packed bytes, by the last part of their name (`attn_q`).
+        width: of the model.
+        inner: width within its perceptrons.
         fields: further numbers, `__` for a dot.
     """
     from gguf import GGMLQuantizationType, GGUFWriter
@@ -64,19 +73,19 @@ def write_gguf(
 
     writer = GGUFWriter(path, architecture)
     writer.add_context_length(256)
-    writer.add_embedding_length(WIDTH)
+    writer.add_embedding_length(width)
     writer.add_block_count(LAYERS)
-    writer.add_feed_forward_length(INNER)
+    writer.add_feed_forward_length(inner)
     writer.add_head_count(HEADS)
     writer.add_head_count_kv(KV_HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_rope_dimension_count(WIDTH // HEADS)
-    writer.add_vocab_size(len(_tokens()))
+    writer.add_rope_dimension_count(width // HEADS)
+    writer.add_vocab_size(len(vocabulary()))
     if tokenizer:
         writer.add_tokenizer_model("gpt2")
         writer.add_tokenizer_pre("smollm")
-        writer.add_token_list(_tokens())
-        writer.add_token_types([3] * len(SPECIAL) + [1] * (len(_tokens()) - len(SPECIAL)))
+        writer.add_token_list(vocabulary())
+        writer.add_token_types([3] * len(SPECIAL) + [1] * (len(vocabulary()) - len(SPECIAL)))
         writer.add_token_merges(["t h", "th e"])
         writer.add_bos_token_id(0)
         if eos is not None:
@@ -84,9 +93,12 @@ def write_gguf(
         if template is not None:
             writer.add_chat_template(template)
     for name, value in fields.items():
-        writer.add_uint32(name.replace("__", "."), value)
+        add = writer.add_float32 if isinstance(value, float) else writer.add_uint32
+        add(name.replace("__", "."), value)
     for name, tensor in (weights() if tensors is None else tensors).items():
-        if quantised is not None and tensor.ndim > 1:
+        if kinds is not None and tensor.dtype == np.uint8:
+            writer.add_tensor(name, tensor, raw_dtype=GGMLQuantizationType[kinds[name.split(".")[-2]]])
+        elif quantised is not None and tensor.ndim > 1:
             kind = GGMLQuantizationType[quantised]
             writer.add_tensor(name, quantize(tensor, kind), raw_dtype=kind)
         else:
@@ -98,7 +110,7 @@ def write_gguf(
     return path
 
 
-def _tokens() -> list[str]:
+def vocabulary() -> list[str]:
     """Special tokens, the 256 bytes as GPT-2 writes them, two merges."""
     plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = iter(range(256, 512))

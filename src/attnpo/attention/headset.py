@@ -183,13 +183,15 @@ def how_to_name_heads() -> str:
     return f"make one with `attnpo discover`, give heads as '16.2,20.9', or name a head set that ships: {shipped}"
 
 
-def resolve_heads(spec: str | Path | Sequence[Any] | HeadSet, config: Any) -> HeadSet:
+def resolve_heads(spec: str | Path | Sequence[Any] | HeadSet, config: Any, model_name: str | None = None) -> HeadSet:
     """Turn any way to name heads into a head set that fits a model.
 
     Args:
         spec: a head set, the path of one, the name of one that ships ("deepseek-r1-distill-qwen-1.5b"; a file of that
             name comes first), heads as text ("16.2,20.9"), or a list of (layer, head) pairs or "layer.head" texts.
         config: the model's config.
+        model_name: what the user calls the model. A config knows only the folder that it was read from, which for a
+            GGUF file or an adapter lies in the cache.
 
     Raises:
         HeadSetError: the head set cannot be read, is malformed or does not fit the model.
@@ -206,7 +208,7 @@ def resolve_heads(spec: str | Path | Sequence[Any] | HeadSet, config: Any) -> He
         return head_set
     layers, per_layer = _sizes(config)
     head_set = HeadSet(
-        model_id=getattr(config, "_name_or_path", "") or config.get_text_config(decoder=True).model_type,
+        model_id=model_name or getattr(config, "_name_or_path", "") or config.get_text_config(decoder=True).model_type,
         config_fingerprint=config_fingerprint(config),
         num_layers=layers,
         num_heads=per_layer,

@@ -19,6 +19,7 @@ from attnpo.errors import AttnPOError, ConfigError, first_line, install_command
 from attnpo.models.cache import cache_root, check_room, content_key, made_once
 from attnpo.models.end_tokens import end_turns
 from attnpo.models.gguf_header import MAGIC, Header, read_header
+from attnpo.models.named import how_to_renew
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +138,7 @@ def _checked_header(path: Path, said: str) -> Header:
         ends.append(header.data + tensor.start + tensor.elements // numbers * bytes_)
     size = path.stat().st_size
     if max(ends) > size:
-        raise ConfigError(f"{said}: is cut off: {size:,} bytes of {max(ends):,}; copy it anew")
+        raise ConfigError(f"{said}: is cut off: {size:,} bytes of {max(ends):,}; {how_to_renew(path)}")
     return header
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from attnpo.errors import ConfigError
+from attnpo.models.named import how_to_renew
 
 MAGIC: Final = b"GGUF"
 VERSIONS: Final = (2, 3)
@@ -77,7 +78,9 @@ def read_header(path: Path, said: str) -> Header:
             values = {reader.text(): reader.value(reader.number("I")) for _ in range(fields)}
             places = dict(reader.tensor() for _ in range(tensors))
         except (struct.error, KeyError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{said}: is cut off or damaged (its header cannot be read); copy it anew") from error
+            raise ConfigError(
+                f"{said}: is cut off or damaged (its header cannot be read); {how_to_renew(path)}"
+            ) from error
         alignment = int(values.get("general.alignment", 32))
         return Header(values, places, -(-reader.at // alignment) * alignment)
 

@@ -39,7 +39,7 @@ def _place(name: str) -> Path:
     path = Path(name)
     if name in NAMED and not path.exists():
         try:
-            return NAMED[name]()
+            return NAMED[name](name)
         except ConfigError:  # its package is not installed here
             return path
     return path
@@ -49,8 +49,15 @@ def _same(name: str, other: str) -> bool:
     """Whether two names are one model's; of one that is no path here, the last part tells (Hub id, moved folder)."""
     here, there = _place(name), _place(other)
     if here.exists() and there.exists():
-        return here.samefile(there)
+        return here.samefile(there) or _file_in(here).samefile(_file_in(there))
     return _last_part(name) == _last_part(other)
+
+
+def _file_in(place: Path) -> Path:
+    """Return the GGUF file of a folder that is named for it, else the place itself."""
+    files = list(place.glob("*.gguf"))
+    is_model = any((place / name).exists() for name in ("config.json", "adapter_config.json"))
+    return files[0] if len(files) == 1 and not is_model else place
 
 
 def _last_part(name: str) -> str:

@@ -42,7 +42,8 @@ def load_tokenizer(source: ModelSource, markers: str | None = None) -> Any:
     """
     own = next((folder for folder in reversed(source.adapters) if (folder / TOKENIZER).is_file()), None)
     place, options = (str(own), {}) if own is not None else _settings_place(source)
-    with _reading(f"{source.said}: no tokenizer can be loaded", source.hint):
+    said, hint = (source.said, "") if own is not None else (source.base_said, source.hint)
+    with _reading(f"{said}: no tokenizer can be loaded", hint):
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=source.trust_remote_code, **options)
     above = source.adapters[source.adapters.index(own) + 1 :] if own is not None else source.adapters
     template = next((folder / TEMPLATE for folder in reversed(above) if (folder / TEMPLATE).is_file()), None)
@@ -61,7 +62,7 @@ def load_config(source: ModelSource) -> Any:
         ConfigError: there is none at that path or id, or an adapter does not fit.
     """
     place, options = _settings_place(source)
-    with _reading(f"{source.said}: no configuration can be loaded", source.hint):
+    with _reading(f"{source.base_said}: no configuration can be loaded", source.hint):
         config = AutoConfig.from_pretrained(place, trust_remote_code=source.trust_remote_code, **options)
     for folder in source.adapters:
         AdapterFolder(folder, source.said).check(config, _base_name(source, folder), source.trust_remote_code)
@@ -147,7 +148,7 @@ def plain_folder(source: ModelSource) -> str:
     if source.is_plain:
         return source.weights
     if not source.adapters:
-        return str(gguf_folder(Path(source.weights), source.said))
+        return str(gguf_folder(Path(source.weights), source.base_said))
     config = load_config(source)
 
     def make(folder: Path) -> None:
@@ -165,8 +166,8 @@ def _load_base(source: ModelSource, dtype: torch.dtype | None, attn_implementati
     setting = "".join(f" --{name} {value}" for name, value in options.items())
     place, revision = source.weights, source.revision
     if source.is_gguf:
-        place, revision = str(gguf_folder(Path(source.weights), source.said)), None
-    with _reading(f"{source.said}{setting}: cannot be loaded", source.hint):
+        place, revision = str(gguf_folder(Path(source.weights), source.base_said)), None
+    with _reading(f"{source.base_said}{setting}: cannot be loaded", source.hint):
         return AutoModelForCausalLM.from_pretrained(
             place,
             revision=revision,
@@ -179,7 +180,7 @@ def _load_base(source: ModelSource, dtype: torch.dtype | None, attn_implementati
 def _settings_place(source: ModelSource) -> tuple[str, dict[str, Any]]:
     """Return where the base's configuration and tokenizer lie."""
     if source.is_gguf:
-        return str(gguf_settings(Path(source.weights), source.said)), {}
+        return str(gguf_settings(Path(source.weights), source.base_said)), {}
     return source.weights, {"revision": source.revision}
 
 

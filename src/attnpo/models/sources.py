@@ -12,11 +12,12 @@ from transformers.utils.peft_utils import find_adapter_config_file
 from attnpo.errors import ConfigError, nearest
 from attnpo.models.adapters import AdapterFolder, hub_adapter
 from attnpo.models.gguf import MAGIC
-from attnpo.models.named import NAMED
+from attnpo.models.named import NAMED, how_to_renew
 from attnpo.output import write_atomically
 
 MOST_ADAPTERS = 8
 """Adapters above each other; more are taken for a circle."""
+NAME_ANOTHER = "name one, or the folder of a model"
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,22 @@ class ModelSource:
     @property
     def said(self) -> str:
         """The setting with its value, as messages begin."""
-        return f"{self.setting} {self}"
+        return f"{self.setting} {self.name}"
+
+    @property
+    def base_said(self) -> str:
+        """The same with the base, where that is another place than was named."""
+        if self.adapters:
+            return f"{self.said}: its base {self.weights}"
+        return self.said if Path(self.name) == Path(self.weights) else f"{self.said}: {self.weights}"
 
     @property
     def hint(self) -> str:
-        """What may have been meant by a name that nothing is found under, as messages end."""
-        return "" if Path(self.weights).exists() else nearest(self.weights, NAMED)
+        """What may have been meant by a base that nothing is found under, as messages end."""
+        if Path(self.weights).exists():
+            return ""
+        meant = nearest(self.weights, NAMED)
+        return f"{meant or ';'} name its base with --base_model" if self.adapters else meant
 
     def name_as_base(self, adapter: Path) -> None:
         """Let a saved adapter that was trained on this model name it as its base, not a folder that was made of it."""
@@ -107,18 +118,22 @@ def find_model(
 
 
 def _find(name: str, said: str, base_model: str | None, revision: str | None, above: int = 0) -> ModelSource:
-    path = Path(NAMED[name]() if name in NAMED and not Path(name).exists() else name)
+    if name in NAMED and not Path(name).exists():
+        path = NAMED[name](said)
+        where, mend = f"{said}: {path}", how_to_renew(path)
+    else:
+        path, where, mend = Path(name), said, NAME_ANOTHER
     if path.is_file():
-        return ModelSource(name, str(_checked_file(path, said)), is_gguf=True)
+        return ModelSource(name, str(_checked_file(path, where, mend)), is_gguf=True)
     if path.is_dir():
         if (path / AdapterFolder.CONFIG).exists():
             return _with_base(AdapterFolder(path, said), name, base_model, revision, above)
         file = _only_gguf(path, said)
         return ModelSource(name, str(file or path), is_gguf=file is not None)
+    hint = "; name its base with --base_model" if above and not said.startswith("--base_model") else ""
     if name.endswith(".gguf"):
-        raise ConfigError(f"{said}: no such file{nearest(name, NAMED)}")
+        raise ConfigError(f"{said}: no such file{nearest(name, NAMED) or hint}")
     if _is_path(name):
-        hint = "; name its base with --base_model" if above and not said.startswith("--base_model") else ""
         raise ConfigError(f"{said}: no such file or folder{hint}")
     if _is_hub_adapter(name, revision):
         return _with_base(hub_adapter(name, revision, said), name, base_model, None, above)
@@ -132,12 +147,12 @@ def _is_hub_adapter(name: str, revision: str | None) -> bool:
         return False
 
 
-def _checked_file(path: Path, said: str) -> Path:
+def _checked_file(path: Path, said: str, mend: str) -> Path:
     with path.open("rb") as file:
         begins = file.read(len(MAGIC))
     if begins != MAGIC:
         what = "is empty" if not begins else f"begins with {begins!r}, not {MAGIC!r}"
-        raise ConfigError(f"{said}: is no GGUF file ({what}); name one, or the folder of a model")
+        raise ConfigError(f"{said}: is no GGUF file ({what}); {mend}")
     return path
 
 
@@ -148,7 +163,7 @@ def _only_gguf(folder: Path, said: str) -> Path | None:
         return None
     if len(files) > 1:
         raise ConfigError(f"{said}: holds {len(files)} GGUF files; name one of them, such as {files[0]}")
-    return _checked_file(files[0], said)
+    return _checked_file(files[0], said, NAME_ANOTHER)
 
 
 def _with_base(

@@ -72,13 +72,13 @@ def find_components(
     config = load_config(model) if isinstance(model, ModelSource) else model.config
     if isinstance(model, ModelSource):
         settle_dtype(args, model, config)
-    head_set = needed_heads(method, args, heads if heads is not None else args.heads, config)
+    name = model.name if isinstance(model, ModelSource) else config.name_or_path
+    head_set = needed_heads(method, args, heads if heads is not None else args.heads, config, name)
     if heads is not None and head_set is None:
         logger.warning("heads: not read, %s; leave them out", reads_no_heads(args))
     if heads is not None and head_set is not None:
-        own = config.name_or_path
-        line = other_model(head_set, (*model.names, own) if isinstance(model, ModelSource) else (own,), f"model {own}")
-        if line is not None:
+        names = model.names if isinstance(model, ModelSource) else ()
+        if line := other_model(head_set, (*names, config.name_or_path), f"model {name}"):
             logger.warning("%s", line)
     labeler = needed_labeler(method, args, labeler)
     examine(
@@ -147,7 +147,11 @@ def settle_dtype(args: AttnPOConfig, source: ModelSource, config: Any) -> None:
 
 
 def needed_heads(
-    method: Method, args: AttnPOConfig, heads: str | Sequence[tuple[int, int]] | HeadSet | None, config: Any
+    method: Method,
+    args: AttnPOConfig,
+    heads: str | Sequence[tuple[int, int]] | HeadSet | None,
+    config: Any,
+    model_name: str | None = None,
 ) -> HeadSet | None:
     """Return the heads that a method's signal reads, None where it reads none.
 
@@ -156,6 +160,7 @@ def needed_heads(
         args: the settings.
         heads: head set: path, name, `HeadSet`, or pairs (layer, head).
         config: the model's configuration; None where it is not known, and the heads are not looked at.
+        model_name: what the user calls the model.
 
     Raises:
         ConfigError: the method reads attention, and no heads are given.
@@ -165,7 +170,7 @@ def needed_heads(
         return None
     if heads is None:
         raise ConfigError(f"heads: method '{args.method}' reads attention and needs a head set; {how_to_name_heads()}")
-    return None if config is None else resolve_heads(heads, config)
+    return None if config is None else resolve_heads(heads, config, model_name)
 
 
 def reads_no_heads(args: AttnPOConfig) -> str | None:

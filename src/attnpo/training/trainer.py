@@ -231,7 +231,7 @@ class AttnPOTrainer(GRPOTrainer):
         """
         if self.head_set is None:
             raise ConfigError(f"heads: {reads_no_heads(self.args)}; there are none to exchange")
-        head_set = resolve_heads(heads, self.model.config)
+        head_set = resolve_heads(heads, self.model.config, None if self.source is None else self.source.name)
         check_readable(self.model, head_set.heads)
         self.head_set, self.credit_heads = head_set, self.credit.select_heads(head_set.heads)
         self.signal = self._build_signal()

@@ -184,7 +184,7 @@ class Discovering:
             AttnPOError: something is missing or malformed, or the engine or a judge went away.
         """
         assert self.arguments.verify is not None
-        head_set = resolve_heads(self.arguments.verify, self.session.config)
+        head_set = resolve_heads(self.arguments.verify, self.session.config, self.session.model_name)
         self.proving.check_checkpoints(head_set)
         self._check_signals()
         with self._working() as verifier:

@@ -70,7 +70,7 @@ def read_heads(spec: str, config: Any, source: ModelSource) -> HeadSet:
         HeadSetError: the head set cannot be read, is malformed or does not fit the model.
         UnsupportedModelError: the model has no attention heads.
     """
-    head_set = resolve_heads(spec, config)
+    head_set = resolve_heads(spec, config, source.name)
     if line := other_model(head_set, (*source.names, config.name_or_path), f"--model {source.name}"):
         logger.warning("%s", line)
     return head_set

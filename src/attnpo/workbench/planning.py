@@ -82,10 +82,11 @@ def plan_run(
     _read_model(run, arguments, findings)
     _read_problems(run, arguments, data, findings)
     with findings.catching():
-        run.heads = needed_heads(args.build_credit(), args, args.heads, parts.config)
+        name = None if run.source is None else run.source.name
+        run.heads = needed_heads(args.build_credit(), args, args.heads, parts.config, name)
         looked_at = run.heads
         if run.probe is not None and looked_at is None and parts.config is not None:
-            looked_at = resolve_heads(str(args.heads), parts.config)
+            looked_at = resolve_heads(str(args.heads), parts.config, name)
         if looked_at is not None and parts.model is not None:
             check_readable(parts.model, looked_at.heads)
         if looked_at is not None and run.source is not None:

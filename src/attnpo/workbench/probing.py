@@ -41,9 +41,9 @@ class Probe:
         )
         return cls(read_probe(Path(str(arguments.probe)), arguments.probe_limit), settings)
 
-    def attach(self, trainer: Any, args: Any, source: str, output_dir: Path) -> None:
+    def attach(self, trainer: Any, args: Any, model_name: str, output_dir: Path) -> None:
         """Let the trainer be probed; joins discovery, which scores, with training, which logs and reads heads."""
-        heads = trainer.head_set or resolve_heads(args.heads, trainer.model.config)
+        heads = trainer.head_set or resolve_heads(args.heads, trainer.model.config, model_name)
         check_readable(trainer.model, heads.heads)
         trainer.add_callback(
             StabilityCallback(
@@ -54,6 +54,6 @@ class Probe:
                 self.settings,
                 report=trainer.add_metrics,
                 on_reselect=trainer.use_heads,
-                model_name=source,
+                model_name=model_name,
             )
         )

@@ -96,7 +96,7 @@ def train_model(
         trainer.about.update(model=arguments.model, data=data_arguments.data, adapters=adapters.changed())
         trainer.card_writer = write_model_card
         if planned.probe is not None:
-            planned.probe.attach(trainer, args, str(planned.source), output_dir)
+            planned.probe.attach(trainer, args, str(arguments.model), output_dir)
         start = time.perf_counter()
         trainer.train(resume_from_checkpoint=last_checkpoint(args))
         trainer.updates.check_learnt(trainer.state)  # a model that learnt nothing is not written as one that did
