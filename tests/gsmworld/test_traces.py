@@ -14,7 +14,6 @@ from attnpo.gsmworld.equations import find_equations, to_number
 from attnpo.gsmworld.traces import OPENERS, solution_steps
 from attnpo.tinyworld.survey import boxed_answer, paragraph_steps
 
-
 SHIPPED_SLIP = 0.6
 """Of the traces that the model that ships learnt from."""
 

@@ -191,6 +191,18 @@ def test_an_architecture_that_transformers_cannot_dequantise(tmp_path):
     assert "transformers cannot dequantise it (GGUF model with architecture rwkv6 is not supported yet)" in said
 
 
+def test_positions_that_transformers_does_not_scale(tmp_path):
+    scaled = weights() | {"rope_freqs.weight": np.array([1.0, 1.0, 4.0, 8.0], dtype=np.float32)}
+    by_tensor = write_gguf(tmp_path / "freqs.gguf", tensors=scaled)
+    by_field = write_gguf(
+        tmp_path / "field.gguf", llama__rope__scaling__type="linear", llama__rope__scaling__factor=4.0
+    )
+    for path, what in ((by_tensor, "rope_freqs.weight"), (by_field, "llama.rope.scaling.type")):
+        for _ in range(2):  # what was cached is checked, too
+            assert f"{path.name}: scales its rotary positions ({what}), which transformers" in line(path)
+    load_model(find_model(str(write_gguf(tmp_path / "none.gguf", llama__rope__scaling__type="none"))))
+
+
 def test_other_ways_to_be_of_no_use(tmp_path):
     lacking = {name: tensor for name, tensor in weights().items() if name != "blk.1.attn_v.weight"}
     said = line(write_gguf(tmp_path / "a.gguf", tensors=lacking))

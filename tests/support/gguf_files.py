@@ -66,7 +66,7 @@ def write_gguf(
         kinds: types of the matrices that are given as packed bytes, by the last part of their name (`attn_q`).
         width: of the model.
         inner: width within its perceptrons.
-        fields: further numbers, `__` for a dot.
+        fields: further numbers and texts, `__` for a dot.
     """
     from gguf import GGMLQuantizationType, GGUFWriter
     from gguf.quants import quantize
@@ -93,7 +93,7 @@ def write_gguf(
         if template is not None:
             writer.add_chat_template(template)
     for name, value in fields.items():
-        add = writer.add_float32 if isinstance(value, float) else writer.add_uint32
+        add: Any = {float: writer.add_float32, str: writer.add_string}.get(type(value), writer.add_uint32)
         add(name.replace("__", "."), value)
     for name, tensor in (weights() if tensors is None else tensors).items():
         if kinds is not None and tensor.dtype == np.uint8:

@@ -32,6 +32,8 @@ SPECIAL_TOKENS = {
     "unk_token": "tokenizer.ggml.unknown_token_id",
 }
 """A tokenizer's special token → the field of a file that numbers it."""
+ROPE_FACTORS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
+"""Tensors that llama.cpp divides rotary frequencies by."""
 BYTES = torch.float32.itemsize
 """Bytes of a number once dequantised: float32 holds what every type of GGUF means without rounding."""
 
@@ -82,7 +84,8 @@ def gguf_settings(path: Path, said: str) -> Path:
         said: how messages name it.
 
     Raises:
-        ConfigError: the file is cut off, transformers does not know the architecture, or the package gguf is missing.
+        ConfigError: the file is cut off, transformers does not know the architecture or drops how it scales positions,
+            or the package gguf is missing.
         OutputError: the folder cannot be written.
     """
     header = _checked_header(path, said)
@@ -105,7 +108,9 @@ def gguf_settings(path: Path, said: str) -> Path:
         generation.save_pretrained(folder)
         (folder / "source.json").write_text(json.dumps({"file": path.name, "key": _key(path)}) + "\n")
 
-    return made_once(f"{_key(path)}-settings", make)
+    folder = made_once(f"{_key(path)}-settings", make)
+    _check_positions(folder, header, said)
+    return folder
 
 
 def _key(path: Path) -> str:
@@ -140,6 +145,27 @@ def _checked_header(path: Path, said: str) -> Header:
     if max(ends) > size:
         raise ConfigError(f"{said}: is cut off: {size:,} bytes of {max(ends):,}; {how_to_renew(path)}")
     return header
+
+
+def _check_positions(settings: Path, header: Header, said: str) -> None:
+    """Refuse a file whose scaling of rotary positions did not arrive in the configuration: its weights would be read
+    right, and every attention computed wrong.
+
+    Raises:
+        ConfigError: so it is.
+    """
+    config = AutoConfig.from_pretrained(settings)
+    parameters = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    if parameters.get("rope_type", "default") != "default":
+        return
+    scaling = f"{header.fields['general.architecture']}.rope.scaling.type"
+    says = [scaling] if header.fields.get(scaling, "none") != "none" else []
+    says += [name for name in ROPE_FACTORS if name in header.tensors]
+    if says:
+        raise ConfigError(
+            f"{said}: scales its rotary positions ({says[0]}), which transformers {transformers.__version__} drops, so "
+            "it would be another model; give the folder or Hub id that it was converted from"
+        )
 
 
 def _take_off_marks(model: Any) -> None:
