@@ -66,9 +66,16 @@ def test_steps_without_scores_or_with_none_but_0_are_not_shaded() -> None:
 
 
 def test_problems_on_which_credit_acts_come_first() -> None:
-    rows = [rollout(problem_id=name, advantage=advantage) for name, advantage in (("a", 0.0), ("b", 0.5), ("c", None))]
+    alike = tuple(replace(step, gamma=1.0) for step in rollout().steps)
+    rows = [
+        rollout(problem_id="none", advantage=0.0),
+        rollout(problem_id="alike", advantage=-0.5, steps=alike),
+        rollout(problem_id="attenuated", advantage=0.5),
+        rollout(problem_id="unknown", advantage=None),
+    ]
     cases, _ = trace_cases({"base": rows})
-    assert [view.problem_id for case in cases for _, view in case.columns] == ["b", "c", "a"]
+    order = [view.problem_id for case in cases for _, view in case.columns]
+    assert order == ["attenuated", "alike", "unknown", "none"]
 
 
 def test_rival_signals_are_drawn_under_the_heads() -> None:

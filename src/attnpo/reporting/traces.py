@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -260,7 +260,7 @@ def trace_cases(
     """Put the arms' responses to the same problem side by side.
 
     An arm's first responses to all problems come before its second ones. Problems that more arms answered come first,
-    and of these the ones on whose responses credit acts: those with an advantage.
+    and of these the ones on whose responses credit acts: steps with a share of their own, or at least an advantage.
 
     Args:
         traces: arm name → annotated responses.
@@ -276,7 +276,7 @@ def trace_cases(
         for rollout in rollouts:
             cases[seen[rollout.problem_id], rollout.problem_id][arm] = rollout
             seen[rollout.problem_id] += 1
-    order = sorted(cases.items(), key=lambda item: (item[0][0], -len(item[1]), _is_idle(item[1].values())))
+    order = sorted(cases.items(), key=lambda item: (item[0][0], -len(item[1]), _idleness(item[1].values())))
     kept: list[TraceCase] = []
     budget = most_characters
     for _, by_arm in order:
@@ -292,6 +292,10 @@ def trace_cases(
     return kept, len(order) - len(kept)
 
 
-def _is_idle(rollouts: Iterable[Rollout]) -> bool:
-    """Whether all advantages are 0: every response right, or every one wrong."""
-    return all(rollout.advantage == 0 for rollout in rollouts)
+def _idleness(rollouts: Collection[Rollout]) -> int:
+    """Return 0 where some step has another share than the response's, 1 where all share an advantage, 2 where there is
+    none: every response right, or every one wrong.
+    """
+    if all(rollout.advantage == 0 for rollout in rollouts):
+        return 2
+    return int(all(step.gamma in (None, 1.0) for rollout in rollouts if rollout.advantage for step in rollout.steps))
