@@ -115,7 +115,7 @@ class Audit:
         """Return everything measured of a row, as JSON values."""
         start = time.perf_counter()
         method = self._method(row.method, row.settings)
-        method.check_limit(self.arguments.max_length)
+        method.check(self.arguments.max_length, GROUP, "exact")
         drawn = method.overrides("sample", "probe") or self.world.asks_otherwise(method, self.arguments.progress_step)
         world = self.world.first(self.arguments.num_probed) if drawn else self.world
         responses, facts = world.responses_of(method, self.arguments.progress_step)
