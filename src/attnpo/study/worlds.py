@@ -275,7 +275,7 @@ GSM = World(
     },
     proofs={
         "intervene": True,
-        "intervention_traces": 24,
+        "intervention_traces": 16,
         "intervention_samples": 2,
         "intervention_max_new_tokens": 192,
     },
