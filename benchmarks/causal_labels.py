@@ -28,7 +28,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from rich.progress import Progress
 from rich.table import Table
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -167,7 +167,7 @@ def ways_of_measuring(model: Any, tokenizer: Any, rollouts: Sequence[Rollout], p
     scorer, traces = VariantScorer(model), TraceBuilder(tokenizer)
     ways: Ways = {}
 
-    def add(name: str, effects: Sequence[float]) -> None:
+    def add(name: str, effects: ArrayLike) -> None:
         ways.setdefault(name, []).append(np.asarray(effects, dtype=np.float64))
 
     with bar(progress, "ways of measuring", len(rollouts)) as advance:
@@ -356,7 +356,7 @@ def calibrations(rollouts: Sequence[Rollout], ways: Ways) -> dict[str, Any]:
     every = np.concatenate(ways["answer"])
     found: dict[str, Any] = {}
     for name in ("mixture", "otsu", "mirror"):
-        threshold = calibrate(every, CausalSettings(causal_calibration=name)).threshold  # type: ignore[arg-type]
+        threshold = calibrate(every, CausalSettings(causal_calibration=name)).threshold
         found[f"alone, {name}"] = at_threshold(effects, truth, threshold)
     grid = np.quantile(effects, np.linspace(0.05, 0.95, 181))
     best = max(grid, key=lambda threshold: ((effects > threshold) == (truth == 1)).mean())

@@ -34,7 +34,7 @@ from attnpo.credit.audit import VERDICTS, audit_credit, step_mean_advantages
 from attnpo.credit.batches import ESSENTIAL, REDUNDANT
 from attnpo.credit.methods import Method, find_preset
 from attnpo.credit.replay import Replay, replay
-from attnpo.credit.settings import CreditSettings
+from attnpo.credit.settings import BarSettings, CreditSettings
 from attnpo.progress import bar, console_progress
 from attnpo.statistics import Interval, bootstrap_interval, ratio_intervals
 from attnpo.study.suite import Row, load_suite
@@ -107,7 +107,8 @@ class Audit:
             return f"its step signal is {method.signal}"
         if method.needs_scores:
             heads = self.world.heads(self.arguments.wrong_heads if row.heads == "wrong" else self.arguments.heads).heads
-            if (method.settings.num_heads or 0) > len(heads):
+            wanted = method.settings.num_heads if isinstance(method.settings, BarSettings) else None
+            if wanted is not None and wanted > len(heads):
                 return f"the head set holds {len(heads)} heads"
         return ""
 

@@ -49,6 +49,9 @@ class Canned:
         for index, request in enumerate(requests):
             yield index, SampledResponse(list(self.responses[(request.key + request.sample) % 16]), True)
 
+    def close(self) -> None:
+        """Nothing is held."""
+
 
 def measure(problems: int, samples: int, tokens: int) -> dict[str, float]:
     """Run one evaluation and return its figures."""

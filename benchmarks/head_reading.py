@@ -29,7 +29,7 @@ from measuring import MIB, PRESETS, peak_bytes, synchronize
 from torch import Tensor
 from transformers import AutoModel, PreTrainedModel, Qwen2Config
 
-from attnpo.attention import Head, read_step_scores
+from attnpo.attention import Head, StepReading, read_step_scores
 from attnpo.signals import Places, Signal, build_signal
 
 
@@ -79,7 +79,7 @@ def build(args: argparse.Namespace) -> PreTrainedModel:
         return AutoModel.from_config(config, attn_implementation=args.implementation, dtype=dtype)
 
 
-def annotations(args: argparse.Namespace, length: int) -> tuple[Tensor, Tensor]:
+def steps_and_answer(args: argparse.Namespace, length: int) -> tuple[Tensor, Tensor]:
     """A prompt of 1/16 of the length, steps, and the final answer at the end."""
     answer = min(args.answer_tokens, length // 4)
     prompt = length // 16
@@ -111,7 +111,7 @@ def forward_variants(model: PreTrainedModel, args: argparse.Namespace, length: i
 
     @torch.no_grad()
     def reading(heads: list[Head] | None) -> Any:
-        with read_step_scores(model, heads, *annotations(args, length)) as scores:
+        with read_step_scores(model, heads, *steps_and_answer(args, length)) as scores:
             model(tokens)
         return scores.scores_BKN
 
@@ -122,7 +122,7 @@ def forward_variants(model: PreTrainedModel, args: argparse.Namespace, length: i
 
     @torch.no_grad()
     def signalled(signal: Signal) -> Any:
-        step_index_BL, answer_mask_BL = annotations(args, length)
+        step_index_BL, answer_mask_BL = steps_and_answer(args, length)
         places = Places(step_index_BL, answer_mask_BL, torch.ones_like(tokens), int(step_index_BL.max()) + 1)
         with signal.attach(model, places) as seen:
             model(tokens)
@@ -147,10 +147,12 @@ def training_variants(model: PreTrainedModel, args: argparse.Namespace, length: 
     model.gradient_checkpointing_enable({"use_reentrant": False})
 
     def step(heads: list[Head] | None) -> None:
-        reading = read_step_scores(model, heads, *annotations(args, length)) if heads else contextlib.nullcontext()
+        reading: contextlib.AbstractContextManager[StepReading | None] = contextlib.nullcontext()
+        if heads:
+            reading = read_step_scores(model, heads, *steps_and_answer(args, length))
         with reading as scores:
             hidden = model(tokens).last_hidden_state
-        if heads:
+        if scores is not None:
             _ = scores.scores_BKN
         hidden.float().square().mean().backward()
         model.zero_grad(set_to_none=True)

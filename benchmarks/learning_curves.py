@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -94,11 +95,11 @@ def draw(curves: Curves, against: str, budget: float, path: Path) -> Path:
             gap = np.array([np.subtract(seeds[seed], curves[against][seed]) for seed in both])
             ranges = tuple(Interval(value=c.mean(), low=c.min(), high=c.max()) for c in gap.T)
             differences.append(Series(mark, xs, tuple(i.value for i in ranges), ranges))
-    size = {"width": 460.0, "height": 300.0, "keyed": True}
-    panels = [curve_panel("Tokens a training response", lengths, axis, **size)]
+    panel = partial(curve_panel, width=460.0, height=300.0, keyed=True)
+    panels = [panel("Tokens a training response", lengths, axis)]
     if differences:
         title, note = f"Difference from {against}", "band: range over seeds"
-        panels.append(curve_panel(title, differences, axis, bounds=[Bound(0.0, against)], note=note, **size))
+        panels.append(panel(title, differences, axis, bounds=[Bound(0.0, against)], note=note))
     return save_panels(panels, path)
 
 

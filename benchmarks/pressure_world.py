@@ -17,6 +17,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -37,14 +38,15 @@ CHECK_WORDS = (" double", " verify", " make", " checking", "Checking")
 class Drawer:
     """Draws responses of one model."""
 
-    model: object
-    tokenizer: object
+    model: Any
+    tokenizer: Any
 
     def prompt(self, problem: Problem, begun: str = "") -> list[int]:
         """Return what the model reads: the question, and a response that is begun."""
         chat = [{"role": "user", "content": problem.question}]
         text = self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
-        return self.tokenizer(text + begun, add_special_tokens=False)["input_ids"]
+        ids: list[int] = self.tokenizer(text + begun, add_special_tokens=False)["input_ids"]
+        return ids
 
     def draw(self, problems: Sequence[Problem], begun: Sequence[str], without: Sequence[int] = ()) -> list[str]:
         """Return the responses, what they began with included."""
@@ -63,12 +65,13 @@ def right(problems: Sequence[Problem], responses: Sequence[str]) -> list[float]:
 
 def share(pairs: Sequence[tuple[int, int]]) -> str:
     """Return the share of all, in percent, of pairs (how many, of how many); nothing where there are none."""
-    return ratio_interval(*zip(*pairs, strict=True)).format(1, 100) if any(of for _, of in pairs) else NOTHING
+    many, of_many = [many for many, _ in pairs], [of for _, of in pairs]
+    return ratio_interval(many, of_many).format(1, 100) if any(of_many) else NOTHING
 
 
 def described(drawer: Drawer, name: str, problems: Sequence[Problem], responses: Sequence[str]) -> Row:
     """Return a row: accuracy, tokens, and what `count_shortcuts` counts."""
-    counts = [
+    counts: list[dict[str, Any]] = [
         count_shortcuts(problem.question, said, paragraph_steps(said))
         for problem, said in zip(problems, responses, strict=True)
     ]
@@ -92,17 +95,21 @@ def forks(problems: Sequence[Problem], seed: int) -> tuple[list[Problem], list[s
     rng = random.Random(seed)
     found, singly, together = [], [], []
     for problem in problems:
-        facts = [fact for fact in problem.facts if fact.base is not None and fact.name in problem.chain]
+        facts = [
+            (fact.name, fact.base, fact.amount)
+            for fact in problem.facts
+            if fact.base is not None and fact.name in problem.chain
+        ]
         if len(facts) < 2:
             continue
         at = rng.randrange(len(facts) - 1)
         values = problem.values
-        steps = [f"So {f.name} has {values[f.base]}{f.amount:+d}={values[f.name]}.\n\n" for f in facts[:at]]
-        first, second = facts[at : at + 2]
-        asked = f"{values[first.base]}{first.amount:+d}"
+        steps = [f"So {name} has {values[base]}{more:+d}={values[name]}.\n\n" for name, base, more in facts[:at]]
+        (first, base, more), (second, _, further) = facts[at : at + 2]
+        asked = f"{values[base]}{more:+d}"
         found.append(problem)
-        singly.append("".join(steps) + f"Then {first.name} has {asked}=")
-        together.append("".join(steps) + f"Then {second.name} has {asked}{second.amount:+d}=")
+        singly.append("".join(steps) + f"Then {first} has {asked}=")
+        together.append("".join(steps) + f"Then {second} has {asked}{further:+d}=")
     return found, singly, together
 
 

@@ -109,7 +109,8 @@ def compare(
         asked = requests[: args.rows] if turn < 0 else requests
         for name in order if turn % 2 == 0 else order[::-1]:
             passes.clear()
-            params = SamplingParams(16 if turn < 0 else args.max_new_tokens, temperature=0.6, top_p=0.95, seed=turn)
+            limit = 16 if turn < 0 else args.max_new_tokens
+            params = SamplingParams(limit, temperature=0.6, top_p=0.95, seed=max(turn, 0))
             start = clock()
             drawn = sum(len(response.ids) for _, response in samplers[name].sample(asked, params))
             seconds = clock() - start

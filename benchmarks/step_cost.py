@@ -23,7 +23,7 @@ import gc
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from attnpo.attention import Head, ensemble_scores, read_step_scores
+from attnpo.attention import Head, StepReading, ensemble_scores, read_step_scores
 from attnpo.credit import StepBatch, build_method
 
 AXES = {"length": "response length, tokens", "heads": "heads", "answer": "answer, tokens", "steps": "steps"}
@@ -103,6 +103,7 @@ class Step:
     def run(self, credited: bool, watch: Callable[[str], Any] = lambda phase: nullcontext()) -> None:
         """Make one step."""
         chunk = self.args.answer_chunk
+        reading: AbstractContextManager[StepReading | None] = nullcontext()
         if credited:
             reading = read_step_scores(
                 self.model,
@@ -112,11 +113,9 @@ class Step:
                 num_steps=self.num_steps,
                 answer_chunk=chunk,
             )
-        else:
-            reading = nullcontext()
         with reading as scores, watch("forward"):
             hidden_BLD = self.model.model(input_ids=self.tokens_BL).last_hidden_state
-        if credited:
+        if scores is not None:
             scores_BKN = scores.scores_BKN
             with watch("credit"):
                 advantages_BT = self.credit(ensemble_scores(scores_BKN))

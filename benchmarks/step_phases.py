@@ -114,8 +114,8 @@ class Note(TrainerCallback):
         trainer, watch = self.trainer, self.trainer.watch
         trainer.accelerator.backward = watch.timed("backward", trainer.accelerator.backward)
         kwargs["optimizer"].step = watch.timed("optimizer", kwargs["optimizer"].step)
-        trainer.checks.segmented = watch.timed("segmentation", trainer.checks.segmented)
-        trainer.verifier.verify = watch.timed("verification", trainer.verifier.verify)
+        trainer.checks.segmented = watch.timed("segmentation", trainer.checks.segmented)  # type: ignore[method-assign]
+        trainer.verifier.verify = watch.timed("verification", trainer.verifier.verify)  # type: ignore[method-assign]
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Start the clock."""

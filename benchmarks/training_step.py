@@ -57,7 +57,7 @@ class Alternate(TrainerCallback):
 
     def __init__(self, trainer: PairedTrainer) -> None:
         self.trainer = trainer
-        self.heads = trainer.credit_heads
+        self.signal = trainer.signal
         self.on = trainer.credit
         self.off = build_method("tlmre", trainer.args.credit_settings())
         self.times: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
@@ -71,7 +71,7 @@ class Alternate(TrainerCallback):
         """Set the kind of the coming step."""
         credited = self.credited(state.global_step)
         self.trainer.credit = self.on if credited else self.off
-        self.trainer.credit_heads = self.heads if credited else ()
+        self.trainer.signal = self.signal if credited else None
         self.trainer.generation_seconds = 0.0
         self.start = time.perf_counter()
 
@@ -82,7 +82,7 @@ class Alternate(TrainerCallback):
         self.times[self.credited(state.global_step - 1)].append((whole, update))
 
 
-def measure(preset: str, heads: str, pairs: int, threads: int) -> dict[str, float]:
+def measure(preset: str, heads: str, pairs: int, threads: int) -> dict[str, float | list[float]]:
     """Return median seconds and ratios of one model."""
     torch.set_num_threads(threads)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint_path())

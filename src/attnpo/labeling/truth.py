@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from attnpo.rollouts import Rollout
 from attnpo.statistics import Floats, Interval, bootstrap_interval
 
 
-def decided(rollouts: Sequence[Rollout], values: Sequence[Sequence[Any]]) -> tuple[list[Any], Floats, list[str]]:
+def decided(rollouts: Iterable[Rollout], values: Iterable[Iterable[Any]]) -> tuple[list[Any], Floats, list[str]]:
     """Return what is known of the steps that the truth decides and that own a token.
 
     Args:
@@ -54,7 +54,7 @@ def over_problems(problems: Sequence[str], statistic: Callable[[Floats], Floats]
     return bootstrap_interval(lambda weights_RC: statistic(weights_RC[:, index_N]), len(place), n_resamples=500)
 
 
-def effects_auc(rollouts: Sequence[Rollout], effects: Sequence[Sequence[float]]) -> Interval | None:
+def effects_auc(rollouts: Iterable[Rollout], effects: Iterable[Iterable[float]]) -> Interval | None:
     """Return the ROC AUC of effects, essential steps against redundant ones; None where one of both is missing.
 
     Args:
