@@ -45,7 +45,7 @@ class GsmQuickstartSizes(QuickstartSizes):
 
     output_dir: str = restated(QuickstartSizes, "output_dir", "runs/quickstart-gsm")
     max_steps: Count = restated(QuickstartSizes, "max_steps", 0)
-    num_probe: AtLeast1 = field(default=96, metadata={"help": PROBED})
+    num_probe: AtLeast1 = field(default=80, metadata={"help": PROBED})
     num_causal: Count = restated(QuickstartSizes, "num_causal", 32)
     num_eval: AtLeast1 = restated(QuickstartSizes, "num_eval", 40)
     num_traces: AtLeast1 = restated(QuickstartSizes, "num_traces", 3)

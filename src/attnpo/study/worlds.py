@@ -274,7 +274,9 @@ GSM = World(
         "verifier": "math",
     },
     proofs={
+        "rows": 160,  # all of them side by side: a processor loses most where a batch runs out
         "intervene": True,
+        "intervention_amounts": "40%",
         "intervention_traces": 16,
         "intervention_samples": 2,
         "intervention_max_new_tokens": 192,
