@@ -21,7 +21,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 help:
 	@echo "make quickstart  watch AttnPO train a small reasoning model and write runs/quickstart/report.html"
-	@echo "make quickstart-real  the same heads in a pretrained model, in real English (about 15 minutes; MODEL=my-folder for another)"
+	@echo "make quickstart-real  the same heads in a pretrained model, in real English (about 11 minutes; MODEL=my-folder for another)"
 	@echo "make reproduce   the comparison table: every method, three seeds, one budget of sampled tokens (hours)"
 	@echo "make test        run all tests"
 	@echo "make test-vllm   vLLM on the CPU, against the project's own sampler and trainer (minutes; 3 GB of packages)"
