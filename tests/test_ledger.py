@@ -31,6 +31,18 @@ def test_what_is_appended_is_there_and_its_settings_beside_it(tmp_path):
         open_ledger(path, {"seed": 2})
 
 
+def test_while_there_are_no_rows_other_settings_take_the_place_of_those_written(tmp_path):
+    """As after a call that was ended before its first response; a journal holds rows, too."""
+    path, journal = tmp_path / "counts.jsonl", tmp_path / "counts.samples.jsonl"
+    for seed in (1, 2):
+        Ledger(path, PARSE, {"seed": seed}, beside=[journal])
+        journal.touch()
+    assert json.loads(settings_path(path).read_text()) == {"seed": 2}
+    journal.write_text('{"n": 1}\n')
+    with pytest.raises(OutputError, match=r"other settings: seed \(there 2, asked 3\)"):
+        Ledger(path, PARSE, {"seed": 3}, beside=[journal])
+
+
 def test_rows_of_which_nothing_says_how_they_were_made_are_refused_and_stay(tmp_path):
     path, journal = tmp_path / "counts.jsonl", tmp_path / "counts.samples.jsonl"
     for stray in (path, journal):

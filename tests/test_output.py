@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 
@@ -57,21 +56,6 @@ def test_settings_are_kept_and_others_refused_by_name(tmp_path):
         path.write_text(content)
         with pytest.raises(OutputError, match="not a settings file"):
             claim_settings(path, {"seed": 0})
-
-
-def test_while_there_are_no_results_other_settings_take_the_place_of_those_written(tmp_path):
-    """As after a call that was ended before its first response."""
-    path, rows, journal = (tmp_path / name for name in ("r.settings.json", "r.jsonl", "r.samples.jsonl"))
-    claim_settings(path, {"seed": 0}, results=[rows, journal])
-    journal.touch()
-    claim_settings(path, {"seed": 1}, results=[rows, journal])
-    assert json.loads(path.read_text()) == {"seed": 1}
-    journal.write_text("{}\n")
-    with pytest.raises(OutputError, match=r"other settings: seed \(there 1, asked 2\)"):
-        claim_settings(path, {"seed": 2}, results=[rows, journal])
-    path.unlink()
-    with pytest.raises(OutputError, match=r"r\.samples\.jsonl: there, and r\.settings\.json"):
-        claim_settings(path, {"seed": 2}, results=[rows, journal])
 
 
 def test_a_setting_that_earlier_versions_did_not_write_agrees_where_it_is_absent(tmp_path):

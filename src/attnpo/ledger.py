@@ -35,7 +35,8 @@ class Ledger(Generic[Row]):
         Args:
             path: the file; its folder is made, itself where the first row comes.
             parse: a row from its line and what messages call that line; raises an `AttnPOError` where it is none.
-            settings: everything the rows depend on, as JSON values; None where another file says it.
+            settings: everything the rows depend on, as JSON values; None where another file says it. While there are no
+                rows, as after a call that was ended before its first, others take their place.
             beside: further files that depend on these settings.
 
         Raises:
@@ -46,7 +47,7 @@ class Ledger(Generic[Row]):
         self._parse = parse
         prepare_output_dir(path.parent)
         if settings is not None:
-            claim_settings(settings_path(path), settings, results=(path, *beside), optional=OPTIONAL)
+            _claim(path, settings, (path, *beside))
         _cut_half_written_line(path)
 
     def rows(self) -> Iterator[tuple[str, Row]]:
@@ -72,6 +73,13 @@ class Ledger(Generic[Row]):
                 if wanted(self._parse(line, where)):
                     target.write(line)
         os.replace(temporary, self.path)
+
+
+def _claim(path: Path, settings: Mapping[str, Any], files: Iterable[Path]) -> None:
+    filled = [file for file in files if file.exists() and file.stat().st_size]
+    if not filled:
+        settings_path(path).unlink(missing_ok=True)
+    claim_settings(settings_path(path), settings, results=filled, optional=OPTIONAL)
 
 
 def settings_path(path: Path) -> Path:

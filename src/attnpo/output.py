@@ -82,8 +82,7 @@ def claim_settings(
     Args:
         path: the JSON file beside the results.
         settings: everything the results depend on, as JSON values.
-        results: the files of results, there or not, where they are known. One that holds anything without the JSON file
-            was made by something else; while none does, other settings take the place of those written.
+        results: the files of results, there or not; one that is there without the JSON file was made by something else.
         optional: settings that earlier versions did not write; a file without one agrees with any value.
 
     Raises:
@@ -91,12 +90,10 @@ def claim_settings(
             while there are results.
     """
     asked = json.loads(json.dumps(settings))
-    known = list(results)
-    held_by = next((file for file in known if file.exists() and file.stat().st_size), None)
-    if not path.exists() or (known and held_by is None):
-        if held_by is not None:
+    if not path.exists():
+        if (stray := next((file for file in results if file.exists()), None)) is not None:
             raise OutputError(
-                f"{held_by}: there, and {path.name}, which says what it was made with, is not; "
+                f"{stray}: there, and {path.name}, which says what it was made with, is not; "
                 "move the file away or choose another output folder"
             )
         write_atomically(path, json.dumps(asked, indent=2, ensure_ascii=False) + "\n")
