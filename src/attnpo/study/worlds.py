@@ -274,7 +274,7 @@ GSM = World(
         "verifier": "math",
     },
     proofs={
-        "rows": 160,  # all of them side by side: a processor loses most where a batch runs out
+        "rows": 160,  # all responses in one batch: where one runs out, few rows are decoded for the price of many
         "intervene": True,
         "intervention_amounts": "40%",
         "intervention_traces": 16,
