@@ -18,6 +18,8 @@ from attnpo.errors import DataError
 from attnpo.files import UserFile, whole_characters
 from attnpo.think import full_text, has_think_part
 
+ROLLOUTS_FILE = "rollouts.jsonl"
+"""Responses that an evaluation is of."""
 ANNOTATED_FILE = "annotated.jsonl"
 """Traces with their step scores, beside an evaluation."""
 

@@ -17,6 +17,7 @@ from attnpo.evaluation.run import tally_rollouts
 from attnpo.evaluation.table import ProblemTable
 from attnpo.metrics import metric_of
 from attnpo.ranges import OpenShare, Resamples, Seed, check_settings
+from attnpo.rollouts import ROLLOUTS_FILE
 from attnpo.significance import estimate, estimate_difference
 from attnpo.statistics import Floats, Interval, draws_interval, ratio_draws, two_level_draws
 from attnpo.tables import Table, Value, number_of, numbers_of
@@ -166,7 +167,7 @@ def problem_table(result: EvaluationResult, path: Path) -> ProblemTable:
     """
     if result.problems is not None:
         return result.problems
-    rollouts = path.with_name("rollouts.jsonl")
+    rollouts = path.with_name(ROLLOUTS_FILE)
     if not rollouts.is_file():
         raise DataError(f"{path}: holds no sums of problems and no rollouts.jsonl lies beside it; make it again")
     labelling = result.overall.redundant_steps is not None

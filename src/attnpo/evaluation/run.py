@@ -25,12 +25,10 @@ from attnpo.labeling import Labeler
 from attnpo.ledger import settings_path
 from attnpo.output import prepare_output_dir
 from attnpo.progress import bar
-from attnpo.rollouts import read_rollouts
+from attnpo.rollouts import ROLLOUTS_FILE, read_rollouts
 from attnpo.sampling import Sampler, render_prompt
 from attnpo.segmentation import PhraseFamilies, Segmenter, phrase_counts
 from attnpo.verification import Verifier
-
-ROLLOUTS_FILE = "rollouts.jsonl"
 
 
 def evaluate(

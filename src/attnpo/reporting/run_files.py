@@ -12,6 +12,7 @@ from attnpo.errors import DataError
 from attnpo.evaluation.result import EvaluationResult
 from attnpo.evaluation.table import ProblemTable
 from attnpo.files import UserFile, parse_json
+from attnpo.rollouts import ROLLOUTS_FILE
 
 TRAINING = "training.json"
 
@@ -75,7 +76,7 @@ def load_benchmarks(folder: Path) -> dict[str, EvaluationResult]:
 
 def load_evaluation(path: Path) -> EvaluationResult:
     """Read an evaluation; the sums of its problems come from `rollouts.jsonl` where it lacks them."""
-    evaluation, rollouts = EvaluationResult.load(path), path.with_name("rollouts.jsonl")
+    evaluation, rollouts = EvaluationResult.load(path), path.with_name(ROLLOUTS_FILE)
     if evaluation.problems is None and rollouts.is_file():
         return evaluation.model_copy(update={"problems": _read_sums(rollouts)})
     return evaluation

@@ -19,6 +19,7 @@ from attnpo.evaluation.counting import Counter, load_counter
 from attnpo.files import UserFile
 from attnpo.ledger import settings_path
 from attnpo.output import held, prepare_output_dir
+from attnpo.rollouts import ROLLOUTS_FILE
 from attnpo.sampling.engines import EngineSettings
 from attnpo.sampling.honoured import check_own
 from attnpo.segmentation import PhraseFamilies
@@ -185,7 +186,7 @@ def _context(target: Target, session: Session) -> Mapping[str, Any]:
                 session.engine.base_url,
                 target.folder,
             )
-            stored = UserFile(settings_path(target.folder / "rollouts.jsonl")).json()
+            stored = UserFile(settings_path(target.folder / ROLLOUTS_FILE)).json()
             session.served_facts = stored.get("served", {})
     context = {**session.context, "verifier": target.steps.verifier}
     return context if target.benchmark is None else {**context, "benchmark": target.benchmark}

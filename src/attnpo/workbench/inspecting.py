@@ -12,7 +12,7 @@ from attnpo.errors import ConfigError, DataError
 from attnpo.evaluation.annotation import annotate
 from attnpo.models import load_tokenizer
 from attnpo.progress import bar
-from attnpo.rollouts import Rollout, read_rollouts
+from attnpo.rollouts import ROLLOUTS_FILE, Rollout, read_rollouts
 from attnpo.sampling import SamplingParams
 from attnpo.sampling.prompts import give_template_settings, opening_text
 from attnpo.workbench.annotating import sample_groups
@@ -111,7 +111,7 @@ def _sample(
     ):
         session.on_tokens = advance
         group = sample_groups(
-            Path(folder) / "rollouts.jsonl",
+            Path(folder) / ROLLOUTS_FILE,
             session,
             verifier,
             problems=1,
