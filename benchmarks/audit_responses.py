@@ -13,12 +13,13 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from attnpo.attention import Head, HeadSet, resolve_heads, score_steps
+from attnpo.attention import Head, HeadSet, resolve_heads
 from attnpo.credit import Method, Policy, Requests
 from attnpo.labeling import label_steps
 from attnpo.output import prepare_output_dir
 from attnpo.rollouts import Rollout, prompt_text
 from attnpo.sampling import SamplingParams, TransformersSampler, render_prompt
+from attnpo.signals import score_steps
 from attnpo.study.worlds import TINYWORLD
 from attnpo.tinyworld import check_usefulness
 from attnpo.training.budget import TokenCount

@@ -33,7 +33,6 @@ from rich.progress import Progress
 from rich.table import Table
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from attnpo.attention import score_steps
 from attnpo.cli.console import console, quiet_libraries
 from attnpo.collecting import collect_rollouts, model_fingerprint, read_groups
 from attnpo.datasets import load_problems
@@ -60,6 +59,7 @@ from attnpo.progress import bar, console_progress
 from attnpo.rollouts import Rollout
 from attnpo.sampling import SamplingParams, TransformersSampler
 from attnpo.segmentation import Segmenter, build_strategy
+from attnpo.signals import score_steps
 from attnpo.statistics import Interval, mean_interval
 from attnpo.study.worlds import TINYWORLD
 from attnpo.tinyworld import checkpoint_path

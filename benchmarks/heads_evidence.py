@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from attnpo.attention import HeadSet, readable_heads, resolve_heads, score_steps
+from attnpo.attention import HeadSet, readable_heads, resolve_heads
 from attnpo.cli.console import console, quiet_libraries
 from attnpo.collecting import model_fingerprint
 from attnpo.datasets import ProblemRow, load_problems
@@ -42,6 +42,7 @@ from attnpo.progress import console_progress
 from attnpo.rollouts import Rollout
 from attnpo.sampling import SamplingParams, TransformersSampler
 from attnpo.segmentation import Segmenter, build_strategy
+from attnpo.signals import score_steps
 from attnpo.tinyworld import checkpoint_path
 from attnpo.tinyworld import label_steps as oracle
 from attnpo.verification import build_verifier

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from attnpo.attention import HeadSet, resolve_heads, score_steps
+from attnpo.attention import HeadSet, resolve_heads
 from attnpo.cli import discover as discover_command
 from attnpo.cli import evaluate as evaluate_command
 from attnpo.cli.console import console, quiet_libraries
@@ -29,6 +29,7 @@ from attnpo.evaluation.comparison import ComparisonRow, compare, load_arm
 from attnpo.models import find_model, load_model, load_tokenizer
 from attnpo.progress import console_progress
 from attnpo.rollouts import Rollout, read_rollouts
+from attnpo.signals import score_steps
 from attnpo.statistics import Interval, ratio_intervals
 from attnpo.study.arms import flags, training_arm
 from attnpo.study.running import run_arms

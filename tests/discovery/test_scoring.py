@@ -7,10 +7,10 @@ import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from attnpo.attention import score_steps
 from attnpo.collecting import model_fingerprint
 from attnpo.discovery.random_model import random_copy
 from attnpo.errors import DataError
+from attnpo.signals import score_steps
 
 
 @pytest.fixture(scope="module")

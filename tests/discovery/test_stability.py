@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from attnpo.attention import Head, resolve_heads, score_steps
+from attnpo.attention import Head, resolve_heads
 from attnpo.discovery.evidence import StabilityPoint, StabilityResult
 from attnpo.discovery.halves import selecting_problems
 from attnpo.discovery.ranking import pair_table, sra
@@ -22,6 +22,7 @@ from attnpo.discovery.stability import (
 from attnpo.errors import DataError, HeadSetError
 from attnpo.labeling import label_steps
 from attnpo.rollouts import Rollout, Step
+from attnpo.signals import score_steps
 from attnpo.statistics import Interval
 
 QUICK = Intervals(resamples=200)

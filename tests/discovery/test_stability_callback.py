@@ -11,12 +11,13 @@ from probe_set import probe_set
 from small_training import config
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from attnpo.attention import Head, HeadSet, resolve_heads, score_steps
+from attnpo.attention import Head, HeadSet, resolve_heads
 from attnpo.discovery.evidence import StabilityResult
 from attnpo.discovery.probe import ProbeSettings
 from attnpo.discovery.stability import Intervals
 from attnpo.discovery.stability_callback import StabilityCallback
 from attnpo.errors import ConfigError, OutputError
+from attnpo.signals import score_steps
 from attnpo.tinyworld import checkpoint_path, train_dataset
 from attnpo.training import AttnPOTrainer
 

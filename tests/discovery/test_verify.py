@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from attnpo.attention import HeadSet, resolve_heads, score_steps
+from attnpo.attention import HeadSet, resolve_heads
 from attnpo.discovery import DiscoverySettings
 from attnpo.discovery.evidence import (
     Condition,
@@ -23,7 +23,7 @@ from attnpo.discovery.signals import signal_result
 from attnpo.discovery.verify import compare_figures, stored_figures, verify_heads, with_evidence
 from attnpo.errors import ConfigError, DataError, HeadSetError
 from attnpo.labeling import label_steps
-from attnpo.signals import build_signal, score_signals
+from attnpo.signals import build_signal, score_signals, score_steps
 from attnpo.statistics import Interval
 
 SETTINGS = DiscoverySettings(resamples=100, batch_size=8)

@@ -6,11 +6,11 @@ import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from attnpo.attention import Head, score_steps
+from attnpo.attention import Head
 from attnpo.credit import pack_steps
 from attnpo.evaluation.annotation import annotate
 from attnpo.rollouts import Rollout
-from attnpo.signals import build_signal, score_signals
+from attnpo.signals import build_signal, score_signals, score_steps
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import torch
 from measured import evaluation, rollout
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from attnpo.attention import score_steps
 from attnpo.cli import evaluate as evaluate_command
 from attnpo.errors import ConfigError, DataError, OutputError
 from attnpo.evaluation import EvaluationResult, EvaluationSettings, evaluate
@@ -18,6 +17,7 @@ from attnpo.evaluation.conditions import check_comparable
 from attnpo.rollouts import Rollout, read_rollouts
 from attnpo.sampling import render_prompt
 from attnpo.segmentation import Segmenter, build_strategy
+from attnpo.signals import score_steps
 from attnpo.think import ThinkOpening
 from attnpo.tinyworld import checkpoint_path
 

@@ -10,7 +10,6 @@ from attnpo.attention.headset import (
 )
 from attnpo.attention.origin import other_model
 from attnpo.attention.reading import StepReading, check_readable, ensemble_scores, read_step_scores, readable_heads
-from attnpo.attention.scoring import score_steps
 from attnpo.attention.splitting import check_parallelism
 
 __all__ = [
@@ -27,5 +26,4 @@ __all__ = [
     "read_step_scores",
     "readable_heads",
     "resolve_heads",
-    "score_steps",
 ]

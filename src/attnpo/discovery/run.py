@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from attnpo.attention import Head, HeadSet, config_fingerprint, readable_heads, score_steps
+from attnpo.attention import Head, HeadSet, config_fingerprint, readable_heads
 from attnpo.credit import CreditSettings
 from attnpo.discovery.gates import GateCounts, Gates
 from attnpo.discovery.halves import selecting_problems
@@ -27,7 +27,7 @@ from attnpo.errors import DataError
 from attnpo.labeling import StepLabeler, label_rollouts
 from attnpo.output import prepare_output_dir
 from attnpo.rollouts import Rollout, write_rollouts
-from attnpo.signals import Signal, StepScores, rivals, score_signals, wants_probe
+from attnpo.signals import Signal, StepScores, rivals, score_signals, score_steps, wants_probe
 from attnpo.signals.heads import EachHead
 from attnpo.signals.probe import Probe, StepStates
 from attnpo.statistics import Interval

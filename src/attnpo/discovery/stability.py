@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from attnpo.attention import Head, HeadSet, score_steps
+from attnpo.attention import Head, HeadSet
 from attnpo.discovery.evidence import HeadStability, StabilityPoint, StabilityResult
 from attnpo.discovery.halves import selecting_problems
 from attnpo.discovery.measure import Scores, ensemble, labelled_pairs
@@ -25,6 +25,7 @@ from attnpo.discovery.ranking import ranked_intervals, sra
 from attnpo.discovery.selection import choose, ensemble_sra, greedy_selection
 from attnpo.ranges import OpenShare, Resamples, Seed, check_settings
 from attnpo.rollouts import Rollout
+from attnpo.signals import score_steps
 from attnpo.statistics import Floats, Interval, bootstrap_interval
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)/?$")

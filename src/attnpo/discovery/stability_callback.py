@@ -13,7 +13,7 @@ from accelerate.utils import broadcast_object_list
 from numpy.typing import NDArray
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from attnpo.attention import Head, HeadSet, readable_heads, score_steps
+from attnpo.attention import Head, HeadSet, readable_heads
 from attnpo.discovery.evidence import Reselection, StabilityPoint, StabilityResult
 from attnpo.discovery.probe import ProbeSettings, StartScores
 from attnpo.discovery.stability import crossings, select_again, stability_point
@@ -21,6 +21,7 @@ from attnpo.discovery.verify import with_evidence
 from attnpo.errors import OutputError
 from attnpo.output import write_atomically
 from attnpo.rollouts import Rollout
+from attnpo.signals import score_steps
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from rich.progress import Progress
 
-from attnpo.attention import HeadSet, check_readable, readable_heads, score_steps
+from attnpo.attention import HeadSet, check_readable, readable_heads
 from attnpo.credit import CreditSettings
 from attnpo.discovery.evidence import (
     Figure,
@@ -23,7 +23,7 @@ from attnpo.discovery.random_model import random_copy
 from attnpo.discovery.settings import DiscoverySettings
 from attnpo.errors import HeadSetError
 from attnpo.rollouts import Rollout
-from attnpo.signals import rivals, score_signals
+from attnpo.signals import rivals, score_signals, score_steps
 from attnpo.signals.heads import EachHead
 from attnpo.statistics import Interval
 

@@ -13,7 +13,7 @@ from attnpo.signals.registry import (
     signal_of,
     wants_probe,
 )
-from attnpo.signals.scoring import StepScores, known_scores, score_signals
+from attnpo.signals.scoring import StepScores, known_scores, score_signals, score_steps
 
 __all__ = [
     "SIGNALS",
@@ -31,6 +31,7 @@ __all__ = [
     "rivals",
     "rules",
     "score_signals",
+    "score_steps",
     "signal_class",
     "signal_of",
     "wants_logits",

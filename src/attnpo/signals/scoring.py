@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 from torch import Tensor
 
-from attnpo.attention.scoring import read_in_batches
+from attnpo.attention import Head, check_readable, readable_heads
+from attnpo.attention.batches import read_in_batches
 from attnpo.credit.layout import lay_out, lay_out_tokens
 from attnpo.errors import ConfigError
 from attnpo.rollouts import Rollout
 from attnpo.signals.base import Seen, Signal
+from attnpo.signals.heads import EachHead
 from attnpo.signals.passes import look, wants_logits
 
 StepScores = list[NDArray[np.float32]]
-"""Per response (K,) scores of its steps."""
+"""Per response (K,) scores of its steps, or (K, N) of N heads."""
 MAX_LOGITS = 2**28
 """Logits of a pass held at once; longer responses and larger vocabularies get fewer rows."""
 
@@ -109,6 +111,46 @@ def score_signals(
         description=description,
     )
     return {name: [rows_of[i] for i in range(len(rollouts))] for name, rows_of in found.items()}
+
+
+def score_steps(
+    model: Any,
+    tokenizer: Any,
+    rollouts: Sequence[Rollout],
+    heads: Sequence[Head] | None = None,
+    *,
+    batch_size: int = 16,
+    progress: Progress | None = None,
+    description: str = "scoring heads",
+) -> StepScores:
+    """Score the steps of segmented responses head by head (AttnPO, Eq. 1): `score_signals` for heads alone.
+
+    Args:
+        model: the causal language model.
+        tokenizer: renders the prompts.
+        rollouts: segmented responses.
+        heads: the heads to read; None reads all, in row-major (layer, head) order, and refuses a model that has
+            layers without softmax attention (give `readable_heads(model)` to pass over these).
+        batch_size: responses a forward pass.
+        progress: display, or None.
+        description: text of the progress bar.
+
+    Returns:
+        Per response (K steps, N heads) float32.
+
+    Raises:
+        DataError: a response holds a token that the model does not know.
+        UnsupportedModelError: the model has no attention that can be read.
+        HeadSetError: a head does not exist or is listed twice, or no head is given.
+    """
+    if heads is None:
+        check_readable(model)
+        heads = readable_heads(model)[0]
+    reader = EachHead(heads)
+    found = score_signals(
+        model, tokenizer, rollouts, [reader], batch_size=batch_size, progress=progress, description=description
+    )
+    return found[reader.name]
 
 
 def are_labelled(rollouts: Sequence[Rollout]) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from attnpo.attention import Head, score_steps
+from attnpo.attention import Head
 from attnpo.credit import Policy as MethodPolicy
 from attnpo.discovery import read_traces
 from attnpo.errors import ConfigError
@@ -45,7 +45,7 @@ from attnpo.reporting.gradients import TITLES, gradients_markdown, save_gradient
 from attnpo.rollouts import Rollout
 from attnpo.sampling import SamplingParams, TransformersSampler
 from attnpo.sampling.prompts import opening_text, render_prompt
-from attnpo.signals import Signal, rivals, score_signals
+from attnpo.signals import Signal, rivals, score_signals, score_steps
 from attnpo.training.budget import TokenCount
 from attnpo.training.policy import PolicyDraws, build_policy
 from attnpo.verification import Verifier

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from attnpo.attention import HeadSet, resolve_heads, score_steps
+from attnpo.attention import HeadSet, resolve_heads
 from attnpo.collecting import model_fingerprint
 from attnpo.discovery import DiscoveryResult, DiscoverySettings, GateCounts, discover, read_traces, sample_traces
 from attnpo.discovery.evidence import InterventionResult, StabilityResult, TransferResult, VerificationResult
@@ -32,7 +32,7 @@ from attnpo.reporting import save_ensemble_curves, save_heatmap
 from attnpo.rollouts import Rollout, prompt_text, read_rollouts
 from attnpo.sampling.engines import EngineSettings
 from attnpo.sampling.honoured import check_own
-from attnpo.signals import rivals, wants_logits
+from attnpo.signals import rivals, score_steps, wants_logits
 from attnpo.verification import Verifier
 from attnpo.workbench.arguments import DataArguments, DiscoverArguments, ModelArguments, StepArguments
 from attnpo.workbench.drawn import Drawn

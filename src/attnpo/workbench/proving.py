@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from attnpo.attention import HeadSet, readable_heads, score_steps
+from attnpo.attention import HeadSet, readable_heads
 from attnpo.discovery import DiscoverySettings, read_traces
 from attnpo.discovery.evidence import InterventionResult, StabilityResult, TransferResult
 from attnpo.discovery.gates import Gates
@@ -21,7 +21,7 @@ from attnpo.files import UserFile
 from attnpo.models import ModelSource, find_model, load_config
 from attnpo.reporting import save_intervention, save_stability
 from attnpo.rollouts import Rollout
-from attnpo.signals import rivals
+from attnpo.signals import rivals, score_steps
 from attnpo.workbench.arguments import DiscoverArguments, ModelArguments
 from attnpo.workbench.loading import Session, open_model
 
