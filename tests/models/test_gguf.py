@@ -197,7 +197,9 @@ def test_positions_that_transformers_does_not_scale(tmp_path):
     by_field = write_gguf(
         tmp_path / "field.gguf", llama__rope__scaling__type="linear", llama__rope__scaling__factor=4.0
     )
-    for path, what in ((by_tensor, "rope_freqs.weight"), (by_field, "llama.rope.scaling.type")):
+    by_factor = write_gguf(tmp_path / "factor.gguf", llama__rope__scale_linear=4.0)
+    said = {by_tensor: "rope_freqs.weight", by_field: "llama.rope.scaling.type", by_factor: "llama.rope.scale_linear"}
+    for path, what in said.items():
         for _ in range(2):  # what was cached is checked, too
             assert f"{path.name}: scales its rotary positions ({what}), which transformers" in line(path)
     load_model(find_model(str(write_gguf(tmp_path / "none.gguf", llama__rope__scaling__type="none"))))

@@ -158,8 +158,12 @@ def _check_positions(settings: Path, header: Header, said: str) -> None:
     parameters = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
     if parameters.get("rope_type", "default") != "default":
         return
-    scaling = f"{header.fields['general.architecture']}.rope.scaling.type"
-    says = [scaling] if header.fields.get(scaling, "none") != "none" else []
+    rope = f"{header.fields['general.architecture']}.rope"
+    kind = header.fields.get(f"{rope}.scaling.type")
+    says = [f"{rope}.scaling.type"] if kind not in (None, "none") else []
+    if kind is None:  # older files say by how much alone, and mean linear
+        factors = (f"{rope}.scaling.factor", f"{rope}.scale_linear")
+        says += [name for name in factors if header.fields.get(name, 1) not in (0, 1)]
     says += [name for name in ROPE_FACTORS if name in header.tensors]
     if says:
         raise ConfigError(
