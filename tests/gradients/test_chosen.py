@@ -20,6 +20,15 @@ def test_every_name_is_one_credit():
     assert chosen.left_out == {}
 
 
+def test_a_signal_asked_for_twice_is_one_credit():
+    wanted = parse_all(["attnpo+signal=entropy_low+alpha_len=0.2", "sas+signal=random"], [])
+    chosen = choose(wanted, "entropy_low", [], labelled=True)
+    names = [credit.name for credit in chosen.credits]
+    assert names.count("attnpo 0.2 by entropy_low") == 1
+    assert "sas by random" in names
+    assert {signal.name for signal in chosen.signals} == {"entropy_low", "random"}
+
+
 def test_signals_are_those_of_what_is_taken(monkeypatch):
     wanted = parse_all(["sas", "oracle"], [0.2])
     assert [signal.name for signal in choose(wanted, "none", [], labelled=False).signals] == ["log_prob"]

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from attnpo.credit import build_method
 from attnpo.errors import ConfigError
 from attnpo.gradients import method_credits, parse_wanted
 from attnpo.gradients.wanted import check_run, parse_all, reason_to_leave_out
@@ -72,16 +71,53 @@ def test_tlmre_is_there_at_every_strength_once():
     ],
 )
 def test_why_a_method_is_left_out(name, reason):
-    found = reason_to_leave_out(build_method(name), labelled=False, scored=True)
+    found = reason_to_leave_out(asked(name), labelled=False, scored=True)
     assert found is None if reason is None else found.startswith(reason)
-    assert reason_to_leave_out(build_method("attnpo"), labelled=True, scored=False).startswith("reads heads")
+    assert reason_to_leave_out(asked("attnpo"), labelled=True, scored=False).startswith("reads heads")
+
+
+def asked(text):
+    """The first of what it asks for."""
+    return parse_wanted(text, [0.2])[0]
+
+
+def test_a_signal_takes_the_place_of_the_methods_own():
+    found = parse_wanted("sas+limit=208,152+signal=random,heads", [])
+    assert [(w.name, w.strength, w.family, w.reads, dict(w.settings)) for w in found] == [
+        ("sas 208 by random", 208, "sas by random", "random", {"limit": 208}),
+        ("sas 152 by random", 152, "sas by random", "random", {"limit": 152}),
+        ("sas 208 by heads", 208, "sas by heads", "heads", {"limit": 208}),
+        ("sas 152 by heads", 152, "sas by heads", "heads", {"limit": 152}),
+    ]
+    assert [asked(text).reads for text in ("sas", "attnpo", "rloo")] == ["log_prob", "heads", None]
+    assert [credit.signal for credit in method_credits(found) if credit.method == "sas"] == ["random"] * 2 + [
+        "heads"
+    ] * 2
+    assert reason_to_leave_out(asked("sas+signal=heads"), labelled=True, scored=False).startswith("reads heads")
+    assert reason_to_leave_out(asked("attnpo+signal=oracle"), labelled=False, scored=True).startswith("reads labels")
+    assert reason_to_leave_out(asked("attnpo+signal=random"), labelled=False, scored=False) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("attnpo+signal=luck", r"--methods attnpo\+signal=luck: signal: 'luck' is unknown"),
+        ("rloo+signal=random", "method 'rloo' reads no step scores"),
+        ("attnpo+signal=", "write signal=name"),
+        ("attnpo+signal=random,", "write signal=name"),
+        ("attnpo+signal=random+signal=heads", "once"),
+    ],
+)
+def test_a_signal_that_cannot_be_meant_is_refused(text, said):
+    with pytest.raises(ConfigError, match=said):
+        parse_wanted(text, [0.2])
 
 
 def test_what_would_calibrate_itself_on_its_own_batch_is_left_out():
-    found = reason_to_leave_out(build_method("gr3"), labelled=True, scored=True)
+    found = reason_to_leave_out(asked("gr3"), labelled=True, scored=True)
     assert found == "calibrates alpha on earlier groups, and there are none; name an alpha: gr3+alpha=0.33"
     (named,) = parse_wanted("gr3+alpha=0.33", [0.2])
-    assert reason_to_leave_out(named.build(), labelled=True, scored=True) is None
+    assert reason_to_leave_out(named, labelled=True, scored=True) is None
 
 
 @pytest.mark.parametrize("name", ["dler+limit=300", "laser_d", "dapo_overlong", "siri", "thinkprune"])

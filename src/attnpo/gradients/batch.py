@@ -88,11 +88,13 @@ class Batch:
         Raises:
             DataError: it needs what is not given.
         """
-        advantages_BT = self.drawn_for(method).replayed(method, signal).advantages_BT
+        advantages_BT = self.drawn_for(method, signal).replayed(method, signal).advantages_BT
         return torch.nn.functional.pad(advantages_BT, (0, self.inside_BT.shape[1] - advantages_BT.shape[1]))
 
-    def drawn_for(self, method: Method) -> Batch:
+    def drawn_for(self, method: Method, signal: str | None = None) -> Batch:
         """Return these responses as a run with the method draws them: cut at its limit, or where it cuts them itself.
+
+        Of the signals it keeps what the method reads, its own or the one named.
 
         Raises:
             DataError: it cuts, and nothing is given that does.
@@ -106,8 +108,9 @@ class Batch:
             return self
         if self.cut is None:
             raise DataError(f"method {method.name}: cuts responses, and nothing here cuts them; leave it out")
-        signals = [signal for signal in self.signals if method.needs_scores and signal.name == method.signal]
-        labelled = method.needs_labels or any("labels" in signal.needs for signal in signals)
+        read = (signal or method.signal) if method.needs_scores else None
+        signals = [each for each in self.signals if each.name == read]
+        labelled = method.needs_labels or any("labels" in each.needs for each in signals)
         cut = self.cut([self.rollouts[row] for row in shorter], [lengths[row] for row in shorter], labelled)
         rollouts = list(self.rollouts)
         for row, rollout in zip(shorter, cut, strict=True):

@@ -7,8 +7,16 @@ from dataclasses import dataclass
 
 from attnpo.attention import Head
 from attnpo.gradients.batch import HEADS
-from attnpo.gradients.credits import Credit, method_credits, signal_credits, split_credits, wanted_credits
-from attnpo.gradients.wanted import Wanted, reason_to_leave_out
+from attnpo.gradients.credits import (
+    ATTNPO,
+    COMMON,
+    Credit,
+    method_credits,
+    signal_credits,
+    split_credits,
+    wanted_credits,
+)
+from attnpo.gradients.wanted import DIAL, Wanted, parse_wanted, reason_to_leave_out
 from attnpo.signals import Signal, build_signal, rivals
 
 
@@ -41,14 +49,16 @@ def choose(wanted: Sequence[Wanted], signals: str, heads: Sequence[Head], labell
     """
     left_out: dict[str, str] = {}
     for entry in wanted:
-        reason = reason_to_leave_out(entry.build(), labelled=labelled, scored=bool(heads))
+        reason = reason_to_leave_out(entry, labelled=labelled, scored=bool(heads))
         if reason is not None:
             left_out[entry.name] = reason
     given = [entry for entry in wanted if entry.name not in left_out]
     named = {signal.name: signal for signal in rivals(signals, heads or None)}
     rival = [name for name, signal in named.items() if labelled or "labels" not in signal.needs]
     left_out |= {f"signal {name}": "reads labels, and there are none" for name in named if name not in rival}
-    own = {method.signal for method in (entry.build() for entry in given) if method.needs_scores} - {HEADS}
+    (attnpo,) = parse_wanted(f"{ATTNPO}+{DIAL}={COMMON}", [])
+    given += [by for name in rival if (by := attnpo.by(name)).name not in {entry.name for entry in given}]
+    own = {entry.reads for entry in given} - {HEADS, None}
     return Chosen(
         credits=[
             *wanted_credits(labelled),
@@ -56,6 +66,8 @@ def choose(wanted: Sequence[Wanted], signals: str, heads: Sequence[Head], labell
             *signal_credits(rival),
             *split_credits(labelled, bool(heads)),
         ],
-        signals=[named.get(name) or build_signal(name, heads) for name in dict.fromkeys([*rival, *sorted(own)])],
+        signals=[
+            named.get(name) or build_signal(name, heads) for name in dict.fromkeys([*rival, *sorted(filter(None, own))])
+        ],
         left_out=left_out,
     )

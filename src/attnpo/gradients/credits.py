@@ -41,6 +41,7 @@ class Credit:
         advantages: gives them.
         method: the method whose credit it is; empty where it is no method's.
         settings: those of its settings that differ from the published ones.
+        signal: the step signal in place of the method's own; None for that.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Credit:
     advantages: Callable[[Batch], Tensor]
     method: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    signal: str | None = None
 
 
 def token_advantages(credits: Sequence[Credit], batch: Batch) -> Tensor:
@@ -117,21 +119,13 @@ def split_credits(labelled: bool, scored: bool) -> list[Credit]:
 
 
 def signal_credits(names: Sequence[str]) -> list[Credit]:
-    """Return AttnPO's credit by each signal in place of the heads, and the verdict's on the steps that it keeps."""
-
-    def attnpo(name: str) -> Callable[[Batch], Tensor]:
-        return lambda b: b.advantages(build_method(ATTNPO, {"alpha_len": COMMON}), name)
+    """Return the verdict's credit on the steps that each signal keeps; the heads' is among `split_credits`."""
 
     def verdict(name: str) -> Callable[[Batch], Tensor]:
         return _masked(lambda b: _support(b, name))
 
-    found = []
-    for name in names:
-        by, on = f"{ATTNPO} {COMMON:g} by {name}", f"{ACCURACY}, steps by {name}"
-        found.append(Credit(by, by, None, f"{TLMRE} {COMMON:g}", attnpo(name)))
-        if name != HEADS:  # it is among `split_credits`
-            found.append(Credit(on, on, None, ACCURACY, verdict(name)))
-    return found
+    kept = {f"{ACCURACY}, steps by {name}": verdict(name) for name in names if name != HEADS}
+    return [Credit(name, name, None, ACCURACY, advantages) for name, advantages in kept.items()]
 
 
 def method_credits(wanted: Sequence[Wanted]) -> list[Credit]:
@@ -146,12 +140,14 @@ def _method_credit(entry: Wanted) -> Credit:
     def advantages(batch: Batch) -> Tensor:
         # A method learns from the groups that it sees; no batch is to depend on another.
         method = build_method(entry.method, {"seed": batch.number, **entry.settings})
-        return batch.advantages(method)
+        return batch.advantages(method, entry.signal)
 
     # What else shortens has no strength of TLMRE's, and signal to noise of length is no measure for that of accuracy.
     alpha = entry.alpha_len
     beside = "" if alpha is None else f"{TLMRE} {alpha:g}" if alpha else ACCURACY
-    return Credit(entry.name, entry.family, entry.strength, beside, advantages, entry.method, entry.settings)
+    return Credit(
+        entry.name, entry.family, entry.strength, beside, advantages, entry.method, entry.settings, entry.signal
+    )
 
 
 def _masked(share: Callable[[Batch], Tensor]) -> Callable[[Batch], Tensor]:

@@ -55,6 +55,7 @@ class CreditRow(BaseModel):
         beside: the credit whose signal to noise `signal_to_noise_ratio` is against; empty for none.
         method: the method whose credit it is; empty where it is no method's.
         settings: those of its settings that differ from the published ones.
+        signal: the step signal in place of the method's own; None for that.
         measures: metric → measure → what is known.
         cosines: metric → credit → cosine of the mean gradients.
     """
@@ -65,6 +66,7 @@ class CreditRow(BaseModel):
     beside: str
     method: str = ""
     settings: dict[str, Any] = {}
+    signal: str | None = None
     measures: dict[str, dict[str, Known]]
     cosines: dict[str, dict[str, Known]]
 
@@ -150,6 +152,7 @@ def credit_rows(moments: Mapping[str, Moments], credits: Sequence[Credit]) -> li
             beside=credit.beside,
             method=credit.method,
             settings=dict(credit.settings),
+            signal=credit.signal,
             measures={metric: _measured(found, place, credits) for metric, found in moments.items()},
             cosines={
                 metric: {other.name: _known(measures.cosine(found, place, n), found) for n, other in enumerate(credits)}

@@ -1,9 +1,9 @@
-"""Which methods at which strengths: `attnpo`, `attnpo+alpha_len=0.2,0.6+lam=0`."""
+"""Which methods at which strengths: `attnpo`, `attnpo+alpha_len=0.2,0.6+lam=0`, `sas+signal=random`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -15,11 +15,14 @@ from attnpo.credit.methods.gr3 import GR3
 from attnpo.credit.settings import LengthTermSettings
 from attnpo.errors import ConfigError
 from attnpo.gradients.batch import HEADS
+from attnpo.signals import needs_heads, signal_class, signal_of
 
 FLAGS = {"max_completion_length": "--max_new_tokens", "num_generations": "--samples_per_problem"}
 """What methods call a run's limits when they refuse them → the flags here."""
 DIAL = "alpha_len"
 """The setting that is varied where none is named."""
+SIGNAL = "signal"
+"""What is named like a setting and puts another step signal in the place of the method's own."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Wanted:
         name: what results call it.
         family: the curve that it is a point of.
         strength: its place on the curve, None where nothing is varied.
+        signal: the step signal in place of the method's own; None for that.
     """
 
     method: str
@@ -39,6 +43,21 @@ class Wanted:
     name: str
     family: str
     strength: float | None
+    signal: str | None = None
+
+    @property
+    def reads(self) -> str | None:
+        """The step signal that scores steps for it, None where it reads no scores."""
+        return signal_of(self.method, self.signal)
+
+    def by(self, signal: str) -> Wanted:
+        """Return the method with a step signal in place of its own.
+
+        Raises:
+            ConfigError: there is no such signal, or the method reads no scores.
+        """
+        signal_of(self.method, signal)
+        return replace(self, name=f"{self.name} by {signal}", family=f"{self.family} by {signal}", signal=signal)
 
     @property
     def alpha_len(self) -> float | None:
@@ -54,14 +73,29 @@ class Wanted:
 def parse_wanted(text: str, strengths: Sequence[float]) -> list[Wanted]:
     """Return what `METHOD+setting=value+setting=value,value` asks for: one entry a value of the varied setting.
 
+    `+signal=name,name` puts step signals in the place of the method's own, one entry a value and signal.
+
     Args:
         text: method and settings.
         strengths: weights of the length term where the method has one and its settings vary nothing.
 
     Raises:
-        ConfigError: there is no such method or setting, a value is not allowed, or two settings vary.
+        ConfigError: there is no such method, setting or signal, a value is not allowed, or two settings vary.
     """
     method, *parts = text.split("+")
+    signals = [part.partition("=")[2] for part in parts if part.partition("=")[0] == SIGNAL]
+    entries = _parse(text, method, [part for part in parts if part.partition("=")[0] != SIGNAL], strengths)
+    if not signals:
+        return entries
+    if len(signals) > 1 or not all(names := signals[0].split(",")):
+        raise ConfigError(f"--methods {text}: write signal=name, or signal=name,name, once")
+    try:
+        return [entry.by(name) for name in names for entry in entries]
+    except ConfigError as error:
+        raise ConfigError(f"--methods {text}: {error}") from error
+
+
+def _parse(text: str, method: str, parts: Sequence[str], strengths: Sequence[float]) -> list[Wanted]:
     fixed: dict[str, Any] = {}
     varied: dict[str, list[Any]] = {}
     for part in parts:
@@ -117,21 +151,22 @@ def needs_other_responses(method: Method) -> str | None:
     return "asks for other responses" if method.overrides("ask") else None
 
 
-def reason_to_leave_out(method: Method, *, labelled: bool, scored: bool) -> str | None:
+def reason_to_leave_out(entry: Wanted, *, labelled: bool, scored: bool) -> str | None:
     """Return why a method gives no credit to responses at hand, in words; None where it does.
 
     Args:
-        method: the method.
+        entry: the method.
         labelled: whether steps carry labels.
         scored: whether there are heads.
     """
+    method, signal = entry.build(), entry.reads
     if (reason := needs_other_responses(method)) is not None:
         return reason
     if isinstance(method, GR3) and method.settings.alpha is None:
         return f"calibrates alpha on earlier groups, and there are none; name an alpha: {method.name}+alpha=0.33"
-    if method.needs_scores and method.signal == HEADS and not scored:
+    if needs_heads(signal) and not scored:
         return "reads heads, and none are given (--heads)"
-    if method.needs_labels and not labelled:
+    if not labelled and (method.needs_labels or (signal is not None and "labels" in signal_class(signal).needs)):
         return "reads labels, and the steps carry none (--labeler)"
     return None
 
@@ -151,7 +186,7 @@ def check_run(
     Raises:
         ConfigError: a setting does not fit; the message names the method.
     """
-    _check(wanted, lambda method: method.check(max_length, group_size, verifier), sampled)
+    _check(wanted, lambda entry: entry.build().check(max_length, group_size, verifier), sampled)
 
 
 def check_heads(wanted: Sequence[Wanted], heads: Sequence[Head]) -> None:
@@ -161,19 +196,18 @@ def check_heads(wanted: Sequence[Wanted], heads: Sequence[Head]) -> None:
         ConfigError: the heads are not enough; the message names the method.
     """
 
-    def check(method: Method) -> None:
-        if method.needs_scores and method.signal == HEADS:
-            method.select_heads(heads)
+    def check(entry: Wanted) -> None:
+        if entry.reads == HEADS:
+            entry.build().select_heads(heads)
 
     _check(wanted, check)
 
 
-def _check(wanted: Sequence[Wanted], check: Callable[[Method], None], sampled: bool = True) -> None:
+def _check(wanted: Sequence[Wanted], check: Callable[[Wanted], None], sampled: bool = True) -> None:
     for entry in wanted:
-        method = entry.build()
-        if needs_other_responses(method) is None:
+        if needs_other_responses(entry.build()) is None:
             try:
-                check(method)
+                check(entry)
             except ConfigError as error:
                 said = str(error)
                 for theirs, ours in FLAGS.items():

@@ -259,7 +259,8 @@ class GradientsArguments:
         ],
         metadata={
             "help": "Methods beside TLMRE, whose curve is always there: METHOD, or METHOD+setting=value+setting=1,2,3 "
-            "to vary a setting. Methods with a length term are drawn at strengths."
+            "to vary a setting; +signal=name,name puts step signals (`attnpo signals`) in the place of the method's "
+            "own. Methods with a length term are drawn at strengths."
         },
     )
     strengths: list[Share] = field(

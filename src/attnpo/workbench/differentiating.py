@@ -239,10 +239,10 @@ class _Run:
         }
 
     def _sources(self) -> dict[str, Any]:
-        """Return what tells the user's own methods and verifier from what they were before."""
+        """Return what tells the user's own methods, signals and verifier from what they were before."""
         verifier = self.session.context.get("verifier_source")
-        methods = {entry.method: source_fingerprint(entry.method) for entry in self.wanted}
-        found = {"verifier": verifier, **methods}
+        named = {name for entry in self.wanted for name in (entry.method, entry.reads) if name is not None}
+        found = {"verifier": verifier, **{name: source_fingerprint(name) for name in sorted(named)}}
         known = {name: source for name, source in found.items() if source is not None}
         return {"sources": known} if known else {}
 

@@ -15,6 +15,7 @@ from attnpo.credit import build_method
 from attnpo.gradients import CreditRow, GradientsResult
 from attnpo.gradients.placing import Point, placed
 from attnpo.reporting.reproduction.frontier_table import Agreement, Curve, FrontierTable, RankCorrelation
+from attnpo.signals import signal_of
 from attnpo.significance import DEFINED, estimate
 from attnpo.statistics import Floats
 
@@ -85,15 +86,15 @@ def _without(table: FrontierTable, why: str) -> FrontierTable:
 
 
 def matching_credits(abouts: Iterable[Mapping[str, Any]], gradients: GradientsResult) -> list[CreditRow | None]:
-    """Return for each row, by what `TrainedRow.about` says of it, the credit of its method and settings.
+    """Return for each row, by what `TrainedRow.about` says of it, the credit of its method, settings and signal.
 
-    None where there is none, or where heads or a signal of its own are part of the row's credit.
+    None where there is none, or where heads of its own are part of the row's credit.
     """
-    known = {credit_key(row.method, row.settings): row for row in gradients.rows if row.method}
+    known = {credit_key(row.method, row.settings, row.signal): row for row in gradients.rows if row.method}
     return [
         None
-        if about.get("heads") not in (None, "chosen") or "signal" in about.get("training", {})
-        else known.get(credit_key(about["method"], about["settings"]))
+        if about.get("heads") not in (None, "chosen")
+        else known.get(credit_key(about["method"], about["settings"], about.get("training", {}).get("signal")))
         for about in abouts
     ]
 
@@ -147,11 +148,15 @@ def _point(credit: CreditRow, metric: str) -> Point:
     return Point(credit.name, known.get("tokens_saved"), values if len(values) == len(FORETOLD) else None)
 
 
-def credit_key(name: str, settings: Mapping[str, Any]) -> str:
-    """Return what tells a method with its settings, seed aside, from others, whichever file they were written in."""
+def credit_key(name: str, settings: Mapping[str, Any], signal: str | None = None) -> str:
+    """Return what tells a method with its settings, seed aside, from others, whichever file they were written in.
+
+    Raises:
+        ConfigError: there is no such method, setting or signal, or the method has no use for the signal.
+    """
     method = build_method(name, settings)
     told = {k: _as_floats(v) for k, v in asdict(method.settings).items() if k != "seed"}
-    return json.dumps([method.name, told], sort_keys=True)
+    return json.dumps([method.name, told, signal_of(method.name, signal)], sort_keys=True)
 
 
 def _as_floats(value: Any) -> Any:
