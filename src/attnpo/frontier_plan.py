@@ -31,6 +31,8 @@ class FrontierPlan(BaseModel):
         equal: curves whose equality with a reference is tested; empty for all that are tested. A test of equality takes
             more problems and runs than one of a difference, the more so the more curves share it.
         target: what training is timed to; None for nothing.
+        paired: hold curves of the same seeds against each other seed by seed. A seed fixes the training problems, so
+            what runs of a seed share leaves the error. False: as runs that know nothing of each other, which errs wide.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,6 +44,7 @@ class FrontierPlan(BaseModel):
     margin: float = Field(gt=0, lt=1)
     equal: tuple[str, ...] = ()
     target: Target | None = None
+    paired: bool = False
 
     @model_validator(mode="after")
     def _check_primary(self) -> FrontierPlan:

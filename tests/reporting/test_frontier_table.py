@@ -112,6 +112,21 @@ def test_differences_seed_by_seed(base, rows, tmp_path):
     assert ("attnpo", "rloo") in both
 
 
+def test_a_paired_plan_tests_seed_by_seed(base, rows, table, tmp_path):
+    paired = frontier_table(base, rows, PLAN.model_copy(update={"paired": True}), FAMILY, FEW)
+    assert paired.accuracy_gaps["tlmre"]["attnpo"][110] == table.by_seed["attnpo", "tlmre"][110]
+    assert paired.tests["tlmre"]["attnpo"].difference == table.by_seed["attnpo", "tlmre"][110]
+    assert paired.by_seed == {}
+    assert paired.tokens == table.tokens
+    dials = [("0.1", 0.25, 4), ("0.2", 0.2, 40)]
+    others = strengths(tmp_path / "others", "attnpo", dials, seeds=(4, 5, 6))
+    apart = [*(row for row in rows if row.curve != "attnpo"), *others]
+    found, plain = (
+        frontier_table(base, apart, PLAN.model_copy(update={"paired": value}), FAMILY, FEW) for value in (True, False)
+    )
+    assert found.accuracy_gaps["tlmre"]["attnpo"] == plain.accuracy_gaps["tlmre"]["attnpo"]
+
+
 def test_what_a_curve_does_not_reach_is_not_known(table):
     assert table.accuracy["rloo"][110] is None
     assert table.tests["tlmre"]["rloo"].verdict == "not known"

@@ -175,7 +175,7 @@ class Suite(BaseModel):
             return None
         told = {"differs", "group", "curve", "strength"}
         return {
-            "plan": self.frontier.model_dump(),
+            "plan": self.frontier.model_dump(exclude_defaults=True),
             "family": self.family,
             "seeds": sorted(seeds),
             "curves": {

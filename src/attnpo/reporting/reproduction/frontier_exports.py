@@ -39,6 +39,7 @@ def plan_text(table: FrontierTable, family: Sequence[str]) -> str:
         f"{', '.join(name for name in plan.equal if name != first) or 'the same'}.",
         *(f"Secondary: the same against {name}, with Holm of its own." for name in plan.against[1:]),
         "Controls, bounds and curves that are not in the family are told with their intervals and not tested.",
+        *(("Differences are seed by seed, where both curves have the same seeds.",) if plan.paired else ()),
         f"In brackets: {100 * table.level:g} % intervals, problems and training runs drawn with replacement, Student's "
         "t with the runs' degrees of freedom. A dash: a curve does not reach the place, fewer than "
         f"{100 * DEFINED:g} % of its resamples do, or it has one run. At most (≤): its shortest point still has that "

@@ -158,7 +158,7 @@ class FrontierTable:
         times: curve → tokens sampled until the target, at the strength that ends at the primary length.
         time_gaps: reference → curve → the same less the reference's.
         by_seed: (curve, other curve) → place → difference in accuracy, seed by seed: each curve less the references of
-            the plan and less what it controls, where both have the same seeds.
+            the plan and less what it controls, where both have the same seeds; empty where the plan has all of it so.
         controls: controls beside what they control.
         level: coverage of the intervals.
         caveats: what to know of the runs.
@@ -191,9 +191,9 @@ def frontier_table(
     """Compare curves as a plan says.
 
     Problems are drawn for all curves alike, training runs for the strengths of a curve alike and for all curves of the
-    same seeds (`attnpo.statistics.two_level_draws`). What is tested takes the runs of two curves as knowing nothing of
-    each other (`attnpo.significance.estimate_difference`), which errs wide: a seed fixes the training problems, so that
-    runs of a seed go the same way. Beside it stand differences seed by seed.
+    same seeds (`attnpo.statistics.two_level_draws`). Unless the plan is `paired`, differences take the runs of two
+    curves as knowing nothing of each other (`attnpo.significance.estimate_difference`), and beside what is tested stand
+    differences seed by seed.
 
     Args:
         base: evaluation folder of the starting model.
@@ -217,7 +217,7 @@ def frontier_table(
         caveats += _left_out(name, found, seeds)
         if seeds:
             curves.append(_curve(name, found, seeds, start, plan, bootstrap))
-    gaps = _Gaps(curves, plan.against)
+    gaps = _Gaps(curves, plan)
     places = {"accuracy": plan.at_tokens, "tokens": plan.at_accuracy}
     reading: dict[str, Callable[[Curve, float], Floats]] = {
         "accuracy": lambda curve, place: curve.draws.accuracy_at(place),
@@ -247,8 +247,8 @@ def frontier_table(
             name: {curve: found[0.0] for curve, found in gap.items()}
             for name, gap in gaps.at(lambda curve, _: measured[curve.name], (0.0,), set(measured)).items()
         },
-        by_seed=dict(_by_seed(curves, plan)),
-        controls=tuple(_control_gaps(curves)),
+        by_seed={} if plan.paired else dict(_by_seed(curves, plan)),
+        controls=tuple(_control_gaps(curves, plan)),
         level=bootstrap.level,
         caveats=tuple(caveats),
     )
@@ -257,7 +257,7 @@ def frontier_table(
 @dataclass(frozen=True)
 class _Gaps:
     curves: Sequence[Curve]
-    against: Sequence[str]
+    plan: FrontierPlan
 
     def at(
         self,
@@ -268,10 +268,10 @@ class _Gaps:
         """Return reference → other curve → place → the difference of what is read there."""
         known = [c for c in self.curves if among is None or c.name in among]
         found: dict[str, dict[str, dict[float, Estimate | None]]] = {}
-        for reference in (c for name in self.against for c in known if c.name == name):
+        for reference in (c for name in self.plan.against for c in known if c.name == name):
             held = {place: read(reference, place) for place in places}
             found[reference.name] = {
-                c.name: {place: _difference(read(c, place), held[place], c, reference) for place in places}
+                c.name: {place: _difference(read(c, place), held[place], c, reference, self.plan) for place in places}
                 for c in known
                 if c is not reference
             }
@@ -353,9 +353,11 @@ def _known(draws: Floats, df: int) -> Estimate | None:
     return estimate(draws, df) if df > 0 else None
 
 
-def _difference(ours: Floats, theirs: Floats, curve: Curve, reference: Curve) -> Estimate | None:
+def _difference(ours: Floats, theirs: Floats, curve: Curve, reference: Curve, plan: FrontierPlan) -> Estimate | None:
     if not curve.df or not reference.df:
         return None
+    if plan.paired and curve.seeds == reference.seeds:
+        return estimate(ours - theirs, curve.df)
     return estimate_difference(ours, theirs, curve.df, reference.df)
 
 
@@ -394,7 +396,7 @@ def _tests(
     return {name: CurveTest(found, differs[name], equal[name], name in family) for name, found in differences.items()}
 
 
-def _control_gaps(curves: Sequence[Curve]) -> list[ControlGap]:
+def _control_gaps(curves: Sequence[Curve], plan: FrontierPlan) -> list[ControlGap]:
     by_name = {curve.name: curve for curve in curves}
     found = []
     for control in curves:
@@ -404,7 +406,7 @@ def _control_gaps(curves: Sequence[Curve]) -> list[ControlGap]:
                 continue
             place = method.draws.strengths.index(strength)
             differences = {
-                metric: _difference(draws[:, k], method.beside[metric][:, place], control, method)
+                metric: _difference(draws[:, k], method.beside[metric][:, place], control, method, plan)
                 for metric, draws in control.beside.items()
                 if metric in method.beside
             }
