@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from attnpo.attention import Head
 from attnpo.credit.methods.sas import SAS
 from attnpo.gradients.chosen import choose
@@ -18,6 +20,13 @@ def test_every_name_is_one_credit():
     assert {"attnpo 0.2 by heads", "accuracy, steps by heads", "accuracy, steps by log_prob"} <= set(names)
     assert [signal.name for signal in chosen.signals] == ["heads", "log_prob"]
     assert chosen.left_out == {}
+
+
+@pytest.mark.parametrize(("signals", "heads"), [("all", HEADS), ("all", []), ("heads,oracle,random", HEADS)])
+def test_every_name_is_one_credit_whatever_the_signals(signals, heads):
+    names = [credit.name for credit in choose(parse_all(["attnpo"], [0.2]), signals, heads, labelled=True).credits]
+    assert len(names) == len(set(names))
+    assert "accuracy, steps by oracle" in names
 
 
 def test_a_signal_asked_for_twice_is_one_credit():

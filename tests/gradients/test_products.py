@@ -10,6 +10,7 @@ from attnpo.errors import OutputError
 from attnpo.gradients import Products, Store, jackknife, moments_of
 from attnpo.gradients import store as store_module
 from attnpo.gradients.basis import Basis
+from attnpo.gradients.store import adam_weights
 from attnpo.statistics import Floats
 
 BATCHES, CREDITS, SIZE = 7, 3, 40
@@ -170,7 +171,7 @@ def test_store_reads_some_coordinates_at_a_time(tmp_path, gradients, monkeypatch
     wanted_by_name = {"plain": products_of(gradients)}
     for half in (0, 1):
         second_moment = (gradients[1 - half :: 2, 1] ** 2).mean(axis=0)
-        weights = np.where(second_moment > 0, 1 / np.sqrt(np.where(second_moment > 0, second_moment, 1)), 0)
+        weights = 1 / (np.sqrt(second_moment) + 0.01 * np.sqrt(second_moment.mean()))
         wanted_by_name[f"adam/{half}"] = products_of(gradients[half::2], weights)
     assert found.keys() == wanted_by_name.keys()
     for metric, wanted in wanted_by_name.items():
@@ -184,6 +185,13 @@ def test_store_reads_some_coordinates_at_a_time(tmp_path, gradients, monkeypatch
     moments = moments_of(kept)
     assert moments["adam"].between_SMM.shape == moments["plain"].between_SMM.shape
     assert not list(store.folder.glob("0*.safetensors"))
+
+
+def test_what_one_batch_alone_moves_does_not_make_all_the_noise():
+    """A coordinate that the other half never moves has a finite weight, a hundred times that of a common one."""
+    weights = adam_weights(np.array([4.0, 4.0, 0.0, 4.0]), mean=3.0)
+    assert weights[2] / weights[0] == pytest.approx((2 + 0.01 * 3**0.5) / (0.01 * 3**0.5))
+    assert not adam_weights(np.zeros(3), 0.0).any()
 
 
 def test_store_of_other_settings_is_refused(tmp_path):

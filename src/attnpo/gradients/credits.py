@@ -20,6 +20,7 @@ from attnpo.credit.rewards import length_z_scores
 from attnpo.credit.settings import CreditSettings
 from attnpo.gradients.batch import HEADS, Batch
 from attnpo.gradients.wanted import Wanted
+from attnpo.signals.oracle import OracleSignal
 
 ACCURACY, LENGTH, REDUNDANT_TOKENS, ESSENTIAL_TOKENS = "accuracy", "length", "redundant tokens", "essential tokens"
 LENGTH_TERM = "length term"
@@ -119,12 +120,12 @@ def split_credits(labelled: bool, scored: bool) -> list[Credit]:
 
 
 def signal_credits(names: Sequence[str]) -> list[Credit]:
-    """Return the verdict's credit on the steps that each signal keeps; the heads' is among `split_credits`."""
+    """Return the verdict's credit on the steps that each signal keeps; heads and oracle are among `split_credits`."""
 
     def verdict(name: str) -> Callable[[Batch], Tensor]:
         return _masked(lambda b: _support(b, name))
 
-    kept = {f"{ACCURACY}, steps by {name}": verdict(name) for name in names if name != HEADS}
+    kept = {f"{ACCURACY}, steps by {name}": verdict(name) for name in names if name not in (HEADS, OracleSignal.name)}
     return [Credit(name, name, None, ACCURACY, advantages) for name, advantages in kept.items()]
 
 

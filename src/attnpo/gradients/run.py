@@ -133,7 +133,8 @@ def _projections(
 
     def weighed(moments_D: Tensor) -> Callable[[Tensor], Tensor]:
         # The metric's square root on both sides of an inner product.
-        roots_D = torch.from_numpy(adam_weights(moments_D.double().numpy())).sqrt().float().to(policy.device)
+        found_D = moments_D.double().numpy()
+        roots_D = torch.from_numpy(adam_weights(found_D, float(found_D.mean()))).sqrt().float().to(policy.device)
         return lambda gradient_D: keep(gradient_D * roots_D)
 
     first_D, second_D = _second_moments(store, make_batch, credits[store.common], policy, progress)

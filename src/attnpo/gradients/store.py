@@ -28,6 +28,8 @@ LEAST_BATCHES = 6
 HALVES = (0, 1)
 """Batches of even number, and of odd."""
 ADAM_HALVES = tuple(f"{ADAM}/{half}" for half in HALVES)
+EPSILON = 0.01
+"""Adam's epsilon, as a share of the root mean square of the common credit's gradient over all coordinates."""
 CELLS = 2**23
 """Numbers of all batches that are held at a time while inner products are taken: 64 MB."""
 
@@ -95,12 +97,12 @@ class Store:
             return own if int(file.get_tensor("batches")) < self.batches else 0
 
     def products(self, progress: Progress | None = None) -> dict[str, Products]:
-        """Return the inner products: plain ones of all batches, and those of each half weighed by Adam's 1 / sqrt(v).
+        """Return the inner products: plain ones of all batches, and those of each half weighed as Adam steps.
 
-        v is the mean of the common credit's squared gradient over the batches of the other half: of the same ones,
-        weights would be small just where the noise of these gradients is large. A coordinate that it never moves has
-        weight 0. Gradients that are kept whole give it themselves; sketches were made for each metric. Those of a bin
-        (`bin_name`) are of the parts that its responses have in the batches, weighed alike.
+        Weights (`adam_weights`) are of the mean of the common credit's squared gradient over the batches of the other
+        half: of the same ones, they would be small just where the noise of these gradients is large. Gradients that
+        are kept whole give it themselves; sketches were made for each metric. Those of a bin (`bin_name`) are of the
+        parts that its responses have in the batches, weighed alike.
 
         Raises:
             OutputError: a file cannot be read.
@@ -109,6 +111,8 @@ class Store:
         coefficients = [file.get_tensor("coefficients").numpy() for file in files[0]]
         sketched = ADAM in files[0][0].keys()  # noqa: SIM118
         width = files[0][0].get_slice(PLAIN).get_shape()[1]
+        others = [range(1 - half, self.batches, len(HALVES)) for half in HALVES]
+        means = [0.0 if sketched else self._mean_moment(files, coefficients, each) for each in others]
         sums = [_MetricSums.empty(coefficients) for _ in self._wholes]
         step = max(1, CELLS // max(1, len(sums) * sum(c.shape[1] for c in coefficients)))
         with bar(progress, "inner products", width) as advance:
@@ -116,8 +120,10 @@ class Store:
                 places = slice(start, min(start + step, width))
                 plain = _with_total(files, PLAIN, places)
                 adam = _with_total(files, ADAM, places) if sketched else plain
-                others = [range(1 - half, self.batches, len(HALVES)) for half in HALVES]
-                weights = [None if sketched else self._adam_weights(plain[0], coefficients, each) for each in others]
+                weights = [
+                    None if sketched else adam_weights(self._moments_of(plain[0], coefficients, each), mean)
+                    for each, mean in zip(others, means, strict=True)
+                ]
                 for own, rows, weighed in zip(sums, plain, adam, strict=True):
                     own.plain.add(rows, None)
                     for half, adams in zip(HALVES, own.adam, strict=True):
@@ -162,11 +168,28 @@ class Store:
     def _moments(self) -> Path:
         return self.folder / "second_moments.safetensors"
 
-    def _adam_weights(self, rows: Sequence[Floats], coefficients: Sequence[Floats], numbers: Sequence[int]) -> Floats:
+    def _moments_of(self, rows: Sequence[Floats], coefficients: Sequence[Floats], numbers: Sequence[int]) -> Floats:
+        """Return (d,) the mean over some batches of the common credit's squared gradient."""
         sum_D = np.zeros(rows[0].shape[1])
         for number in numbers:
             sum_D += (coefficients[number][self.common] @ rows[number]) ** 2
-        return adam_weights(sum_D / len(numbers))
+        return sum_D / len(numbers)
+
+    def _mean_moment(
+        self, files: Sequence[Sequence[Any]], coefficients: Sequence[Floats], numbers: Sequence[int]
+    ) -> float:
+        """Return the mean over all coordinates of `_moments_of`, from the rows that the common credit is made of."""
+        width, total = files[0][0].get_slice(PLAIN).get_shape()[1], 0.0
+        for number in numbers:
+            common_R = coefficients[number][self.common]
+            for start in range(0, width, CELLS):
+                places = slice(start, min(start + CELLS, width))
+                found_D = np.zeros(places.stop - places.start)
+                for own in files:
+                    for row in np.flatnonzero(common_R):
+                        found_D += common_R[row] * _read(own[number], PLAIN, places, slice(row, row + 1))[0]
+                total += float(found_D @ found_D)
+        return total / (len(numbers) * width)
 
     def _path(self, number: int, part: int) -> Path:
         return self.folder / (f"{number:05d}" + (f"-{part}" if self.parts > 1 else "") + ".safetensors")
@@ -209,9 +232,17 @@ def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     os.replace(temporary, path)
 
 
-def adam_weights(second_moments: Floats) -> Floats:
-    """Return 1 / sqrt(v), 0 where v is 0."""
-    return np.divide(1.0, np.sqrt(second_moments), out=np.zeros_like(second_moments), where=second_moments > 0)
+def adam_weights(second_moments: Floats, mean: float) -> Floats:
+    """Return Adam's 1 / (sqrt(v) + epsilon), with epsilon `EPSILON` of the root of the mean of v; 0 where all v are 0.
+
+    Without it entries that few responses move (the embedding's rows of rare tokens) have all of the noise.
+
+    Args:
+        second_moments: v of some coordinates.
+        mean: of v over all coordinates.
+    """
+    divisors = np.sqrt(second_moments) + EPSILON * np.sqrt(mean)
+    return np.divide(1.0, divisors, out=np.zeros_like(divisors), where=divisors > 0)
 
 
 @dataclass
@@ -237,6 +268,6 @@ def _with_total(files: Sequence[Sequence[Any]], name: str, places: slice) -> lis
     return parts if len(parts) == 1 else [[np.sum(own, axis=0) for own in zip(*parts, strict=True)], *parts]
 
 
-def _read(file: Any, name: str, places: slice) -> Floats:
-    found: Floats = file.get_slice(name)[:, places].double().numpy()
+def _read(file: Any, name: str, places: slice, rows: slice = slice(None)) -> Floats:
+    found: Floats = file.get_slice(name)[rows, places].double().numpy()
     return found

@@ -34,7 +34,7 @@ from attnpo.gradients import (
 from attnpo.gradients.chosen import choose
 from attnpo.gradients.credits import COMMON, TLMRE
 from attnpo.gradients.groups import Groups, count_batches, whole_groups
-from attnpo.gradients.store import LEAST_BATCHES
+from attnpo.gradients.store import EPSILON, LEAST_BATCHES
 from attnpo.gradients.wanted import check_heads, check_run, parse_all
 from attnpo.labeling import label_steps
 from attnpo.loading import source_fingerprint
@@ -234,6 +234,7 @@ class _Run:
             "methods": {entry.name: dict(entry.settings) for entry in self.wanted},
             "credits": [credit.name for credit in self.credits],
             "sketch": sketch,
+            "adam_epsilon": EPSILON,
             **self._sources(),
             **({"redundancy_bins": self.arguments.redundancy_bins} if self.arguments.redundancy_bins else {}),
         }
