@@ -26,7 +26,8 @@ from attnpo.tinyworld.problems import generate_problems
 SUITE = load_suite(suite="frontier")
 HYPOTHESES = load_suite(suite="hypotheses")
 ON_GSM = load_suite(world=GSM, suite="frontier")
-PRESSURE = load_suite(Path(__file__).parents[2] / "benchmarks" / "pressure_suite.yaml", suite="frontier")
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+PRESSURE, SAS = (load_suite(BENCHMARKS / f"{name}_suite.yaml", suite="frontier") for name in ("pressure", "sas"))
 SMALL = """
 defaults: {seeds: [5, 6], num_eval: 30}
 frontier: {against: [tlmre], at_tokens: [115], primary: 115, margin: 0.05}
@@ -48,7 +49,13 @@ def small(tmp_path):
     ("world", "row"),
     [
         (world, row)
-        for world, suite in ((TINYWORLD, SUITE), (TINYWORLD, HYPOTHESES), (TINYWORLD, PRESSURE), (GSM, ON_GSM))
+        for world, suite in (
+            (TINYWORLD, SUITE),
+            (TINYWORLD, HYPOTHESES),
+            (TINYWORLD, PRESSURE),
+            (TINYWORLD, SAS),
+            (GSM, ON_GSM),
+        )
         for row in suite.rows
     ],
     ids=lambda value: value.name,
@@ -71,12 +78,16 @@ def test_curves_have_five_strengths_and_controls_those_of_what_they_control(suit
     assert not {"rloo", "mean-gamma", "oracle"} & set(suite.family)
 
 
-def test_cells_of_the_frontier_serve_the_hypotheses():
+def test_cells_of_the_frontier_serve_other_suites():
     """Copied from folder to folder, so rows, seeds and measurements are the same."""
     for name in ("rloo", "tlmre", "attnpo", "oracle"):
         assert [r.model_dump() for r in HYPOTHESES.curves[name]] == [r.model_dump() for r in SUITE.curves[name]]
     assert (HYPOTHESES.defaults, HYPOTHESES.evaluation) == (SUITE.defaults, SUITE.evaluation)
     assert HYPOTHESES.frontier.target == SUITE.frontier.target
+    told = {"differs"}
+    for row in (row for name in ("truncation", "sas") for row in SAS.curves[name]):
+        assert row.model_dump(exclude=told) == SUITE[row.name].model_dump(exclude=told)
+    assert (SAS.defaults, SAS.evaluation) == (SUITE.defaults, SUITE.evaluation)
 
 
 def test_bounds_measure_every_response():
