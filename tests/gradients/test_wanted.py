@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from attnpo.attention import Head
 from attnpo.errors import ConfigError
 from attnpo.gradients import method_credits, parse_wanted
-from attnpo.gradients.wanted import check_run, parse_all, reason_to_leave_out
+from attnpo.gradients.wanted import check_heads, check_run, parse_all, reason_to_leave_out
 
 
 def test_strengths_go_to_methods_with_a_length_term():
@@ -96,6 +97,21 @@ def test_a_signal_takes_the_place_of_the_methods_own():
     assert reason_to_leave_out(asked("sas+signal=heads"), labelled=True, scored=False).startswith("reads heads")
     assert reason_to_leave_out(asked("attnpo+signal=oracle"), labelled=False, scored=True).startswith("reads labels")
     assert reason_to_leave_out(asked("attnpo+signal=random"), labelled=False, scored=False) is None
+
+
+def test_labels_of_what_is_cut_have_to_come_from_a_labeler():
+    cut = asked("sas+limit=208+signal=oracle")
+    assert reason_to_leave_out(cut, labelled=True, scored=False, relabels=True) is None
+    assert reason_to_leave_out(cut, labelled=True, scored=False, relabels=False).startswith("reads labels of responses")
+    whole = asked("sas+signal=oracle")
+    assert reason_to_leave_out(whole, labelled=True, scored=False, relabels=False) is None
+
+
+def test_a_signal_that_reads_all_heads_goes_with_all_heads():
+    heads = [Head(2, 3), Head(2, 1)]
+    check_heads([asked("attnpo+num_heads=1"), asked("attnpo+signal=heads_ranked")], heads)
+    with pytest.raises(ConfigError, match="num_heads: heads_ranked reads all 2 heads here"):
+        check_heads([asked("attnpo+num_heads=1+signal=heads_ranked")], heads)
 
 
 @pytest.mark.parametrize(

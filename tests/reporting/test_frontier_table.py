@@ -24,6 +24,7 @@ from attnpo.reporting.reproduction import (
     ranked,
     save_frontier_curves,
 )
+from attnpo.reporting.reproduction.frontier_exports import plan_text
 from attnpo.reporting.reproduction.frontier_picture import frontier_panels
 from attnpo.reporting.reproduction.frontier_table import Agreement, CurveTest
 from attnpo.reporting.reproduction.ranking import FORETOLD, chance, credit_key, spearman
@@ -116,7 +117,12 @@ def test_a_paired_plan_tests_seed_by_seed(base, rows, table, tmp_path):
     paired = frontier_table(base, rows, PLAN.model_copy(update={"paired": True}), FAMILY, FEW)
     assert paired.accuracy_gaps["tlmre"]["attnpo"][110] == table.by_seed["attnpo", "tlmre"][110]
     assert paired.tests["tlmre"]["attnpo"].difference == table.by_seed["attnpo", "tlmre"][110]
-    assert paired.by_seed == {}
+    assert set(paired.by_seed) == {("shuffled", "attnpo")}
+    assert paired.by_seed["shuffled", "attnpo"] == table.by_seed["shuffled", "attnpo"]
+    assert paired.tokens_gaps["tlmre"].keys() == table.tokens_gaps["tlmre"].keys()
+    said = plan_text(paired, FAMILY)
+    assert "Differences are seed by seed" in said
+    assert "seed by seed" not in plan_text(table, FAMILY)
     assert paired.tokens == table.tokens
     dials = [("0.1", 0.25, 4), ("0.2", 0.2, 40)]
     others = strengths(tmp_path / "others", "attnpo", dials, seeds=(4, 5, 6))
@@ -124,6 +130,8 @@ def test_a_paired_plan_tests_seed_by_seed(base, rows, table, tmp_path):
     found, plain = (
         frontier_table(base, apart, PLAN.model_copy(update={"paired": value}), FAMILY, FEW) for value in (True, False)
     )
+    assert [said for said in found.caveats if said.startswith("attnpo: its seeds are not those of tlmre")]
+    assert not [said for said in (*plain.caveats, *paired.caveats) if "seeds are not those" in said]
     assert found.accuracy_gaps["tlmre"]["attnpo"] == plain.accuracy_gaps["tlmre"]["attnpo"]
 
 
@@ -420,6 +428,8 @@ def test_a_row_without_a_dial_is_held_against_tlmre_at_its_own_change_of_length(
 
 
 def test_a_whole_number_is_the_same_setting_however_it_is_written():
+    assert credit_key("attnpo", {}, "heads") == credit_key("attnpo", {}) != credit_key("attnpo", {}, "log_prob")
+    assert credit_key("attnpo", {}, "nowhere:Signal") != credit_key("attnpo", {})  # nothing is loaded for it
     assert credit_key("dot", {"deviations": 2}) == credit_key("dot", {"deviations": 2.0})
     assert credit_key("dot", {"deviations": 2}) != credit_key("dot", {"deviations": 1.5})
 

@@ -31,6 +31,7 @@ BATCHES = {"strengths": 0.2, "problems_per_batch": 1, "labeler": "attnpo.tinywor
 CREDITS = {"heads": "2.3,2.1", "signals": "log_prob,own_signals:Thirds,own_signals:LikeLogProb"}
 FEW = ["--methods", "rloo"]
 METHODS = ["--methods", "attnpo", "lcr1", "drpo", "thinkprune+advantage=rloo+limits=[150],[60]"]
+METHODS += ["sas+limit=60", "sas+limit=60+signal=random,heads,oracle"]
 
 
 def run(folder, methods=FEW, **settings):
@@ -54,6 +55,10 @@ def test_everything_is_written(folder, tmp_path):
     for signal in CREDITS["signals"].split(","):
         assert {f"attnpo 0.2 by {signal}", f"accuracy, steps by {signal}"} <= set(names)
     assert result.left_out == {"lcr1": "draws responses of its own"}
+    # The same limit by other scores: the credits differ.
+    sas = {row.signal: row for row in result.rows if row.method == "sas"}
+    assert sas.keys() == {None, "random", "heads", "oracle"}
+    assert len({row.measures["plain"]["noise"].value for row in sas.values()}) == 4
     truncation = [row for row in result.rows if row.method == "thinkprune"]
     assert [(row.strength, row.settings["limits"]) for row in truncation] == [(150, [150]), (60, [60])]
     assert (result.batches, result.group_size, result.sketch, result.heads) == (6, 3, None, [(2, 3), (2, 1)])
@@ -240,7 +245,9 @@ REASONS = {
 
 
 def test_every_row_of_the_suites_has_credit_or_is_left_out_for_a_reason(folder, monkeypatch):
-    wanted = [Wanted(row.method, row.settings, name, name, None) for name, row in WHOLE.items()]
+    wanted = [
+        Wanted(row.method, row.settings, name, name, None, row.training.get("signal")) for name, row in WHOLE.items()
+    ]
     check_run(wanted, 256, 8, "exact")
     steps = StepArguments(verifier="exact", segmentation="paragraphs", labeler=BATCHES["labeler"])
     model = ModelArguments(model="tinyworld", device="cpu")
@@ -254,7 +261,9 @@ def test_every_row_of_the_suites_has_credit_or_is_left_out_for_a_reason(folder, 
         advantages = token_advantages(run.credits, batch)
         judged, inner = [], verifier.verify
         monkeypatch.setattr(verifier, "verify", lambda texts, truths: judged.append(texts) or inner(texts, truths))
-        cut = {name: batch.drawn_for(w.build()) for name, w in zip(WHOLE, wanted, strict=True) if name in CUTTING}
+        cut = {
+            name: batch.drawn_for(w.build(), w.signal) for name, w in zip(WHOLE, wanted, strict=True) if name in CUTTING
+        }
         longer = [rollout for rollout in batch.rollouts if rollout.n_tokens > 40]
         labelled, plain = (run._cut(longer, [40] * len(longer), labels) for labels in (True, False))
     assert torch.isfinite(advantages).all()

@@ -108,8 +108,7 @@ class Batch:
             return self
         if self.cut is None:
             raise DataError(f"method {method.name}: cuts responses, and nothing here cuts them; leave it out")
-        read = (signal or method.signal) if method.needs_scores else None
-        signals = [each for each in self.signals if each.name == read]
+        signals = [each for each in self.signals if each.name == method.reads(signal)]
         labelled = method.needs_labels or any("labels" in each.needs for each in signals)
         cut = self.cut([self.rollouts[row] for row in shorter], [lengths[row] for row in shorter], labelled)
         rollouts = list(self.rollouts)
@@ -146,12 +145,12 @@ class Batch:
         Raises:
             DataError: it needs what is not given.
         """
-        probes = method.overrides("probe")
+        probes, read = method.overrides("probe"), method.reads(signal)
         return replay(
             method,
             self.rollouts,
             self.group_size,
-            scores=self._scores_for(method, signal or method.signal) if method.needs_scores else None,
+            scores=None if read is None else self._scores_for(method, read),
             progress_step=self.progress_step,
             max_length=self.max_length,
             policy=self.policy(self) if probes and self.policy is not None else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from attnpo.attention import Head
 from attnpo.gradients.batch import HEADS
@@ -35,7 +35,9 @@ class Chosen:
     left_out: Mapping[str, str]
 
 
-def choose(wanted: Sequence[Wanted], signals: str, heads: Sequence[Head], labelled: bool) -> Chosen:
+def choose(
+    wanted: Sequence[Wanted], signals: str, heads: Sequence[Head], labelled: bool, relabels: bool = True
+) -> Chosen:
     """Return all that can be taken of what is asked for.
 
     Args:
@@ -43,13 +45,14 @@ def choose(wanted: Sequence[Wanted], signals: str, heads: Sequence[Head], labell
         signals: signals in place of the heads, as `attnpo.signals.rivals` takes them.
         heads: the heads; empty for none.
         labelled: whether steps carry labels.
+        relabels: whether steps of responses that are cut can be labelled again.
 
     Raises:
         ConfigError: there is no such signal, or one cannot be read.
     """
     left_out: dict[str, str] = {}
     for entry in wanted:
-        reason = reason_to_leave_out(entry, labelled=labelled, scored=bool(heads))
+        reason = reason_to_leave_out(entry, labelled=labelled, scored=bool(heads), relabels=relabels)
         if reason is not None:
             left_out[entry.name] = reason
     given = [entry for entry in wanted if entry.name not in left_out]
@@ -57,8 +60,9 @@ def choose(wanted: Sequence[Wanted], signals: str, heads: Sequence[Head], labell
     rival = [name for name, signal in named.items() if labelled or "labels" not in signal.needs]
     left_out |= {f"signal {name}": "reads labels, and there are none" for name in named if name not in rival}
     (attnpo,) = parse_wanted(f"{ATTNPO}+{DIAL}={COMMON}", [])
-    given += [by for name in rival if (by := attnpo.by(name)).name not in {entry.name for entry in given}]
-    own = {entry.reads for entry in given} - {HEADS, None}
+    by_rival = [replace(attnpo.by(name), strength=None) for name in rival]  # drawn as no curve of one point
+    given += [by for by in by_rival if by.name not in {entry.name for entry in given}]
+    own = {name for entry in given if (name := entry.reads) is not None} - {HEADS}
     return Chosen(
         credits=[
             *wanted_credits(labelled),
@@ -66,8 +70,6 @@ def choose(wanted: Sequence[Wanted], signals: str, heads: Sequence[Head], labell
             *signal_credits(rival),
             *split_credits(labelled, bool(heads)),
         ],
-        signals=[
-            named.get(name) or build_signal(name, heads) for name in dict.fromkeys([*rival, *sorted(filter(None, own))])
-        ],
+        signals=[named.get(name) or build_signal(name, heads) for name in dict.fromkeys([*rival, *sorted(own)])],
         left_out=left_out,
     )

@@ -106,6 +106,8 @@ class GradientsResult(Document):
         tokens: mean tokens of a response.
         parameters: how many parameters gradients are by.
         sketch: numbers that each was sketched to; None where it was kept whole.
+        adam_epsilon: epsilon of Adam's metric, as a share of the root mean square of the gradient that it is of; 0 in
+            files made before it had one.
         heads: the heads whose scores were read.
         progress_step: optimizer step that credit was given at.
         rows: the credits.
@@ -126,6 +128,7 @@ class GradientsResult(Document):
     tokens: float
     parameters: int
     sketch: int | None
+    adam_epsilon: float = 0.0
     heads: list[tuple[int, int]]
     progress_step: int
     rows: list[CreditRow]

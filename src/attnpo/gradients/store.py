@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from attnpo.errors import OutputError
-from attnpo.gradients.basis import Basis
+from attnpo.gradients.basis import TOLERANCE, Basis
 from attnpo.gradients.products import Moments, Products
 from attnpo.gradients.sums import Sums
 from attnpo.output import claim_settings, prepare_output_dir
@@ -179,14 +179,16 @@ class Store:
         self, files: Sequence[Sequence[Any]], coefficients: Sequence[Floats], numbers: Sequence[int]
     ) -> float:
         """Return the mean over all coordinates of `_moments_of`, from the rows that the common credit is made of."""
-        width, total = files[0][0].get_slice(PLAIN).get_shape()[1], 0.0
+        width, total, step = files[0][0].get_slice(PLAIN).get_shape()[1], 0.0, CELLS // 4
         for number in numbers:
             common_R = coefficients[number][self.common]
-            for start in range(0, width, CELLS):
-                places = slice(start, min(start + CELLS, width))
+            # Other rows have coefficients of rounding alone.
+            made_of = np.flatnonzero(abs(common_R) > TOLERANCE * abs(common_R).max(initial=0.0))
+            for start in range(0, width, step):
+                places = slice(start, min(start + step, width))
                 found_D = np.zeros(places.stop - places.start)
                 for own in files:
-                    for row in np.flatnonzero(common_R):
+                    for row in made_of:
                         found_D += common_R[row] * _read(own[number], PLAIN, places, slice(row, row + 1))[0]
                 total += float(found_D @ found_D)
         return total / (len(numbers) * width)
@@ -235,7 +237,7 @@ def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
 def adam_weights(second_moments: Floats, mean: float) -> Floats:
     """Return Adam's 1 / (sqrt(v) + epsilon), with epsilon `EPSILON` of the root of the mean of v; 0 where all v are 0.
 
-    Without it entries that few responses move (the embedding's rows of rare tokens) have all of the noise.
+    Without it entries that few responses move (the embedding's rows of rare tokens) may have most of the noise.
 
     Args:
         second_moments: v of some coordinates.

@@ -48,7 +48,7 @@ class Wanted:
     @property
     def reads(self) -> str | None:
         """The step signal that scores steps for it, None where it reads no scores."""
-        return signal_of(self.method, self.signal)
+        return self.build().reads(self.signal)
 
     def by(self, signal: str) -> Wanted:
         """Return the method with a step signal in place of its own.
@@ -151,13 +151,14 @@ def needs_other_responses(method: Method) -> str | None:
     return "asks for other responses" if method.overrides("ask") else None
 
 
-def reason_to_leave_out(entry: Wanted, *, labelled: bool, scored: bool) -> str | None:
+def reason_to_leave_out(entry: Wanted, *, labelled: bool, scored: bool, relabels: bool = True) -> str | None:
     """Return why a method gives no credit to responses at hand, in words; None where it does.
 
     Args:
         entry: the method.
         labelled: whether steps carry labels.
         scored: whether there are heads.
+        relabels: whether steps of responses that are cut can be labelled again.
     """
     method, signal = entry.build(), entry.reads
     if (reason := needs_other_responses(method)) is not None:
@@ -166,8 +167,11 @@ def reason_to_leave_out(entry: Wanted, *, labelled: bool, scored: bool) -> str |
         return f"calibrates alpha on earlier groups, and there are none; name an alpha: {method.name}+alpha=0.33"
     if needs_heads(signal) and not scored:
         return "reads heads, and none are given (--heads)"
-    if not labelled and (method.needs_labels or (signal is not None and "labels" in signal_class(signal).needs)):
-        return "reads labels, and the steps carry none (--labeler)"
+    if method.needs_labels or (signal is not None and "labels" in signal_class(signal).needs):
+        if not labelled:
+            return "reads labels, and the steps carry none (--labeler)"
+        if not relabels and (method.only_cuts or method.response_limit(0) is not None):
+            return "reads labels of responses that it cuts, which only a labeler gives anew (--labeler)"
     return None
 
 
@@ -197,8 +201,12 @@ def check_heads(wanted: Sequence[Wanted], heads: Sequence[Head]) -> None:
     """
 
     def check(entry: Wanted) -> None:
-        if entry.reads == HEADS:
-            entry.build().select_heads(heads)
+        if needs_heads(entry.reads):
+            chosen = entry.build().select_heads(heads)
+            if entry.reads != HEADS and len(chosen) < len(heads):
+                raise ConfigError(
+                    f"num_heads: {entry.reads} reads all {len(heads)} heads here; leave it out, or give --heads fewer"
+                )
 
     _check(wanted, check)
 

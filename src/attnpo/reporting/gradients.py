@@ -35,6 +35,7 @@ COLUMNS: Mapping[str, tuple[str, int]] = {
 MORE: Mapping[str, tuple[str, int]] = {
     "redundant_saved": ("redundant saved", 1),
     "essential_saved": ("essential saved", 1),
+    "accuracy_for_noise_above_curve": ("accuracy/√noise above TLMRE's", 3),
     "accuracy_per_100_tokens_saved": ("accuracy per 100 tokens saved", 3),
     "redundant_per_token_saved": ("redundant per token saved", 2),
     "essential_per_token_saved": ("essential per token saved", 2),

@@ -110,7 +110,7 @@ def signal_of(method: str, given: str | None = None) -> str | None:
             signal.known  # noqa: B018 - says what is missing
         if not found.needs_scores:
             raise ConfigError(f"signal: method '{method}' reads no step scores; drop it, or use method attnpo")
-    return (given or found.signal) if found.needs_scores else None
+    return found.reads(given)
 
 
 def rules() -> list[Signal]:

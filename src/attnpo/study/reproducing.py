@@ -149,8 +149,8 @@ def _read_gradients(path: Path | None, suite: Suite, is_pilot: bool) -> Gradient
     rows = [row for name, own in suite.curves.items() if name != reference for row in own]
     if not any(matching_credits(map(about_row, rows), credits)):
         raise ConfigError(
-            f"--gradients {path}: no credit has the method and the settings of a row other than {reference}'s; give "
-            "`attnpo gradients --methods` the rows' own (attnpo reproduce --list)"
+            f"--gradients {path}: no credit has the method, settings and signal of a row other than {reference}'s; "
+            "give `attnpo gradients --methods` the rows' own (attnpo reproduce --list)"
         )
     return credits
 

@@ -116,7 +116,7 @@ def measure_gradients(
         labelled = session.labeler is not None if groups is None else groups.labelled
         problems = len(session.problems) if groups is None else len(groups.rollouts) // groups.size
         _check_bins(arguments.redundancy_bins, labelled, problems)
-        for signal in choose(wanted, arguments.signals, heads, labelled).signals:
+        for signal in choose(wanted, arguments.signals, heads, labelled, session.labeler is not None).signals:
             signal.check(session.model)
         if groups is None:
             rollouts = _sampled(arguments, session, verifier, limit, output_dir, progress)
@@ -145,7 +145,8 @@ class _Run:
     def __post_init__(self) -> None:
         rollouts, bins = self.groups.rollouts, self.arguments.redundancy_bins
         self.binning = Binning.of(rollouts, self.groups.size, bins) if bins else None
-        self.chosen = choose(self.wanted, self.arguments.signals, self.heads, self.groups.labelled)
+        relabels = self.session.labeler is not None
+        self.chosen = choose(self.wanted, self.arguments.signals, self.heads, self.groups.labelled, relabels)
         self.credits = self.chosen.credits
 
     def measure(self, output_dir: Path, progress: Progress | None) -> GradientsResult:
@@ -173,6 +174,7 @@ class _Run:
             tokens=sum(rollout.n_tokens for rollout in rollouts) / len(rollouts),
             parameters=policy.size,
             sketch=sketch,
+            adam_epsilon=EPSILON,
             heads=[(head.layer, head.head) for head in self.heads],
             progress_step=self.arguments.progress_step,
             rows=credit_rows(moments_of(products), self.credits),
@@ -242,8 +244,8 @@ class _Run:
     def _sources(self) -> dict[str, Any]:
         """Return what tells the user's own methods, signals and verifier from what they were before."""
         verifier = self.session.context.get("verifier_source")
-        named = {name for entry in self.wanted for name in (entry.method, entry.reads) if name is not None}
-        found = {"verifier": verifier, **{name: source_fingerprint(name) for name in sorted(named)}}
+        named = {entry.method for entry in self.wanted} | {signal.name for signal in self.chosen.signals}
+        found = {"verifier": verifier, **{name: _source(name) for name in sorted(named)}}
         known = {name: source for name, source in found.items() if source is not None}
         return {"sources": known} if known else {}
 
@@ -315,6 +317,13 @@ def _given(path: Path, session: Session, verifier: Verifier) -> list[Rollout]:
     """Return the responses of a file, labelled where there is a labeler."""
     rollouts, labeler = read_traces(path, session.segmenter, verifier), session.labeler
     return rollouts if labeler is None else [label_steps(labeler, rollout) for rollout in rollouts]
+
+
+def _source(name: str) -> str | None:
+    """Return a hash of what is behind a method's or signal's name: the user's own code, or a probe's file."""
+    if name.endswith(".json"):
+        return hashlib.sha256(Path(name).read_bytes()).hexdigest()[:16]
+    return source_fingerprint(name)
 
 
 def _check_bins(bins: int, labelled: bool, problems: int) -> None:

@@ -67,6 +67,11 @@ class Method:
         """Whether the method has a hook of its own of any of these names."""
         return any(getattr(cls, hook) is not getattr(Method, hook) for hook in hooks)
 
+    @classmethod
+    def reads(cls, given: str | None = None) -> str | None:
+        """Return the name of the step signal that scores its steps: the given one, else its own; None for no scores."""
+        return (given or cls.signal) if cls.needs_scores else None
+
     @property
     def learns_from_groups(self) -> bool:
         """Whether `observe` changes what it knows: then it has to see every group that is sampled."""

@@ -25,6 +25,7 @@ BY_SEED_NOTE = (
     "A seed fixes the training problems, and runs of a seed go the same way; here that is taken out of the error. Not "
     "what was planned, and not tested."
 )
+PAIRED_NOTE = "Controls less what they control; not tested."
 RANK = Metric("rank correlation", digits=2, better="high")
 TIME = Metric("thousand tokens until the target", scale=0.001, digits=1, better="low")
 
@@ -75,7 +76,7 @@ def frontier_sections(table: FrontierTable) -> list[Section]:
         found.append(Section(title, _tested(table, reference, gaps, lengths)))
     if table.by_seed:
         title = "Accuracy at equal length less that of another curve, points, seed by seed"
-        found.append(Section(title, _by_seed(table, lengths), BY_SEED_NOTE))
+        found.append(Section(title, _by_seed(table, lengths), PAIRED_NOTE if plan.paired else BY_SEED_NOTE))
     if shares:
         found.append(Section("Tokens at equal accuracy", _lengths(table, tokens, shares)))
         for reference, gaps in table.tokens_gaps.items():

@@ -158,7 +158,8 @@ class FrontierTable:
         times: curve → tokens sampled until the target, at the strength that ends at the primary length.
         time_gaps: reference → curve → the same less the reference's.
         by_seed: (curve, other curve) → place → difference in accuracy, seed by seed: each curve less the references of
-            the plan and less what it controls, where both have the same seeds; empty where the plan has all of it so.
+            the plan (of a `paired` one `accuracy_gaps` has them) and less what it controls, where both have the same
+            seeds.
         controls: controls beside what they control.
         level: coverage of the intervals.
         caveats: what to know of the runs.
@@ -230,6 +231,7 @@ def frontier_table(
     beside = {kind: gaps.at(read, places[kind]) for kind, read in reading.items()}
     times = {c.name: c.time_at(plan.primary) for c in curves}
     caveats += _untimed(curves)
+    caveats += _unpaired(curves, plan)
     measured = {name: draws for name, draws in times.items() if draws is not None}
     return FrontierTable(
         plan=plan,
@@ -247,7 +249,7 @@ def frontier_table(
             name: {curve: found[0.0] for curve, found in gap.items()}
             for name, gap in gaps.at(lambda curve, _: measured[curve.name], (0.0,), set(measured)).items()
         },
-        by_seed={} if plan.paired else dict(_by_seed(curves, plan)),
+        by_seed=dict(_by_seed(curves, plan)),
         controls=tuple(_control_gaps(curves, plan)),
         level=bootstrap.level,
         caveats=tuple(caveats),
@@ -373,6 +375,8 @@ def _by_seed(
             other = by_name.get(name)
             if other is None or other is curve or other.seeds != curve.seeds or not curve.df:
                 continue
+            if plan.paired and name in plan.against:
+                continue
             yield (
                 (curve.name, name),
                 {
@@ -425,6 +429,18 @@ def _untimed(curves: Sequence[Curve]) -> list[str]:
             if names:
                 said.append(f"{curve.name}: no time until the target for {', '.join(names)}: {why}.")
     return said
+
+
+def _unpaired(curves: Sequence[Curve], plan: FrontierPlan) -> list[str]:
+    """Return sentences on curves that a paired plan cannot hold against a reference seed by seed."""
+    references = [curve for curve in curves if plan.paired and curve.name in plan.against]
+    return [
+        f"{curve.name}: its seeds are not those of {reference.name}, so they are held against each other as runs that "
+        "know nothing of each other."
+        for reference in references
+        for curve in curves
+        if curve.seeds != reference.seeds
+    ]
 
 
 def _left_out(name: str, rows: Sequence[TrainedRow], seeds: Sequence[int]) -> list[str]:

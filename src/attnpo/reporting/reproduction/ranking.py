@@ -15,7 +15,6 @@ from attnpo.credit import build_method
 from attnpo.gradients import CreditRow, GradientsResult
 from attnpo.gradients.placing import Point, placed
 from attnpo.reporting.reproduction.frontier_table import Agreement, Curve, FrontierTable, RankCorrelation
-from attnpo.signals import signal_of
 from attnpo.significance import DEFINED, estimate
 from attnpo.statistics import Floats
 
@@ -149,14 +148,10 @@ def _point(credit: CreditRow, metric: str) -> Point:
 
 
 def credit_key(name: str, settings: Mapping[str, Any], signal: str | None = None) -> str:
-    """Return what tells a method with its settings, seed aside, from others, whichever file they were written in.
-
-    Raises:
-        ConfigError: there is no such method, setting or signal, or the method has no use for the signal.
-    """
+    """Return what tells a method with its settings and step signal, seed aside, from others of whatever file."""
     method = build_method(name, settings)
     told = {k: _as_floats(v) for k, v in asdict(method.settings).items() if k != "seed"}
-    return json.dumps([method.name, told, signal_of(method.name, signal)], sort_keys=True)
+    return json.dumps([method.name, told, method.reads(signal)], sort_keys=True)
 
 
 def _as_floats(value: Any) -> Any:
