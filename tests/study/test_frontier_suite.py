@@ -244,8 +244,18 @@ def gradients_file(path, method, settings):
 @pytest.mark.parametrize(
     ("method", "settings", "seeds", "said"),
     [
-        ("alp", [{"beta": 0.002}], [5, 6], r"no credit has the method, settings and signal of a row other than tlmre's; g"),
-        ("tlmre", [{"alpha_len": 0.1}], [5, 6], r"no credit has the method, settings and signal of a row other than tlmre"),
+        (
+            "alp",
+            [{"beta": 0.002}],
+            [5, 6],
+            r"no credit has the method, settings and signal of a row other than tlmre's; g",
+        ),
+        (
+            "tlmre",
+            [{"alpha_len": 0.1}],
+            [5, 6],
+            r"no credit has the method, settings and signal of a row other than tlmre",
+        ),
         ("alp", [{"beta": 0.001}], [1, 2], r"is held against curves, and a pilot has none; leave it out"),
     ],
 )
