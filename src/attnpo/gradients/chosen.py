@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from attnpo.attention import Head
 from attnpo.gradients.batch import HEADS
@@ -16,7 +16,7 @@ from attnpo.gradients.credits import (
     split_credits,
     wanted_credits,
 )
-from attnpo.gradients.wanted import DIAL, Wanted, parse_wanted, reason_to_leave_out
+from attnpo.gradients.wanted import DIAL, Wanted, reason_to_leave_out
 from attnpo.signals import Signal, build_signal, rivals
 
 
@@ -59,8 +59,8 @@ def choose(
     named = {signal.name: signal for signal in rivals(signals, heads or None)}
     rival = [name for name, signal in named.items() if labelled or "labels" not in signal.needs]
     left_out |= {f"signal {name}": "reads labels, and there are none" for name in named if name not in rival}
-    (attnpo,) = parse_wanted(f"{ATTNPO}+{DIAL}={COMMON}", [])
-    by_rival = [replace(attnpo.by(name), strength=None) for name in rival]  # drawn as no curve of one point
+    attnpo = Wanted(ATTNPO, {DIAL: COMMON}, f"{ATTNPO} {COMMON:g}", ATTNPO, None)  # no curve of one point is drawn
+    by_rival = [attnpo.by(name) for name in rival]
     given += [by for by in by_rival if by.name not in {entry.name for entry in given}]
     own = {name for entry in given if (name := entry.reads) is not None} - {HEADS}
     return Chosen(
