@@ -26,13 +26,14 @@ class FrontierPlan(BaseModel):
         against: reference curves.
         at_tokens: lengths of a response at which accuracies are compared.
         at_accuracy: accuracies at which lengths are compared.
-        primary: the one of `at_tokens` whose differences are tested.
+        primary: the one of `at_tokens` whose differences are tested, and that costs are told at.
         margin: difference of accuracy, as a share, below which two curves count as equal.
         equal: curves whose equality with a reference is tested; empty for all that are tested. A test of equality takes
             more problems and runs than one of a difference, the more so the more curves share it.
         target: what training is timed to; None for nothing.
-        paired: hold curves of the same seeds against each other seed by seed. A seed fixes the training problems, so
-            what runs of a seed share leaves the error. False: as runs that know nothing of each other, which errs wide.
+        by_run: test each run against the reference's curve of its own seed, at the length where it ends, in place of
+            the mean curves at `primary`. A seed fixes the training problems, so what runs of a seed share leaves the
+            error, and no place is lost because one seed does not reach it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,7 +45,7 @@ class FrontierPlan(BaseModel):
     margin: float = Field(gt=0, lt=1)
     equal: tuple[str, ...] = ()
     target: Target | None = None
-    paired: bool = False
+    by_run: bool = False
 
     @model_validator(mode="after")
     def _check_primary(self) -> FrontierPlan:

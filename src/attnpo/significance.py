@@ -99,6 +99,24 @@ def estimate_difference(ours: Floats, theirs: Floats, our_df: int, their_df: int
     return _estimate(difference, _variances(difference)[0], u + v, runs_df)
 
 
+def estimate_mean(draws_SD: Floats) -> Estimate | None:
+    """Return the estimate of the mean over training runs, or seeds, of a statistic that each has of its own.
+
+    As `estimate`, but that the variance over runs is that of their mean, known in closed form.
+
+    Args:
+        draws_SD: (S, 1 + R) each run's statistic on the data and on R resamples of problems, which all runs share.
+
+    Returns:
+        None for fewer than two runs.
+    """
+    n_runs = len(draws_SD)
+    if n_runs < 2:
+        return None
+    mean_D = draws_SD.mean(axis=0)
+    return _estimate(mean_D, _spread(mean_D[1:]) ** 2, float(draws_SD[:, 0].var(ddof=1)) / n_runs, n_runs - 1)
+
+
 def _estimate(draws: Floats, of_problems: float, of_runs: float, df: float) -> Estimate:
     variance = of_problems + of_runs
     both_df = df * (variance / of_runs) ** 2 if of_runs > 0 else _MOST_DF

@@ -24,7 +24,6 @@ from attnpo.reporting.reproduction import (
     ranked,
     save_frontier_curves,
 )
-from attnpo.reporting.reproduction.frontier_exports import plan_text
 from attnpo.reporting.reproduction.frontier_picture import frontier_panels
 from attnpo.reporting.reproduction.frontier_table import Agreement, CurveTest
 from attnpo.reporting.reproduction.ranking import FORETOLD, chance, credit_key, spearman
@@ -97,42 +96,50 @@ def test_accuracy_at_equal_length_the_long_way(table, rows):
     assert set(table.accuracy_gaps["tlmre"]) == {"rloo", "attnpo", "shuffled"}
 
 
-def test_differences_seed_by_seed(base, rows, tmp_path):
-    """The curves of these rows differ by less than their seeds do, which are alike in all of them."""
+def own_gaps(ours, theirs):
+    """Each run less the other curve of its seed, read off the evaluation files: seed → gaps of its strengths."""
+
+    def read(row, seed):
+        overall = EvaluationResult.load(row.folders[seed] / "evaluation.json").overall
+        return overall.response_tokens.value, overall.accuracy.value
+
+    found = {}
+    for seed in (1, 2, 3):
+        points = sorted(read(row, seed) for row in theirs)
+        for tokens, accuracy in (read(row, seed) for row in ours):
+            if points[0][0] <= tokens <= points[-1][0]:
+                found.setdefault(seed, []).append(accuracy - np.interp(tokens, *zip(*points, strict=True)))
+    return found
+
+
+def test_runs_against_the_curve_of_their_own_seed(base, rows, tmp_path):
     later = strengths(tmp_path, "later", [("0.1", 0.2, 4), ("0.2", 0.1, 30)], seeds=(4, 5, 6))
     table = frontier_table(base, [*rows, *later], PLAN, FAMILY, FEW)
-    assert set(table.by_seed) == {
-        ("rloo", "tlmre"), ("attnpo", "tlmre"), ("shuffled", "tlmre"), ("shuffled", "attnpo")
+    assert set(table.run_gaps) == {
+        ("rloo", "tlmre"), ("attnpo", "tlmre"), ("shuffled", "tlmre"), ("shuffled", "attnpo"), ("later", "tlmre")
     }  # fmt: skip
-    by_seed, apart = table.by_seed["attnpo", "tlmre"][110], table.accuracy_gaps["tlmre"]["attnpo"][110]
-    assert by_seed.value == apart.value
-    assert by_seed.error < 0.7 * apart.error
-    assert "later" in table.accuracy_gaps["tlmre"]
-    both = frontier_table(base, rows, PLAN.model_copy(update={"against": ("tlmre", "rloo")}), FAMILY, FEW).by_seed
-    assert {pair for pair in both if "attnpo" not in pair and "shuffled" not in pair} == {("rloo", "tlmre")}
-    assert ("attnpo", "rloo") in both
+    gap = table.run_gaps["attnpo", "tlmre"]
+    expected = own_gaps(*([row for row in rows if row.curve == name] for name in ("attnpo", "tlmre")))
+    assert gap.difference.value == pytest.approx(np.mean([np.mean(own) for own in expected.values()]))
+    assert (gap.seeds, gap.within, gap.runs) == (len(expected), sum(map(len, expected.values())), 6)
+    assert gap.difference.error > 0
+    assert table.run_gaps["later", "tlmre"].difference is None  # no run of its seeds is there
+    assert (table.run_gaps["later", "tlmre"].within, table.run_gaps["later", "tlmre"].runs) == (0, 6)
 
 
-def test_a_paired_plan_tests_seed_by_seed(base, rows, table, tmp_path):
-    paired = frontier_table(base, rows, PLAN.model_copy(update={"paired": True}), FAMILY, FEW)
-    assert paired.accuracy_gaps["tlmre"]["attnpo"][110] == table.by_seed["attnpo", "tlmre"][110]
-    assert paired.tests["tlmre"]["attnpo"].difference == table.by_seed["attnpo", "tlmre"][110]
-    assert set(paired.by_seed) == {("shuffled", "attnpo")}
-    assert paired.by_seed["shuffled", "attnpo"] == table.by_seed["shuffled", "attnpo"]
-    assert paired.tokens_gaps["tlmre"].keys() == table.tokens_gaps["tlmre"].keys()
-    said = plan_text(paired, FAMILY)
-    assert "Differences are seed by seed" in said
-    assert "seed by seed" not in plan_text(table, FAMILY)
-    assert paired.tokens == table.tokens
-    dials = [("0.1", 0.25, 4), ("0.2", 0.2, 40)]
-    others = strengths(tmp_path / "others", "attnpo", dials, seeds=(4, 5, 6))
-    apart = [*(row for row in rows if row.curve != "attnpo"), *others]
-    found, plain = (
-        frontier_table(base, apart, PLAN.model_copy(update={"paired": value}), FAMILY, FEW) for value in (True, False)
-    )
-    assert [said for said in found.caveats if said.startswith("attnpo: its seeds are not those of tlmre")]
-    assert not [said for said in (*plain.caveats, *paired.caveats) if "seeds are not those" in said]
-    assert found.accuracy_gaps["tlmre"]["attnpo"] == plain.accuracy_gaps["tlmre"]["attnpo"]
+def test_a_plan_by_run_tests_those(base, rows, table, tmp_path):
+    by_run = frontier_table(base, rows, PLAN.model_copy(update={"by_run": True}), FAMILY, FEW)
+    test, raw = by_run.tests["tlmre"]["attnpo"], table.run_gaps["attnpo", "tlmre"].difference
+    assert test.difference == raw
+    assert test.p == pytest.approx(min(1, 3 * raw.p_differs()))  # truncation and lcr1 are not there yet
+    assert by_run.accuracy_gaps == table.accuracy_gaps
+    text = frontier_markdown(by_run, FAMILY)
+    assert "Primary: accuracy of each run against tlmre's curve of its own seed" in text
+    assert "### Each run against the curve of its own seed, points (primary)" in text
+    assert re.search(r"^\| attnpo less tlmre \|.*\| 3 \| \d of 6 \| .* \| (open|.* accurate|equal.*) \|$", text, re.M)
+    assert re.search(r"^\| shuffled less attnpo \|.*\| – \| – \| not tested \|$", text, re.M)
+    assert "| curve | 120 tokens | 110 tokens |\n" in text
+    assert "not tested" in frontier_markdown(table, FAMILY)
 
 
 def test_what_a_curve_does_not_reach_is_not_known(table):
@@ -283,9 +290,9 @@ def test_what_is_written(table, tmp_path):
     assert content["plan"]["primary"] == 110
     assert content["against"]["tlmre"]["attnpo"]["accuracy_at_tokens"]["110"]["df"] >= 2
     assert "| shuffled less attnpo |" in text
-    assert content["by_seed"]["attnpo less tlmre"]["110"]["value"] == pytest.approx(
-        content["against"]["tlmre"]["attnpo"]["accuracy_at_tokens"]["110"]["value"]
-    )
+    gap = content["run_gaps"]["attnpo less tlmre"]
+    assert gap["difference"]["value"] == pytest.approx(table.run_gaps["attnpo", "tlmre"].difference.value)
+    assert (gap["seeds"], gap["runs"]) == (3, 6)
     panels = frontier_panels(table)
     assert [panel.title for panel in panels] == ["attnpo, 3 runs", "shuffled, 3 runs"]
     shared = {tuple(re.findall(r">(\d+) %<", str(panel.svg))) for panel in panels}

@@ -33,6 +33,15 @@ class StrengthCurve:
         """Return (D,) accuracy at a length, NaN where the curve does not reach it."""
         return np.array([accuracy_at(*knots, tokens) for knots in self._knots])
 
+    def accuracies_along(self, tokens_D: Floats) -> Floats:
+        """Return (D,) accuracy at a length of each resample's own; beyond the curve's ends that of the end."""
+        return np.array([np.interp(tokens, *knots) for tokens, knots in zip(tokens_D, self._knots, strict=True)])
+
+    def reaches(self, tokens: float) -> bool:
+        """Whether a length lies within the curve's ends on the data."""
+        lengths = self._knots[0][0]
+        return bool(lengths[0] <= tokens <= lengths[-1])
+
     def value_at(self, values_DK: Floats, tokens: float) -> Floats:
         """Return (D,) what else the strengths have, (D, K), at a length; NaN where the curve does not reach it."""
         knots = (curve_knots(t, v) for t, v in zip(self.tokens_DK, values_DK, strict=True))

@@ -175,7 +175,7 @@ class Suite(BaseModel):
             return None
         told = {"differs", "group", "curve", "strength"}
         return {
-            "plan": self.frontier.model_dump(exclude=None if self.frontier.paired else {"paired"}),
+            "plan": self.frontier.model_dump(exclude=None if self.frontier.by_run else {"by_run"}),
             "family": self.family,
             "seeds": sorted(seeds),
             "curves": {

@@ -21,11 +21,13 @@ RANK_NOTE = (
     "or disagrees, as much; for one correlation, and several stand here. Ablations and controls of one method are not "
     "independent of each other."
 )
-BY_SEED_NOTE = (
-    "A seed fixes the training problems, and runs of a seed go the same way; here that is taken out of the error. Not "
-    "what was planned, and not tested."
+RUNS_NOTE = (
+    "Each run against the other curve of its own seed, at the length where it ends; of a seed the mean over strengths, "
+    "then the mean over seeds. A seed fixes the training problems, and runs of a seed go the same way: that leaves the "
+    "error. Runs beyond the ends of the other curve are left out."
 )
-PAIRED_NOTE = "Controls less what they control; not tested."
+UNPLANNED = "Not what was planned, and not tested."
+TEST = ["p", "p of a loss or gain beyond the margin", "result"]
 RANK = Metric("rank correlation", digits=2, better="high")
 TIME = Metric("thousand tokens until the target", scale=0.001, digits=1, better="low")
 
@@ -34,13 +36,17 @@ def plan_text(table: FrontierTable, family: Sequence[str]) -> str:
     """Return what was said before the run, in sentences."""
     plan, first = table.plan, table.plan.against[0]
     said = [
-        f"Primary: accuracy at {plan.primary:g} tokens a response against {first}, two-sided, Holm over "
-        f"{', '.join(name for name in family if name != first)}.",
+        "Primary: accuracy "
+        + (
+            f"of each run against {first}'s curve of its own seed, at the length where it ends"
+            if plan.by_run
+            else f"at {plan.primary:g} tokens a response against {first}"
+        )
+        + f", two-sided, Holm over {', '.join(name for name in family if name != first)}.",
         f"No loss: two one-sided tests with a margin of {100 * plan.margin:g} points, Holm over "
         f"{', '.join(name for name in plan.equal if name != first) or 'the same'}.",
         *(f"Secondary: the same against {name}, with Holm of its own." for name in plan.against[1:]),
         "Controls, bounds and curves that are not in the family are told with their intervals and not tested.",
-        *(("Differences are seed by seed, where both curves have the same seeds.",) if plan.paired else ()),
         f"In brackets: {100 * table.level:g} % intervals, problems and training runs drawn with replacement, Student's "
         "t with the runs' degrees of freedom. A dash: a curve does not reach the place, fewer than "
         f"{100 * DEFINED:g} % of its resamples do, or it has one run. At most (≤): its shortest point still has that "
@@ -67,16 +73,19 @@ class Section:
 def frontier_sections(table: FrontierTable) -> list[Section]:
     """Return the tables; those that nothing is known for are left out."""
     plan, tokens = table.plan, METRICS["response_tokens"]
-    lengths = [f"{place:g} tokens{' (primary)' if place == plan.primary else ''}" for place in plan.at_tokens]
+    lengths = [
+        f"{place:g} tokens{' (primary)' if place == plan.primary and not plan.by_run else ''}"
+        for place in plan.at_tokens
+    ]
     shares = [f"{100 * place:g} %" for place in plan.at_accuracy]
     found = [Section("Accuracy at equal length, %", _own(table, table.accuracy, METRICS["accuracy"], lengths))]
     for reference, gaps in table.accuracy_gaps.items():
         title = f"Accuracy at equal length less that of {reference}, points"
         title += "" if reference == plan.against[0] else " (secondary)"
         found.append(Section(title, _tested(table, reference, gaps, lengths)))
-    if table.by_seed:
-        title = "Accuracy at equal length less that of another curve, points, seed by seed"
-        found.append(Section(title, _by_seed(table, lengths), PAIRED_NOTE if plan.paired else BY_SEED_NOTE))
+    if table.run_gaps:
+        title = f"Each run against the curve of its own seed, points{' (primary)' if plan.by_run else ''}"
+        found.append(Section(title, _runs(table), RUNS_NOTE if plan.by_run else f"{RUNS_NOTE} {UNPLANNED}"))
     if shares:
         found.append(Section("Tokens at equal accuracy", _lengths(table, tokens, shares)))
         for reference, gaps in table.tokens_gaps.items():
@@ -147,7 +156,7 @@ def frontier_json(table: FrontierTable, family: Sequence[str], about: Mapping[st
             }
             for reference, tests in table.tests.items()
         },
-        "by_seed": {f"{name} less {other}": _places(found) for (name, other), found in table.by_seed.items()},
+        "run_gaps": {f"{name} less {other}": asdict(found) for (name, other), found in table.run_gaps.items()},
         "ranking": [
             {
                 "measure": found.measure,
@@ -201,25 +210,31 @@ def _lengths(table: FrontierTable, metric: Metric, heads: Sequence[str]) -> Tabl
 def _tested(table: FrontierTable, reference: str, gaps: Gaps, heads: Sequence[str]) -> Table:
     lines = []
     for name, found in gaps.items():
-        test = table.tests[reference][name]
-        lines.append(
-            [
-                name if test.in_family else f"{name} (not in the family)",
-                *_numbers(table, found.values(), METRICS["accuracy"], True),
-                written_p(test.p),
-                written_p(test.p_equal),
-                test.verdict,
-            ]
-        )
-    return Table.of("", ["curve", *heads, "p", "p of a loss or gain beyond the margin", "result"], lines)
+        held = _numbers(table, found.values(), METRICS["accuracy"], True)
+        lines.append([_placed(table, reference, name), *held, *_test(table, reference, name, not table.plan.by_run)])
+    return Table.of("", ["curve", *heads, *([] if table.plan.by_run else TEST)], lines)
 
 
-def _by_seed(table: FrontierTable, heads: Sequence[str]) -> Table:
-    lines = [
-        [f"{name} less {other}", *_numbers(table, found.values(), METRICS["accuracy"], True)]
-        for (name, other), found in table.by_seed.items()
-    ]
-    return Table.of("", ["difference", *heads], lines)
+def _runs(table: FrontierTable) -> Table:
+    lines = []
+    for (name, other), gap in table.run_gaps.items():
+        held = _number(table, gap.difference, METRICS["accuracy"], True)
+        seen = [str(gap.seeds), f"{gap.within} of {gap.runs}"]
+        lines.append([f"{name} less {other}", held, *seen, *_test(table, other, name, table.plan.by_run)])
+    heads = ["difference", "points", "seeds", "runs within its ends"]
+    return Table.of("", [*heads, *(TEST if table.plan.by_run else [])], lines)
+
+
+def _test(table: FrontierTable, reference: str, name: str, shown: bool) -> list[Value]:
+    """Return the cells of `TEST`; dashes where the two are told side by side alone."""
+    test = table.tests.get(reference, {}).get(name) if shown else None
+    if test is None:
+        return [NOTHING, NOTHING, "not tested"] if shown else []
+    return [written_p(test.p), written_p(test.p_equal), test.verdict]
+
+
+def _placed(table: FrontierTable, reference: str, name: str) -> str:
+    return name if table.tests[reference][name].in_family else f"{name} (not in the family)"
 
 
 def _controls(table: FrontierTable) -> Table:

@@ -14,9 +14,10 @@ from attnpo.evaluation.metrics import ratio_cells
 from attnpo.evaluation.result import EvaluationResult
 from attnpo.evaluation.strength import StrengthCurve, first_time
 from attnpo.frontier_plan import FrontierPlan
+from attnpo.reporting.reproduction.run_gaps import RunGap, run_gap, seed_curves
 from attnpo.reporting.reproduction.table import TrainedRow
 from attnpo.significance import Estimate, estimate, estimate_difference, holm
-from attnpo.statistics import Floats, two_level_draws
+from attnpo.statistics import Floats, ratio_draws, two_level_draws
 
 METRICS = ("response_tokens", "accuracy")
 BESIDE = ("accuracy", "response_tokens", "redundant_steps")
@@ -37,6 +38,7 @@ class Curve:
         beside: metric of `BESIDE` → (1 + 2R, K) of each strength.
         control_of: the curve whose strengths it is held against.
         times: row → (1 + 2R,) tokens sampled until the target; NaN where it was not reached.
+        by_seed: seed → the curve of its runs alone, on the data and on R resamples of problems.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Curve:
     beside: Mapping[str, Floats]
     control_of: str = ""
     times: Mapping[str, Floats] = field(default_factory=dict)
+    by_seed: Mapping[int, StrengthCurve] = field(default_factory=dict)
 
     @property
     def df(self) -> int:
@@ -157,9 +160,8 @@ class FrontierTable:
         tests: reference → curve → the test at the primary length.
         times: curve → tokens sampled until the target, at the strength that ends at the primary length.
         time_gaps: reference → curve → the same less the reference's.
-        by_seed: (curve, other curve) → place → difference in accuracy, seed by seed: each curve less the references of
-            the plan (of a `paired` one `accuracy_gaps` has them) and less what it controls, where both have the same
-            seeds.
+        run_gaps: (curve, other curve) → its runs against the other's curve of their own seed: each curve against the
+            references of the plan and against what it controls.
         controls: controls beside what they control.
         level: coverage of the intervals.
         caveats: what to know of the runs.
@@ -175,7 +177,7 @@ class FrontierTable:
     tests: Mapping[str, Mapping[str, CurveTest]]
     times: Mapping[str, Estimate | None]
     time_gaps: Mapping[str, Mapping[str, Estimate | None]]
-    by_seed: Mapping[tuple[str, str], Mapping[float, Estimate | None]]
+    run_gaps: Mapping[tuple[str, str], RunGap]
     controls: tuple[ControlGap, ...]
     level: float
     caveats: tuple[str, ...] = ()
@@ -192,9 +194,9 @@ def frontier_table(
     """Compare curves as a plan says.
 
     Problems are drawn for all curves alike, training runs for the strengths of a curve alike and for all curves of the
-    same seeds (`attnpo.statistics.two_level_draws`). Unless the plan is `paired`, differences take the runs of two
-    curves as knowing nothing of each other (`attnpo.significance.estimate_difference`), and beside what is tested stand
-    differences seed by seed.
+    same seeds (`attnpo.statistics.two_level_draws`). Differences of curves take the runs of both as knowing nothing of
+    each other (`attnpo.significance.estimate_difference`); beside them stands each run against the other's curve of its
+    own seed (`attnpo.reporting.reproduction.run_gaps`), which a plan tests in their place where it says `by_run`.
 
     Args:
         base: evaluation folder of the starting model.
@@ -231,7 +233,7 @@ def frontier_table(
     beside = {kind: gaps.at(read, places[kind]) for kind, read in reading.items()}
     times = {c.name: c.time_at(plan.primary) for c in curves}
     caveats += _untimed(curves)
-    caveats += _unpaired(curves, plan)
+    runs = dict(_run_gaps(curves, plan))
     measured = {name: draws for name, draws in times.items() if draws is not None}
     return FrontierTable(
         plan=plan,
@@ -241,7 +243,12 @@ def frontier_table(
         accuracy_gaps=beside["accuracy"],
         tokens_gaps=beside["tokens"],
         tests={
-            name: _tests({curve: found[plan.primary] for curve, found in gap.items()}, family, name, plan)
+            name: _tests(
+                {c: runs[c, name].difference if plan.by_run else found[plan.primary] for c, found in gap.items()},
+                family,
+                name,
+                plan,
+            )
             for name, gap in beside["accuracy"].items()
         },
         times={c.name: _known(measured[c.name], c.df) for c in curves if c.name in measured},
@@ -249,8 +256,8 @@ def frontier_table(
             name: {curve: found[0.0] for curve, found in gap.items()}
             for name, gap in gaps.at(lambda curve, _: measured[curve.name], (0.0,), set(measured)).items()
         },
-        by_seed=dict(_by_seed(curves, plan)),
-        controls=tuple(_control_gaps(curves, plan)),
+        run_gaps=runs,
+        controls=tuple(_control_gaps(curves)),
         level=bootstrap.level,
         caveats=tuple(caveats),
     )
@@ -273,7 +280,7 @@ class _Gaps:
         for reference in (c for name in self.plan.against for c in known if c.name == name):
             held = {place: read(reference, place) for place in places}
             found[reference.name] = {
-                c.name: {place: _difference(read(c, place), held[place], c, reference, self.plan) for place in places}
+                c.name: {place: _difference(read(c, place), held[place], c, reference) for place in places}
                 for c in known
                 if c is not reference
             }
@@ -308,6 +315,7 @@ def _curve(
             for row, arm in zip(rows, arms, strict=True)
             if (found := _times(row, arm, seeds, start, plan, runs_seed, bootstrap)) is not None
         },
+        by_seed=seed_curves(strengths, seeds, [_draws_of_each(arm, METRICS, bootstrap) for arm in arms]),
     )
 
 
@@ -346,6 +354,13 @@ def _draws(arm: MeasuredArm, metrics: Sequence[str], runs_seed: Sequence[int], b
     return two_level_draws(runs, bootstrap.n_resamples, bootstrap.seed, runs_seed)
 
 
+def _draws_of_each(arm: MeasuredArm, metrics: Sequence[str], bootstrap: Bootstrap) -> Floats:
+    """Return (S runs, 1 + R, M): each run on the data and on R resamples of problems."""
+    cells = np.concatenate([ratio_cells(run, metrics) for run in arm.runs])
+    draws = ratio_draws([cells], bootstrap.n_resamples, bootstrap.seed)
+    return draws.reshape(len(draws), len(arm.runs), len(metrics)).transpose(1, 0, 2)
+
+
 def _arm(name: str, folders: Sequence[Path]) -> MeasuredArm:
     files = [result_file(folder) for folder in folders]
     return MeasuredArm(name, tuple(problem_table(EvaluationResult.load(file), file) for file in files))
@@ -355,35 +370,19 @@ def _known(draws: Floats, df: int) -> Estimate | None:
     return estimate(draws, df) if df > 0 else None
 
 
-def _difference(ours: Floats, theirs: Floats, curve: Curve, reference: Curve, plan: FrontierPlan) -> Estimate | None:
+def _difference(ours: Floats, theirs: Floats, curve: Curve, reference: Curve) -> Estimate | None:
     if not curve.df or not reference.df:
         return None
-    if plan.paired and curve.seeds == reference.seeds:
-        return estimate(ours - theirs, curve.df)
     return estimate_difference(ours, theirs, curve.df, reference.df)
 
 
-def _by_seed(
-    curves: Sequence[Curve], plan: FrontierPlan
-) -> Iterator[tuple[tuple[str, str], dict[float, Estimate | None]]]:
+def _run_gaps(curves: Sequence[Curve], plan: FrontierPlan) -> Iterator[tuple[tuple[str, str], RunGap]]:
     by_name = {curve.name: curve for curve in curves}
     for curve in curves:
-        references = plan.against
-        if curve.name in references:  # one of each pair, the later less the earlier
-            references = references[: references.index(curve.name)]
-        for name in dict.fromkeys((*references, curve.control_of)):
+        for name in dict.fromkeys((*plan.against, curve.control_of)):
             other = by_name.get(name)
-            if other is None or other is curve or other.seeds != curve.seeds or not curve.df:
-                continue
-            if plan.paired and name in plan.against:
-                continue
-            yield (
-                (curve.name, name),
-                {
-                    place: estimate(curve.draws.accuracy_at(place) - other.draws.accuracy_at(place), curve.df)
-                    for place in plan.at_tokens
-                },
-            )
+            if other is not None and other is not curve:
+                yield (curve.name, name), run_gap(curve.by_seed, other.by_seed)
 
 
 def _tests(
@@ -400,7 +399,7 @@ def _tests(
     return {name: CurveTest(found, differs[name], equal[name], name in family) for name, found in differences.items()}
 
 
-def _control_gaps(curves: Sequence[Curve], plan: FrontierPlan) -> list[ControlGap]:
+def _control_gaps(curves: Sequence[Curve]) -> list[ControlGap]:
     by_name = {curve.name: curve for curve in curves}
     found = []
     for control in curves:
@@ -410,7 +409,7 @@ def _control_gaps(curves: Sequence[Curve], plan: FrontierPlan) -> list[ControlGa
                 continue
             place = method.draws.strengths.index(strength)
             differences = {
-                metric: _difference(draws[:, k], method.beside[metric][:, place], control, method, plan)
+                metric: _difference(draws[:, k], method.beside[metric][:, place], control, method)
                 for metric, draws in control.beside.items()
                 if metric in method.beside
             }
@@ -429,18 +428,6 @@ def _untimed(curves: Sequence[Curve]) -> list[str]:
             if names:
                 said.append(f"{curve.name}: no time until the target for {', '.join(names)}: {why}.")
     return said
-
-
-def _unpaired(curves: Sequence[Curve], plan: FrontierPlan) -> list[str]:
-    """Return sentences on curves that a paired plan cannot hold against a reference seed by seed."""
-    references = [curve for curve in curves if plan.paired and curve.name in plan.against]
-    return [
-        f"{curve.name}: its seeds are not those of {reference.name}, so they are held against each other as runs that "
-        "know nothing of each other."
-        for reference in references
-        for curve in curves
-        if curve.seeds != reference.seeds
-    ]
 
 
 def _left_out(name: str, rows: Sequence[TrainedRow], seeds: Sequence[int]) -> list[str]:

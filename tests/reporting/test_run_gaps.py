@@ -1,0 +1,56 @@
+"""Runs held against another curve of their own seed, by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from attnpo.evaluation.strength import StrengthCurve
+from attnpo.reporting.reproduction.run_gaps import run_gap, seed_curves
+
+
+def curve(*points, shifts=(0.0, 0.0)):
+    """A curve of (tokens, accuracy), weakest first, on the data and on resamples that shift its accuracy."""
+    tokens, accuracies = np.array(points).T
+    rows = np.array([0.0, *shifts])[:, None]
+    return StrengthCurve(tuple(map(str, tokens)), tokens + 0 * rows, accuracies + rows)
+
+
+def test_a_run_is_held_against_its_own_seed_at_its_own_length():
+    reference = {1: curve((120, 0.8), (100, 0.7)), 2: curve((100, 0.5), (80, 0.4))}
+    runs = {1: curve((110, 0.80), (90, 0.9)), 2: curve((100, 0.52), (85, 0.40)), 3: curve((100, 1.0))}
+    gap = run_gap(runs, reference)
+    # seed 3 has no curve, and 90 tokens lie beyond that of seed 1: 0.05, and the mean of 0.02 and -0.025
+    assert (gap.seeds, gap.within, gap.runs) == (2, 3, 5)
+    assert gap.difference.value == pytest.approx((0.05 - 0.0025) / 2)
+    assert gap.difference.error == pytest.approx(abs(0.05 + 0.0025) / 2)  # of two, half their distance
+    assert gap.difference.df == 1
+
+
+def test_what_fewer_than_two_seeds_say_is_no_number():
+    one = run_gap({1: curve((110, 0.8))}, {1: curve((120, 0.8), (100, 0.7))})
+    assert (one.difference, one.seeds, one.within) == (None, 1, 1)
+    none = run_gap({1: curve((130, 0.8))}, {1: curve((120, 0.8), (100, 0.7))})
+    assert (none.difference, none.seeds, none.within, none.runs) == (None, 0, 0, 1)
+
+
+def test_problems_add_to_the_error_and_what_both_share_does_not():
+    shifts = tuple(np.random.default_rng(0).normal(0, 0.03, 4000))
+    reference = {seed: curve((120, 0.8), (100, 0.7), shifts=shifts) for seed in (1, 2, 3)}
+    shared, own = (
+        run_gap({seed: curve((110, 0.75 + 0.01 * seed), shifts=by) for seed in (1, 2, 3)}, reference).difference
+        for by in (shifts, tuple(-x for x in shifts))
+    )
+    assert shared.value == own.value == pytest.approx(0.02)
+    assert shared.error == pytest.approx(0.01 / 3**0.5)
+    assert own.error == pytest.approx((0.06**2 + 0.01**2 / 3) ** 0.5, rel=0.05)
+    assert own.df > shared.df == 2
+
+
+def test_curves_of_seeds_are_cut_from_the_strengths():
+    weak, strong = np.arange(12.0).reshape(2, 3, 2), 100 + np.arange(12.0).reshape(2, 3, 2)
+    found = seed_curves(("0.1", "0.2"), (7, 8), [weak, strong])
+    assert found.keys() == {7, 8}
+    assert found[8].strengths == ("0.1", "0.2")
+    assert found[8].tokens_DK.tolist() == [[6, 106], [8, 108], [10, 110]]
+    assert found[8].accuracy_DK.tolist() == [[7, 107], [9, 109], [11, 111]]
