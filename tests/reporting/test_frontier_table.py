@@ -124,6 +124,8 @@ def test_runs_against_the_curve_of_their_own_seed(base, rows, tmp_path):
     assert (gap.seeds, gap.within, gap.runs) == (len(expected), sum(map(len, expected.values())), 6)
     assert gap.difference.error > 0
     assert table.run_gaps["later", "tlmre"].difference is None  # no run of its seeds is there
+    assert table.bends.keys() == {"tlmre"}
+    assert table.bends["tlmre"].runs == 9
     assert (table.run_gaps["later", "tlmre"].within, table.run_gaps["later", "tlmre"].runs) == (0, 6)
 
 
@@ -139,6 +141,7 @@ def test_a_plan_by_run_tests_those(base, rows, table, tmp_path):
     assert re.search(r"^\| attnpo less tlmre \|.*\| 3 \| \d of 6 \| .* \| (open|.* accurate|equal.*) \|$", text, re.M)
     assert re.search(r"^\| shuffled less attnpo \|.*\| – \| – \| not tested \|$", text, re.M)
     assert "| curve | 120 tokens | 110 tokens |\n" in text
+    assert "| tlmre less itself |" in text
     assert "not tested" in frontier_markdown(table, FAMILY)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attnpo.evaluation.strength import StrengthCurve
-from attnpo.reporting.reproduction.run_gaps import run_gap, seed_curves
+from attnpo.reporting.reproduction.run_gaps import bend, run_gap, seed_curves
 
 
 def curve(*points, shifts=(0.0, 0.0)):
@@ -45,6 +45,21 @@ def test_problems_add_to_the_error_and_what_both_share_does_not():
     assert shared.error == pytest.approx(0.01 / 3**0.5)
     assert own.error == pytest.approx((0.06**2 + 0.01**2 / 3) ** 0.5, rel=0.05)
     assert own.df > shared.df == 2
+
+
+def test_a_bend_is_what_straight_lines_miss():
+    """Accuracy falls with the square of what is saved: lines twice as long miss four times as much."""
+
+    def parabola(*tokens):
+        return curve(*((t, 1 - ((120 - t) / 100) ** 2) for t in tokens))
+
+    own = {seed: parabola(120, 110, 100, 90) for seed in (1, 2)}
+    found = bend(own)
+    assert (found.seeds, found.within, found.runs) == (2, 4, 8)  # the ends have nothing beyond them
+    assert found.difference.value == pytest.approx(0.1 * 0.1)
+    between = run_gap({seed: parabola(115, 105, 95) for seed in (1, 2)}, own)
+    assert between.difference.value == pytest.approx(found.difference.value / 4)
+    assert bend({seed: parabola(120, 100) for seed in (1, 2)}).difference is None
 
 
 def test_curves_of_seeds_are_cut_from_the_strengths():

@@ -29,6 +29,11 @@ class StrengthCurve:
     tokens_DK: Floats
     accuracy_DK: Floats
 
+    def take(self, places: Sequence[int]) -> StrengthCurve:
+        """Return the curve of some of the strengths."""
+        names = tuple(self.strengths[k] for k in places)
+        return StrengthCurve(names, self.tokens_DK[:, places], self.accuracy_DK[:, places])
+
     def accuracy_at(self, tokens: float) -> Floats:
         """Return (D,) accuracy at a length, NaN where the curve does not reach it."""
         return np.array([accuracy_at(*knots, tokens) for knots in self._knots])

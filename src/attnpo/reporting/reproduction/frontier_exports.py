@@ -24,7 +24,8 @@ RANK_NOTE = (
 RUNS_NOTE = (
     "Each run against the other curve of its own seed, at the length where it ends; of a seed the mean over strengths, "
     "then the mean over seeds. A seed fixes the training problems, and runs of a seed go the same way: that leaves the "
-    "error. Runs beyond the ends of the other curve are left out."
+    "error. Runs beyond the ends of the other curve are left out. Less itself: each strength against the others, which "
+    "tells what straight lines between strengths are off by, with lines twice as long."
 )
 UNPLANNED = "Not what was planned, and not tested."
 TEST = ["p", "p of a loss or gain beyond the margin", "result"]
@@ -157,6 +158,7 @@ def frontier_json(table: FrontierTable, family: Sequence[str], about: Mapping[st
             for reference, tests in table.tests.items()
         },
         "run_gaps": {f"{name} less {other}": asdict(found) for (name, other), found in table.run_gaps.items()},
+        "bends": {name: asdict(found) for name, found in table.bends.items()},
         "ranking": [
             {
                 "measure": found.measure,
@@ -217,7 +219,10 @@ def _tested(table: FrontierTable, reference: str, gaps: Gaps, heads: Sequence[st
 
 def _runs(table: FrontierTable) -> Table:
     lines = []
-    for (name, other), gap in table.run_gaps.items():
+    for (name, other), gap in {
+        **table.run_gaps,
+        **{(name, "itself"): gap for name, gap in table.bends.items()},
+    }.items():
         held = _number(table, gap.difference, METRICS["accuracy"], True)
         seen = [str(gap.seeds), f"{gap.within} of {gap.runs}"]
         lines.append([f"{name} less {other}", held, *seen, *_test(table, other, name, table.plan.by_run)])

@@ -14,7 +14,7 @@ from attnpo.evaluation.metrics import ratio_cells
 from attnpo.evaluation.result import EvaluationResult
 from attnpo.evaluation.strength import StrengthCurve, first_time
 from attnpo.frontier_plan import FrontierPlan
-from attnpo.reporting.reproduction.run_gaps import RunGap, run_gap, seed_curves
+from attnpo.reporting.reproduction.run_gaps import RunGap, bend, run_gap, seed_curves
 from attnpo.reporting.reproduction.table import TrainedRow
 from attnpo.significance import Estimate, estimate, estimate_difference, holm
 from attnpo.statistics import Floats, ratio_draws, two_level_draws
@@ -162,6 +162,7 @@ class FrontierTable:
         time_gaps: reference → curve → the same less the reference's.
         run_gaps: (curve, other curve) → its runs against the other's curve of their own seed: each curve against the
             references of the plan and against what it controls.
+        bends: reference → its runs against its own other strengths, where it has more than two.
         controls: controls beside what they control.
         level: coverage of the intervals.
         caveats: what to know of the runs.
@@ -178,6 +179,7 @@ class FrontierTable:
     times: Mapping[str, Estimate | None]
     time_gaps: Mapping[str, Mapping[str, Estimate | None]]
     run_gaps: Mapping[tuple[str, str], RunGap]
+    bends: Mapping[str, RunGap]
     controls: tuple[ControlGap, ...]
     level: float
     caveats: tuple[str, ...] = ()
@@ -257,6 +259,7 @@ def frontier_table(
             for name, gap in gaps.at(lambda curve, _: measured[curve.name], (0.0,), set(measured)).items()
         },
         run_gaps=runs,
+        bends={c.name: bend(c.by_seed) for c in curves if c.name in plan.against and len(c.rows) > 2},
         controls=tuple(_control_gaps(curves)),
         level=bootstrap.level,
         caveats=tuple(caveats),
