@@ -82,6 +82,7 @@ def test_results_say_date_commit_command_machine(folder):
     assert f"    attnpo reproduce --output_dir {folder} --table --rows rloo tlmre attnpo --seeds 1 2\n" in text
     assert "![Accuracy against tokens](frontier.png)" in text
     assert (folder / "table.md").read_text() in text
+    assert ", measured with temperature 1.0, measured with top_p 1.0.\n" in text
 
 
 def test_the_table_of_nothing(tmp_path, capsys):

@@ -79,6 +79,10 @@ def test_tables(result):
     assert "64 responses of tiny in 4 batches of 2 × 8: 50.0 % right, 100.2 tokens" in text
     assert "| credit | accuracy | tlmre 0.2 | tlmre 0.6 |" in text
     assert "Left out: lcr1: draws responses of its own." in text
+    assert "Epsilon" not in text  # an older file, whose weights had none
+    plain, adam = gradients_markdown(result.model_copy(update={"adam_epsilon": 0.01})).split("## Adam's metric")
+    assert "Epsilon: 1 % of the root mean square" in adam
+    assert "Epsilon" not in plain
 
 
 def test_picture_joins_the_strengths_of_a_method(result, tmp_path):

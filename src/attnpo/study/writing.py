@@ -217,6 +217,7 @@ def table_about(experiment: Experiment, table: MethodTable, command: str) -> dic
             machines |= {str(about["machine"]): None} if about.get("machine") else {}
             commits |= {str(about["commit"]): None} if about.get("commit") else {}
     sizes = experiment.sizes
+    sampled = {name: value for name, value in experiment.world.evaluation.items() if name in ("temperature", "top_p")}
     return {
         "date": today(),
         "commit": ", ".join(commits) or commit() or "unknown",
@@ -232,7 +233,7 @@ def table_about(experiment: Experiment, table: MethodTable, command: str) -> dic
             **({"problems measured on while training": sizes.num_course} if sizes.num_course else {}),
             "problems that heads were found on": sizes.num_probe,
             **sizes.further,
-            **{f"measured with {name}": value for name, value in sizes.further_evaluation.items()},
+            **{f"measured with {name}": value for name, value in {**sampled, **sizes.further_evaluation}.items()},
         },
     }
 
