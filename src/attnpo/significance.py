@@ -83,7 +83,7 @@ def estimate_difference(ours: Floats, theirs: Floats, our_df: int, their_df: int
     As `estimate`, but that each side's runs vary in their own way: their variances u and v add up, and the degrees of
     freedom of both together are (u + v)^2 / (u^2 / our_df + v^2 / their_df) (Welch and Satterthwaite). Which runs were
     drawn together does not matter, so both sides may come from the same resamples of runs. Where runs of both sides
-    belong together in pairs, `estimate(ours - theirs, our_df)` takes what they share out of the error.
+    belong together in pairs, `estimate_mean` of their differences takes what they share out of the error.
 
     Args:
         ours: (1 + 2R,) as `estimate` takes them.
@@ -102,7 +102,9 @@ def estimate_difference(ours: Floats, theirs: Floats, our_df: int, their_df: int
 def estimate_mean(draws_SD: Floats) -> Estimate | None:
     """Return the estimate of the mean over training runs, or seeds, of a statistic that each has of its own.
 
-    As `estimate`, but that the variance over runs is that of their mean, known in closed form.
+    The variance over runs is that of their mean; the one over problems is added to it, though what single answers do
+    to a run is in both. Degrees of freedom stay those of the runs: of few that happen to agree, Welch's and
+    Satterthwaite's would be far too many.
 
     Args:
         draws_SD: (S, 1 + R) each run's statistic on the data and on R resamples of problems, which all runs share.
@@ -114,7 +116,8 @@ def estimate_mean(draws_SD: Floats) -> Estimate | None:
     if n_runs < 2:
         return None
     mean_D = draws_SD.mean(axis=0)
-    return _estimate(mean_D, _spread(mean_D[1:]) ** 2, float(draws_SD[:, 0].var(ddof=1)) / n_runs, n_runs - 1)
+    variance = _spread(mean_D[1:]) ** 2 + float(draws_SD[:, 0].var(ddof=1)) / n_runs
+    return Estimate(float(mean_D[0]), variance**0.5, n_runs - 1)
 
 
 def _estimate(draws: Floats, of_problems: float, of_runs: float, df: float) -> Estimate:

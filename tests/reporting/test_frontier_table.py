@@ -24,6 +24,7 @@ from attnpo.reporting.reproduction import (
     ranked,
     save_frontier_curves,
 )
+from attnpo.reporting.reproduction.frontier_exports import UNPLANNED
 from attnpo.reporting.reproduction.frontier_picture import frontier_panels
 from attnpo.reporting.reproduction.frontier_table import Agreement, CurveTest
 from attnpo.reporting.reproduction.ranking import FORETOLD, chance, credit_key, spearman
@@ -124,8 +125,8 @@ def test_runs_against_the_curve_of_their_own_seed(base, rows, tmp_path):
     assert (gap.seeds, gap.within, gap.runs) == (len(expected), sum(map(len, expected.values())), 6)
     assert gap.difference.error > 0
     assert table.run_gaps["later", "tlmre"].difference is None  # no run of its seeds is there
-    assert table.bends.keys() == {"tlmre"}
-    assert table.bends["tlmre"].runs == 9
+    assert table.leave_one_out.keys() == {"tlmre"}
+    assert table.leave_one_out["tlmre"].runs == 9
     assert (table.run_gaps["later", "tlmre"].within, table.run_gaps["later", "tlmre"].runs) == (0, 6)
 
 
@@ -142,7 +143,16 @@ def test_a_plan_by_run_tests_those(base, rows, table, tmp_path):
     assert re.search(r"^\| shuffled less attnpo \|.*\| – \| – \| not tested \|$", text, re.M)
     assert "| curve | 120 tokens | 110 tokens |\n" in text
     assert "| tlmre less itself |" in text
-    assert "not tested" in frontier_markdown(table, FAMILY)
+    assert UNPLANNED not in text
+    assert UNPLANNED in frontier_markdown(table, FAMILY)
+
+
+def test_a_curve_less_its_own_double_is_nothing(base, rows):
+    """The same runs under another name: resamples of problems are the same, so neither value nor error is left."""
+    double = [replace(row, curve="double", name=f"double-{row.strength}") for row in rows if row.curve == "tlmre"]
+    gap = frontier_table(base, [*rows, *double], PLAN, FAMILY, FEW).run_gaps["double", "tlmre"]
+    assert gap.within == gap.runs == 9
+    assert (gap.difference.value, gap.difference.error) == pytest.approx((0, 0), abs=1e-12)
 
 
 def test_what_a_curve_does_not_reach_is_not_known(table):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attnpo.evaluation.strength import StrengthCurve
-from attnpo.reporting.reproduction.run_gaps import bend, run_gap, seed_curves
+from attnpo.reporting.reproduction.run_gaps import leave_one_out, run_gap, seed_curves
 
 
 def curve(*points, shifts=(0.0, 0.0)):
@@ -44,7 +44,7 @@ def test_problems_add_to_the_error_and_what_both_share_does_not():
     assert shared.value == own.value == pytest.approx(0.02)
     assert shared.error == pytest.approx(0.01 / 3**0.5)
     assert own.error == pytest.approx((0.06**2 + 0.01**2 / 3) ** 0.5, rel=0.05)
-    assert own.df > shared.df == 2
+    assert own.df == shared.df == 2
 
 
 def test_a_bend_is_what_straight_lines_miss():
@@ -54,12 +54,41 @@ def test_a_bend_is_what_straight_lines_miss():
         return curve(*((t, 1 - ((120 - t) / 100) ** 2) for t in tokens))
 
     own = {seed: parabola(120, 110, 100, 90) for seed in (1, 2)}
-    found = bend(own)
+    found = leave_one_out(own)
     assert (found.seeds, found.within, found.runs) == (2, 4, 8)  # the ends have nothing beyond them
     assert found.difference.value == pytest.approx(0.1 * 0.1)
     between = run_gap({seed: parabola(115, 105, 95) for seed in (1, 2)}, own)
     assert between.difference.value == pytest.approx(found.difference.value / 4)
-    assert bend({seed: parabola(120, 100) for seed in (1, 2)}).difference is None
+    assert leave_one_out({seed: parabola(120, 100) for seed in (1, 2)}).difference is None
+
+
+def test_few_runs_within_the_ends_are_told_and_not_tested():
+    reference = {seed: curve((120, 0.8), (100, 0.7)) for seed in (1, 2)}
+    half = run_gap({seed: curve((110, 0.8), (90, 0.7)) for seed in (1, 2)}, reference)
+    assert half.tested == half.difference
+    assert half.difference is not None
+    fewer = run_gap({seed: curve((110, 0.8), (90, 0.7), (80, 0.6)) for seed in (1, 2)}, reference)
+    assert fewer.difference == half.difference
+    assert fewer.tested is None
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 6])
+def test_intervals_cover_the_truth(seeds):
+    """Two methods on one straight line but for 2 points; seeds shift accuracy and length, runs both again."""
+    rng, inside, studies = np.random.default_rng(seeds), 0, 400
+
+    def runs(dials, gap, shift):
+        tokens = dials + shift[0] + rng.normal(0, 5, len(dials))
+        accuracies = 0.5 + 0.004 * tokens + gap + shift[1] + rng.normal(0, 0.02, len(dials))
+        return curve(*zip(tokens, accuracies, strict=True))
+
+    for _ in range(studies):
+        shifts = {seed: rng.normal(0, (8, 0.03)) for seed in range(seeds)}
+        reference = {seed: runs(np.array([118.0, 106, 94, 82, 70]), 0.0, shift) for seed, shift in shifts.items()}
+        ours = {seed: runs(np.array([110.0, 98, 86, 78]), 0.02, shift) for seed, shift in shifts.items()}
+        interval = run_gap(ours, reference).difference.interval(0.9)
+        inside += interval.low <= 0.02 <= interval.high
+    assert 0.86 <= inside / studies <= 0.96
 
 
 def test_curves_of_seeds_are_cut_from_the_strengths():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,8 +27,12 @@ from attnpo.tinyworld.problems import generate_problems
 SUITE = load_suite(suite="frontier")
 HYPOTHESES = load_suite(suite="hypotheses")
 ON_GSM = load_suite(world=GSM, suite="frontier")
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-PRESSURE, SAS = (load_suite(BENCHMARKS / f"{name}_suite.yaml", suite="frontier") for name in ("pressure", "sas"))
+ROOT = Path(__file__).parents[2]
+BENCHMARKS, RESULTS = ROOT / "benchmarks", ROOT / "docs" / "results"
+FURTHER = {
+    name: load_suite(BENCHMARKS / f"{name}_suite.yaml", suite="frontier")
+    for name in ("pressure", "pressure_greedy", "greedy", "sas")
+}
 SMALL = """
 defaults: {seeds: [5, 6], num_eval: 30}
 frontier: {against: [tlmre], at_tokens: [115], primary: 115, margin: 0.05}
@@ -52,8 +57,7 @@ def small(tmp_path):
         for world, suite in (
             (TINYWORLD, SUITE),
             (TINYWORLD, HYPOTHESES),
-            (TINYWORLD, PRESSURE),
-            (TINYWORLD, SAS),
+            *((TINYWORLD, suite) for suite in FURTHER.values()),
             (GSM, ON_GSM),
         )
         for row in suite.rows
@@ -65,7 +69,7 @@ def test_every_row_can_be_trained_under_the_limit_of_its_world(world, row):
     assert row.heads == "chosen" or row.needs_heads
 
 
-@pytest.mark.parametrize("suite", [SUITE, HYPOTHESES, PRESSURE, ON_GSM])
+@pytest.mark.parametrize("suite", [SUITE, HYPOTHESES, FURTHER["pressure"], ON_GSM])
 def test_curves_have_five_strengths_and_controls_those_of_what_they_control(suite):
     for name, rows in suite.curves.items():
         assert len(rows) >= 5 or name == "rloo"
@@ -85,9 +89,9 @@ def test_cells_of_the_frontier_serve_other_suites():
     assert (HYPOTHESES.defaults, HYPOTHESES.evaluation) == (SUITE.defaults, SUITE.evaluation)
     assert HYPOTHESES.frontier.target == SUITE.frontier.target
     told = {"differs"}
-    for row in (row for name in ("truncation", "sas") for row in SAS.curves[name]):
+    for row in (row for name in ("truncation", "sas") for row in FURTHER["sas"].curves[name]):
         assert row.model_dump(exclude=told) == SUITE[row.name].model_dump(exclude=told)
-    assert (SAS.defaults, SAS.evaluation) == (SUITE.defaults, SUITE.evaluation)
+    assert (FURTHER["sas"].defaults, FURTHER["sas"].evaluation) == (SUITE.defaults, SUITE.evaluation)
 
 
 def test_bounds_measure_every_response():
@@ -109,6 +113,25 @@ def test_a_dial_makes_a_row_a_strength(small):
     assert [cell.name for cell in choose_cells(cells, ["alp/6", "tlmre-0.1/5"])] == [
         "tlmre-0.1/5", "alp-0.001/6", "alp-0.003/6",
     ]  # fmt: skip
+
+
+def test_runs_are_not_held_against_a_single_strength(small):
+    one = SMALL.replace("strengths: [0.1, 0.4]", "strengths: [0.1]")
+    small.write_text(one)
+    load_suite(small)
+    small.write_text(one.replace("margin: 0.05", "margin: 0.05, by_run: true"))
+    with pytest.raises(ConfigError, match="frontier: by_run: tlmre is a row of one strength"):
+        load_suite(small)
+
+
+@pytest.mark.parametrize(
+    ("folder", "suite"),
+    [("frontier", SUITE), *((name, FURTHER[name]) for name in ("greedy", "pressure", "pressure_greedy"))],
+)
+def test_packed_cells_go_on_under_the_plan_as_it_is(folder, suite):
+    with tarfile.open(RESULTS / folder / "cells.tar.xz") as archive:
+        kept = json.loads(archive.extractfile("frontier.settings.json").read())
+    assert kept == json.loads(json.dumps(suite.planned(suite.defaults["seeds"])))
 
 
 def test_defaults_give_way_to_what_is_given(small):
@@ -314,6 +337,7 @@ def test_gradients_wait_for_curves_that_are_not_there_yet(small, tmp_path):
         (("margin: 0.05", "margin: 0.1"), [5, 6], r"plan\.margin \(there 0\.05, asked 0\.1\)"),
         (("", ""), [5], r"seeds \(there \[5, 6\], asked \[5\]\)"),
         (("0.001, 0.003", "0.001, 0.004"), [5, 6], r"curves\.alp\.alp-0\.003 \(there"),
+        (("margin: 0.05", "margin: 0.05, by_run: true"), [5, 6], r"plan\.by_run \(there None, asked True\)"),
         (("method: alp", "method: alp, settings: {x: 1}"), [5, 6], r"curves\.alp\.alp-0\.001\.settings"),
     ],
 )

@@ -139,6 +139,9 @@ class Suite(BaseModel):
             for name in names:
                 if name not in self.curves:
                     raise ValueError(f"frontier: {part}: no curve is called {name}")
+        for name in plan.against if plan.by_run else ():
+            if len(self.curves[name]) < 2:
+                raise ValueError(f"frontier: by_run: {name} is a row of one strength, no curve to hold runs against")
         for name in plan.equal:
             if name not in self.family or name == plan.against[0]:
                 raise ValueError(f"frontier: equal: {name} is not among the curves that are tested")

@@ -24,8 +24,13 @@ RANK_NOTE = (
 RUNS_NOTE = (
     "Each run against the other curve of its own seed, at the length where it ends; of a seed the mean over strengths, "
     "then the mean over seeds. A seed fixes the training problems, and runs of a seed go the same way: that leaves the "
-    "error. Runs beyond the ends of the other curve are left out. Less itself: each strength against the others, which "
-    "tells what straight lines between strengths are off by, with lines twice as long."
+    "error. Runs beyond the ends of the other curve are left out, and where fewer than half remain nothing is tested. "
+    "Neighbouring strengths of a seed whose lengths stand the wrong way round are pooled. Intervals: of the mean over "
+    "seeds, and over problems; Student's t with one degree of freedom less than seeds. A dash: fewer than two seeds."
+)
+ITSELF_NOTE = (
+    "Less itself: each strength against the others, which tells what straight lines between strengths are off by on "
+    "average, with lines about twice as long."
 )
 UNPLANNED = "Not what was planned, and not tested."
 TEST = ["p", "p of a loss or gain beyond the margin", "result"]
@@ -85,8 +90,9 @@ def frontier_sections(table: FrontierTable) -> list[Section]:
         title += "" if reference == plan.against[0] else " (secondary)"
         found.append(Section(title, _tested(table, reference, gaps, lengths)))
     if table.run_gaps:
+        notes = (RUNS_NOTE, ITSELF_NOTE if table.leave_one_out else "", "" if plan.by_run else UNPLANNED)
         title = f"Each run against the curve of its own seed, points{' (primary)' if plan.by_run else ''}"
-        found.append(Section(title, _runs(table), RUNS_NOTE if plan.by_run else f"{RUNS_NOTE} {UNPLANNED}"))
+        found.append(Section(title, _runs(table), " ".join(filter(None, notes))))
     if shares:
         found.append(Section("Tokens at equal accuracy", _lengths(table, tokens, shares)))
         for reference, gaps in table.tokens_gaps.items():
@@ -135,7 +141,7 @@ def frontier_json(table: FrontierTable, family: Sequence[str], about: Mapping[st
         about: how it was made.
     """
     content = {
-        "schema_version": 1,
+        "schema_version": 2,
         **about,
         "plan": table.plan.model_dump(),
         "family": list(family),
@@ -158,7 +164,7 @@ def frontier_json(table: FrontierTable, family: Sequence[str], about: Mapping[st
             for reference, tests in table.tests.items()
         },
         "run_gaps": {f"{name} less {other}": asdict(found) for (name, other), found in table.run_gaps.items()},
-        "bends": {name: asdict(found) for name, found in table.bends.items()},
+        "leave_one_out": {name: asdict(found) for name, found in table.leave_one_out.items()},
         "ranking": [
             {
                 "measure": found.measure,
@@ -221,7 +227,7 @@ def _runs(table: FrontierTable) -> Table:
     lines = []
     for (name, other), gap in {
         **table.run_gaps,
-        **{(name, "itself"): gap for name, gap in table.bends.items()},
+        **{(name, "itself"): gap for name, gap in table.leave_one_out.items()},
     }.items():
         held = _number(table, gap.difference, METRICS["accuracy"], True)
         seen = [str(gap.seeds), f"{gap.within} of {gap.runs}"]

@@ -14,7 +14,7 @@ from attnpo.evaluation.metrics import ratio_cells
 from attnpo.evaluation.result import EvaluationResult
 from attnpo.evaluation.strength import StrengthCurve, first_time
 from attnpo.frontier_plan import FrontierPlan
-from attnpo.reporting.reproduction.run_gaps import RunGap, bend, run_gap, seed_curves
+from attnpo.reporting.reproduction.run_gaps import RunGap, leave_one_out, run_gap, seed_curves
 from attnpo.reporting.reproduction.table import TrainedRow
 from attnpo.significance import Estimate, estimate, estimate_difference, holm
 from attnpo.statistics import Floats, ratio_draws, two_level_draws
@@ -76,7 +76,8 @@ class CurveTest:
     """A curve against a reference where the plan tests it.
 
     Attributes:
-        difference: its accuracy less the reference's; None where either does not reach the place.
+        difference: its accuracy less the reference's, where the plan tests it; None where either does not reach the
+            place, or too few of its runs lie within the reference's ends.
         p: p-value of no difference, Holm-adjusted over the family; None where the curve does not belong to it.
         p_equal: p-value of a difference of the margin or more, adjusted over the curves that are tested for equality;
             None for others.
@@ -157,12 +158,12 @@ class FrontierTable:
         tokens: length of each at the plan's accuracies.
         accuracy_gaps: reference → the same for the other curves less it.
         tokens_gaps: reference → likewise.
-        tests: reference → curve → the test at the primary length.
+        tests: reference → curve → what the plan tests.
         times: curve → tokens sampled until the target, at the strength that ends at the primary length.
         time_gaps: reference → curve → the same less the reference's.
         run_gaps: (curve, other curve) → its runs against the other's curve of their own seed: each curve against the
             references of the plan and against what it controls.
-        bends: reference → its runs against its own other strengths, where it has more than two.
+        leave_one_out: reference → its runs against its own other strengths, where it has more than two.
         controls: controls beside what they control.
         level: coverage of the intervals.
         caveats: what to know of the runs.
@@ -179,7 +180,7 @@ class FrontierTable:
     times: Mapping[str, Estimate | None]
     time_gaps: Mapping[str, Mapping[str, Estimate | None]]
     run_gaps: Mapping[tuple[str, str], RunGap]
-    bends: Mapping[str, RunGap]
+    leave_one_out: Mapping[str, RunGap]
     controls: tuple[ControlGap, ...]
     level: float
     caveats: tuple[str, ...] = ()
@@ -246,7 +247,7 @@ def frontier_table(
         tokens_gaps=beside["tokens"],
         tests={
             name: _tests(
-                {c: runs[c, name].difference if plan.by_run else found[plan.primary] for c, found in gap.items()},
+                {c: runs[c, name].tested if plan.by_run else found[plan.primary] for c, found in gap.items()},
                 family,
                 name,
                 plan,
@@ -259,7 +260,7 @@ def frontier_table(
             for name, gap in gaps.at(lambda curve, _: measured[curve.name], (0.0,), set(measured)).items()
         },
         run_gaps=runs,
-        bends={c.name: bend(c.by_seed) for c in curves if c.name in plan.against and len(c.rows) > 2},
+        leave_one_out={c.name: leave_one_out(c.by_seed) for c in curves if c.name in plan.against and len(c.rows) > 2},
         controls=tuple(_control_gaps(curves)),
         level=bootstrap.level,
         caveats=tuple(caveats),

@@ -2,7 +2,8 @@
 
 A seed fixes the training problems, so runs of a seed go the same way, and a mean curve is lost wherever one seed does
 not reach a place. Here the other method's strengths of one seed make a curve, and every run of that seed is held
-against it at its own length. Runs beyond its ends are left out.
+against it at its own length. Runs beyond its ends are left out. As in every curve, neighbouring strengths whose lengths
+stand the wrong way round are pooled (`attnpo.evaluation.strength`), which single runs often do.
 """
 
 from __future__ import annotations
@@ -26,13 +27,18 @@ class RunGap:
             strengths, and of those the mean over seeds; None where fewer than two seeds say something.
         seeds: seeds that say something.
         within: runs whose length lies within the ends of the other curve of their seed.
-        runs: runs that there are.
+        runs: runs of the seeds that every strength has.
     """
 
     difference: Estimate | None
     seeds: int
     within: int
     runs: int
+
+    @property
+    def tested(self) -> Estimate | None:
+        """The difference, if half of the runs or more are in it: of fewer it would be that of a chosen part."""
+        return self.difference if 2 * self.within >= self.runs else None
 
 
 def seed_curves(
@@ -67,7 +73,7 @@ def run_gap(curves: Mapping[int, StrengthCurve], reference: Mapping[int, Strengt
     return _gap(pairs, sum(len(own.strengths) for own in curves.values()))
 
 
-def bend(curves: Mapping[int, StrengthCurve]) -> RunGap:
+def leave_one_out(curves: Mapping[int, StrengthCurve]) -> RunGap:
     """Hold each run of a curve against its own other strengths: what straight lines between strengths are off by.
 
     A curve that bends lies above its straight lines, or below, and so does any method that follows it. With every
