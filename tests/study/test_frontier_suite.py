@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 BENCHMARKS, RESULTS = ROOT / "benchmarks", ROOT / "docs" / "results"
 FURTHER = {
     name: load_suite(BENCHMARKS / f"{name}_suite.yaml", suite="frontier")
-    for name in ("pressure", "pressure_greedy", "greedy", "sas")
+    for name in ("pressure", "pressure_greedy", "pressure_dense", "greedy", "sas")
 }
 SMALL = """
 defaults: {seeds: [5, 6], num_eval: 30}
