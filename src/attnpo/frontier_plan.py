@@ -33,7 +33,8 @@ class FrontierPlan(BaseModel):
         target: what training is timed to; None for nothing.
         by_run: test each run against the reference's curve of its own seed, at the length where it ends, in place of
             the mean curves at `primary`. A seed fixes the training problems, so what runs of a seed share leaves the
-            error, and no place is lost because one seed does not reach it.
+            error, and no place is lost because one seed does not reach it. Give the reference strengths so near each
+            other that straight lines between them are off by little (`less itself` in the table).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -208,6 +208,8 @@ def test_a_length_that_could_be_less_is_a_bound(base, rows):
 )
 def test_verdicts(value, p, p_equal, said):
     assert CurveTest(Estimate(value, 0.01, 4), p, p_equal, True).verdict == said
+    bent = CurveTest(Estimate(value, 0.01, 4), p, p_equal, True, within_bend=True).verdict
+    assert bent == re.sub(r"(\w+ accurate)", r"\1 (not beyond the bend of the curve)", said)
 
 
 def test_controls_are_held_against_the_same_strength(table, rows):

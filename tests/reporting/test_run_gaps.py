@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from attnpo.evaluation.strength import StrengthCurve
-from attnpo.reporting.reproduction.run_gaps import leave_one_out, run_gap, seed_curves
+from attnpo.reporting.reproduction.run_gaps import RunGap, leave_one_out, run_gap, seed_curves, within_bend
+from attnpo.significance import Estimate
 
 
 def curve(*points, shifts=(0.0, 0.0)):
@@ -89,6 +90,24 @@ def test_intervals_cover_the_truth(seeds):
         interval = run_gap(ours, reference).difference.interval(0.9)
         inside += interval.low <= 0.02 <= interval.high
     assert 0.86 <= inside / studies <= 0.96
+
+
+@pytest.mark.parametrize(
+    ("value", "bend", "within"),
+    [
+        (0.013, 0.018, True),  # 0.013 ± 0.0077 less a quarter of 0.018 + 0.0077
+        (0.020, 0.018, False),
+        (0.013, 0.0, False),  # a quarter of 0.0077
+        (-0.013, 0.018, False),  # lines below the curve credit no loss
+        (-0.013, -0.018, True),
+        (0.001, 0.0, True),
+    ],
+)
+def test_what_a_bend_may_explain(value, bend, within):
+    own = RunGap(Estimate(bend, 0.003, 5), 6, 18, 30)
+    assert within_bend(Estimate(value, 0.003, 5), own) is within
+    assert not within_bend(Estimate(value, 0.003, 5), None)
+    assert not within_bend(None, own)
 
 
 def test_curves_of_seeds_are_cut_from_the_strengths():

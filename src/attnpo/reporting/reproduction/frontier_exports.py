@@ -30,7 +30,8 @@ RUNS_NOTE = (
 )
 ITSELF_NOTE = (
     "Less itself: each strength against the others, which tells what straight lines between strengths are off by on "
-    "average, with lines about twice as long."
+    "average, with lines about twice as long: of an even bend four times as much. A tested difference is not beyond "
+    "the bend of the curve where its interval has 0 once a quarter of the far end of that one's is taken off."
 )
 UNPLANNED = "Not what was planned, and not tested."
 TEST = ["p", "p of a loss or gain beyond the margin", "result"]
@@ -157,6 +158,7 @@ def frontier_json(table: FrontierTable, family: Sequence[str], about: Mapping[st
                     "p": test.p,
                     "p_equal": test.p_equal,
                     "in_family": test.in_family,
+                    "within_bend": test.within_bend,
                     "verdict": test.verdict,
                 }
                 for name, test in tests.items()

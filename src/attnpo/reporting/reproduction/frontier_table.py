@@ -14,7 +14,7 @@ from attnpo.evaluation.metrics import ratio_cells
 from attnpo.evaluation.result import EvaluationResult
 from attnpo.evaluation.strength import StrengthCurve, first_time
 from attnpo.frontier_plan import FrontierPlan
-from attnpo.reporting.reproduction.run_gaps import RunGap, leave_one_out, run_gap, seed_curves
+from attnpo.reporting.reproduction.run_gaps import RunGap, leave_one_out, run_gap, seed_curves, within_bend
 from attnpo.reporting.reproduction.table import TrainedRow
 from attnpo.significance import Estimate, estimate, estimate_difference, holm
 from attnpo.statistics import Floats, ratio_draws, two_level_draws
@@ -82,12 +82,14 @@ class CurveTest:
         p_equal: p-value of a difference of the margin or more, adjusted over the curves that are tested for equality;
             None for others.
         in_family: whether it belongs to the family; others are told with their intervals alone.
+        within_bend: whether the difference may be what straight lines between the reference's strengths are off by.
     """
 
     difference: Estimate | None
     p: float | None
     p_equal: float | None
     in_family: bool
+    within_bend: bool = False
 
     @property
     def verdict(self) -> str:
@@ -97,6 +99,7 @@ class CurveTest:
         if self.p is None:
             return "not tested"
         differs = "" if self.p > ALPHA else "more accurate" if self.difference.value > 0 else "less accurate"
+        differs += " (not beyond the bend of the curve)" if differs and self.within_bend else ""
         equal = "equal within the margin" if self.p_equal is not None and self.p_equal <= ALPHA else ""
         return ", ".join(filter(None, (differs, equal))) or "open"
 
@@ -237,6 +240,7 @@ def frontier_table(
     times = {c.name: c.time_at(plan.primary) for c in curves}
     caveats += _untimed(curves)
     runs = dict(_run_gaps(curves, plan))
+    bends = {c.name: leave_one_out(c.by_seed) for c in curves if c.name in plan.against and len(c.rows) > 2}
     measured = {name: draws for name, draws in times.items() if draws is not None}
     return FrontierTable(
         plan=plan,
@@ -251,6 +255,7 @@ def frontier_table(
                 family,
                 name,
                 plan,
+                bends.get(name) if plan.by_run else None,
             )
             for name, gap in beside["accuracy"].items()
         },
@@ -260,7 +265,7 @@ def frontier_table(
             for name, gap in gaps.at(lambda curve, _: measured[curve.name], (0.0,), set(measured)).items()
         },
         run_gaps=runs,
-        leave_one_out={c.name: leave_one_out(c.by_seed) for c in curves if c.name in plan.against and len(c.rows) > 2},
+        leave_one_out=bends,
         controls=tuple(_control_gaps(curves)),
         level=bootstrap.level,
         caveats=tuple(caveats),
@@ -390,7 +395,11 @@ def _run_gaps(curves: Sequence[Curve], plan: FrontierPlan) -> Iterator[tuple[tup
 
 
 def _tests(
-    differences: Mapping[str, Estimate | None], family: Sequence[str], reference: str, plan: FrontierPlan
+    differences: Mapping[str, Estimate | None],
+    family: Sequence[str],
+    reference: str,
+    plan: FrontierPlan,
+    bend: RunGap | None = None,
 ) -> dict[str, CurveTest]:
     def values(of: Callable[[Estimate], float], among: Sequence[str]) -> dict[str, float | None]:
         raw = {name: None if found is None else of(found) for name, found in differences.items()}
@@ -400,7 +409,10 @@ def _tests(
 
     differs = values(lambda found: found.p_differs(), family)
     equal = values(lambda found: found.p_equivalent(plan.margin), plan.equal or family)
-    return {name: CurveTest(found, differs[name], equal[name], name in family) for name, found in differences.items()}
+    return {
+        name: CurveTest(found, differs[name], equal[name], name in family, within_bend(found, bend))
+        for name, found in differences.items()
+    }
 
 
 def _control_gaps(curves: Sequence[Curve]) -> list[ControlGap]:

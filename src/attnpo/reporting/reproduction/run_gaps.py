@@ -88,6 +88,21 @@ def leave_one_out(curves: Mapping[int, StrengthCurve]) -> RunGap:
     return _gap(pairs, sum(len(own.strengths) for own in curves.values()))
 
 
+def within_bend(difference: Estimate | None, bend: RunGap | None, level: float = 0.95) -> bool:
+    """Whether an interval has 0 once a quarter of the far end of the reference's own (`leave_one_out`) is taken off.
+
+    Args:
+        difference: of a curve's runs; None where it is not known.
+        bend: of the reference's own runs; None, or without a difference, where it is not known.
+        level: coverage of both intervals.
+    """
+    if difference is None or bend is None or bend.difference is None:
+        return False
+    ours, own = difference.interval(level), bend.difference.interval(level)
+    off = max(0.0, own.high) / 4 if difference.value > 0 else min(0.0, own.low) / 4
+    return ours.low - off <= 0 <= ours.high - off
+
+
 def _runs(curve: StrengthCurve) -> list[StrengthCurve]:
     return [curve.take([k]) for k in range(len(curve.strengths))]
 
