@@ -31,7 +31,8 @@ def independent_rows(rows_MN: Floats, tolerance: float = TOLERANCE) -> Basis:
     TLMRE's credit is linear in its strength, so that its whole curve takes two rows. A row of zeros takes none.
     """
     norms_M = np.linalg.norm(rows_MN, axis=1)
-    left_MN = rows_MN / np.where(norms_M > 0, norms_M, 1.0)[:, None]
+    norms_M = np.where(norms_M > 0, norms_M, 1.0)
+    left_MN = unit_MN = rows_MN / norms_M[:, None]
     chosen: list[int] = []
     for _ in range(min(rows_MN.shape)):
         place = int(np.argmax(unexplained_M := np.linalg.norm(left_MN, axis=1)))
@@ -44,6 +45,8 @@ def independent_rows(rows_MN: Floats, tolerance: float = TOLERANCE) -> Basis:
     chosen.sort()
     if not chosen:
         return Basis((), np.zeros((len(rows_MN), 0)))
-    coefficients_MR = np.asarray(np.linalg.lstsq(rows_MN[chosen].T, rows_MN.T, rcond=None)[0].T, dtype=np.float64)
+    # Solved for rows of length 1: of rows that differ by orders of magnitude, digits would be lost.
+    solved_MR = np.asarray(np.linalg.lstsq(unit_MN[chosen].T, unit_MN.T, rcond=None)[0].T, dtype=np.float64)
+    coefficients_MR = solved_MR * norms_M[:, None] / norms_M[chosen]
     coefficients_MR[chosen] = np.eye(len(chosen))
     return Basis(tuple(chosen), coefficients_MR)
