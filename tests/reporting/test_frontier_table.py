@@ -144,6 +144,10 @@ def test_a_plan_by_run_tests_those(base, rows, table, tmp_path):
     assert "| curve | 120 tokens | 110 tokens |\n" in text
     assert "| tlmre less itself |" in text
     assert UNPLANNED not in text
+    second = PLAN.model_copy(update={"by_run": True, "against": ("tlmre", "shuffled")})
+    other = frontier_markdown(frontier_table(base, rows, second, FAMILY, FEW), FAMILY)
+    assert "| attnpo less tlmre |" in other
+    assert "| attnpo less shuffled (secondary) |" in other
     assert UNPLANNED in frontier_markdown(table, FAMILY)
 
 

@@ -88,7 +88,7 @@ def gradients_markdown(result: GradientsResult) -> str:
                 f"Epsilon: {100 * result.adam_epsilon:g} % of the root mean square of the gradient that Adam's weights "
                 "are of."
             )
-        parts += [gradients_table(result, metric, more=True).markdown()]
+        parts.append(gradients_table(result, metric, more=True).markdown())
         curve = [row.name for row in result.rows if row.family in ("accuracy", "length", "tlmre")]
         rows = [[row.name, *(said(row.cosines[metric][name], 3) for name in curve)] for row in result.rows]
         parts += ["Cosines of mean gradients:", Table.of("", ["credit", *curve], rows).markdown()]

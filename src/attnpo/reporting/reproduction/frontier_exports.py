@@ -233,7 +233,8 @@ def _runs(table: FrontierTable) -> Table:
     }.items():
         held = _number(table, gap.difference, METRICS["accuracy"], True)
         seen = [str(gap.seeds), f"{gap.within} of {gap.runs}"]
-        lines.append([f"{name} less {other}", held, *seen, *_test(table, other, name, table.plan.by_run)])
+        secondary = " (secondary)" if table.plan.by_run and other in table.plan.against[1:] else ""
+        lines.append([f"{name} less {other}{secondary}", held, *seen, *_test(table, other, name, table.plan.by_run)])
     heads = ["difference", "points", "seeds", "runs within its ends"]
     return Table.of("", [*heads, *(TEST if table.plan.by_run else [])], lines)
 
