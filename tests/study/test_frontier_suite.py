@@ -25,10 +25,10 @@ from attnpo.study.worlds import GSM, TINYWORLD, UNSEEN
 from attnpo.tinyworld.problems import generate_problems
 
 SUITE = load_suite(suite="frontier")
-HYPOTHESES = load_suite(suite="hypotheses")
 ON_GSM = load_suite(world=GSM, suite="frontier")
 ROOT = Path(__file__).parents[2]
 BENCHMARKS, RESULTS = ROOT / "benchmarks", ROOT / "docs" / "results"
+HYPOTHESES = load_suite(BENCHMARKS / "hypotheses" / "suite.yaml", suite="frontier")
 FURTHER = {
     name: load_suite(BENCHMARKS / f"{name}_suite.yaml", suite="frontier")
     for name in ("pressure", "pressure_greedy", "pressure_dense", "greedy", "sas")
@@ -169,8 +169,8 @@ def test_an_unknown_default_is_refused(small):
 
 
 def test_a_world_without_curves():
-    with pytest.raises(ConfigError, match="--suite hypotheses: none ships for gsm"):
-        load_suite(world=GSM, suite="hypotheses")
+    with pytest.raises(ConfigError, match="--suite frontier: none ships for gsm"):
+        load_suite(world=replace(GSM, curve_file=None), suite="frontier")
 
 
 def test_measurements_take_further_flags(small, tmp_path):

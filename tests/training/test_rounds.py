@@ -94,7 +94,7 @@ def test_a_process_keeps_its_own_part_of_what_all_gathered(parts):
 
 def test_steps_of_all_processes_where_rewards_read_them(parts):
     settings = {"pressure": "redundant", "mask_verdict": False, "to_go": False}
-    parts.method, parts.process = build_method("split_oracle", settings), 1
+    parts.method, parts.process = build_method("benchmarks.hypotheses.split:SplitOracle", settings), 1
     round_ = Round(parts, ROWS, range(4, 8), progress_step=0)
     tokenizer = world_tokenizer()
     prompt_ids = [render_prompt(tokenizer, row["prompt"]) for row in round_.rows]

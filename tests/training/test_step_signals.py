@@ -18,6 +18,7 @@ from attnpo.signals import build_signal, score_signals
 from attnpo.signals.position import Earlier
 from attnpo.signals.probe import ProbeWeights
 
+PRESSURE = "benchmarks.hypotheses.pressure:RedundantPressure"
 FAST = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "max_completion_length": 128}
 
 
@@ -110,7 +111,7 @@ def test_what_a_reading_costs_is_counted(make_trainer, name, heads):
 def test_rewards_that_read_steps_take_any_signal(make_trainer, model, tokenizer, name, is_read):
     """A pass of its own only for what is read in one."""
     before = copy.deepcopy(model)
-    trainer = make_trainer(method="redundant-pressure", signal=name, heads=None, save_rollouts=True, **FAST)
+    trainer = make_trainer(method=PRESSURE, signal=name, heads=None, save_rollouts=True, **FAST)
     seen = watched(trainer)
     trainer.train()
     check_given(seen, before, tokenizer, list(read_rollouts(trainer.rollouts_path)), name)
@@ -171,7 +172,7 @@ def test_steps_that_rewards_were_made_of_are_not_scored_again(make_trainer, monk
         return inner(self, seen)
 
     monkeypatch.setattr(Earlier, "score", score)
-    make_trainer(method="redundant-pressure", signal="earlier", heads=None, **FAST).train()
+    make_trainer(method=PRESSURE, signal="earlier", heads=None, **FAST).train()
     assert scored == [8]
 
 

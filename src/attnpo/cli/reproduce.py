@@ -57,16 +57,16 @@ class ReproduceArguments:
     output_dir: str | None = field(
         default=None,
         metadata={
-            "help": "Folder of all cells and of the table; runs/reproduce (runs/frontier, runs/hypotheses for those "
-            "suites), or the same with -WORLD, if absent."
+            "help": "Folder of all cells and of the table; runs/reproduce (runs/frontier for that suite), "
+            "or the same with -WORLD, if absent."
         },
     )
     suite: str | None = field(
         default=None,
         metadata={
             "help": "Rows: main (published methods), ablations (of AttnPO, with controls and bounds), all of these, "
-            "newer (published methods of 2025-26), frontier (methods at several strengths, compared as curves) or "
-            "hypotheses (this project's own credits and bounds, likewise); main if absent, all in gsm."
+            "newer (published methods of 2025-26) or frontier (methods at several strengths, compared as curves); main "
+            "if absent, all in gsm."
         },
     )
     rows: Names = field(
@@ -140,7 +140,7 @@ def run(argv: Sequence[str]) -> None:
             rows,
             seeds,
             sizes,
-            Path(arguments.output_dir or world.folder(asked if asked in CURVES else "reproduce")),
+            Path(arguments.output_dir or world.folder(CURVES if asked == CURVES else "reproduce")),
             only=[name for part in arguments.only for name in part.split(",") if name],
             jobs=arguments.jobs,
             minutes=arguments.minutes,

@@ -6,23 +6,18 @@ They are this project's own, tried on the small world, where the truth about eve
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from attnpo.credit.batches import StepBatch
-from attnpo.credit.checks import AT_LEAST_0, SHARE, SWITCH, TEXT, Range, one_of, setting
+from attnpo.credit.checks import AT_LEAST_0, SHARE, SWITCH, Range, one_of, setting
 from attnpo.credit.rescaling import step_baseline
 from attnpo.credit.settings import CreditSettings
-from attnpo.errors import DataError
 
 Bar = Literal["answer_share", "mean_score"]
-IncorrectCredit = Literal["uniform", "spare", "blame", "before_error"]
-Receivers = Literal["untouched", "essential"]
-FIRST_ERROR: Final = "first_error"
-"""Fact: the first step of a response that states something wrong; the number of its steps where the error stands
-behind them, -1 where it is not known."""
+IncorrectCredit = Literal["uniform", "spare", "blame"]
 
 _SIGNED = Range(-1, 1)
 _AT_LEAST_1 = Range(1)
@@ -49,29 +44,14 @@ class OptionSettings(CreditSettings):
     incorrect_credit: IncorrectCredit = setting(
         "uniform",
         one_of(*get_args(IncorrectCredit)),
-        "Incorrect responses: uniform (the paper: untouched), spare (steps above |F| / |o| are punished less), blame "
-        "(steps below it are) or before_error (steps before the first one that error_finder calls wrong are).",
+        "Incorrect responses: uniform (the paper: untouched), spare (steps above |F| / |o| are punished less) or "
+        "blame (steps below it are).",
     )
     incorrect_gamma: float = setting(0.5, SHARE, "The factor of the steps of incorrect responses punished less.")
-    error_finder: str = setting(
-        "",
-        TEXT,
-        "What before_error asks: module:function from question, response and steps (character spans) to the number of "
-        "the first wrong step, the number of steps where the error stands behind them, or none where it is not known.",
-    )
     redistribute: bool = setting(
         False, SWITCH, "Give what PA and NA take from some steps of a response to its other steps."
     )
     gamma_ceiling: float = setting(2.0, _AT_LEAST_1, "Largest gamma that redistribute may give.")
-    receivers: Receivers = setting(
-        "untouched",
-        one_of(*get_args(Receivers)),
-        "Who gets what redistribute gives: untouched, every step with gamma 1, or essential, those that score above "
-        "S_base.",
-    )
-    keep_sum: bool = setting(
-        False, SWITCH, "Let redistribute take no more than its receivers can hold, so that a response's sum is kept."
-    )
 
 
 @torch.no_grad()
@@ -126,70 +106,41 @@ def treat_incorrect(gamma_BK: Tensor, scores_BK: Tensor, steps: StepBatch, setti
 
     `spare`: what the wrong answer rests on may still be sound, so steps above |F| / |o| are punished less. `blame`:
     what the wrong answer hardly looked at did not cause it, so steps below are. Both need two steps or more and an
-    answer. `before_error`: what stands before the first wrong step is sound (a bound, by the truth), answered or not.
-    Where the error stands behind the steps, nothing in them is to blame and all are spared, but for a response without
-    an answer: what is wrong with it is that it went on, in which every step had its share. Where the error is not known
-    nothing is spared. Responses without punishment stay as they are.
+    answer. Responses without punishment stay as they are.
 
     Args:
         gamma_BK: (B, K) factors so far; 1 for every step of an incorrect response.
         scores_BK: (B, K) scores as `relative_scores` returned them.
         steps: the responses.
         settings: `incorrect_credit` and `incorrect_gamma` are read.
-
-    Raises:
-        DataError: `before_error` without the fact `first_error`.
     """
     if settings.incorrect_credit == "uniform":
         return gamma_BK
     rows_B = ~steps.correct_B.bool() & (steps.advantages_B < 0)
-    if settings.incorrect_credit == "before_error":
-        spared_BK = _before_error(steps)
-    else:
-        bar_B1 = plain_bar(steps, settings)[:, None]
-        spared_BK = scores_BK > bar_B1 if settings.incorrect_credit == "spare" else scores_BK < bar_B1
-        spared_BK &= steps.comparable_BK
-    return gamma_BK.masked_fill(spared_BK & rows_B[:, None], settings.incorrect_gamma)
-
-
-def _before_error(steps: StepBatch) -> Tensor:
-    """Return (B, K) bool, the steps before the error: all where it stands behind them and there is an answer."""
-    if FIRST_ERROR not in steps.facts:
-        raise DataError("incorrect_credit: before_error needs the fact first_error, which the responses lack")
-    first_B = steps.facts[FIRST_ERROR]
-    in_steps_B = first_B < steps.step_mask_BK.sum(dim=1)
-    before_BK = torch.arange(steps.step_mask_BK.shape[1], device=first_B.device) < first_B[:, None]
-    return before_BK & steps.owned_BK & (in_steps_B | (steps.answer_lengths_B > 0))[:, None]
+    bar_B1 = plain_bar(steps, settings)[:, None]
+    spared_BK = scores_BK > bar_B1 if settings.incorrect_credit == "spare" else scores_BK < bar_B1
+    return gamma_BK.masked_fill(spared_BK & steps.comparable_BK & rows_B[:, None], settings.incorrect_gamma)
 
 
 @torch.no_grad()
-def redistribute(gamma_BK: Tensor, scores_BK: Tensor, steps: StepBatch, settings: OptionSettings) -> Tensor:
+def redistribute(gamma_BK: Tensor, steps: StepBatch, settings: OptionSettings) -> Tensor:
     """Return factors with the same sum over a response's think tokens as without credit, as far as the ceiling allows.
 
-    What was taken from the touched steps (gamma < 1) goes to the receivers in equal parts a token: credit then moves a
-    response's advantage between its steps and is no length penalty of its own. Where the receivers can hold less than
-    was taken, the rest is lost, or with `keep_sum` left where it was, in equal shares. Nothing changes where no step
-    was touched, and, but for `keep_sum`, where there is no receiver.
+    What was taken from the touched steps (gamma < 1) goes to the others in equal parts a token: credit then moves a
+    response's advantage between its steps and is no length penalty of its own. What the others cannot hold is lost.
+    Nothing changes where no step was touched, or every one.
 
     Args:
         gamma_BK: (B, K) factors so far.
-        scores_BK: (B, K) scores as `relative_scores` returned them.
         steps: the responses.
-        settings: `redistribute`, `receivers`, `keep_sum` and `gamma_ceiling` are read.
+        settings: `redistribute` and `gamma_ceiling` are read.
     """
     if not settings.redistribute:
         return gamma_BK
     tokens_BK = torch.where(steps.owned_BK, steps.step_lengths_BK, 0).float()
     taken_B = ((1 - gamma_BK) * tokens_BK).sum(dim=1)
     others_BK = steps.owned_BK & (gamma_BK >= 1)
-    if settings.receivers == "essential":
-        others_BK &= scores_BK > step_baseline(steps, settings)[:, None]
     room_B = (tokens_BK * others_BK).sum(dim=1)
-    if settings.keep_sum:
-        held_B = torch.minimum(taken_B, room_B * (settings.gamma_ceiling - 1))
-        share_B = torch.where(taken_B > 0, held_B / taken_B, 1.0)
-        gamma_BK = torch.where(gamma_BK < 1, 1 - share_B[:, None] * (1 - gamma_BK), gamma_BK)
-        taken_B = held_B
     more_B = torch.where(room_B > 0, taken_B / room_B.clamp(min=1), 0.0)
     given_BK = (gamma_BK + more_B[:, None]).clamp(max=settings.gamma_ceiling)
     return torch.where(others_BK & (more_B > 0)[:, None], given_BK, gamma_BK)

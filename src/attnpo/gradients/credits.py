@@ -13,7 +13,6 @@ from attnpo.credit import build_method
 from attnpo.credit.advantages import rloo_advantages
 from attnpo.credit.batches import ESSENTIAL, REDUNDANT
 from attnpo.credit.methods.attnpo_random_steps import move_attenuation
-from attnpo.credit.pressure import LengthTerm, advantages_to_go
 from attnpo.credit.rescaling import step_support
 from attnpo.credit.rescaling import token_advantages as spread_over_steps
 from attnpo.credit.rewards import length_z_scores
@@ -169,12 +168,12 @@ def _every_token(values: Tensor, batch: Batch) -> Tensor:
 
 
 def _still_to_come(costs_BT: Tensor, batch: Batch) -> Tensor:
-    """Return (B, T) advantages at a price of 1 for what a response still costs from a token on.
+    """Return (B, T) advantages of costing less from a token on than the other responses of the group on average.
 
-    Without bias if a token's cost is decided by what stands before it and by itself: true of length; nearly of
-    redundant tokens, whose label later text may change.
+    The others cost 0 where they have ended. Without bias if a token's cost is decided by what stands before it and by
+    itself: true of length; nearly of redundant tokens, whose label later text may change. 0 in groups of one.
     """
-    groups = batch.plain.groups
-    weights_PGT = costs_BT.double().view(*groups.correct_PG.shape, -1)
-    term = LengthTerm.of(groups.correct_PG, weights_PGT.sum(dim=2), alpha_len=0.0, price=1.0)
-    return advantages_to_go(term, groups.correct_PG, groups.lengths_PG, weights_PGT).flatten(0, 1)
+    costs_PGT = (costs_BT * batch.inside_BT).double().view(-1, batch.group_size, costs_BT.shape[1])
+    ahead_PGT = costs_PGT.flip(2).cumsum(dim=2).flip(2)
+    theirs_PGT = (ahead_PGT.sum(dim=1, keepdim=True) - ahead_PGT) / max(1, batch.group_size - 1)
+    return (theirs_PGT - ahead_PGT).flatten(0, 1) * (batch.group_size > 1)

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from attnpo.credit import Method
 
 Group = Literal["main", "attnpo", "ablation", "control", "bound", "options", "newer", "hypotheses"]
-CURVES = ("frontier", "hypotheses")
-"""Suites of methods at several strengths."""
+CURVES = "frontier"
+"""The suite of methods at several strengths."""
 SUITES: Mapping[str, tuple[Group, ...]] = {
     "main": ("main", "attnpo"),
     "ablations": ("attnpo", "ablation", "control", "bound", "options"),
     "all": ("main", "attnpo", "ablation", "control", "bound", "options"),
     "newer": ("newer", "attnpo"),
-    **dict.fromkeys(CURVES, get_args(Group)),
+    CURVES: get_args(Group),
 }
-"""Suite → groups of its rows; newer neighbours are a table of their own, curves files of their own."""
+"""Suite → groups of its rows; newer neighbours are a table of their own, curves a file of their own."""
 FAMILY: tuple[Group, ...] = ("main", "newer", "attnpo", "options", "hypotheses")
 """Groups whose curves are tested together; ablations, controls and bounds are told with their intervals alone."""
 REFERENCES = ("tlmre", "attnpo")
@@ -238,7 +238,7 @@ def load_suite(path: Path | None = None, world: World = TINYWORLD, suite: str = 
     Raises:
         ConfigError: the file is missing or malformed; the message names the row and the field.
     """
-    shipped = world.curve_files.get(suite) if suite in CURVES else world.suite_file
+    shipped = world.curve_file if suite == CURVES else world.suite_file
     file = path or shipped
     if file is None:
         raise ConfigError(f"--suite {suite}: none ships for {world.name}; write one and give it as --suite_file")

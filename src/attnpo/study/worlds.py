@@ -43,7 +43,7 @@ class World:
         evaluation: flags of a measurement on held-out problems.
         discovery: flags of a discovery; its problems are never those that models are measured on.
         proofs: further flags of the quickstart's discovery.
-        curve_files: suite of methods at several strengths → its rows.
+        curve_file: rows of methods at several strengths; None where none ships.
         unseen: flags that make a measurement one on problems of templates that no training problem is of; empty where
             there are none.
         suite_file: rows of its table.
@@ -68,7 +68,7 @@ class World:
     sizes: Sizes
     quickstart: QuickstartSizes
     pace: Pace
-    curve_files: Mapping[str, Path] = field(default_factory=dict)
+    curve_file: Path | None = None
     unseen: Mapping[str, Any] = field(default_factory=dict)
     proofs: Mapping[str, Any] = field(default_factory=dict)
     own_threads: bool = True
@@ -209,7 +209,7 @@ TINYWORLD = World(
         "verifier": "exact",
     },
     suite_file=HERE / "suite.yaml",
-    curve_files={"frontier": HERE / "frontier_suite.yaml", "hypotheses": HERE / "hypotheses_suite.yaml"},
+    curve_file=HERE / "frontier_suite.yaml",
     suite="main",
     sizes=Sizes(),
     quickstart=QuickstartSizes(),
@@ -282,7 +282,7 @@ GSM = World(
         "intervention_max_new_tokens": 192,
     },
     suite_file=HERE / "gsm_suite.yaml",
-    curve_files={"frontier": HERE / "gsm_frontier_suite.yaml"},
+    curve_file=HERE / "gsm_frontier_suite.yaml",
     suite="all",
     sizes=GsmSizes(),
     quickstart=GsmQuickstartSizes(),

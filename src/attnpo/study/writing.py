@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attnpo.about import commit, machine, today
-from attnpo.credit import METHODS
-from attnpo.credit.methods import find_preset
+from attnpo.credit.methods import find_preset, method_class
 from attnpo.documents import is_complete
 from attnpo.errors import DataError
 from attnpo.output import prepare_output_dir, write_atomically
@@ -191,15 +190,13 @@ def _course(experiment: Experiment, folder: Path, cost: RunCost) -> tuple[Course
 
 def about_row(row: Row) -> dict[str, Any]:
     """Return what a row is: method, paper, settings, what differs from the published ones."""
-    preset = find_preset(row.method)
-    name = row.method if preset is None else preset.method
-    method = METHODS.get(name)
-    paper = "" if method is None else f"{method.paper}{f', arXiv {method.arxiv}' if method.arxiv else ''}"
+    preset, method = find_preset(row.method), method_class(row.method)
+    paper = f"{method.paper}{f', arXiv {method.arxiv}' if method.arxiv else ''}"
     return {
         "method": row.method,
         "paper": paper,
         "settings": {**({} if preset is None else dict(preset.settings)), **row.settings},
-        "heads": row.heads if method is not None and row.needs_heads else None,
+        "heads": row.heads if row.needs_heads else None,
         "training": row.training,
         "evaluation": row.evaluation,
         "differs": row.differs,

@@ -17,7 +17,6 @@ from attnpo.credit.methods.attnpo_shuffled import AttnPOShuffled
 from attnpo.credit.methods.attnpo_uniform import AttnPOUniform
 from attnpo.credit.methods.autothink import AutoThink
 from attnpo.credit.methods.base import Method
-from attnpo.credit.methods.causal import Causal, SplitCausal
 from attnpo.credit.methods.dapo_overlong import DAPOOverlong
 from attnpo.credit.methods.ddca import DDCA
 from attnpo.credit.methods.decs import DECS
@@ -37,7 +36,7 @@ from attnpo.credit.methods.laser_d import LaserD
 from attnpo.credit.methods.laser_de import LaserDE
 from attnpo.credit.methods.lcr1 import LCR1
 from attnpo.credit.methods.leash import Leash
-from attnpo.credit.methods.oracle import Oracle, OracleExtended, OracleReversed
+from attnpo.credit.methods.oracle import Oracle, OracleReversed
 from attnpo.credit.methods.presets import NUMBER_OF_HEADS, PRESETS, Preset, find_preset
 from attnpo.credit.methods.rloo import RLOO
 from attnpo.credit.methods.sas import SAS
@@ -46,7 +45,6 @@ from attnpo.credit.methods.shape import Shape
 from attnpo.credit.methods.shorterbetter import ShorterBetter
 from attnpo.credit.methods.siri import SIRI
 from attnpo.credit.methods.smartthinker import SmartThinker
-from attnpo.credit.methods.split import SplitCredit, SplitOracle
 from attnpo.credit.methods.step_grpo import StepGRPO
 from attnpo.credit.methods.thinkprune import ThinkPrune
 from attnpo.credit.methods.tlmre import TLMRE
@@ -69,11 +67,6 @@ METHODS: dict[str, type[Method]] = {
         Oracle,
         OracleReversed,
         AttnPOExtended,
-        OracleExtended,
-        SplitCredit,
-        SplitOracle,
-        Causal,
-        SplitCausal,
         ThinkPrune,
         Kimi,
         LASER,

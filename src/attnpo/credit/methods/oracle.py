@@ -1,4 +1,4 @@
-"""The truth about each step in place of its score: bounds of AttnPO, and of its options; the truth reversed."""
+"""The truth about each step in place of its score: a bound of AttnPO; the truth reversed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from torch import Tensor
 
 from attnpo.credit.batches import ESSENTIAL, REDUNDANT, StepBatch
 from attnpo.credit.methods.attnpo import AttnPO
-from attnpo.credit.methods.attnpo_extended import AttnPOExtended
 from attnpo.credit.methods.scored import Scored
-from attnpo.credit.options import OptionSettings
 from attnpo.credit.rescaling import step_baseline
 from attnpo.credit.settings import CreditSettings
 from attnpo.errors import DataError
@@ -65,15 +63,6 @@ class Oracle(LabelScores, AttnPO):
     formula = "AttnPO with S = 0 for redundant steps, 2 for essential ones, S_base for undecided ones"
     idle_settings = (*BAR_SETTINGS, "num_heads")
     settings: CreditSettings
-
-
-class OracleExtended(LabelScores, AttnPOExtended):
-    """AttnPO's options by labels."""
-
-    name = "oracle_extended"
-    paper = "bound of AttnPO, extended"
-    formula = "attnpo_extended with S = 0 for redundant steps, 2 for essential ones, S_base for undecided ones"
-    settings: OptionSettings
 
 
 class OracleReversed(Oracle):

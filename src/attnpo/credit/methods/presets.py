@@ -52,39 +52,6 @@ PRESETS: dict[str, Preset] = {
     "attnpo-redistribute": Preset(
         "attnpo_extended", "option: what PA and NA take goes to the response's other steps", {"redistribute": True}
     ),
-    "attnpo-keep-sum": Preset(
-        "attnpo_extended",
-        "option: what PA takes from redundant steps goes to essential ones of the same response, its sum kept",
-        {
-            "negative_attenuation": False,
-            "redistribute": True,
-            "receivers": "essential",
-            "keep_sum": True,
-        },
-    ),
-    "oracle-keep-sum": Preset(
-        "oracle_extended",
-        "bound: the same by labels",
-        {"negative_attenuation": False, "redistribute": True, "receivers": "essential", "keep_sum": True},
-    ),
-    "attnpo-before-error": Preset(
-        "attnpo_extended",
-        "bound: incorrect responses do not punish what stands before the first step that error_finder, which has to be "
-        "named, calls wrong, and no step where the error stands behind them",
-        {"incorrect_credit": "before_error", "incorrect_gamma": 0.0},
-    ),
-    "split-mask": Preset("split", "part of split: the verdict on what the answer rests on", {"to_go": False}),
-    "split-to-go": Preset("split", "part of split: the length term of what is still to come", {"mask_verdict": False}),
-    "redundant-pressure": Preset(
-        "split",
-        "option: Eq. 3 with z over redundant tokens in place of the length",
-        {"mask_verdict": False, "to_go": False, "pressure": "redundant"},
-    ),
-    "redundant-pressure-oracle": Preset(
-        "split_oracle",
-        "bound: the same by labels",
-        {"mask_verdict": False, "to_go": False, "pressure": "redundant"},
-    ),
     "attnpo-wrong-heads": Preset(
         "attnpo",
         "control: give with --heads a head set of comparable attention mass that does not rank steps "

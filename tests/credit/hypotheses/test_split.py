@@ -17,6 +17,9 @@ from attnpo.credit.replay import replay
 from attnpo.errors import ConfigError, DataError
 from attnpo.rollouts import Rollout, Step
 
+SPLIT = "benchmarks.hypotheses.split:SplitCredit"
+ORACLE = "benchmarks.hypotheses.split:SplitOracle"
+
 
 def response(sample: int, correct: bool, steps: list[tuple[int, str]], answer: int = 2) -> Rollout:
     """Steps of the given tokens and labels, the first at token 0, then the answer."""
@@ -39,7 +42,7 @@ def test_by_hand():
     # S_base without pass rate: 2/8, 2/10, 2/6; supports 1 and 0.2, 0.5 and 0, 1 and 1. RLOO of 1, 0, 1: 0.5, -1, 0.5.
     # Lengths 8, 10, 6 at 0.1 a token: the first has 8 to come against 10 and 6, at token 7 one against 3 and none.
     settings = {"difficulty_baseline": False, "alpha_len": 0.0, "token_price": 0.1}
-    found = replay(build_method("split", settings), GROUP, 3, scores=SCORES)
+    found = replay(build_method(SPLIT, settings), GROUP, 3, scores=SCORES)
     torch.testing.assert_close(found.gamma_BK, torch.tensor([[1, 0.2], [0.5, 0], [1, 1]]))
     assert found.rewards_PG[0].tolist() == pytest.approx([0.2, -1.0, 0.4])
     first, second, third = (row.tolist() for row in found.advantages_BT)
@@ -52,7 +55,7 @@ def test_by_hand():
 def test_labels_in_place_of_scores():
     # Redundant tokens 2, 6, 0, Eq. 3 among the right ones: z = 1 and -1 there, whatever the lengths are.
     settings = {"mask_verdict": False, "to_go": False, "pressure": "redundant"}
-    found = replay(build_method("split_oracle", settings), GROUP, 3)
+    found = replay(build_method(ORACLE, settings), GROUP, 3)
     sigmoid = 1 / (1 + np.exp(-1.0))
     rewards = torch.tensor([[1 - 0.2 * sigmoid, 0, 1 - 0.2 * (1 - sigmoid)]], dtype=torch.float32)
     torch.testing.assert_close(found.rewards_PG, rewards)
@@ -66,15 +69,15 @@ def test_to_skip_an_essential_step_earns_nothing():
     shorter = replace(response(2, True, [(2, "redundant")]), problem_id="q")
     group = [GROUP[0], GROUP[2], response(3, True, [(1, "essential"), (2, "redundant")]), shorter]
     settings = {"mask_verdict": False, "to_go": False, "pressure": "redundant"}
-    rewards = replay(build_method("split_oracle", settings), group, 4).rewards_PG[0]
+    rewards = replay(build_method(ORACLE, settings), group, 4).rewards_PG[0]
     assert rewards[0] == rewards[2] == rewards[3] < rewards[1]
 
 
 def test_hard_support_and_soft_pressure():
-    method = build_method("split", {"graded": False, "pressure": "redundant", "difficulty_baseline": False})
+    method = build_method(SPLIT, {"graded": False, "pressure": "redundant", "difficulty_baseline": False})
     hard = replay(method, GROUP, 3, scores=SCORES)
     assert hard.gamma_BK.tolist() == [[1, 0], [0, 0], [1, 1]]
-    soft = build_method("split", {"pressure": "redundant", "difficulty_baseline": False, "gamma_floor": 0.1})
+    soft = build_method(SPLIT, {"pressure": "redundant", "difficulty_baseline": False, "gamma_floor": 0.1})
     found = replay(soft, GROUP, 3, scores=SCORES)
     torch.testing.assert_close(found.gamma_BK, torch.tensor([[1, 0.2], [0.5, 0.1], [1, 1]]))
     assert soft._amounts(found.groups)[0].tolist() == pytest.approx([1.6, 1 + 5.4, 0])
@@ -84,24 +87,24 @@ def test_a_response_without_an_answer_pays_for_all_that_it_thought():
     # Supports 1 and 0.2, 0.5 and 0; the third was cut in its thought.
     group = [*GROUP[:2], response(2, False, [(5, "undecided"), (7, "undecided")], answer=0)]
     settings = {"pressure": "redundant", "difficulty_baseline": False, "alpha_len": 0.0, "token_price": 0.1}
-    found = replay(build_method("split", settings), group, 3, scores=[*SCORES[:2], np.array([0.0, 0.0])])
+    found = replay(build_method(SPLIT, settings), group, 3, scores=[*SCORES[:2], np.array([0.0, 0.0])])
     assert found.rewards_PG[0].tolist() == pytest.approx([1 - 0.16, -0.7, -1.2])
     # 12 tokens to come at the first one, against 1.6 and 7; a wrong answer's own -0.5 on every token
     assert float(found.advantages_BT[2, 0]) == pytest.approx(-0.5 - 1.2 + 0.43)
     # labels need no answer
-    labelled = replay(build_method("split_oracle", {"pressure": "redundant", "token_price": 0.1}), group, 3)
+    labelled = replay(build_method(ORACLE, {"pressure": "redundant", "token_price": 0.1}), group, 3)
     assert float(labelled.rewards_PG[0, 2]) == 0
 
 
 def test_what_is_missing_is_named(make_groups, make_steps):
     with pytest.raises(ConfigError, match=r"^whiten: split credit"):
-        build_method("split", {"whiten": True})
+        build_method(SPLIT, {"whiten": True})
     groups = make_groups([(True, 5), (False, 3)])
     with pytest.raises(DataError, match=r"^method split: needs steps"):
-        build_method("split", {"pressure": "redundant"}).rewards(groups)
+        build_method(SPLIT, {"pressure": "redundant"}).rewards(groups)
     with pytest.raises(DataError, match=r"^method split_oracle: needs step labels"):
-        build_method("split_oracle").gamma(make_steps([[0.1, 0.2]]))
-    method = build_method("split")
+        build_method(ORACLE).gamma(make_steps([[0.1, 0.2]]))
+    method = build_method(SPLIT)
     steps = make_steps([[0.1, 0.2]])
     with pytest.raises(DataError, match=r"^method split: needs its parts"):
         method.spread(steps, method.gamma(steps), torch.zeros(1, 3, dtype=torch.long))
@@ -120,7 +123,7 @@ def verified_groups(draw):
 def test_undivided_it_is_tlmre(group, advantage, scale, alpha_len):
     settings = {"advantage": advantage, "scale_advantages": scale, "alpha_len": alpha_len}
     off = {"mask_verdict": False, "to_go": False}
-    found = replay(build_method("split", settings | off), group, len(group))
+    found = replay(build_method(SPLIT, settings | off), group, len(group))
     expected = replay(build_method("tlmre", settings), group, len(group))
     torch.testing.assert_close(found.rewards_PG, expected.rewards_PG)
     # tlmre divides what float32 left of its rewards
@@ -132,7 +135,7 @@ def test_undivided_it_is_tlmre(group, advantage, scale, alpha_len):
 def test_the_parts_add_up_at_the_first_token(group, pressure, scale, more):
     """There everything is still to come; another reward function counts as the verdict does."""
     settings = {"pressure": pressure, "token_price": 0.05, "scale_advantages": scale}
-    method = build_method("split_oracle", settings)
+    method = build_method(ORACLE, settings)
     groups = replay(method, group, len(group)).groups
     rewards = method.rewards(groups) + more * torch.arange(len(group))[None]
     facts = method.group_facts(rewards, groups)
@@ -145,7 +148,7 @@ def test_the_parts_add_up_at_the_first_token(group, pressure, scale, more):
 @given(verified_groups(), st.sampled_from(["length", "redundant"]), st.permutations(range(5)))
 def test_the_order_of_a_group_does_not_matter(group, pressure, order):
     order = [place for place in order if place < len(group)]
-    method = build_method("split_oracle", {"pressure": pressure})
+    method = build_method(ORACLE, {"pressure": pressure})
     plain = replay(method, group, len(group)).advantages_BT
     permuted = replay(method, [group[place] for place in order], len(group)).advantages_BT
     torch.testing.assert_close(permuted, plain[order], atol=1e-6, rtol=1e-5)
@@ -153,7 +156,7 @@ def test_the_order_of_a_group_does_not_matter(group, pressure, order):
 
 @given(verified_groups())
 def test_redundant_steps_get_nothing_of_the_verdict(group):
-    found = replay(build_method("split_oracle", {"alpha_len": 0.0}), group, len(group))
+    found = replay(build_method(ORACLE, {"alpha_len": 0.0}), group, len(group))
     redundant = found.steps.labels_BK == REDUNDANT
     inside = found.step_index_BT >= 0
     step = found.step_index_BT.clamp(min=0)
@@ -165,9 +168,9 @@ def test_redundant_steps_get_nothing_of_the_verdict(group):
 
 def test_eq_3_can_be_switched_off(make_groups):
     groups = make_groups([(True, 5), (False, 3)])
-    assert torch.equal(build_method("split", {"alpha_len": 0.0}).rewards(groups), torch.tensor([[1.0, 0.0]]))
+    assert torch.equal(build_method(SPLIT, {"alpha_len": 0.0}).rewards(groups), torch.tensor([[1.0, 0.0]]))
     torch.testing.assert_close(
-        build_method("split").rewards(groups), tlmre_rewards(groups.correct_PG, groups.lengths_PG, 0.2)
+        build_method(SPLIT).rewards(groups), tlmre_rewards(groups.correct_PG, groups.lengths_PG, 0.2)
     )
 
 
@@ -216,7 +219,7 @@ def estimate(**settings) -> tuple[np.ndarray, float]:
         for number, group in enumerate(groups)
         for i, t in enumerate(group)
     ]
-    method = build_method("split_oracle", {"alpha_len": 0.0, **settings})
+    method = build_method(ORACLE, {"alpha_len": 0.0, **settings})
     advantages = replay(method, rollouts, SIZE).advantages_BT.double().numpy()
     moves = {trace: scores_of_moves(trace) for trace in TRACES}
     weights = np.array([np.prod([probability(t) for t in group]) for group in groups])
@@ -254,8 +257,8 @@ def test_the_mask_keeps_the_verdicts_gradient_where_no_redundant_step_spoils_an_
 def test_groups_of_groups_are_laid_out_like_their_rows():
     # Two groups of different lengths: the facts of both are as wide as the longest, and each row keeps its own.
     other = [response(i, bool(i), [(1, "redundant")]) for i in range(3)]
-    both = replay(build_method("split_oracle", {"pressure": "redundant"}), [*GROUP, *other], 3)
-    alone = replay(build_method("split_oracle", {"pressure": "redundant"}), other, 3)
+    both = replay(build_method(ORACLE, {"pressure": "redundant"}), [*GROUP, *other], 3)
+    alone = replay(build_method(ORACLE, {"pressure": "redundant"}), other, 3)
     torch.testing.assert_close(both.advantages_BT[3:, :3], alone.advantages_BT)
     assert isinstance(both.groups, GroupBatch)
     assert both.groups.steps.step_starts_BK[0].tolist() == [0, 4]

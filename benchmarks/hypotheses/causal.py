@@ -14,7 +14,6 @@ from attnpo.credit.checks import POSITIVE, SHARE, setting
 from attnpo.credit.methods.attnpo import AttnPO
 from attnpo.credit.methods.oracle import BAR_SETTINGS
 from attnpo.credit.methods.scored import Scored
-from attnpo.credit.methods.split import SplitCredit, SplitSettings
 from attnpo.credit.policy import Policy, Probed, Sampled
 from attnpo.credit.rescaling import step_baseline
 from attnpo.credit.seeding import stream
@@ -22,6 +21,8 @@ from attnpo.credit.settings import BarSettings, CreditSettings
 from attnpo.errors import ConfigError
 from attnpo.labeling.causal import TraceBuilder
 from attnpo.rollouts import Rollout
+
+from .split import SplitCredit, SplitSettings
 
 EFFECT: Final = "deletion_effect"
 """Value of a step: log p(F | response) - log p(F | response without it), in nats."""

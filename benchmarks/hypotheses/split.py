@@ -13,11 +13,12 @@ from attnpo.credit.batches import REDUNDANT, GroupBatch, StepBatch
 from attnpo.credit.checks import AT_LEAST_0, SWITCH, one_of, setting
 from attnpo.credit.methods.oracle import BAR_SETTINGS, LabelScores
 from attnpo.credit.methods.scored import Scored
-from attnpo.credit.pressure import LengthTerm, advantages_to_go, token_weights
 from attnpo.credit.rescaling import step_support, token_advantages
 from attnpo.credit.rewards import outcome_rewards
 from attnpo.credit.settings import BarSettings
 from attnpo.errors import ConfigError
+
+from .length_term import LengthTerm, advantages_to_go, token_weights
 
 Pressure = Literal["length", "redundant"]
 VERDICT: Final = "verdict_advantage"
@@ -69,7 +70,7 @@ class SplitCredit(Scored):
     right: it is not unbiased.
 
     L_t with `to_go`: minus what response i still pays from token t on, plus what the others of the group on average
-    still pay there (`attnpo.credit.pressure`). With a `token_price` on the length that keeps the expectation of the
+    still pay there (`length_term`). With a `token_price` on the length that keeps the expectation of the
     gradient; with Eq. 3's term it does so up to what the group's mean and deviation know of the response.
 
     `pressure: redundant` standardizes (and prices) the tokens of redundant steps in place of the length, so leaving out

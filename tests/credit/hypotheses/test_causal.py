@@ -12,6 +12,8 @@ from attnpo.credit import Sampled, TokenStats, build_method
 from attnpo.credit.replay import replay
 from attnpo.errors import ConfigError, DataError
 
+CAUSAL = "benchmarks.hypotheses.causal:Causal"
+SPLIT = "benchmarks.hypotheses.causal:SplitCausal"
 QUESTION = "Kim has 3 coins. Lee has 1 more than Kim. How many coins does Lee have?"
 NONE = torch.zeros(0)
 TEXTS = ["Kim has 3.\n\nLee has 3+1=4.\n\nLet me verify.</think>\n\n4", "Lee has 4.</think>\n\n4"]
@@ -51,7 +53,7 @@ def probed(method, policy, rollouts, step=0):
 
 def test_effects_by_hand(tokenizer, policy):
     rollouts = [rollout_of(tokenizer, QUESTION, "4", text) for text in TEXTS]
-    found = probed(build_method("causal", {"measured_share": 1.0}), policy, rollouts)
+    found = probed(build_method(CAUSAL, {"measured_share": 1.0}), policy, rollouts)
     assert found.step_values["deletion_effect"] == [pytest.approx([0, 2, 0.25]), [0]]
     assert found.facts["measured"] == [1, 0]  # one step cannot be told from another
     assert len(policy.asked) == 4  # the whole response, and without each of its steps
@@ -65,21 +67,21 @@ def test_scores_lie_on_the_bar_where_the_effect_does(make_steps):
     effects = torch.tensor([[0.5, 3.0, -1.0]] * 2)
     steps = replace(steps, step_values={"deletion_effect": effects}, facts={"measured": torch.tensor([1.0, 0.0])})
     # Bar 16 / 128 at an effect of 2 nats; nothing is known of the second response.
-    method = build_method("causal", {"effect_bar": 2.0})
+    method = build_method(CAUSAL, {"effect_bar": 2.0})
     assert method.step_scores(steps).tolist() == [[0.125 / 4, 0.1875, 0.0], [0.125] * 3]
     assert method.gamma(steps).tolist() == [[0.25, 1, 0], [1, 1, 1]]
-    assert build_method("split_causal", {"effect_bar": 2.0}).gamma(steps).tolist() == [[0.25, 1, 0], [1, 1, 1]]
+    assert build_method(SPLIT, {"effect_bar": 2.0}).gamma(steps).tolist() == [[0.25, 1, 0], [1, 1, 1]]
 
 
 def test_a_share_is_measured_and_which_does_not_hang_on_the_others(tokenizer, policy):
     rollouts = [replace(rollout_of(tokenizer, QUESTION, "4", TEXTS[0]), sample=i) for i in range(40)]
-    method = build_method("split_causal", {"measured_share": 0.5})
+    method = build_method(SPLIT, {"measured_share": 0.5})
     measured = probed(method, policy, rollouts).facts["measured"]
     assert 8 < sum(measured) < 32
     assert probed(method, policy, rollouts[7:]).facts["measured"] == measured[7:]
     assert probed(method, policy, rollouts, step=1).facts["measured"] != measured
-    assert not any(probed(build_method("causal", {"measured_share": 0.0}), policy, rollouts).facts["measured"])
-    for name in ("causal", "split_causal"):
+    assert not any(probed(build_method(CAUSAL, {"measured_share": 0.0}), policy, rollouts).facts["measured"])
+    for name in (CAUSAL, SPLIT):
         whole = probed(build_method(name, {"measured_share": 1.0}), policy, rollouts)
         assert whole.facts["measured"] == [1.0] * 40
         assert whole.step_values["deletion_effect"] == [pytest.approx([0, 2, 0.25])] * 40
@@ -89,7 +91,7 @@ def test_replay_gives_credit_by_effect(tokenizer, policy):
     group = [replace(rollout_of(tokenizer, QUESTION, "4", text), sample=i) for i, text in enumerate(TEXTS)]
     group[1] = replace(group[1], correct=False)
     settings = {"measured_share": 1.0, "alpha_len": 0.0}
-    method = build_method("split_causal", settings)
+    method = build_method(SPLIT, settings)
     prompts = [tuple(policy.encode(QUESTION))] * 2
     found = replay(method, group, 2, policy=policy, prompt_ids=prompts)
     expected = [0.0, 1.0, 0.25]  # RLOO of 1 and 0 is 1 and -1
@@ -104,18 +106,18 @@ def test_pressure_on_what_is_redundant_by_effect(tokenizer, policy):
     group.append(replace(rollout_of(tokenizer, QUESTION, "4", TEXTS[1]), sample=2, correct=False))
     settings = {"measured_share": 1.0, "pressure": "redundant", "alpha_len": 0.0, "token_price": 0.01}
     prompts = [tuple(policy.encode(QUESTION))] * 3
-    found = replay(build_method("split_causal", settings), group, 3, policy=policy, prompt_ids=prompts)
+    found = replay(build_method(SPLIT, settings), group, 3, policy=policy, prompt_ids=prompts)
     first, _, check = (step.tokens[1] - step.tokens[0] for step in group[0].steps)  # effects 0, 2 and a quarter
     paid = 0.01 * (first + 0.75 * check)
     assert found.rewards_PG[0].tolist() == pytest.approx([1 - paid, 1 - paid, 0])
     with pytest.raises(ConfigError, match=r"^measured_share: 0.25 of the responses would pay for what is redundant"):
-        build_method("split_causal", {"pressure": "redundant"})
+        build_method(SPLIT, {"pressure": "redundant"})
 
 
 def test_what_is_wrong_is_named(make_steps):
     with pytest.raises(ConfigError, match=r"^measured_share"):
-        build_method("causal", {"measured_share": 1.5})
+        build_method(CAUSAL, {"measured_share": 1.5})
     with pytest.raises(ConfigError, match=r"^effect_bar"):
-        build_method("causal", {"effect_bar": 0})
+        build_method(CAUSAL, {"effect_bar": 0})
     with pytest.raises(DataError, match=r"^method causal: needs effects of deletions"):
-        build_method("causal").gamma(make_steps([[0.1]]))
+        build_method(CAUSAL).gamma(make_steps([[0.1]]))

@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
+from benchmarks.hypotheses.length_term import LengthTerm, advantages_to_go, token_weights
 from hypothesis import given
 from hypothesis import strategies as st
 
 from attnpo.credit import tlmre_rewards
-from attnpo.credit.pressure import LengthTerm, advantages_to_go, token_weights
 from attnpo.errors import DataError
 
 
