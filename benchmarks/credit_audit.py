@@ -28,11 +28,11 @@ from audit_responses import Responses, World, open_world
 from audit_table import render
 
 from attnpo.cli.console import console, quiet_libraries
-from attnpo.credit import METHODS, build_method
+from attnpo.credit import build_method
 from attnpo.credit.agreement import credit_moments, credit_ranking
 from attnpo.credit.audit import VERDICTS, audit_credit, step_mean_advantages
 from attnpo.credit.batches import ESSENTIAL, REDUNDANT
-from attnpo.credit.methods import Method, find_preset
+from attnpo.credit.methods import Method
 from attnpo.credit.replay import Replay, replay
 from attnpo.credit.settings import BarSettings, CreditSettings
 from attnpo.progress import bar, console_progress
@@ -98,8 +98,6 @@ class Audit:
 
     def reason_to_leave_out(self, row: Row) -> str:
         """Return why a row cannot be audited; empty if it can."""
-        if row.method not in METHODS and find_preset(row.method) is None:
-            return "no such method is registered"
         if row.heads == "wrong" and self.arguments.wrong_heads is None:
             return "no --wrong_heads given"
         method = self._method(row.method, row.settings)

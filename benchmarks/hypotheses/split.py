@@ -101,7 +101,8 @@ class SplitCredit(Scored):
 
     def support(self, steps: StepBatch) -> Tensor:
         """Return (B, K) how far the answer rests on each step, in [0, 1]."""
-        return step_support(self.step_scores(steps), steps, self.settings, self.settings.graded)
+        support_BK = step_support(self.step_scores(steps), steps, self.settings)
+        return support_BK if self.settings.graded else support_BK.masked_fill(support_BK < 1, self.settings.gamma_floor)
 
     def redundancy(self, steps: StepBatch) -> Tensor:
         """Return (B, K) float64 share of each step's tokens that is redundant; all of it where nothing is answered."""

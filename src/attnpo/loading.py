@@ -78,8 +78,8 @@ def call_signature(function: Callable[..., Any]) -> inspect.Signature | None:
 def source_fingerprint(spec: str | None) -> str | None:
     """Return a hash of the file that a `module:name` of the user's own is written in.
 
-    It tells a function from what it was before it was corrected. None for this package's own, whose version results
-    carry, for what is no such spec, and for a module that is in no file.
+    It tells a function from what it was before it was corrected; what the file imports is not in it. None for this
+    package's own, whose version results carry, for what is no such spec, and for a module that is in no file.
 
     Raises:
         ConfigError: the module cannot be imported.

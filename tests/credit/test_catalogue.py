@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
+from hypotheses_tried import HYPOTHESES
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,6 +51,8 @@ def test_needs_follow_from_the_classes():
 
 
 IDLE = {name: method.idle_settings for name, method in METHODS.items() if method.idle_settings}
+TRIED = {name: method_class(name) for name in HYPOTHESES}
+STEPWISE = {name: method for name, method in {**METHODS, **TRIED}.items() if method.idle_settings}
 OTHERWISE = {
     "alpha_base": 0.5,
     "difficulty_baseline": False,
@@ -69,7 +72,7 @@ def test_settings_that_do_nothing_are_neither_shown_nor_taken(name):
         build_method(name, {IDLE[name][0]: OTHERWISE.get(IDLE[name][0], "grpo")})
 
 
-@pytest.mark.parametrize("name", [name for name in IDLE if METHODS[name].overrides("gamma")])
+@pytest.mark.parametrize("name", [name for name, method in STEPWISE.items() if method.overrides("gamma")])
 @given(data=st.data())
 def test_they_do_nothing_to_steps(make_steps, name, data):
     def table(values):
@@ -83,8 +86,8 @@ def test_they_do_nothing_to_steps(make_steps, name, data):
     steps = make_steps(table(st.floats(0, 1)), correct=[True, True, False, True], **rows)
     effects = {"deletion_effect": torch.tensor(table(st.floats(-1, 3)))}
     steps = replace(steps, step_values=effects, facts={"measured": torch.tensor([1.0, 1.0, 1.0, 0.0])})
-    method, settings = METHODS[name], METHODS[name].settings_type()
-    changes = {setting: OTHERWISE[setting] for setting in IDLE[name]}
+    method, settings = STEPWISE[name], STEPWISE[name].settings_type()
+    changes = {setting: OTHERWISE[setting] for setting in method.idle_settings}
     torch.testing.assert_close(method(replace(settings, **changes)).gamma(steps), method(settings).gamma(steps))
 
 

@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
+from hypotheses_tried import HYPOTHESES, JUDGES, SETTINGS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,12 +47,14 @@ FACTS = {
     "necessary_share": st.sampled_from([0, 0.5, 1]),
 }
 """What methods note of each response when it is sampled or probed, and read in rewards or advantages."""
-OF_THE_GROUP = [name for name in METHODS if name != "adaptthink"]
+OF_GROUPS = [name for name in HYPOTHESES if name not in JUDGES]
+"""Hypotheses whose rewards need no steps."""
+OF_THE_GROUP = [name for name in (*METHODS, *OF_GROUPS) if name != "adaptthink"]
 """Methods that hold a response against its group, not against the untrained policy."""
 
 
 def build(name: str) -> Method:
-    method = build_method(name, SCALED.get(name, {}))
+    method = build_method(name, {**SETTINGS, **SCALED}.get(name, {}))
     method.check(LIMIT, 16)
     return method
 
@@ -105,7 +108,7 @@ def group_batches(draw: st.DrawFn) -> GroupBatch:
     )
 
 
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("name", [*METHODS, *OF_GROUPS])
 @settings(max_examples=25)
 @given(groups=group_batches(), data=st.data())
 def test_order_within_the_group_does_not_matter(name, groups, data):
@@ -118,7 +121,7 @@ def test_order_within_the_group_does_not_matter(name, groups, data):
     )
 
 
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("name", [*METHODS, *OF_GROUPS])
 @settings(max_examples=25)
 @given(groups=group_batches())
 def test_a_groups_credit_is_its_own(name, groups):

@@ -6,10 +6,11 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
+from hypotheses_tried import HYPOTHESES, SETTINGS
 
 from attnpo.credit import Policy, Probed, StepBatch, build_method, step_gamma, tlmre_rewards
 from attnpo.credit.advantages import rloo_advantages
-from attnpo.credit.methods import METHODS
+from attnpo.credit.methods import METHODS, method_class
 from attnpo.credit.methods.base import Method
 from attnpo.credit.replay import replay
 from attnpo.errors import DataError
@@ -66,9 +67,16 @@ def test_attnpo_by_its_equations():
     assert found.step_index_BT[1, :17].tolist() == [0] * 5 + [1] * 3 + [2] * 6 + [3] * 2 + [-1]
 
 
-@pytest.mark.parametrize("name", sorted(name for name, m in METHODS.items() if not m.overrides("sample", "probe")))
+@pytest.mark.parametrize(
+    "name",
+    [
+        *sorted(name for name, m in METHODS.items() if not m.overrides("sample", "probe")),
+        *(name for name in HYPOTHESES if not method_class(name).overrides("sample", "probe")),
+    ],
+)
 def test_every_method_that_neither_draws_nor_probes_gives_every_token_credit(name):
-    found = replay(build_method(name), GROUPS, 2, scores=SCORES, progress_step=3, max_length=64)
+    method = build_method(name, SETTINGS.get(name, {}))
+    found = replay(method, GROUPS, 2, scores=SCORES, progress_step=3, max_length=64)
     assert found.advantages_BT.shape == (4, 22)
     assert found.advantages_BT.isfinite().all()
     assert found.rewards_PG.shape == (2, 2)

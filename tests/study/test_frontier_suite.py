@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from reproduced import head_sets, measure, write_cell
 
 from attnpo.cli.main import main
+from attnpo.credit import build_method
 from attnpo.errors import ConfigError, OutputError
 from attnpo.gradients import CreditRow, GradientsResult
 from attnpo.gradients.result import Known
@@ -378,3 +380,14 @@ def test_sizes_of_a_suite_are_whole(tmp_path):
     sizes, seeds = SUITE.meant(Sizes(), [1], set())
     assert sizes == replace(Sizes(), num_eval=2000, num_course=500)
     assert not set(seeds) & set(SUITE.pilot_seeds)
+
+
+@pytest.mark.parametrize("file", sorted((RESULTS / "gradients").glob("*.json.xz")), ids=lambda file: file.name)
+def test_kept_gradients_name_methods_that_are_here(file):
+    """Else `--gradients` matches less than it could."""
+    with lzma.open(file) as stream:
+        rows = json.load(stream)["rows"]
+    named = [row for row in rows if row.get("method")]
+    assert len(named) > 20
+    for row in named:
+        build_method(row["method"], row["settings"])

@@ -12,6 +12,7 @@ from attnpo.study.estimate import cell_minutes
 from attnpo.study.sizes import Sizes
 from attnpo.study.suite import REFERENCES, SUITES, load_suite
 from attnpo.study.worlds import TINYWORLD
+from attnpo.study.writing import about_row
 
 SUITE = load_suite()
 
@@ -112,3 +113,16 @@ def test_the_list_says_what_it_will_cost():
     table = rows_table(SUITE.rows, sizes, 3)
     assert table.row_count == len(SUITE.rows)
     assert f"{len(SUITE.rows)} rows x 3 seeds, 250,000 sampled tokens each" in str(table.title)
+
+
+def test_rows_of_ones_own_methods_tell_their_paper_and_heads():
+    row = SUITE["attnpo"].model_copy(update={"method": "benchmarks.hypotheses.split:SplitCredit", "settings": {}})
+    assert about_row(row)["paper"] == "split credit, arXiv 2602.09953"
+    assert about_row(row)["heads"] == "chosen"
+    assert about_row(SUITE["tlmre"])["heads"] is None
+
+
+def test_rows_whose_method_is_not_here_say_why():
+    row = SUITE["attnpo"].model_copy(update={"method": "nowhere_at_all:Credit"})
+    (said,) = rows_table([row], Sizes(), 1).columns[2].cells
+    assert "module 'nowhere_at_all' cannot be imported" in str(said)

@@ -32,10 +32,11 @@ def rows_table(rows: Sequence[Row], sizes: Sizes, seeds: int, world: World = TIN
 def _cells(row: Row) -> tuple[str, ...]:
     method: Card | None
     preset: Card | None
+    lacking = ""
     try:
         method, preset = shown_method(row.method)
-    except ConfigError:
-        method = preset = None
+    except ConfigError as error:
+        method, preset, lacking = None, None, str(error)
     settings = {**({} if preset is None else preset["settings"]), **row.settings}
     lines = [json.dumps(settings)] if settings else []
     lines += [f"{row.heads} heads"] if row.heads != "chosen" else []
@@ -45,6 +46,6 @@ def _cells(row: Row) -> tuple[str, ...]:
     lines += [row.differs] if row.differs else []
     name = row.name if row.method == row.name else f"{row.name}\n({row.method})"
     if method is None:
-        return name, row.group, "not among the methods", "\n".join(lines), ""
+        return name, row.group, lacking, "\n".join(lines), ""
     paper = method["paper"] if method["arxiv"] is None else f"{method['paper']}\n{method['arxiv']}"
     return name, row.group, paper, "\n".join(lines) or "as published", extra_cost(method)

@@ -32,7 +32,7 @@ def step_baseline(steps: StepBatch, settings: BarSettings) -> Tensor:
 
 
 @torch.no_grad()
-def step_support(scores_BK: Tensor, steps: StepBatch, settings: BarSettings, graded: bool = True) -> Tensor:
+def step_support(scores_BK: Tensor, steps: StepBatch, settings: BarSettings) -> Tensor:
     """Return how far the answer rests on each step: min(1, S / S_base), in right and wrong responses alike.
 
     1 where there is no step or no final answer, where the score is not a number, and at S_base = 0.
@@ -41,7 +41,6 @@ def step_support(scores_BK: Tensor, steps: StepBatch, settings: BarSettings, gra
         scores_BK: (B, K) scores, at least 0.
         steps: everything else about the responses; `steps.scores_BK` and `advantages_B` are not read.
         settings: Eq. 6 and `gamma_floor`, below which no support falls.
-        graded: False makes it 0 below S_base.
 
     Returns:
         (B, K) float32 in [0, 1].
@@ -49,8 +48,7 @@ def step_support(scores_BK: Tensor, steps: StepBatch, settings: BarSettings, gra
     scores_BK = scores_BK.float()
     baseline_B1 = step_baseline(steps, settings)[:, None]
     below_BK = steps.owned_BK & (scores_BK < baseline_B1)
-    share_BK = scores_BK / baseline_B1 if graded else torch.zeros_like(scores_BK)
-    return torch.where(below_BK, share_BK, 1.0).clamp(min=settings.gamma_floor, max=1.0)
+    return torch.where(below_BK, scores_BK / baseline_B1, 1.0).clamp(min=settings.gamma_floor, max=1.0)
 
 
 @torch.no_grad()

@@ -168,12 +168,21 @@ def _every_token(values: Tensor, batch: Batch) -> Tensor:
 
 
 def _still_to_come(costs_BT: Tensor, batch: Batch) -> Tensor:
-    """Return (B, T) advantages of costing less from a token on than the other responses of the group on average.
+    """Return (B, T) advantages of what each token costs (`advantages_to_go`)."""
+    costs_PGT = (costs_BT * batch.inside_BT).double().view(-1, batch.group_size, costs_BT.shape[1])
+    return advantages_to_go(costs_PGT).flatten(0, 1)
+
+
+def advantages_to_go(costs_PGT: Tensor) -> Tensor:
+    """Return (P, G, T) advantages of costing less from a token on than the other responses of the group on average.
 
     The others cost 0 where they have ended. Without bias if a token's cost is decided by what stands before it and by
     itself: true of length; nearly of redundant tokens, whose label later text may change. 0 in groups of one.
+
+    Args:
+        costs_PGT: what each token costs; 0 behind the response, where advantages mean nothing.
     """
-    costs_PGT = (costs_BT * batch.inside_BT).double().view(-1, batch.group_size, costs_BT.shape[1])
+    size = costs_PGT.shape[1]
     ahead_PGT = costs_PGT.flip(2).cumsum(dim=2).flip(2)
-    theirs_PGT = (ahead_PGT.sum(dim=1, keepdim=True) - ahead_PGT) / max(1, batch.group_size - 1)
-    return (theirs_PGT - ahead_PGT).flatten(0, 1) * (batch.group_size > 1)
+    theirs_PGT = (ahead_PGT.sum(dim=1, keepdim=True) - ahead_PGT) / max(1, size - 1)
+    return theirs_PGT - ahead_PGT if size > 1 else torch.zeros_like(costs_PGT)

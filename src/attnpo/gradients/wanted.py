@@ -113,12 +113,10 @@ def _parse(text: str, method: str, parts: Sequence[str], strengths: Sequence[flo
     if len(varied) > 1:
         raise ConfigError(f"--methods {text}: {' and '.join(varied)} both vary; vary one, name the method twice")
     try:
-        known = build_method(method, fixed)
-        settings = known.settings
+        settings = build_method(method, fixed).settings
         if not varied and isinstance(settings, LengthTermSettings) and DIAL not in fixed:
             varied[DIAL] = list(strengths)
-        said = known.name if ":" in method else method
-        family = " ".join([said, *(f"{name}={value}" for name, value in fixed.items() if name != DIAL)])
+        family = " ".join([method, *(f"{name}={value}" for name, value in fixed.items() if name != DIAL)])
         if not varied:
             own = settings.alpha_len if DIAL in fixed and isinstance(settings, LengthTermSettings) else None
             return [Wanted(method, fixed, family if own is None else f"{family} {_said(own)}", family, own)]

@@ -42,7 +42,7 @@ class Row(BaseModel):
 
     Attributes:
         name: the row's name and folder.
-        method: a method or a preset.
+        method: a method, a preset, or `module:Class`.
         group: what it is for.
         settings: the method's own settings that differ from its defaults or the preset's.
         heads: `chosen` by discovery, the `wrong` ones, or the `best` single heads, best first; for methods that need

@@ -6,12 +6,14 @@ import itertools
 import json
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
 from attnpo.credit import build_method
+from attnpo.errors import ConfigError
 from attnpo.gradients import CreditRow, GradientsResult
 from attnpo.gradients.placing import Point, placed
 from attnpo.reporting.reproduction.frontier_table import Agreement, Curve, FrontierTable, RankCorrelation
@@ -87,9 +89,14 @@ def _without(table: FrontierTable, why: str) -> FrontierTable:
 def matching_credits(abouts: Iterable[Mapping[str, Any]], gradients: GradientsResult) -> list[CreditRow | None]:
     """Return for each row, by what `TrainedRow.about` says of it, the credit of its method, settings and signal.
 
-    None where there is none, or where heads of its own are part of the row's credit.
+    None where there is none, or where heads of its own are part of the row's credit. Credits of methods that are not
+    here, as of a module that cannot be imported, match nothing.
     """
-    known = {credit_key(row.method, row.settings, row.signal): row for row in gradients.rows if row.method}
+    known = {}
+    for row in gradients.rows:
+        if row.method:
+            with suppress(ConfigError):
+                known[credit_key(row.method, row.settings, row.signal)] = row
     return [
         None
         if about.get("heads") not in (None, "chosen")
