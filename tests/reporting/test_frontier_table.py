@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from measured import evaluation, rollout, save
 from reproduced import measure, trained_row
 
 from attnpo.evaluation.comparison import Bootstrap
@@ -28,6 +30,7 @@ from attnpo.reporting.reproduction.frontier_exports import UNPLANNED
 from attnpo.reporting.reproduction.frontier_picture import frontier_panels
 from attnpo.reporting.reproduction.frontier_table import Agreement, CurveTest
 from attnpo.reporting.reproduction.ranking import FORETOLD, chance, credit_key, spearman
+from attnpo.rollouts import Step
 from attnpo.significance import Estimate
 
 PLAN = FrontierPlan(
@@ -97,12 +100,12 @@ def test_accuracy_at_equal_length_the_long_way(table, rows):
     assert set(table.accuracy_gaps["tlmre"]) == {"rloo", "attnpo", "shuffled"}
 
 
-def own_gaps(ours, theirs):
+def own_gaps(ours, theirs, metric="accuracy"):
     """Each run less the other curve of its seed, read off the evaluation files: seed → gaps of its strengths."""
 
     def read(row, seed):
         overall = EvaluationResult.load(row.folders[seed] / "evaluation.json").overall
-        return overall.response_tokens.value, overall.accuracy.value
+        return overall.response_tokens.value, getattr(overall, metric).value
 
     found = {}
     for seed in (1, 2, 3):
@@ -149,6 +152,39 @@ def test_a_plan_by_run_tests_those(base, rows, table, tmp_path):
     assert "| attnpo less tlmre |" in other
     assert "| attnpo less shuffled (secondary) |" in other
     assert UNPLANNED in frontier_markdown(table, FAMILY)
+
+
+def labelled(row, steps_of_seed):
+    """Measure a row's runs again with so many redundant steps in every second response, one in the others."""
+    for seed, folder in row.folders.items():
+        result = EvaluationResult.load(folder / "evaluation.json")
+        rng = random.Random(seed)
+        lengths = [int(n) for n in result.problems.column("response_tokens")]
+        found = []
+        for i, tokens in enumerate(lengths):
+            count = steps_of_seed[seed] if i % 2 else 1
+            steps = tuple(Step((0, 0), (k, k + 1), label="redundant") for k in range(count))
+            found.append(rollout(f"{1 + i % 3}{i:02}", rng.random() < 0.5, tokens, steps=steps))
+        save(evaluation(row.name, found, dataset="small world"), folder)
+    return row
+
+
+def test_what_else_runs_have_against_the_curve_of_their_own_seed(base, rows):
+    """Equal length and accuracy may hide it."""
+    counts = {"tlmre-0.1": 4, "tlmre-0.2": 3, "tlmre-0.4": 2, "attnpo-0.1": 6, "attnpo-0.2": 5}
+    kept = [row for row in rows if row.name in counts]
+    made = [labelled(row, {seed: counts[row.name] + seed for seed in row.folders}) for row in kept]
+    table = frontier_table(base, made, PLAN, FAMILY, FEW)
+    expected = own_gaps(*([r for r in made if r.curve == name] for name in ("attnpo", "tlmre")), "redundant_steps")
+    gap = table.beside_runs["redundant_steps"]["attnpo", "tlmre"]
+    assert gap.difference.value == pytest.approx(np.mean([np.mean(own) for own in expected.values()]))
+    assert gap.difference.value > 0.5
+    assert "count:slips_mended" not in table.beside_runs
+    text = frontier_markdown(table, FAMILY)
+    assert "### What else each run has, less the curve of its own seed" in text
+    assert re.search(r"^\| difference \| essential steps \| redundant steps \|$", text, re.M)
+    content = json.loads(frontier_json(table, FAMILY, {}))
+    assert content["beside_runs"]["redundant_steps"]["attnpo less tlmre"]["within"] == gap.within
 
 
 def test_a_curve_less_its_own_double_is_nothing(base, rows):

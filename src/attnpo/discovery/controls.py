@@ -48,7 +48,7 @@ def choose_wrong_head(result: DiscoveryResult, chosen: HeadSet) -> HeadSet:
         update={
             "heads": [Head(layer, head)],
             "sra": result.sra_report[layer][head],
-            "found_by": "control: comparable attention mass, SRA near 0.5",
+            "found_by": f"control: SRA near 0.5, {drawn[layer, head] / mass:.2f} of the chosen heads' attention mass",
             "evidence": {
                 "relative_attention": drawn[layer, head],
                 "relative_attention_of_chosen": mass,

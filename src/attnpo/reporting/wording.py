@@ -28,8 +28,8 @@ ARM_NOTES = {
     "rloo": "correctness alone",
     "grpo": "correctness alone",
     "attnpo_shuffled": "control: scores permuted among the steps",
-    "attnpo_wrong_head": "control: a head of comparable mass",
-    "wrong_head": "control: a head of comparable mass",
+    "attnpo_wrong_head": "control: a head that ranks nothing",
+    "wrong_head": "control: a head that ranks nothing",
     "oracle": "credit by the true labels",
     "oracle_reversed": "control: true labels swapped",
 }

@@ -33,6 +33,10 @@ ITSELF_NOTE = (
     "average, with lines about twice as long: of an even bend four times as much. A tested difference is not beyond "
     "the bend of the curve where its interval has 0 once a quarter of the far end of that one's is taken off."
 )
+BESIDE_NOTE = (
+    "As above, with what else was measured in the place of accuracy: what curves that are as accurate at equal length "
+    "differ in. Not tested."
+)
 UNPLANNED = "Not what was planned, and not tested."
 TEST = ["p", "p of a loss or gain beyond the margin", "result"]
 RANK = Metric("rank correlation", digits=2, better="high")
@@ -94,6 +98,8 @@ def frontier_sections(table: FrontierTable) -> list[Section]:
         notes = (RUNS_NOTE, ITSELF_NOTE if table.leave_one_out else "", "" if plan.by_run else UNPLANNED)
         title = f"Each run against the curve of its own seed, points{' (primary)' if plan.by_run else ''}"
         found.append(Section(title, _runs(table), " ".join(filter(None, notes))))
+    if table.beside_runs:
+        found.append(Section("What else each run has, less the curve of its own seed", _beside(table), BESIDE_NOTE))
     if shares:
         found.append(Section("Tokens at equal accuracy", _lengths(table, tokens, shares)))
         for reference, gaps in table.tokens_gaps.items():
@@ -166,6 +172,10 @@ def frontier_json(table: FrontierTable, family: Sequence[str], about: Mapping[st
             for reference, tests in table.tests.items()
         },
         "run_gaps": {f"{name} less {other}": asdict(found) for (name, other), found in table.run_gaps.items()},
+        "beside_runs": {
+            metric: {f"{name} less {other}": asdict(found) for (name, other), found in gaps.items()}
+            for metric, gaps in table.beside_runs.items()
+        },
         "leave_one_out": {name: asdict(found) for name, found in table.leave_one_out.items()},
         "ranking": [
             {
@@ -237,6 +247,23 @@ def _runs(table: FrontierTable) -> Table:
         lines.append([f"{name} less {other}{secondary}", held, *seen, *_test(table, other, name, table.plan.by_run)])
     heads = ["difference", "points", "seeds", "runs within its ends"]
     return Table.of("", [*heads, *(TEST if table.plan.by_run else [])], lines)
+
+
+def _beside(table: FrontierTable) -> Table:
+    pairs = dict.fromkeys(pair for gaps in table.beside_runs.values() for pair in gaps)
+    lines = []
+    for name, other in pairs:
+        found = [(gaps.get((name, other)), METRICS[metric]) for metric, gaps in table.beside_runs.items()]
+        cells = [_number(table, None if gap is None else gap.difference, metric, True) for gap, metric in found]
+        lines.append([f"{name} less {other}", *cells])
+    heads = [_title(metric) for metric in table.beside_runs]
+    return Table.of("", ["difference", *heads], lines)
+
+
+def _title(metric: str) -> str:
+    """Return how a difference is headed: of shares in points."""
+    known = METRICS[metric]
+    return f"{known.title}, points" if known.scale == 100 else known.title
 
 
 def _test(table: FrontierTable, reference: str, name: str, shown: bool) -> list[Value]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +22,8 @@ from attnpo.statistics import Floats, ratio_draws, two_level_draws
 METRICS = ("response_tokens", "accuracy")
 BESIDE = ("accuracy", "response_tokens", "redundant_steps")
 """What a control's differences are told of; what an evaluation lacks is left out."""
+BESIDE_RUNS = ("essential_steps", "redundant_steps", "count:slips_mended")
+"""What else runs are held against curves of their own seed by: whether equal length and accuracy hide a difference."""
 ALPHA = 0.05
 
 
@@ -39,6 +41,7 @@ class Curve:
         control_of: the curve whose strengths it is held against.
         times: row → (1 + 2R,) tokens sampled until the target; NaN where it was not reached.
         by_seed: seed → the curve of its runs alone, on the data and on R resamples of problems.
+        beside_by_seed: metric of `BESIDE_RUNS` → the same with it in the place of accuracy.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Curve:
     control_of: str = ""
     times: Mapping[str, Floats] = field(default_factory=dict)
     by_seed: Mapping[int, StrengthCurve] = field(default_factory=dict)
+    beside_by_seed: Mapping[str, Mapping[int, StrengthCurve]] = field(default_factory=dict)
 
     @property
     def df(self) -> int:
@@ -166,6 +170,7 @@ class FrontierTable:
         time_gaps: reference → curve → the same less the reference's.
         run_gaps: (curve, other curve) → its runs against the other's curve of their own seed: each curve against the
             references of the plan and against what it controls.
+        beside_runs: metric of `BESIDE_RUNS` → the same of it, where both curves have it.
         leave_one_out: reference → its runs against its own other strengths, where it has more than two.
         controls: controls beside what they control.
         level: coverage of the intervals.
@@ -183,6 +188,7 @@ class FrontierTable:
     times: Mapping[str, Estimate | None]
     time_gaps: Mapping[str, Mapping[str, Estimate | None]]
     run_gaps: Mapping[tuple[str, str], RunGap]
+    beside_runs: Mapping[str, Mapping[tuple[str, str], RunGap]]
     leave_one_out: Mapping[str, RunGap]
     controls: tuple[ControlGap, ...]
     level: float
@@ -239,7 +245,7 @@ def frontier_table(
     beside = {kind: gaps.at(read, places[kind]) for kind, read in reading.items()}
     times = {c.name: c.time_at(plan.primary) for c in curves}
     caveats += _untimed(curves)
-    runs = dict(_run_gaps(curves, plan))
+    runs = _run_gaps(curves, plan, lambda curve: curve.by_seed)
     bends = {c.name: leave_one_out(c.by_seed) for c in curves if c.name in plan.against and len(c.rows) > 2}
     measured = {name: draws for name, draws in times.items() if draws is not None}
     return FrontierTable(
@@ -265,6 +271,11 @@ def frontier_table(
             for name, gap in gaps.at(lambda curve, _: measured[curve.name], (0.0,), set(measured)).items()
         },
         run_gaps=runs,
+        beside_runs={
+            metric: pairs
+            for metric in BESIDE_RUNS
+            if (pairs := _run_gaps(curves, plan, lambda curve: curve.beside_by_seed.get(metric)))  # noqa: B023
+        },
         leave_one_out=bends,
         controls=tuple(_control_gaps(curves)),
         level=bootstrap.level,
@@ -311,6 +322,12 @@ def _curve(
     draws_KDM = [_draws(arm, metrics, runs_seed, bootstrap) for arm in arms]
     by_metric = {m: np.stack([draws[:, i] for draws in draws_KDM], axis=1) for i, m in enumerate(metrics)}
     strengths = tuple(row.strength or row.name for row in rows)
+    besides = [m for m in BESIDE_RUNS if all(m in arm.metrics() for arm in arms)]
+    each_KSDM = [_draws_of_each(arm, (*METRICS, *besides), bootstrap) for arm in arms]
+    of_runs = {
+        metric: seed_curves(strengths, seeds, [draws_SDM[:, :, [0, place]] for draws_SDM in each_KSDM])
+        for place, metric in enumerate(("accuracy", *besides), start=1)
+    }
     return Curve(
         name=name,
         group=rows[0].group,
@@ -324,7 +341,8 @@ def _curve(
             for row, arm in zip(rows, arms, strict=True)
             if (found := _times(row, arm, seeds, start, plan, runs_seed, bootstrap)) is not None
         },
-        by_seed=seed_curves(strengths, seeds, [_draws_of_each(arm, METRICS, bootstrap) for arm in arms]),
+        by_seed=of_runs["accuracy"],
+        beside_by_seed={metric: of_runs[metric] for metric in besides},
     )
 
 
@@ -385,13 +403,17 @@ def _difference(ours: Floats, theirs: Floats, curve: Curve, reference: Curve) ->
     return estimate_difference(ours, theirs, curve.df, reference.df)
 
 
-def _run_gaps(curves: Sequence[Curve], plan: FrontierPlan) -> Iterator[tuple[tuple[str, str], RunGap]]:
-    by_name = {curve.name: curve for curve in curves}
-    for curve in curves:
-        for name in dict.fromkeys((*plan.against, curve.control_of)):
-            other = by_name.get(name)
-            if other is not None and other is not curve:
-                yield (curve.name, name), run_gap(curve.by_seed, other.by_seed)
+def _run_gaps(
+    curves: Sequence[Curve], plan: FrontierPlan, read: Callable[[Curve], Mapping[int, StrengthCurve] | None]
+) -> dict[tuple[str, str], RunGap]:
+    """Return the gaps of what is read of each curve, seed → the curve of its runs; None where it has none."""
+    by_seed = {curve.name: found for curve in curves if (found := read(curve)) is not None}
+    return {
+        (curve.name, name): run_gap(by_seed[curve.name], by_seed[name])
+        for curve in curves
+        for name in dict.fromkeys((*plan.against, curve.control_of))
+        if curve.name in by_seed and name in by_seed and name != curve.name
+    }
 
 
 def _tests(

@@ -23,8 +23,9 @@ class RunGap:
     """Runs of one curve against another's.
 
     Attributes:
-        difference: accuracy of a run less the other curve's of its seed at its length: of a seed the mean over
-            strengths, and of those the mean over seeds; None where fewer than two seeds say something.
+        difference: accuracy (or what stands in its place) of a run less the other curve's of its seed at its length:
+            of a seed the mean over strengths, and of those the mean over seeds; None where fewer than two seeds say
+            something.
         seeds: seeds that say something.
         within: runs whose length lies within the ends of the other curve of their seed.
         runs: runs of the seeds that every strength has.
@@ -49,7 +50,8 @@ def seed_curves(
     Args:
         strengths: names of K strengths, weakest first.
         seeds: the S seeds.
-        draws_KSDM: of each strength (S, 1 + R, 2): length and accuracy of each run, on the data and on resamples.
+        draws_KSDM: of each strength (S, 1 + R, 2): length and accuracy (or what stands in its place) of each run, on
+            the data and on resamples.
     """
     both_KSDM = np.stack(draws_KSDM)
     return {
