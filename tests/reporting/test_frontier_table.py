@@ -417,6 +417,10 @@ def test_the_order_of_gradients_beside_that_of_trained_curves(base, dialled, sig
     assert held.caveats == (*table.caveats, said)
     text = frontier_markdown(held, FAMILY)
     assert f"| above TLMRE's curve | plain | {rho:.2f} [" in text
+    assert "### One gradient beside the runs, plain metric" in text
+    gap = held.accuracy_gaps["tlmre"]["lcr1"][110].interval(held.level)
+    shown = rf"^\| lcr1 \| {sign * 0.2:.3f} \| {sign * 0.2:.3f} \| {sign * 0.2:.3f} \| {100 * gap.value:.1f} \["
+    assert re.search(shown.replace("-", "[-−]"), text, re.M)
     (line,) = [line for line in text.splitlines() if line.startswith("| above TLMRE's curve | plain |")]
     assert line.endswith("] | 0.083 | 4 | – | – | 0 |")  # two of the 24 orders of four curves agree or disagree wholly
     written = json.loads(frontier_json(held, FAMILY, {}))["ranking"][0]

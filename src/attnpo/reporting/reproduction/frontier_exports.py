@@ -21,6 +21,10 @@ RANK_NOTE = (
     "or disagrees, as much; for one correlation, and several stand here. Ablations and controls of one method are not "
     "independent of each other."
 )
+FORETOLD_NOTE = (
+    "Gradients of the model that training starts from, each curve read where all save as many tokens by a unit step; "
+    "their own errors stand in the gradients' table. Beside them what the trained curves have."
+)
 RUNS_NOTE = (
     "Each run against the other curve of its own seed, at the length where it ends; of a seed the mean over strengths, "
     "then the mean over seeds. A seed fixes the training problems, and runs of a seed go the same way: that leaves the "
@@ -40,6 +44,7 @@ BESIDE_NOTE = (
 UNPLANNED = "Not what was planned, and not tested."
 TEST = ["p", "p of a loss or gain beyond the margin", "result"]
 RANK = Metric("rank correlation", digits=2, better="high")
+GRADIENT = Metric("a gradient beside TLMRE's", digits=3)
 TIME = Metric("thousand tokens until the target", scale=0.001, digits=1, better="low")
 
 
@@ -119,6 +124,10 @@ def frontier_sections(table: FrontierTable) -> list[Section]:
         found.append(Section("Tokens sampled until the target, thousands", Table.of("", ["curve", *heads], lines)))
     if table.controls:
         found.append(Section("Controls at equal strength", _controls(table)))
+    for metric, measures in table.foretold.items():
+        if measures:
+            title = f"One gradient beside the runs, {metric} metric"
+            found.append(Section(title, _foretold(table, measures), FORETOLD_NOTE))
     if table.ranking:
         found.append(Section("One gradient and the trained curves", _ranking(table), RANK_NOTE))
     return found
@@ -177,6 +186,10 @@ def frontier_json(table: FrontierTable, family: Sequence[str], about: Mapping[st
             for metric, gaps in table.beside_runs.items()
         },
         "leave_one_out": {name: asdict(found) for name, found in table.leave_one_out.items()},
+        "foretold": {
+            metric: {name: dict(zip(FORETOLD, own, strict=True)) for name, own in measures.items()}
+            for metric, measures in table.foretold.items()
+        },
         "ranking": [
             {
                 "measure": found.measure,
@@ -290,6 +303,18 @@ def _controls(table: FrontierTable) -> Table:
     ]
     heads = ["points" if m == "accuracy" else METRICS[m].title for m in metrics]
     return Table.of("", ["control", "strength", *heads], lines)
+
+
+def _foretold(table: FrontierTable, measures: Mapping[str, Sequence[float]]) -> Table:
+    first, accuracy = table.plan.against[0], METRICS["accuracy"]
+    lines = []
+    for name, own in measures.items():
+        at_length = table.accuracy_gaps.get(first, {}).get(name, {}).get(table.plan.primary)
+        runs = table.run_gaps.get((name, first))
+        held = [at_length, None if runs is None else runs.difference]
+        lines.append([name, *(GRADIENT.number(value) for value in own), *_numbers(table, held, accuracy, True)])
+    heads = [f"at {table.plan.primary:g} tokens less {first}, points", f"each run less {first} of its seed, points"]
+    return Table.of("", ["curve", *FORETOLD.values(), *heads], lines)
 
 
 def _ranking(table: FrontierTable) -> Table:

@@ -176,6 +176,7 @@ class FrontierTable:
         level: coverage of the intervals.
         caveats: what to know of the runs.
         ranking: how far gradients told the order of the curves beforehand.
+        foretold: metric of the gradients → curve → its measures, in the order of `ranking.FORETOLD`.
     """
 
     plan: FrontierPlan
@@ -194,6 +195,7 @@ class FrontierTable:
     level: float
     caveats: tuple[str, ...] = ()
     ranking: tuple[RankCorrelation, ...] = ()
+    foretold: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
 
 
 def frontier_table(

@@ -71,15 +71,17 @@ def ranked(table: FrontierTable, gradients: GradientsResult) -> FrontierTable:
     curves = [curve for curve in table.curves if curve.name in matched and curve.df and reference.df]
     gains = [{c.name: d for c in curves if (d := of(c)) is not None and _is_known(d)} for of in (accuracy, time)]
     df = min([reference.df, *(curve.df for curve in curves)])
-    ranking, caveats = [], []
+    ranking, caveats, foretold = [], [], {}
     dialless = {curve.name for curve in table.curves if not curve.rows[0].curve}
     for metric in gradients.rows[0].measures:
         read = placed({name: [_point(each, metric) for each in credits] for name, credits in matched.items()}, dialless)
         caveats += [f"Gradients, {metric}: {sentence}" for sentence in read.said()]
+        foretold[metric] = read.values
         for number, measure in enumerate(FORETOLD):
             values = {name: own[number] for name, own in read.values.items()}
             ranking.append(RankCorrelation(measure, metric, *(_agreement(values, gained, df) for gained in gains)))
-    return replace(table, ranking=tuple(ranking), caveats=(*table.caveats, *caveats, *lacking_said))
+    said = (*table.caveats, *caveats, *lacking_said)
+    return replace(table, ranking=tuple(ranking), foretold=foretold, caveats=said)
 
 
 def _without(table: FrontierTable, why: str) -> FrontierTable:
