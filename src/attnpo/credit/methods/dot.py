@@ -34,8 +34,8 @@ class DOT(Method):
 
     Published with 32 responses of at most 4,096 or 8,192 tokens to 128 prompts, temperature 1, learning rate 1e-6, four
     updates a batch (`steps_per_generation`), each response weighed alike (TRL's `loss_type` grpo), and KL-Cov in place
-    of the ratio's clip (`kl_cov_share` 0.002, TRL's `epsilon` and `epsilon_high` very large). The official code samples
-    1.2 to 5 times as many prompts beforehand, by how many groups it kept of late; here groups are drawn again as needed.
+    of the ratio's clip (`kl_cov_share` 0.002, TRL's `epsilon` and `epsilon_high` very large). The official code draws
+    1.2 to 5 times as many prompts beforehand, by how many groups it kept of late; here more are drawn as needed.
     """
 
     name = "dot"
