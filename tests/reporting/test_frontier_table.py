@@ -352,6 +352,10 @@ def test_what_is_written(table, tmp_path):
     assert [panel.title for panel in panels] == ["attnpo, 3 runs", "shuffled, 3 runs"]
     shared = {tuple(re.findall(r">(\d+) %<", str(panel.svg))) for panel in panels}
     assert len(shared) == 1, "charts to be compared share the vertical axis"
+    assert len({tuple(re.findall(r">(\d+)<", str(panel.svg))) for panel in panels}) == 1, "and the horizontal one"
+    assert [[mark.title for mark in panel.marks] for panel in panels] == [
+        ["tlmre", "attnpo"], ["tlmre", "attnpo", "shuffled"]
+    ], "a control beside what it controls"  # fmt: skip
     assert save_frontier_curves(table, tmp_path / "frontier.png").read_bytes().startswith(b"\x89PNG")
 
 

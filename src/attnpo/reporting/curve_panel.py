@@ -74,11 +74,13 @@ class Axis:
         title: its name, also for the pointer.
         names: position → what its tick says; None makes round ticks.
         log: equal steps for equal factors; positions are positive.
+        limits: its ends, for panels that share it; by the positions if absent.
     """
 
     title: str
     names: tuple[tuple[float, str], ...] | None = None
     log: bool = False
+    limits: tuple[float, float] | None = None
 
     def place(self, x: float) -> float:
         """Return where a position lies, in units of the axis."""
@@ -143,6 +145,7 @@ def curve_panel(
     """
     exactly = exact or partial(write_exactly, write=write)
     places = [axis.place(v) for s in series for v in s.xs] + [axis.place(e.x) for e in events]
+    places += [axis.place(v) for v in axis.limits or ()]
     low, high = min(places), max(places)
     margin = 0.03 * (high - low) or 0.5
     values = [v for s in series for v in s.ys] + [v for s in series for i in s.intervals for v in (i.low, i.high)]

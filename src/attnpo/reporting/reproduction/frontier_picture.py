@@ -31,7 +31,8 @@ def frontier_panels(table: FrontierTable) -> list[Panel]:
     """Return a chart for each curve of several strengths, the reference curves in it; bands are the intervals.
 
     Strengths that the noise put in the wrong order are one point. A band is the interval of the accuracy at a strength.
-    All charts share the vertical axis: it holds every curve and twice the margin of equality around them.
+    All charts share their axes: the vertical one holds every curve and twice the margin of equality around them. What
+    controls a curve is drawn beside that one, too.
     """
     by_name = {curve.name: curve for curve in table.curves}
     references = [by_name[name] for name in table.plan.against if name in by_name]
@@ -40,16 +41,20 @@ def frontier_panels(table: FrontierTable) -> list[Panel]:
     room = 2 * table.plan.margin
     heights = [y for series in every.values() for y in series.ys]
     limits = (max(min(heights) - room, 0.0), min(max(heights) + room, 1.0)) if heights else None
+    lengths = [x for series in every.values() for x in series.xs]
+    axis = Axis("tokens a response", limits=(min(lengths), max(lengths)) if lengths else None)
     panels = []
     for curve in drawn or references[:1]:
-        shown = [*references, curve] if curve not in references else references
+        controlled = by_name.get(curve.control_of)
+        others = [*references, *([controlled] if controlled is not None and controlled not in references else [])]
+        shown = [*others, curve] if curve not in others else others
         marks = [
-            key_mark(c.name, OWN if c not in references else REFERENCES[references.index(c) % len(REFERENCES)])
+            key_mark(c.name, OWN if c is curve and c not in others else REFERENCES[others.index(c) % len(REFERENCES)])
             for c in shown
         ]
         series = [replace(every[c.name], mark=mark) for c, mark in zip(shown, marks, strict=True)]
         title = f"{curve.name}, {len(curve.seeds)} runs"
-        panels.append(curve_panel(title, series, Axis("tokens a response"), axis_percent, limits=limits, keyed=True))
+        panels.append(curve_panel(title, series, axis, axis_percent, limits=limits, keyed=True))
     return panels
 
 
