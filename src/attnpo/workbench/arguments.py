@@ -255,7 +255,6 @@ class GradientsArguments:
             "attnpo_random_steps",
             "oracle",
             "oracle_reversed",
-            "split",
         ],
         metadata={
             "help": "Methods beside TLMRE, whose curve is always there: METHOD, or METHOD+setting=value+setting=1,2,3 "
