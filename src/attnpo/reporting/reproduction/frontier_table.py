@@ -247,7 +247,7 @@ def frontier_table(
     beside = {kind: gaps.at(read, places[kind]) for kind, read in reading.items()}
     times = {c.name: c.time_at(plan.primary) for c in curves}
     caveats += _untimed(curves)
-    runs = _run_gaps(curves, plan, lambda curve: curve.by_seed)
+    runs = _run_gaps({c.name: c.by_seed for c in curves}, curves, plan)
     bends = {c.name: leave_one_out(c.by_seed) for c in curves if c.name in plan.against and len(c.rows) > 2}
     measured = {name: draws for name, draws in times.items() if draws is not None}
     return FrontierTable(
@@ -276,7 +276,7 @@ def frontier_table(
         beside_runs={
             metric: pairs
             for metric in BESIDE_RUNS
-            if (pairs := _run_gaps(curves, plan, lambda curve: curve.beside_by_seed.get(metric)))  # noqa: B023
+            if (pairs := _run_gaps({c.name: c.beside_by_seed.get(metric, {}) for c in curves}, curves, plan))
         },
         leave_one_out=bends,
         controls=tuple(_control_gaps(curves)),
@@ -406,15 +406,14 @@ def _difference(ours: Floats, theirs: Floats, curve: Curve, reference: Curve) ->
 
 
 def _run_gaps(
-    curves: Sequence[Curve], plan: FrontierPlan, read: Callable[[Curve], Mapping[int, StrengthCurve] | None]
+    by_seed: Mapping[str, Mapping[int, StrengthCurve]], curves: Sequence[Curve], plan: FrontierPlan
 ) -> dict[tuple[str, str], RunGap]:
-    """Return the gaps of what is read of each curve, seed → the curve of its runs; None where it has none."""
-    by_seed = {curve.name: found for curve in curves if (found := read(curve)) is not None}
+    """Return the gaps of curves given as seed → the curve of its runs; those without any are left out."""
     return {
         (curve.name, name): run_gap(by_seed[curve.name], by_seed[name])
         for curve in curves
         for name in dict.fromkeys((*plan.against, curve.control_of))
-        if curve.name in by_seed and name in by_seed and name != curve.name
+        if by_seed[curve.name] and by_seed.get(name) and name != curve.name
     }
 
 
