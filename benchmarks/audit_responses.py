@@ -22,6 +22,8 @@ from attnpo.sampling import SamplingParams, TransformersSampler, render_prompt
 from attnpo.signals import score_steps
 from attnpo.study.worlds import TINYWORLD
 from attnpo.tinyworld import check_usefulness
+from attnpo.tinyworld.oracle import describe_steps
+from attnpo.tinyworld.problems import parse_question
 from attnpo.training.budget import TokenCount
 from attnpo.training.policy import PolicyDraws, build_policy
 from attnpo.verification import Verifier
@@ -32,6 +34,8 @@ from attnpo.workbench.loading import Session, open_session, open_verifier
 PROBLEMS_SEED = 2_000_003
 """Problems that neither training, nor discovery, nor the table of results was made with."""
 LABELER = "attnpo.tinyworld:label_steps"
+KINDS = ("useful_check", "useless_check", "value_mended_later", "value_left_wrong", "mending_derivation")
+"""Kinds of steps that are marked beside their labels."""
 
 Floats = NDArray[np.float32]
 Facts = Mapping[str, Sequence[float]]
@@ -49,20 +53,21 @@ class Responses:
         return [row // size for row in range(len(self.rollouts))]
 
     @cached_property
-    def checks(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, K) bool each: checks that mended a wrong value, and the other checks."""
+    def marks(self) -> dict[str, torch.Tensor]:
+        """Kind of step → (B, K) bool: checks that mended a wrong value, the others, wrong values, what mends them."""
         width = max(len(rollout.steps) for rollout in self.rollouts)
-        masks = torch.zeros(2, len(self.rollouts), width, dtype=torch.bool)
+        marks = {kind: torch.zeros(len(self.rollouts), width, dtype=torch.bool) for kind in KINDS}
         for row, rollout in enumerate(self.rollouts):
-            spans = [step.chars for step in rollout.steps]
-            for check in check_usefulness(prompt_text(rollout.prompt), rollout.response, spans):
-                masks[0 if check.useful else 1, row, check.step] = True
-        return masks[0], masks[1]
+            question, spans = prompt_text(rollout.prompt), [step.chars for step in rollout.steps]
+            for check in check_usefulness(question, rollout.response, spans):
+                marks["useful_check" if check.useful else "useless_check"][row, check.step] = True
+            for kind, steps in mending_steps(question, rollout.response, spans).items():
+                marks[kind][row, steps] = True
+        return marks
 
     def describe(self) -> dict[str, float]:
         """Return what there is, as plain numbers."""
         labels = [step.label for rollout in self.rollouts for step in rollout.steps]
-        useful_BK, useless_BK = self.checks
         return {
             "problems": len({rollout.problem_id for rollout in self.rollouts}),
             "responses": len(self.rollouts),
@@ -70,8 +75,7 @@ class Responses:
             "tokens": sum(rollout.n_tokens for rollout in self.rollouts) / len(self.rollouts),
             "essential_steps": labels.count("essential"),
             "redundant_steps": labels.count("redundant"),
-            "useful_checks": int(useful_BK.sum()),
-            "useless_checks": int(useless_BK.sum()),
+            **{f"{kind}s": int(mark_BK.sum()) for kind, mark_BK in self.marks.items()},
         }
 
 
@@ -170,6 +174,25 @@ class World:
         verdicts = self.verifier.verify([r.response for r in rollouts], [r.solution for r in rollouts])
         judged = [replace(r, correct=ok) for r, ok in zip(rollouts, verdicts, strict=True)]
         return Responses(judged, list(prompt_ids))
+
+
+def mending_steps(question: str, response: str, spans: Sequence[tuple[int, int]]) -> dict[str, list[int]]:
+    """Return which steps give a needed name a wrong value, later put right or not, and which derive it again, right."""
+    parsed = parse_question(question)
+    needed = {name: value for name, value in parsed.values.items() if name in parsed.needed}
+    wrong: dict[str, list[int]] = {}
+    found: dict[str, list[int]] = {"value_mended_later": [], "value_left_wrong": [], "mending_derivation": []}
+    for number, step in enumerate(describe_steps(question, response, spans)):
+        errs = {name for name, value in step.claims if value != needed.get(name, value)}
+        mended = wrong.keys() & set(step.establishes) - errs
+        for name in errs:
+            wrong.setdefault(name, []).append(number)
+        for name in mended:
+            found["value_mended_later"] += wrong.pop(name)
+        if mended and step.verdict is None:
+            found["mending_derivation"].append(number)
+    found["value_left_wrong"] = [number for numbers in wrong.values() for number in numbers]
+    return found
 
 
 def open_world(folder: Path, problems: int, size: int, max_length: int, seed: int, progress: Progress | None) -> World:

@@ -19,6 +19,16 @@ CHECKS = (
     ("useless rewarded", "useless_check", "rewarded"),
 )
 
+ADVANTAGE = (
+    ("essential", "essential"),
+    ("redundant", "redundant"),
+    ("useful check", "useful_check"),
+    ("useless check", "useless_check"),
+    ("wrong value, mended later", "value_mended_later"),
+    ("left wrong", "value_left_wrong"),
+    ("derivation that mends", "mending_derivation"),
+)
+
 
 def render(found: Found, left_out: Mapping[str, str], responses: Mapping[str, float]) -> str:
     """Return all tables in Markdown."""
@@ -27,7 +37,9 @@ def render(found: Found, left_out: Mapping[str, str], responses: Mapping[str, fl
         f"{counts['problems']} problems, {counts['responses']} responses of the untrained model, "
         f"{100 * responses['accuracy']:.1f} % right, {responses['tokens']:.1f} tokens; {counts['essential_steps']} "
         f"essential and {counts['redundant_steps']} redundant steps, {counts['useful_checks']} useful and "
-        f"{counts['useless_checks']} other checks."
+        f"{counts['useless_checks']} other checks, {counts['value_mended_laters']} steps with a wrong "
+        f"value that is mended later and {counts['value_left_wrongs']} with one that is left, "
+        f"{counts['mending_derivations']} that mend one by deriving it again."
     )
     lines = [said, ""]
     for title, part in (("correct responses", "correct"), ("all responses", "all")):
@@ -42,6 +54,11 @@ def render(found: Found, left_out: Mapping[str, str], responses: Mapping[str, fl
             *_treatment(others, "incorrect", TREATMENT),
         ]
     lines += ["Checks punished and rewarded, all responses, %", "", *_treatment(found, "all", CHECKS)]
+    first = next(iter(found), "")
+    for measure, less in (("advantage", ""), ("advantage_less_first", f" less that of {first} on the same steps")):
+        columns = [(title, kind, measure) for title, kind in ADVANTAGE]
+        lines += [f"Mean advantage of a step of correct responses by kind{less}", ""]
+        lines += _treatment(found, "correct", columns, 1, 3)
     lines += ["Essential against redundant steps, and agreement with the oracle", "", *_ranking(found)]
     own = [name for name, row in found.items() if row["own_responses"]]
     if own:
@@ -58,10 +75,12 @@ def _punishes_all(row: Mapping[str, Any]) -> bool:
     return all(share is not None and share["value"] == 1 for share in shares)
 
 
-def _treatment(found: Found, part: str, columns: Sequence[tuple[str, str, str]]) -> list[str]:
+def _treatment(
+    found: Found, part: str, columns: Sequence[tuple[str, str, str]], scale: float = 100, digits: int = 0
+) -> list[str]:
     header = ["row", *(title for title, *_ in columns)]
     body = [
-        [name, *(_cell(row[f"{part}/{kind}/{measure}"], 100, 0) for _, kind, measure in columns)]
+        [name, *(_cell(row.get(f"{part}/{kind}/{measure}"), scale, digits) for _, kind, measure in columns)]
         for name, row in found.items()
     ]
     return _table(header, body)

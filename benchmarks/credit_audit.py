@@ -7,7 +7,8 @@ No training: every row of `attnpo reproduce` gives credit to the same responses 
 problem, as it would at one optimizer step (`--progress_step`), and the final advantages of their tokens are held
 against the truth. Methods that draw responses of their own (forced openings, early exits) are audited on those;
 methods that probe do so; both on the first `--num_probed` problems. What a step earned is the mean advantage of its
-tokens. Intervals are bootstraps over problems.
+tokens; what it earned less what the first row gave the same step is told beside it. Intervals are bootstraps over
+problems.
 
 Writes credit_audit.json and credit_audit.md into the output folder.
 """
@@ -95,6 +96,7 @@ class Audit:
 
     world: World
     arguments: argparse.Namespace
+    first: Replay | None = None  # of the first row, which the others are told less than
 
     def reason_to_leave_out(self, row: Row) -> str:
         """Return why a row cannot be audited; empty if it can."""
@@ -120,7 +122,9 @@ class Audit:
         responses, facts = world.responses_of(method, self.arguments.progress_step)
         credit = self._replay(method, row, responses, facts)
         oracle = self._replay(self._method("oracle", {}), row, responses, {})
-        measured = measure(responses, credit, oracle)
+        self.first = self.first or credit
+        same = len(credit.advantages_BT) == len(self.first.advantages_BT) and responses is self.world.base
+        measured = measure(responses, credit, oracle, self.first if same else None)
         measured["own_responses"] = responses is not world.base
         measured["problems"] = len(responses.rollouts) // GROUP
         measured["seconds"] = time.perf_counter() - start
@@ -152,13 +156,13 @@ class Audit:
         )
 
 
-def measure(responses: Responses, credit: Replay, oracle: Replay) -> dict[str, Any]:
-    """Return treatment, ranking and agreement with the oracle, with intervals over problems."""
+def measure(responses: Responses, credit: Replay, oracle: Replay, first: Replay | None = None) -> dict[str, Any]:
+    """Return treatment, less the first row's too, ranking, agreement with the oracle; with intervals over problems."""
     labels_BK, correct_B = credit.steps.labels_BK, credit.steps.correct_B
     assert labels_BK is not None
     problems = [rollout.problem_id for rollout in responses.rollouts]
-    checks = dict(zip(("useful_check", "useless_check"), responses.checks, strict=True))
-    audits = audit_credit(credit.advantages_BT, credit.step_index_BT, labels_BK, checks)
+    audits = audit_credit(credit.advantages_BT, credit.step_index_BT, labels_BK, responses.marks)
+    firsts = {} if first is None else audit_credit(first.advantages_BT, first.step_index_BT, labels_BK, responses.marks)
     found: dict[str, Any] = {"accuracy": correct_B.float().mean().item()}
     shares: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     parts_B = {"all": torch.ones_like(correct_B), VERDICTS[0]: correct_B, VERDICTS[1]: ~correct_B}
@@ -171,6 +175,9 @@ def measure(responses: Responses, credit: Replay, oracle: Replay) -> dict[str, A
                     getattr(audit, f"token_{measure}") * rows_B,
                     audit.tokens * rows_B,
                 )
+        for kind, audit in firsts.items():
+            less_B = audits[kind].advantage - audit.advantage
+            shares[f"{part}/{kind}/advantage_less_first"] = (less_B * rows_B, audit.steps * rows_B)
     mine_BK, tokens_BK = step_mean_advantages(credit.advantages_BT, credit.step_index_BT, labels_BK.shape[1])
     true_BK, _ = step_mean_advantages(oracle.advantages_BT, oracle.step_index_BT, labels_BK.shape[1])
     ranking = credit_ranking(mine_BK, labels_BK, tokens_BK > 0)
