@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -22,8 +22,7 @@ from attnpo.sampling import SamplingParams, TransformersSampler, render_prompt
 from attnpo.signals import score_steps
 from attnpo.study.worlds import TINYWORLD
 from attnpo.tinyworld import check_usefulness
-from attnpo.tinyworld.oracle import describe_steps
-from attnpo.tinyworld.problems import parse_question
+from attnpo.tinyworld.oracle import SlipKind, find_slips
 from attnpo.training.budget import TokenCount
 from attnpo.training.policy import PolicyDraws, build_policy
 from attnpo.verification import Verifier
@@ -34,8 +33,10 @@ from attnpo.workbench.loading import Session, open_session, open_verifier
 PROBLEMS_SEED = 2_000_003
 """Problems that neither training, nor discovery, nor the table of results was made with."""
 LABELER = "attnpo.tinyworld:label_steps"
-KINDS = ("useful_check", "useless_check", "value_mended_later", "value_left_wrong", "mending_derivation")
-"""Kinds of steps that are marked beside their labels."""
+SLIPS = tuple(f"{kind}_{end}" for kind in get_args(SlipKind) for end in ("mended", "left"))
+KINDS = ("useful_check", "useless_check", *SLIPS, "mends_otherwise")
+"""Kinds of steps that are marked beside their labels: checks by what they do, slips by kind and by whether a later step
+puts them right, and what does so without being a check."""
 
 Floats = NDArray[np.float32]
 Facts = Mapping[str, Sequence[float]]
@@ -54,18 +55,20 @@ class Responses:
 
     @cached_property
     def marks(self) -> dict[str, torch.Tensor]:
-        """Kind of step → (B, K) bool: checks that mended a wrong value, the others, wrong values, what mends them."""
+        """Kind of `KINDS` → (B, K) bool: its steps. A slip is the step that first gives a needed name a wrong value."""
         width = max(len(rollout.steps) for rollout in self.rollouts)
         marks = {kind: torch.zeros(len(self.rollouts), width, dtype=torch.bool) for kind in KINDS}
         for row, rollout in enumerate(self.rollouts):
-            question, spans = prompt_text(rollout.prompt), [step.chars for step in rollout.steps]
-            for check in check_usefulness(question, rollout.response, spans):
+            said = prompt_text(rollout.prompt), rollout.response, [step.chars for step in rollout.steps]
+            for check in check_usefulness(*said):
                 marks["useful_check" if check.useful else "useless_check"][row, check.step] = True
-            for kind, steps in mending_steps(question, rollout.response, spans).items():
-                marks[kind][row, steps] = True
+            for slip in find_slips(*said):
+                marks[f"{slip.kind}_{'left' if slip.mended_at is None else 'mended'}"][row, slip.step] = True
+                if slip.mended_at is not None and not marks["useful_check"][row, slip.mended_at]:
+                    marks["mends_otherwise"][row, slip.mended_at] = True
         return marks
 
-    def describe(self) -> dict[str, float]:
+    def describe(self) -> dict[str, Any]:
         """Return what there is, as plain numbers."""
         labels = [step.label for rollout in self.rollouts for step in rollout.steps]
         return {
@@ -75,7 +78,7 @@ class Responses:
             "tokens": sum(rollout.n_tokens for rollout in self.rollouts) / len(self.rollouts),
             "essential_steps": labels.count("essential"),
             "redundant_steps": labels.count("redundant"),
-            **{f"{kind}s": int(mark_BK.sum()) for kind, mark_BK in self.marks.items()},
+            "marked": {kind: int(mark_BK.sum()) for kind, mark_BK in self.marks.items()},
         }
 
 
@@ -174,25 +177,6 @@ class World:
         verdicts = self.verifier.verify([r.response for r in rollouts], [r.solution for r in rollouts])
         judged = [replace(r, correct=ok) for r, ok in zip(rollouts, verdicts, strict=True)]
         return Responses(judged, list(prompt_ids))
-
-
-def mending_steps(question: str, response: str, spans: Sequence[tuple[int, int]]) -> dict[str, list[int]]:
-    """Return which steps give a needed name a wrong value, later put right or not, and which derive it again, right."""
-    parsed = parse_question(question)
-    needed = {name: value for name, value in parsed.values.items() if name in parsed.needed}
-    wrong: dict[str, list[int]] = {}
-    found: dict[str, list[int]] = {"value_mended_later": [], "value_left_wrong": [], "mending_derivation": []}
-    for number, step in enumerate(describe_steps(question, response, spans)):
-        errs = {name for name, value in step.claims if value != needed.get(name, value)}
-        mended = wrong.keys() & set(step.establishes) - errs
-        for name in errs:
-            wrong.setdefault(name, []).append(number)
-        for name in mended:
-            found["value_mended_later"] += wrong.pop(name)
-        if mended and step.verdict is None:
-            found["mending_derivation"].append(number)
-    found["value_left_wrong"] = [number for numbers in wrong.values() for number in numbers]
-    return found
 
 
 def open_world(folder: Path, problems: int, size: int, max_length: int, seed: int, progress: Progress | None) -> World:

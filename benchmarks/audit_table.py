@@ -24,22 +24,26 @@ ADVANTAGE = (
     ("redundant", "redundant"),
     ("useful check", "useful_check"),
     ("useless check", "useless_check"),
-    ("wrong value, mended later", "value_mended_later"),
-    ("left wrong", "value_left_wrong"),
-    ("derivation that mends", "mending_derivation"),
+    ("mends otherwise", "mends_otherwise"),
+)
+SLIPS = tuple(
+    (f"{kind}, {end}", f"{kind}_{end}") for kind in ("stated", "derived", "miscalculated") for end in ("mended", "left")
+)
+SLIPS_SAID = (
+    "Slips: the steps that first give a needed name a wrong value, by stating it, by an equation that holds (under "
+    "another name, or from a wrong number) or by one that does not, and whether the last value is right."
 )
 
 
-def render(found: Found, left_out: Mapping[str, str], responses: Mapping[str, float]) -> str:
-    """Return all tables in Markdown."""
-    counts = {name: f"{value:,.0f}" for name, value in responses.items()}
+def render(found: Found, left_out: Mapping[str, str], responses: Mapping[str, Any], first: str) -> str:
+    """Return all tables in Markdown; `first` is the row that others are told less than."""
+    counts = {name: f"{value:,.0f}" for name, value in responses.items() if name != "marked"}
+    marked = responses["marked"]
     said = (
         f"{counts['problems']} problems, {counts['responses']} responses of the untrained model, "
         f"{100 * responses['accuracy']:.1f} % right, {responses['tokens']:.1f} tokens; {counts['essential_steps']} "
-        f"essential and {counts['redundant_steps']} redundant steps, {counts['useful_checks']} useful and "
-        f"{counts['useless_checks']} other checks, {counts['value_mended_laters']} steps with a wrong "
-        f"value that is mended later and {counts['value_left_wrongs']} with one that is left, "
-        f"{counts['mending_derivations']} that mend one by deriving it again."
+        f"essential and {counts['redundant_steps']} redundant steps, {marked['useful_check']:,} useful and "
+        f"{marked['useless_check']:,} other checks."
     )
     lines = [said, ""]
     for title, part in (("correct responses", "correct"), ("all responses", "all")):
@@ -54,11 +58,13 @@ def render(found: Found, left_out: Mapping[str, str], responses: Mapping[str, fl
             *_treatment(others, "incorrect", TREATMENT),
         ]
     lines += ["Checks punished and rewarded, all responses, %", "", *_treatment(found, "all", CHECKS)]
-    first = next(iter(found), "")
+    columns = (*ADVANTAGE, *SLIPS)
     for measure, less in (("advantage", ""), ("advantage_less_first", f" less that of {first} on the same steps")):
-        columns = [(title, kind, measure) for title, kind in ADVANTAGE]
         lines += [f"Mean advantage of a step of correct responses by kind{less}", ""]
-        lines += _treatment(found, "correct", columns, 1, 3)
+        lines += _treatment(found, "correct", [(title, kind, measure) for title, kind in columns], 1, 3)
+    if first:
+        steps = found[first]["steps"]["correct"]
+        lines += [", ".join(f"{title}: {steps[kind]:,}" for title, kind in columns) + f" steps. {SLIPS_SAID}", ""]
     lines += ["Essential against redundant steps, and agreement with the oracle", "", *_ranking(found)]
     own = [name for name, row in found.items() if row["own_responses"]]
     if own:

@@ -83,7 +83,7 @@ def main() -> None:
         "rows": found,
         "left_out": left_out,
     }
-    text = render(found, left_out, world.base.describe())
+    text = render(found, left_out, world.base.describe(), audit.first[0] if audit.first else "")
     (arguments.output_dir / "credit_audit.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     (arguments.output_dir / "credit_audit.md").write_text(text, encoding="utf-8")
     console.print(text, markup=False, soft_wrap=True)
@@ -96,7 +96,8 @@ class Audit:
 
     world: World
     arguments: argparse.Namespace
-    first: Replay | None = None  # of the first row, which the others are told less than
+    first: tuple[str, Replay] | None = None
+    """The first row on the base responses, which the others on these are told less than."""
 
     def reason_to_leave_out(self, row: Row) -> str:
         """Return why a row cannot be audited; empty if it can."""
@@ -122,9 +123,10 @@ class Audit:
         responses, facts = world.responses_of(method, self.arguments.progress_step)
         credit = self._replay(method, row, responses, facts)
         oracle = self._replay(self._method("oracle", {}), row, responses, {})
-        self.first = self.first or credit
-        same = len(credit.advantages_BT) == len(self.first.advantages_BT) and responses is self.world.base
-        measured = measure(responses, credit, oracle, self.first if same else None)
+        base = responses is self.world.base
+        if base and self.first is None:
+            self.first = row.name, credit
+        measured = measure(responses, credit, oracle, self.first[1] if base and self.first else None)
         measured["own_responses"] = responses is not world.base
         measured["problems"] = len(responses.rollouts) // GROUP
         measured["seconds"] = time.perf_counter() - start
@@ -163,9 +165,15 @@ def measure(responses: Responses, credit: Replay, oracle: Replay, first: Replay 
     problems = [rollout.problem_id for rollout in responses.rollouts]
     audits = audit_credit(credit.advantages_BT, credit.step_index_BT, labels_BK, responses.marks)
     firsts = {} if first is None else audit_credit(first.advantages_BT, first.step_index_BT, labels_BK, responses.marks)
-    found: dict[str, Any] = {"accuracy": correct_B.float().mean().item()}
-    shares: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     parts_B = {"all": torch.ones_like(correct_B), VERDICTS[0]: correct_B, VERDICTS[1]: ~correct_B}
+    found: dict[str, Any] = {
+        "accuracy": correct_B.float().mean().item(),
+        "steps": {
+            part: {kind: int((audit.steps * rows_B).sum()) for kind, audit in audits.items()}
+            for part, rows_B in parts_B.items()
+        },
+    }
+    shares: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     for part, rows_B in parts_B.items():
         for kind, audit in audits.items():
             for measure in ("punished", "rewarded", "advantage"):

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnpo.tinyworld import check_usefulness, describe_steps, label_steps
-from attnpo.tinyworld.oracle import first_error, merged_steps
+from attnpo.tinyworld.oracle import find_slips, first_error, merged_steps
 
 QUESTION = (
     "Leo has 9 coins. Bob has 2 fewer than Leo. Gus has 3 more than Bob. Ann has 4 more than Bob. "
@@ -52,6 +52,32 @@ def test_the_first_error_is_the_first_wrong_value_of_a_name_or_result() -> None:
     ):
         text, steps = spans(paragraphs)
         assert first_error(QUESTION, text + "</think>\n\n\\boxed{12}", steps) == expected
+
+
+def test_slips_are_told_by_how_they_come_about_and_whether_the_last_value_is_right() -> None:
+    for paragraphs, expected in (
+        (["Bob has 9-2=7.", "Ann has 7+4=11."], []),
+        # A given number under another name, put right by deriving it.
+        (["Bob has 9 coins.", "Hold on, Bob has 9-2=7."], [("Bob", 0, "stated", 1)]),
+        # The right equation under another name; one from a wrong number; both stay.
+        (["Ann has 9-2=7.", "Bob has 9-1=8."], [("Ann", 0, "derived", None), ("Bob", 1, "derived", None)]),
+        # A wrong sum, mended by a check, spoilt again, and mended in one step that says both.
+        (
+            [
+                "Bob has 9-2=6.",
+                "Let me verify: 6+2=8, not 9, so Bob has 7.",
+                "Thus Bob has 6.",
+                "Bob has 6, Bob has 7.",
+            ],
+            [("Bob", 0, "miscalculated", 3)],
+        ),
+        (["Bob has 9-2=7.", "Bob has 8."], [("Bob", 1, "stated", None)]),
+        # A given name counts where the answer needs it; Gus is not needed.
+        (["Leo has 8 coins.", "Gus has 3.", "Leo has 9 coins."], [("Leo", 0, "stated", 2)]),
+    ):
+        text, steps = spans(paragraphs)
+        found = [(slip.name, slip.step, slip.kind, slip.mended_at) for slip in find_slips(QUESTION, text, steps)]
+        assert found == expected
 
 
 def test_of_a_question_that_cannot_be_read_only_wrong_results_are_errors() -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attnpo.tinyworld.oracle import check_usefulness, describe_steps, merged_steps
-from attnpo.tinyworld.problems import parse_question
+from attnpo.tinyworld.oracle import check_usefulness, find_slips, merged_steps
 
 
 def count_checks(question: str, response: str, steps: Sequence[tuple[int, int]]) -> dict[str, int | tuple[int, int]]:
@@ -27,27 +26,16 @@ def count_checks(question: str, response: str, steps: Sequence[tuple[int, int]])
     """
     checks = check_usefulness(question, response, steps)
     useful = sum(check.useful for check in checks)
-    parsed = parse_question(question)
-    truth = {name: value for name, value in parsed.values.items() if name in parsed.needed}
-    slipped: set[str] = set()
-    wrong: set[str] = set()
-    for step in describe_steps(question, response, steps):
-        for name, value in step.claims:
-            if name not in truth:
-                continue
-            if value == truth[name]:
-                wrong.discard(name)
-            else:
-                slipped.add(name)
-                wrong.add(name)
+    slips = find_slips(question, response, steps)
+    mended = sum(slip.mended_at is not None for slip in slips)
     return {
         "checks": len(checks),
         "useful_checks": useful,
         "useless_checks": len(checks) - useful,
         "useful_check_share": (useful, len(checks)),
-        "slips": len(slipped),
-        "unmended_slips": len(wrong),
-        "slips_mended": (len(slipped) - len(wrong), len(slipped)),
+        "slips": len(slips),
+        "unmended_slips": len(slips) - mended,
+        "slips_mended": (mended, len(slips)),
     }
 
 

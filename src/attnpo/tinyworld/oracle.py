@@ -8,13 +8,14 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from attnpo.tinyworld.problems import DISTRACTOR_VERBS, ParsedQuestion, parse_question
 
 Label = Literal["essential", "redundant", "undecided"]
 Verdict = Literal["confirms", "corrects", "detects", "misses", "false alarm"]
+SlipKind = Literal["stated", "derived", "miscalculated"]
 
 _NUMBER = r"[0-9]{1,9}"
 _TERMS = rf"{_NUMBER}(?: ?[-+] ?{_NUMBER})+"
@@ -57,6 +58,20 @@ class Check:
     verdict: Verdict
     useful: bool
     """True only if a wrong value of a needed name stood before the step and the right one after it."""
+
+
+@dataclass(frozen=True)
+class Slip:
+    """A needed name that a response gives a wrong value."""
+
+    name: str
+    step: int
+    """The first step that does."""
+    kind: SlipKind
+    """How that step comes to it: by stating it (a given number under another name), by an equation that holds (under
+    another name, or from a wrong number), by one that does not."""
+    mended_at: int | None
+    """The step from which on its last value, which is right, stands; None where the last value is wrong."""
 
 
 def _claims(text: str) -> list[tuple[str, int]]:
@@ -150,11 +165,34 @@ def label_steps(question: str, response: str, steps: Sequence[tuple[int, int]]) 
 
 def wrong_results(text: str) -> list[tuple[int, int]]:
     """Half-open character spans of the results of equations that do not hold."""
-    return [
-        found.span(2)
-        for found in _WORKED_OUT.finditer(text)
-        if sum(int(term.replace(" ", "")) for term in _SIGNED.findall(found[1])) != int(found[2])
-    ]
+    return [found.span(2) for found in _WORKED_OUT.finditer(text) if _total(found[1]) != int(found[2])]
+
+
+def _total(terms: str) -> int:
+    return sum(int(term.replace(" ", "")) for term in _SIGNED.findall(terms))
+
+
+def find_slips(question: str, response: str, steps: Sequence[tuple[int, int]]) -> list[Slip]:
+    """Return the needed names that were ever given a wrong value, by the first step that did."""
+    parsed = parse_question(question)
+    truth = {name: value for name, value in parsed.values.items() if name in parsed.needed}
+    found: dict[str, Slip] = {}
+    for number, (start, stop) in enumerate(steps):
+        for claim in _CLAIM.finditer(response[start:stop]):
+            name, worked_out, value = claim[1], claim[2], int(claim[3])
+            if name not in truth:
+                continue
+            slip = found.get(name)
+            if value == truth[name]:
+                if slip is not None and slip.mended_at is None:
+                    found[name] = replace(slip, mended_at=number)
+            elif slip is not None:
+                found[name] = replace(slip, mended_at=None)
+            else:
+                holds = worked_out and _total(worked_out) == value
+                kind: SlipKind = "stated" if not worked_out else "derived" if holds else "miscalculated"
+                found[name] = Slip(name, number, kind, None)
+    return list(found.values())
 
 
 def merged_steps(question: str, response: str, steps: Sequence[tuple[int, int]]) -> list[bool]:
