@@ -4,7 +4,7 @@
         --style '{"slip": 0, "merge": 0.5, "merge_slip": 0.3, "merge_check": 0.4}'
     python benchmarks/pressure_world.py --model runs/pressure --output docs/results/pressure_world.md
 
-Held-out problems, one response each at temperature 1:
+Held-out problems, one response each, at temperature 1 or greedily (`--temperature 0`):
 
 - as sampled, and with every word left out that a check begins with (the same random numbers);
 - from the same place of a right trace: a step of the chain by itself, or together with the next one, up to the result.
@@ -40,6 +40,7 @@ class Drawer:
 
     model: Any
     tokenizer: Any
+    temperature: float = 1.0
 
     def prompt(self, problem: Problem, begun: str = "") -> list[int]:
         """Return what the model reads: the question, and a response that is begun."""
@@ -51,7 +52,7 @@ class Drawer:
     def draw(self, problems: Sequence[Problem], begun: Sequence[str], without: Sequence[int] = ()) -> list[str]:
         """Return the responses, what they began with included."""
         extra = {"suppress_tokens": list(without)} if without else {}
-        params = SamplingParams(max_new_tokens=384, temperature=1.0, top_p=1.0, seed=0, extra=extra)
+        params = SamplingParams(max_new_tokens=384, temperature=self.temperature, top_p=1.0, seed=0, extra=extra)
         rows = [Drawn(i, self.prompt(p, text), i, 0) for i, (p, text) in enumerate(zip(problems, begun, strict=True))]
         drawn = dict(TransformersSampler(self.model, self.tokenizer, rows=256).stream(rows, params))
         said = [self.tokenizer.decode(drawn[i].ids, skip_special_tokens=True) for i in range(len(rows))]
@@ -117,12 +118,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="tinyworld", help="model of the small world (tinyworld)")
     parser.add_argument("--problems", type=int, default=1000, help="held-out problems (1000)")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of sampling; 0 is greedy (1)")
     parser.add_argument("--seed", type=int, default=0, help="seed of problems and places (0)")
     parser.add_argument("--output", type=Path, help="file of the table; printed alone without")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     source = find_model(arguments.model)
-    drawer = Drawer(load_model(source, dtype="float32", device="cpu"), load_tokenizer(source))
+    drawer = Drawer(load_model(source, dtype="float32", device="cpu"), load_tokenizer(source), arguments.temperature)
     problems = generate_problems("heldout", arguments.problems, arguments.seed)
     without = [id_ for word in CHECK_WORDS for id_ in drawer.tokenizer(word, add_special_tokens=False)["input_ids"]]
     if len(without) != len(CHECK_WORDS):
@@ -146,7 +148,8 @@ def main() -> None:
     print(text)
     if arguments.output is not None:
         command = f"python benchmarks/pressure_world.py --model {arguments.model} --problems {arguments.problems}"
-        write_atomically(arguments.output, f"Written by `{command} --seed {arguments.seed}`.\n\n{text}")
+        command += f" --temperature {arguments.temperature:g} --seed {arguments.seed}"
+        write_atomically(arguments.output, f"Written by `{command}`.\n\n{text}")
 
 
 if __name__ == "__main__":

@@ -128,7 +128,11 @@ def test_runs_are_not_held_against_a_single_strength(small):
 
 @pytest.mark.parametrize(
     ("folder", "suite"),
-    [("frontier", SUITE), *((name, FURTHER[name]) for name in ("greedy", "pressure", "pressure_greedy"))],
+    [
+        ("frontier", SUITE),
+        ("hypotheses", HYPOTHESES),
+        *((name, FURTHER[name]) for name in ("greedy", "pressure", "pressure_greedy")),
+    ],
 )
 def test_packed_cells_go_on_under_the_plan_as_it_is(folder, suite):
     with tarfile.open(RESULTS / folder / "cells.tar.xz") as archive:
