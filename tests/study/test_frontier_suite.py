@@ -33,7 +33,7 @@ BENCHMARKS, RESULTS = ROOT / "benchmarks", ROOT / "docs" / "results"
 HYPOTHESES = load_suite(BENCHMARKS / "hypotheses" / "suite.yaml", suite="frontier")
 FURTHER = {
     name: load_suite(BENCHMARKS / f"{name}_suite.yaml", suite="frontier")
-    for name in ("pressure", "pressure_greedy", "pressure_dense", "greedy", "sas")
+    for name in ("pressure", "pressure_greedy", "pressure_dense", "pressure_split", "greedy", "sas")
 }
 SMALL = """
 defaults: {seeds: [5, 6], num_eval: 30}
