@@ -59,7 +59,8 @@ def render(found: Found, left_out: Mapping[str, str], responses: Mapping[str, An
         ]
     lines += ["Checks punished and rewarded, all responses, %", "", *_treatment(found, "all", CHECKS)]
     columns = (*ADVANTAGE, *SLIPS)
-    for measure, less in (("advantage", ""), ("advantage_less_first", f" less that of {first} on the same steps")):
+    less_first = [("advantage_less_first", f" less that of {first} on the same steps")] if first else []
+    for measure, less in (("advantage", ""), *less_first):
         lines += [f"Mean advantage of a step of correct responses by kind{less}", ""]
         lines += _treatment(found, "correct", [(title, kind, measure) for title, kind in columns], 1, 3)
     if first:

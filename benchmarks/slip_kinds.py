@@ -22,9 +22,8 @@ import numpy as np
 
 from attnpo.errors import AttnPOError, DataError
 from attnpo.output import write_atomically
-from attnpo.reporting.reproduction.run_gaps import run_gap, seed_curves
+from attnpo.reporting.reproduction.run_gaps import RunGap, run_gap, seed_curves
 from attnpo.rollouts import prompt_text, read_rollouts
-from attnpo.significance import Estimate
 from attnpo.statistics import Floats, ratio_draws
 from attnpo.tables import NOTHING, Table
 from attnpo.tinyworld.oracle import SlipKind, find_slips
@@ -45,6 +44,8 @@ def cells_of(folder: Path) -> tuple[list[str], Floats]:
             here = [slip for slip in slips if part in ("all", slip.kind)]
             mended = sum(slip.mended_at is not None for slip in here)
             tops_bottoms += [[len(here), 1], [mended, 1], [len(here) - mended, 1], [100 * mended, len(here)]]
+        if rollout.problem_id in columns:
+            raise DataError(f"{folder}: several responses to {rollout.problem_id}; one a problem is needed")
         columns[rollout.problem_id] = tops_bottoms
     problems = sorted(columns)
     return problems, np.array([columns[problem] for problem in problems], dtype=float).transpose(1, 2, 0)
@@ -73,12 +74,12 @@ def draws_of(folder: Path, rows: Sequence[str]) -> tuple[list[int], list[Floats]
     return seeds, draws
 
 
-def shown(estimate: Estimate | None) -> str:
-    """Return a difference with its interval."""
-    if estimate is None:
+def shown(gap: RunGap) -> str:
+    """Return a difference with its interval and how many runs are in it; nothing where fewer than half are."""
+    if gap.tested is None:
         return NOTHING
-    interval = estimate.interval(0.95)
-    return f"{estimate.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+    interval = gap.tested.interval(0.95)
+    return f"{gap.tested.value:.3f} [{interval.low:.3f}, {interval.high:.3f}] ({gap.within} of {gap.runs})"
 
 
 def render(folder: Path, against: Sequence[str], rows: Sequence[str]) -> str:
@@ -94,10 +95,13 @@ def render(folder: Path, against: Sequence[str], rows: Sequence[str]) -> str:
         line = [f"{part}: {name}"]
         reference = seed_curves(against, seeds, [d[:, :, [0, measure]] for d in held])
         for row, d in others.items():
-            line.append(shown(run_gap(seed_curves([row], seeds, [d[:, :, [0, measure]]]), reference).difference))
+            line.append(shown(run_gap(seed_curves([row], seeds, [d[:, :, [0, measure]]]), reference)))
         gaps.append(line)
     lines = f"Seeds {', '.join(map(str, seeds))}; a response, means over runs."
-    beside = f"Less the line through {', '.join(against)} of the same seed at the same length."
+    beside = (
+        f"Less the line through {', '.join(against)} of the same seed at the same length; 95 % intervals over seeds "
+        "and problems, and how many runs lie within the line's ends."
+    )
     tables = Table.of("", head, means).markdown(), Table.of("", ["", *rows], gaps).markdown()
     return f"{lines}\n\n{tables[0]}\n\n{beside}\n\n{tables[1]}\n"
 
@@ -113,7 +117,9 @@ def main() -> None:
     text = render(arguments.folder, arguments.against, arguments.rows)
     print(text)
     if arguments.output is not None:
-        write_atomically(arguments.output, text)
+        held = f"--against {' '.join(arguments.against)} --rows {' '.join(arguments.rows)}"
+        command = f"python benchmarks/slip_kinds.py --folder {arguments.folder} {held}"
+        write_atomically(arguments.output, f"Written by `{command}`.\n\n{text}")
 
 
 if __name__ == "__main__":

@@ -68,8 +68,8 @@ class Slip:
     step: int
     """The first step that does."""
     kind: SlipKind
-    """How that step comes to it: by stating it (a given number under another name), by an equation that holds (under
-    another name, or from a wrong number), by one that does not."""
+    """How that step comes to it: by stating it without an equation (such as a given number under another name), by an
+    equation that holds (under another name, or from a wrong number), by one that does not."""
     mended_at: int | None
     """The step from which on its last value, which is right, stands; None where the last value is wrong."""
 
