@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
@@ -37,6 +39,12 @@ def test_the_likeliest_length(lengths, expected):
     correct = torch.tensor([[True, True, False, False]])
     got = likeliest_length(torch.tensor([lengths]).double(), correct, torch.ones_like(correct))
     assert float(got) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations([3, 9, 25, 56, 64])))
+def test_a_likeliest_length_that_is_rounded_costs_nothing(make_groups, order):
+    # One correct response: v1 = 0, so L* is its own length, and no order of the sums may make it longer by rounding.
+    assert rewards(make_groups, [(True, 25), *((False, length) for length in order)]) == [1, 0, 0, 0, 0, 0]
 
 
 groups_of = st.lists(st.tuples(st.booleans(), st.integers(1, 60)), min_size=2, max_size=7)

@@ -17,6 +17,7 @@ from attnpo.credit.settings import GRPOSettings
 
 Against = Literal["all", "wrong"]
 _EQUAL: Final = 1e-6
+"""Variances, or lengths in tokens, that differ by less differ by rounding alone."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class SmartThinker(Method):
         """Return (P, G) rewards."""
         correct_PG, lengths_PG = groups.correct_PG.bool(), groups.lengths_PG.double()
         others_PG = ~correct_PG if self.settings.against == "wrong" else torch.ones_like(correct_PG)
-        excess_PG = (lengths_PG - likeliest_length(lengths_PG, correct_PG, others_PG)).clamp(min=0) * correct_PG
+        excess_PG = (lengths_PG - likeliest_length(lengths_PG, correct_PG, others_PG)) * correct_PG
+        excess_PG = torch.where(excess_PG > _EQUAL, excess_PG, 0.0)  # a rounded L* is not to be divided by
         room_P1 = excess_PG.amax(dim=1, keepdim=True) - excess_PG.mean(dim=1, keepdim=True)
         wrong_P1 = 1 - correct_PG.double().mean(dim=1, keepdim=True)
         price_P1 = torch.where(room_P1 > 0, wrong_P1 / room_P1, 0.0)
