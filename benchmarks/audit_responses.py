@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
+from audit_table import SLIPS
 from numpy.typing import NDArray
 from rich.progress import Progress
 
@@ -22,7 +23,7 @@ from attnpo.sampling import SamplingParams, TransformersSampler, render_prompt
 from attnpo.signals import score_steps
 from attnpo.study.worlds import TINYWORLD
 from attnpo.tinyworld import check_usefulness
-from attnpo.tinyworld.oracle import SlipKind, find_slips
+from attnpo.tinyworld.oracle import find_slips
 from attnpo.training.budget import TokenCount
 from attnpo.training.policy import PolicyDraws, build_policy
 from attnpo.verification import Verifier
@@ -33,8 +34,7 @@ from attnpo.workbench.loading import Session, open_session, open_verifier
 PROBLEMS_SEED = 2_000_003
 """Problems that neither training, nor discovery, nor the table of results was made with."""
 LABELER = "attnpo.tinyworld:label_steps"
-SLIPS = tuple(f"{kind}_{end}" for kind in get_args(SlipKind) for end in ("mended", "left"))
-KINDS = ("useful_check", "useless_check", *SLIPS, "mends_otherwise")
+KINDS = ("useful_check", "useless_check", *(kind for _, kind in SLIPS), "mends_otherwise")
 """Kinds of steps that are marked beside their labels: checks by what they do, slips by kind and by whether a later step
 puts them right, and what does so without being a check."""
 

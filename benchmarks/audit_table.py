@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
+
+from attnpo.tinyworld.oracle import SlipKind
 
 Found = Mapping[str, Mapping[str, Any]]
 TREATMENT = (
@@ -26,9 +28,7 @@ ADVANTAGE = (
     ("useless check", "useless_check"),
     ("mends otherwise", "mends_otherwise"),
 )
-SLIPS = tuple(
-    (f"{kind}, {end}", f"{kind}_{end}") for kind in ("stated", "derived", "miscalculated") for end in ("mended", "left")
-)
+SLIPS = tuple((f"{kind}, {end}", f"{kind}_{end}") for kind in get_args(SlipKind) for end in ("mended", "left"))
 SLIPS_SAID = (
     "Slips: the steps that first give a needed name a wrong value, by stating it, by an equation that holds (under "
     "another name, or from a wrong number) or by one that does not, and whether the last value is right."

@@ -127,16 +127,17 @@ def test_runs_are_not_held_against_a_single_strength(small):
 
 
 @pytest.mark.parametrize(
-    ("folder", "suite"),
+    ("archive", "suite"),
     [
-        ("frontier", SUITE),
-        ("hypotheses", HYPOTHESES),
-        *((name, FURTHER[name]) for name in ("greedy", "pressure", "pressure_greedy")),
+        ("frontier/cells", SUITE),
+        ("hypotheses/cells", HYPOTHESES),
+        ("pressure_greedy/split", FURTHER["pressure_split"]),
+        *((f"{name}/cells", FURTHER[name]) for name in ("greedy", "pressure", "pressure_greedy")),
     ],
 )
-def test_packed_cells_go_on_under_the_plan_as_it_is(folder, suite):
-    with tarfile.open(RESULTS / folder / "cells.tar.xz") as archive:
-        kept = json.loads(archive.extractfile("frontier.settings.json").read())
+def test_packed_cells_go_on_under_the_plan_as_it_is(archive, suite):
+    with tarfile.open(RESULTS / f"{archive}.tar.xz") as packed:
+        kept = json.loads(packed.extractfile("frontier.settings.json").read())
     assert kept == json.loads(json.dumps(suite.planned(suite.defaults["seeds"])))
 
 
