@@ -8,6 +8,9 @@ Held-out problems, one response each, at temperature 1 or greedily (`--temperatu
 
 - as sampled, and with every word left out that a check begins with (the same random numbers);
 - from the same place of a right trace: a step of the chain by itself, or together with the next one, up to the result.
+
+A step taken together holds where its result is what its terms come to, and is right where that is the value of the name
+it gives it to.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from attnpo.sampling import SamplingParams, TransformersSampler
 from attnpo.statistics import mean_interval, paired_difference_interval, ratio_interval
 from attnpo.tables import NOTHING, Column, Row, Table
 from attnpo.tinyworld import Problem, count_shortcuts, generate_problems
+from attnpo.tinyworld.oracle import merged_steps
 from attnpo.tinyworld.survey import boxed_answer, paragraph_steps
 
 CHECK_WORDS = (" double", " verify", " make", " checking", "Checking")
@@ -77,22 +81,30 @@ def described(drawer: Drawer, name: str, problems: Sequence[Problem], responses:
         for problem, said in zip(problems, responses, strict=True)
     ]
     lengths = [len(drawer.tokenizer(said, add_special_tokens=False)["input_ids"]) for said in responses]
-    merged = [count["merged_right"] for count in counts]
+    merged = [
+        step
+        for problem, said in zip(problems, responses, strict=True)
+        for step in merged_steps(problem.question, said, paragraph_steps(said))
+    ]
     mended = [count["slips_mended"] for count in counts]
     cells = (
         mean_interval(right(problems, responses)).format(1, 100),
         f"{sum(lengths) / len(lengths):.1f}",
         f"{sum(count['checks'] for count in counts) / len(counts):.2f}",
-        f"{sum(count['merged_steps'] for count in counts) / len(counts):.2f}",
-        share(merged),
+        f"{len(merged) / len(counts):.2f}",
+        share([(step.holds, 1) for step in merged]),
+        share([(step.right, 1) for step in merged]),
         f"{sum(of for _, of in mended) / len(counts):.2f}",
         share(mended),
     )
     return Row(name, cells)
 
 
-def forks(problems: Sequence[Problem], seed: int) -> tuple[list[Problem], list[str], list[str]]:
-    """Return problems with two beginnings each: up to a result of one step of the chain, or of it and the next one."""
+def forks(problems: Sequence[Problem], seed: int, name_last: bool) -> tuple[list[Problem], list[str], list[str]]:
+    """Return problems with two beginnings each: up to a result of one step of the chain, or of it and the next one.
+
+    With `name_last` the latter names whom it is about behind the result, as traces of such a style do.
+    """
     rng = random.Random(seed)
     found, singly, together = [], [], []
     for problem in problems:
@@ -110,7 +122,7 @@ def forks(problems: Sequence[Problem], seed: int) -> tuple[list[Problem], list[s
         asked = f"{values[base]}{more:+d}"
         found.append(problem)
         singly.append("".join(steps) + f"Then {first} has {asked}=")
-        together.append("".join(steps) + f"Then {second} has {asked}{further:+d}=")
+        together.append("".join(steps) + f"Then {'' if name_last else f'{second} has '}{asked}{further:+d}=")
     return found, singly, together
 
 
@@ -119,6 +131,7 @@ def main() -> None:
     parser.add_argument("--model", default="tinyworld", help="model of the small world (tinyworld)")
     parser.add_argument("--problems", type=int, default=1000, help="held-out problems (1000)")
     parser.add_argument("--temperature", type=float, default=1.0, help="of sampling; 0 is greedy (1)")
+    parser.add_argument("--name_last", action="store_true", help="the model was made with merge_name_last")
     parser.add_argument("--seed", type=int, default=0, help="seed of problems and places (0)")
     parser.add_argument("--output", type=Path, help="file of the table; printed alone without")
     arguments = parser.parse_args()
@@ -131,7 +144,7 @@ def main() -> None:
         parser.error(f"--model {arguments.model}: its tokenizer is not the small world's; give a model of that world")
     nothing = [""] * len(problems)
     free, unchecked = drawer.draw(problems, nothing), drawer.draw(problems, nothing, without)
-    where, singly, together = forks(problems, arguments.seed)
+    where, singly, together = forks(problems, arguments.seed, arguments.name_last)
     alone, merged = drawer.draw(where, singly), drawer.draw(where, together)
     rows = [
         described(drawer, "as sampled", problems, free),
@@ -139,7 +152,7 @@ def main() -> None:
         described(drawer, "a step by itself", where, alone),
         described(drawer, "the same with the next one", where, merged),
     ]
-    head = ("", "right, %", "tokens", "checks", "merged steps", "right, %", "wrong values", "mended, %")
+    head = ("", "right, %", "tokens", "checks", "merged steps", "hold, %", "right, %", "wrong values", "mended, %")
     checks = paired_difference_interval(right(problems, free), right(problems, unchecked))
     steps = paired_difference_interval(right(where, alone), right(where, merged))
     said = f"Without checks: {checks.format(1, 100)} points. A step taken together with the next: "
@@ -148,6 +161,7 @@ def main() -> None:
     print(text)
     if arguments.output is not None:
         command = f"python benchmarks/pressure_world.py --model {arguments.model} --problems {arguments.problems}"
+        command += " --name_last" * arguments.name_last
         command += f" --temperature {arguments.temperature:g} --seed {arguments.seed}"
         write_atomically(arguments.output, f"Written by `{command}`.\n\n{text}")
 

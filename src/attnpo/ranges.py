@@ -254,6 +254,6 @@ def shares_by_name(setting: str, given: str | Mapping[str, Any] | None, names: S
     if not isinstance(shares, Mapping) or set(shares) - set(names):
         raise ConfigError(f"{setting}: {given!r} does not hold shares by name; the names are {', '.join(names)}")
     for name, value in shares.items():
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < 1:
-            raise ConfigError(f"{setting}: {name} is {value!r}; give a share of at least 0 and below 1")
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
+            raise ConfigError(f"{setting}: {name} is {value!r}; give a share from 0 to 1")
     return dict(shares)

@@ -102,9 +102,35 @@ def test_steps_taken_together_and_their_checks_part_by_part() -> None:
     missed = ("So Ann has 9-2+4=12.", f"{check}, right.")
     assert labels(*missed) == "ur"
     assert verdicts(*missed) == [(1, "Ann", "misses", False)]
-    for paragraphs, expected in ((right, [True]), (mended, [False]), (("Bob has 9-2=7.", "Gus has 9-2+3=10."), [])):
+    for paragraphs, expected in (
+        (right, [(True, True)]),
+        (mended, [(False, False)]),
+        (("Bob has 9-2+4=11.",), [(False, True)]),  # Ann's value
+        (("Bob has 9-2=7.", "Gus has 9-2+3=10."), []),
+    ):
         text, steps = spans(list(paragraphs))
-        assert merged_steps(QUESTION, text, steps) == expected
+        assert [(step.right, step.holds) for step in merged_steps(QUESTION, text, steps)] == expected
+
+
+def test_merged_steps_that_name_whom_they_are_about_behind_the_result() -> None:
+    check = "Let me verify. 9-2=7, 7+4=11"
+    right = ("So 9-2+4=11. So Ann has 11.", f"{check}, yes.")
+    assert labels(*right) == "er"
+    assert verdicts(*right) == [(1, "Ann", "confirms", False)]
+    mended = ("Then 9-2+4=12. So Ann has 12.", f"{check}, not 12. So Ann has 11.")
+    assert labels(*mended) == "ue"
+    assert verdicts(*mended) == [(1, "Ann", "corrects", True)]
+    for paragraphs, expected, kinds in (
+        (right, [(True, True)], []),
+        (mended, [(False, False)], [("miscalculated", 1)]),
+        (("Then 9-2+4=11, so Bob has 11.",), [(False, True)], [("derived", None)]),
+        (("Then 9-2+4=12. So Ann has 11.",), [(True, True)], []),
+        # Two numbers are a check's.
+        (("Bob has 9-2=7.", "Let me verify. 7+2=9. So Bob has 7."), [], []),
+    ):
+        text, steps = spans(list(paragraphs))
+        assert [(step.right, step.holds) for step in merged_steps(QUESTION, text, steps)] == expected
+        assert [(slip.kind, slip.mended_at) for slip in find_slips(QUESTION, text, steps)] == kinds
 
 
 def test_restatements_are_redundant() -> None:

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from dataclasses import replace
 from functools import lru_cache
 
+import pytest
 from trivial_rules import Row, ranking_accuracy
 
 from attnpo.tinyworld import check_usefulness, generate_problems, label_steps, reference_trace
@@ -91,11 +93,13 @@ def test_the_shipped_world_stays_what_it_was() -> None:
 SHORTCUTS = TraceStyle(slip=0, merge=0.5, merge_slip=0.3, merge_check=0.5)
 
 
-def test_steps_taken_together_are_essential_and_their_slips_mended_part_by_part() -> None:
+@pytest.mark.parametrize("name_last", [0.0, 1.0])
+def test_steps_taken_together_are_essential_and_their_slips_mended_part_by_part(name_last: float) -> None:
+    style = replace(SHORTCUTS, merge_name_last=name_last)
     right: Counter[bool] = Counter()
     verdicts: Counter[str] = Counter()
     for problem in generate_problems("train", 300, seed=4):
-        text = reference_trace(problem, seed=2, style=SHORTCUTS)
+        text = reference_trace(problem, seed=2, style=style)
         steps = paragraph_steps(text)
         where = (problem.question, text, steps)
         labels, merged = label_steps(*where), merged_steps(*where)
@@ -105,10 +109,11 @@ def test_steps_taken_together_are_essential_and_their_slips_mended_part_by_part(
         assert labels.count("essential") == len(stated)
         assert problem.target in stated
         assert boxed_answer(text) == problem.solution
-        right.update(merged)
+        assert all(step.holds == step.right for step in merged)
+        right.update(step.right for step in merged)
         checks = [check for check in check_usefulness(*where) if "," in text[slice(*steps[check.step])]]
         verdicts.update(check.verdict for check in checks)
-        assert merged.count(False) == sum(check.useful for check in check_usefulness(*where))
+        assert sum(not step.right for step in merged) == sum(check.useful for check in check_usefulness(*where))
     assert 0.2 < right[False] / right.total() < 0.4
     assert set(verdicts) == {"confirms", "corrects"}
 

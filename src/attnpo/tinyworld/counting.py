@@ -49,5 +49,5 @@ def count_shortcuts(question: str, response: str, steps: Sequence[tuple[int, int
     return {
         **count_checks(question, response, steps),
         "merged_steps": len(merged),
-        "merged_right": (sum(merged), len(merged)),
+        "merged_right": (sum(step.right for step in merged), len(merged)),
     }

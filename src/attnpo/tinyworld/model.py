@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
+from attnpo.errors import ConfigError
+
 MAX_POSITIONS = 1024
 EMBEDDING_STD = 0.08
+HEAD_DIM = 32
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """Width and depth of the model; the shipped checkpoint has the defaults."""
+
+    hidden_size: int = 128
+    num_hidden_layers: int = 4
+
+    def __post_init__(self) -> None:
+        if self.hidden_size < 1 or self.hidden_size % (2 * HEAD_DIM):
+            raise ConfigError(f"hidden_size is {self.hidden_size}; give a multiple of {2 * HEAD_DIM}")
+        if self.num_hidden_layers < 1:
+            raise ConfigError(f"num_hidden_layers is {self.num_hidden_layers}; give 1 or more")
 
 
 def checkpoint_path() -> Path:
@@ -16,15 +34,16 @@ def checkpoint_path() -> Path:
     return Path(__file__).parent / "checkpoint"
 
 
-def build_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> Qwen2ForCausalLM:
+def build_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0, size: ModelSize | None = None) -> Qwen2ForCausalLM:
     """A freshly initialised model for the world's tokenizer."""
+    size = size or ModelSize()
     config = Qwen2Config(
         vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=512,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        hidden_size=size.hidden_size,
+        intermediate_size=4 * size.hidden_size,
+        num_hidden_layers=size.num_hidden_layers,
+        num_attention_heads=size.hidden_size // HEAD_DIM,
+        num_key_value_heads=size.hidden_size // (2 * HEAD_DIM),
         max_position_embeddings=MAX_POSITIONS,
         tie_word_embeddings=True,
         bos_token_id=tokenizer.bos_token_id,

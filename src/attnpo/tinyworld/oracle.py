@@ -21,8 +21,13 @@ _NUMBER = r"[0-9]{1,9}"
 _TERMS = rf"{_NUMBER}(?: ?[-+] ?{_NUMBER})+"
 _WORKED_OUT = re.compile(rf"({_TERMS}) ?= ?({_NUMBER})")
 _EQUATION = re.compile(rf"({_NUMBER}) ?[-+] ?{_NUMBER} ?= ?({_NUMBER})")
-_CLAIM = re.compile(rf"\b([A-Z][a-z]+) has (?:({_TERMS}) ?= ?)?({_NUMBER})(?![0-9]| ?[-+=]| more\b| fewer\b)")
-"""A name, what its value is worked out as (nothing where it is only stated), the value."""
+_SUM = rf"{_NUMBER}(?: ?[-+] ?{_NUMBER}){{2,}}"
+_CLAIM = re.compile(
+    rf"(?:({_SUM}) ?= ?{_NUMBER}(?:\. S|,? s)o )?"
+    rf"\b([A-Z][a-z]+) has (?:({_TERMS}) ?= ?)?({_NUMBER})(?![0-9]| ?[-+=]| more\b| fewer\b)"
+)
+"""What a value is worked out as in front of its name (three numbers or more: two are a check's), the name, what it is
+worked out as behind it (nothing in either place where it is only stated), the value."""
 _TERM = re.compile(_NUMBER)
 _SIGNED = re.compile(rf"[-+]? ?{_NUMBER}")
 _RESTATED_FACT = re.compile(r"\b[A-Z][a-z]+ has [0-9]{1,9} (?:more|fewer) than [A-Z][a-z]+")
@@ -46,6 +51,15 @@ class Step:
     """Needed names whose right value this step is the first to state, or states after a wrong one."""
     verdict: Verdict | None
     """What the check found if the step is one, else None."""
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """What a step says that a name has, and by which terms it says so (None where it only states it)."""
+
+    name: str
+    terms: str | None
+    value: int
 
 
 @dataclass(frozen=True)
@@ -74,8 +88,18 @@ class Slip:
     """The step from which on its last value, which is right, stands; None where the last value is wrong."""
 
 
-def _claims(text: str) -> list[tuple[str, int]]:
-    return [(match[1], int(match[3])) for match in _CLAIM.finditer(text)]
+@dataclass(frozen=True)
+class MergedStep:
+    """A step that works a needed name's value out of three numbers or more at once."""
+
+    right: bool
+    """Whether it is that name's value."""
+    holds: bool
+    """Whether it is what its terms come to, be it another name's value."""
+
+
+def _claims(text: str) -> list[_Claim]:
+    return [_Claim(found[2], found[3] or found[1], int(found[4])) for found in _CLAIM.finditer(text)]
 
 
 def _checked_name(text: str, said: dict[str, int], order: list[str]) -> str | None:
@@ -88,7 +112,7 @@ def _checked_name(text: str, said: dict[str, int], order: list[str]) -> str | No
         return None
     by_parts = len(equations) > 1 and all(a[1] == b[0] for a, b in itertools.pairwise(equations))
     if by_parts and (claims := _claims(text)):
-        return claims[0][0] if claims[0][0] in said else order[-1]
+        return claims[0].name if claims[0].name in said else order[-1]
     value = equations[-1][1] if by_parts else equations[0][0]
     return next((name for name in reversed(order) if said[name] == value), order[-1])
 
@@ -101,8 +125,9 @@ def _read(question: ParsedQuestion, texts: Sequence[str]) -> list[tuple[Step, st
     order: list[str] = []
     read: list[tuple[Step, str | None]] = []
     for text in texts:
-        claims = _claims(text)
-        derives = bool(claims) and any(match[2] for match in _CLAIM.finditer(text))
+        found = _claims(text)
+        claims = [(claim.name, claim.value) for claim in found]
+        derives = any(claim.terms for claim in found)
         checked = None if derives or _IRRELEVANT.search(text) else _checked_name(text, said, order)
         before = dict(said)
         for name, value in claims:
@@ -178,8 +203,8 @@ def find_slips(question: str, response: str, steps: Sequence[tuple[int, int]]) -
     truth = {name: value for name, value in parsed.values.items() if name in parsed.needed}
     found: dict[str, Slip] = {}
     for number, (start, stop) in enumerate(steps):
-        for claim in _CLAIM.finditer(response[start:stop]):
-            name, worked_out, value = claim[1], claim[2], int(claim[3])
+        for claim in _claims(response[start:stop]):
+            name, value = claim.name, claim.value
             if name not in truth:
                 continue
             slip = found.get(name)
@@ -189,21 +214,21 @@ def find_slips(question: str, response: str, steps: Sequence[tuple[int, int]]) -
             elif slip is not None:
                 found[name] = replace(slip, mended_at=None)
             else:
-                holds = worked_out and _total(worked_out) == value
-                kind: SlipKind = "stated" if not worked_out else "derived" if holds else "miscalculated"
+                holds = claim.terms and _total(claim.terms) == value
+                kind: SlipKind = "stated" if not claim.terms else "derived" if holds else "miscalculated"
                 found[name] = Slip(name, number, kind, None)
     return list(found.values())
 
 
-def merged_steps(question: str, response: str, steps: Sequence[tuple[int, int]]) -> list[bool]:
-    """Of each step that works a needed value out of three numbers or more at once, whether it is right; in order."""
+def merged_steps(question: str, response: str, steps: Sequence[tuple[int, int]]) -> list[MergedStep]:
+    """Return every step that works a needed name's value out of three numbers or more at once, in order."""
     parsed = parse_question(question)
     truth = {name: value for name, value in parsed.values.items() if name in parsed.needed}
-    found = (claim for start, stop in steps for claim in _CLAIM.finditer(response[start:stop]))
+    found = (claim for start, stop in steps for claim in _claims(response[start:stop]))
     return [
-        int(claim[3]) == truth[claim[1]]
+        MergedStep(right=claim.value == truth[claim.name], holds=_total(claim.terms) == claim.value)
         for claim in found
-        if claim[1] in truth and claim[2] and len(_TERM.findall(claim[2])) > 2
+        if claim.name in truth and claim.terms and len(_TERM.findall(claim.terms)) > 2
     ]
 
 

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
 from attnpo.errors import ConfigError
 from attnpo.ranges import shares_by_name
-from attnpo.tinyworld.model import build_model
+from attnpo.tinyworld.model import ModelSize, build_model
 from attnpo.tinyworld.oracle import wrong_results
 from attnpo.tinyworld.problems import DIFFICULTIES, generate_problems
 from attnpo.tinyworld.survey import Survey, survey
@@ -43,6 +43,7 @@ class Recipe:
     style: TraceStyle = field(default_factory=TraceStyle)
     mask_slips: bool = False
     """Whether the loss leaves out the wrong result of a slip: the model learns to mend it, not to make it."""
+    size: ModelSize = field(default_factory=ModelSize)
 
 
 def example(
@@ -106,7 +107,7 @@ def pretrain(
 ) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]:
     """Train from scratch; with `minutes`, the schedule follows the clock and `steps` is only a limit."""
     tokenizer = build_tokenizer()
-    model = build_model(tokenizer, recipe.seed)
+    model = build_model(tokenizer, recipe.seed, recipe.size)
     if resume is not None:
         model = Qwen2ForCausalLM.from_pretrained(resume, dtype=torch.float32)
     # Plain bmm attention trains faster than CPU SDPA at these sizes; the checkpoint does not depend on it.
@@ -193,6 +194,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--steps", type=int, default=Recipe.steps, help=f"optimizer steps ({Recipe.steps})")
     parser.add_argument("--batch", type=int, default=Recipe.batch, help=f"traces a step ({Recipe.batch})")
+    for entry in fields(ModelSize):
+        parser.add_argument(f"--{entry.name}", type=int, default=entry.default, help=f"of the model ({entry.default})")
     parser.add_argument("--resume", type=Path, help="go on from this checkpoint, on problems of all difficulties")
     parser.add_argument("--minutes", type=float, help="stop after this time instead; not reproducible")
     parser.add_argument("--problems", type=int, default=1000, help="held-out problems to measure on (1000)")
@@ -204,9 +207,12 @@ def main() -> None:
     steps = 10**9 if args.minutes else args.steps
     try:
         style = TraceStyle(**shares_by_name("--style", args.style, STYLE))
+        size = ModelSize(args.hidden_size, args.num_hidden_layers)
     except ConfigError as error:
         parser.error(str(error))
-    recipe = Recipe(steps=steps, batch=args.batch, seed=args.seed, style=style, mask_slips=args.mask_slips)
+    if args.resume is not None and size != ModelSize():
+        parser.error("--hidden_size and --num_hidden_layers are those of --resume's model; leave them out")
+    recipe = Recipe(steps=steps, batch=args.batch, seed=args.seed, style=style, mask_slips=args.mask_slips, size=size)
     if args.resume is not None:
         recipe = replace(recipe, curriculum=((0.0, max(DIFFICULTIES)),))
     started = time.monotonic()
@@ -222,6 +228,8 @@ def main() -> None:
         command += f" --style '{args.style}'"
     if args.mask_slips:
         command += " --mask_slips"
+    if size != ModelSize():
+        command += f" --hidden_size {size.hidden_size} --num_hidden_layers {size.num_hidden_layers}"
     if args.resume is not None:
         command += f" --resume {args.resume}"
     card = model_card(command, recipe, seconds, result, sum(p.numel() for p in model.parameters()), bool(args.minutes))

@@ -7,6 +7,7 @@ import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from attnpo.errors import ConfigError
 from attnpo.tinyworld.problems import NAMES, OPERANDS, Fact, Problem
 
 STEP_BREAK = "\n\n"
@@ -21,7 +22,11 @@ AGREED = (", yes.", ", right.", ".")
 
 @dataclass(frozen=True)
 class TraceStyle:
-    """Probabilities with which a reference trace takes its detours, and its shortcuts: the shipped world has none."""
+    """Probabilities with which a reference trace takes its detours, and its shortcuts: the shipped world has none.
+
+    Raises:
+        ConfigError: `check_again` is 1, so that a step would be checked for ever.
+    """
 
     slip: float = 0.13
     miscount: float = 1.0
@@ -45,6 +50,12 @@ class TraceStyle:
     """Chance that the result of merged steps is wrong; the check that works it out part by part mends it."""
     merge_check: float = 0.0
     """Chance that right merged steps are checked, part by part."""
+    merge_name_last: float = 0.0
+    """Chance that merged steps name whom they are about behind the result: `5+3-2=6. So Cal has 6.`"""
+
+    def __post_init__(self) -> None:
+        if self.check_again >= 1:
+            raise ConfigError(f"check_again is {self.check_again!r}: steps would be checked for ever; give less than 1")
 
 
 @dataclass
@@ -70,8 +81,8 @@ class _Writer:
             opener = self.rng.choice(PROGRESSION) + " "
             if not self.steps and (essential or self.rng.random() < 0.4):
                 opener = "First, "
-        elif body.startswith(NAMES):
-            # No sentence starts with a name, so that each name is one token everywhere.
+        elif body.startswith(NAMES) or body[0].isdigit():
+            # No sentence starts with a name or a number, so that each is one token everywhere.
             opener = self.rng.choice(FILLERS) + " "
         text = opener + body
         self.steps.append(text[0].upper() + text[1:])
@@ -122,7 +133,12 @@ class _Writer:
         if style.merge_slip and self.rng.random() < style.merge_slip:
             result = self.rng.choice([right + off for off in (-2, -1, 1, 2) if right + off >= 0])
         terms = "".join(f"{part.amount:+d}" for part in parts)
-        self.say(f"{self.fill()}{name} has {before}{terms}={result}.", essential=True)
+        name_last = style.merge_name_last and self.rng.random() < style.merge_name_last
+        equation = f"{before}{terms}={result}"
+        self.say(
+            f"{self.fill()}{f'{equation}. So {name} has {result}' if name_last else f'{name} has {equation}'}.",
+            essential=True,
+        )
         if result == right and not (style.merge_check and self.rng.random() < style.merge_check):
             return
         equations, value = [], before
