@@ -234,13 +234,16 @@ def _stated_in(hint: Any) -> Range | Words | None:
     return next((found for found in map(_stated_in, parts) if found is not None), None)
 
 
-def shares_by_name(setting: str, given: str | Mapping[str, Any] | None, names: Sequence[str]) -> dict[str, float]:
+def shares_by_name(
+    setting: str, given: str | Mapping[str, Any] | None, names: Sequence[str], repeated: Sequence[str] = ()
+) -> dict[str, float]:
     """Return shares that a setting gives by name, `{"check": 0.8}`, as a mapping or as its JSON.
 
     Args:
         setting: its name, for messages.
         given: what was given; None for nothing.
         names: those that there are.
+        repeated: those of them that are drawn until they fail, so that a share of 1 would never end.
 
     Raises:
         ConfigError: it is no JSON object, holds another name, or a value that is no share.
@@ -256,4 +259,6 @@ def shares_by_name(setting: str, given: str | Mapping[str, Any] | None, names: S
     for name, value in shares.items():
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
             raise ConfigError(f"{setting}: {name} is {value!r}; give a share from 0 to 1")
+        if name in repeated and value == 1:
+            raise ConfigError(f"{setting}: {name} is {value!r}, which never ends; give a share below 1")
     return dict(shares)

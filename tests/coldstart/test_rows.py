@@ -96,7 +96,7 @@ def test_batches_hold_rows_of_like_length_and_every_row_once(number: int, batch:
         ('{"check": 0.8', "is not JSON"),
         ('{"checks": 0.8}', "the names are slip, check"),
         ('{"check": 1.5}', "style: check is 1.5; give a share"),
-        ('{"check_again": 1}', "check_again is 1: steps would be checked for ever"),
+        ('{"check_again": 1}', "check_again is 1, which never ends"),
         ('{"check": "often"}', "style: check is 'often'"),
     ],
 )

@@ -107,7 +107,8 @@ class ColdStartConfig(SFTConfig):
         Raises:
             ConfigError: `style` is no JSON object, names no detour, or holds what is no share.
         """
-        return TraceStyle(**shares_by_name("style", self.style, [entry.name for entry in fields(TraceStyle)]))
+        names = [entry.name for entry in fields(TraceStyle)]
+        return TraceStyle(**shares_by_name("style", self.style, names, ("check_again",)))
 
     def schedule(self, steps: int) -> dict[str, Any]:
         """Return the arguments of the default schedule for a run of `steps` steps."""

@@ -206,7 +206,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     steps = 10**9 if args.minutes else args.steps
     try:
-        style = TraceStyle(**shares_by_name("--style", args.style, STYLE))
+        style = TraceStyle(**shares_by_name("--style", args.style, STYLE, ("check_again",)))
         size = ModelSize(args.hidden_size, args.num_hidden_layers)
     except ConfigError as error:
         parser.error(str(error))

@@ -7,7 +7,6 @@ import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from attnpo.errors import ConfigError
 from attnpo.tinyworld.problems import NAMES, OPERANDS, Fact, Problem
 
 STEP_BREAK = "\n\n"
@@ -22,11 +21,7 @@ AGREED = (", yes.", ", right.", ".")
 
 @dataclass(frozen=True)
 class TraceStyle:
-    """Probabilities with which a reference trace takes its detours, and its shortcuts: the shipped world has none.
-
-    Raises:
-        ConfigError: `check_again` is 1, so that a step would be checked for ever.
-    """
+    """Probabilities with which a reference trace takes its detours, and its shortcuts: the shipped world has none."""
 
     slip: float = 0.13
     miscount: float = 1.0
@@ -52,10 +47,6 @@ class TraceStyle:
     """Chance that right merged steps are checked, part by part."""
     merge_name_last: float = 0.0
     """Chance that merged steps name whom they are about behind the result: `5+3-2=6. So Cal has 6.`"""
-
-    def __post_init__(self) -> None:
-        if self.check_again >= 1:
-            raise ConfigError(f"check_again is {self.check_again!r}: steps would be checked for ever; give less than 1")
 
 
 @dataclass
