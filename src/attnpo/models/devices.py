@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Final
 
 import torch
 
 from attnpo.errors import ConfigError, nearest
+from attnpo.processor import cpu_computes_in_bfloat16
 
 DTYPES: Final = ("auto", "float32", "bfloat16", "float16")
-
-BF16_FLAGS: Final = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
-"""Names of bfloat16 arithmetic in /proc/cpuinfo: x86's two, and ARM's."""
 
 
 def find_device(name: str) -> str:
@@ -42,18 +38,6 @@ def check_dtype(name: str) -> None:
     """
     if name not in DTYPES:
         raise ConfigError(f"--dtype {name}: choose one of {', '.join(DTYPES)}{nearest(name, DTYPES)}")
-
-
-def cpu_computes_in_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the processor has bfloat16 arithmetic; without it such a model is several times slower than in float32.
-
-    Where the system does not say (macOS, Windows), it is taken to have none: float32 is never wrong.
-    """
-    if not cpuinfo.is_file():
-        return False
-    lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
-    words = next((line for line in lines if re.match(r"(flags|Features)\s*:", line)), "")
-    return not BF16_FLAGS.isdisjoint(words.split())
 
 
 def chosen_dtype(name: str, saved: torch.dtype | None, device: str) -> torch.dtype | None:

@@ -6,15 +6,19 @@ import argparse
 import random
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
 from attnpo.errors import ConfigError
+from attnpo.processor import cpu_computes_in_bfloat16
 from attnpo.ranges import shares_by_name
 from attnpo.tinyworld.model import ModelSize, build_model
 from attnpo.tinyworld.oracle import wrong_results
@@ -92,9 +96,23 @@ def batches(
             yield ids, labels
 
 
+class Float32Muon(TorchFunctionMode):
+    """Keeps torch's Muon, which orthogonalises in bfloat16, in float32 while the mode is on.
+
+    A processor without bfloat16 arithmetic emulates it, twenty times slower than float32 at these sizes.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is torch.Tensor.bfloat16:
+            return args[0].to(torch.float32, copy=True)
+        return func(*args, **(kwargs or {}))
+
+
 def response_loss(model: Qwen2ForCausalLM, ids: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy over response tokens; right padding needs no mask under causal attention."""
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=cpu_computes_in_bfloat16()):
         hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
         wanted = labels[:, 1:]
         counted = wanted != IGNORED
@@ -136,9 +154,10 @@ def pretrain(
                 group["lr"] = peak * scale
         loss = response_loss(model, ids, labels)
         loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        with nullcontext() if cpu_computes_in_bfloat16() else Float32Muon():
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
         tokens += ids.numel()
         recent = float(loss.detach()) if step == 0 else 0.98 * recent + 0.02 * float(loss.detach())
         if step % 50 == 49:
@@ -156,6 +175,7 @@ def pretrain(
 def model_card(command: str, recipe: Recipe, seconds: float, result: Survey, parameters: int, by_clock: bool) -> str:
     """The checkpoint's README.md in the Hub's format."""
     amount = "as many steps as fit into" if by_clock else f"{recipe.steps} steps,"
+    numbers = "bf16 autocast" if cpu_computes_in_bfloat16() else "float32"
     stages = ", ".join(f"up to {hardest} from {share:.0%}" for share, hardest in recipe.curriculum)
     return f"""---
 library_name: transformers
@@ -174,7 +194,7 @@ Made by
     {command}
 
 seed {recipe.seed}, {recipe.batch} traces a step, {amount} {seconds / 60:.1f} minutes on one CPU
-thread. Muon ({recipe.muon_lr}) on the hidden matrices, AdamW ({recipe.adamw_lr}) on the rest, bf16 autocast;
+thread. Muon ({recipe.muon_lr}) on the hidden matrices, AdamW ({recipe.adamw_lr}) on the rest, {numbers};
 harder problems join step by step: {stages}.
 
 Measured on {result.n} held-out problems, one sample each at temperature 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from attnpo.models.devices import cpu_computes_in_bfloat16
+from attnpo.processor import cpu_computes_in_bfloat16
 
 logger = logging.getLogger(__name__)
 
