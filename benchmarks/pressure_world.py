@@ -9,6 +9,8 @@ Held-out problems, one response each, at temperature 1 or greedily (`--temperatu
 - as sampled, and with every word left out that a check begins with (the same random numbers);
 - from the same place of a right trace: a step of the chain by itself, or together with the next one, up to the result.
 
+- as sampled: how many of its sums hold, by how many numbers they have.
+
 A step taken together holds where its result is what its terms come to, and is right where that is the value of the name
 it gives it to.
 """
@@ -31,7 +33,7 @@ from attnpo.sampling import SamplingParams, TransformersSampler
 from attnpo.statistics import mean_interval, paired_difference_interval, ratio_interval
 from attnpo.tables import NOTHING, Column, Row, Table
 from attnpo.tinyworld import Problem, count_shortcuts, generate_problems
-from attnpo.tinyworld.oracle import merged_steps
+from attnpo.tinyworld.oracle import equations, merged_steps
 from attnpo.tinyworld.survey import boxed_answer, paragraph_steps
 
 CHECK_WORDS = (" double", " verify", " make", " checking", "Checking")
@@ -100,6 +102,17 @@ def described(drawer: Drawer, name: str, problems: Sequence[Problem], responses:
     return Row(name, cells)
 
 
+def sums(responses: Sequence[str]) -> Table:
+    """Return how many of the equations of responses hold, by how many numbers they add and subtract."""
+    found = [equations(said) for said in responses]
+    rows = []
+    for numbers in sorted({equation.numbers for of_one in found for equation in of_one}):
+        holds = [[equation.holds for equation in of_one if equation.numbers == numbers] for of_one in found]
+        counts = [(sum(of_one), len(of_one)) for of_one in holds]
+        rows.append(Row(str(numbers), (str(sum(of for _, of in counts)), share(counts))))
+    return Table((Column("numbers in a sum"), Column("sums"), Column("hold, %")), tuple(rows))
+
+
 def forks(problems: Sequence[Problem], seed: int, name_last: bool) -> tuple[list[Problem], list[str], list[str]]:
     """Return problems with two beginnings each: up to a result of one step of the chain, or of it and the next one.
 
@@ -157,7 +170,7 @@ def main() -> None:
     steps = paired_difference_interval(right(where, alone), right(where, merged))
     said = f"Without checks: {checks.format(1, 100)} points. A step taken together with the next: "
     table = Table(tuple(map(Column, head)), tuple(rows)).markdown()
-    text = f"{table}\n\n{said}{steps.format(1, 100)} points.\n"
+    text = f"{table}\n\n{said}{steps.format(1, 100)} points.\n\n{sums(free).markdown()}\n"
     print(text)
     if arguments.output is not None:
         command = f"python benchmarks/pressure_world.py --model {arguments.model} --problems {arguments.problems}"

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnpo.tinyworld import check_usefulness, describe_steps, label_steps
-from attnpo.tinyworld.oracle import find_slips, first_error, merged_steps
+from attnpo.tinyworld.oracle import equations, find_slips, first_error, merged_steps
 
 QUESTION = (
     "Leo has 9 coins. Bob has 2 fewer than Leo. Gus has 3 more than Bob. Ann has 4 more than Bob. "
@@ -32,6 +32,15 @@ def verdicts(*paragraphs: str) -> list[tuple[int, str | None, str, bool]]:
 
 def test_clean_derivation_is_essential() -> None:
     assert labels("First, Bob has 9-2=7.", "So we know that Ann has 7+4=11.") == "ee"
+
+
+def test_equations_with_how_many_numbers_they_have() -> None:
+    text = "9-2 = 7, 7+3=11. So Bob has 11-3-5+2=5, not 12."
+    assert [(found.numbers, text[slice(*found.result)], found.holds) for found in equations(text)] == [
+        (2, "7", True),
+        (2, "11", False),
+        (4, "5", True),
+    ]
 
 
 def test_the_first_error_is_the_first_wrong_value_of_a_name_or_result() -> None:

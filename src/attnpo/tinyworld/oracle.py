@@ -89,6 +89,18 @@ class Slip:
 
 
 @dataclass(frozen=True)
+class Equation:
+    """Numbers added and subtracted, and what a text says they come to."""
+
+    numbers: int
+    """How many there are on the left."""
+    result: tuple[int, int]
+    """Where the result stands: half-open character span."""
+    holds: bool
+    """Whether they do come to it."""
+
+
+@dataclass(frozen=True)
 class MergedStep:
     """A step that works a needed name's value out of three numbers or more at once."""
 
@@ -188,9 +200,17 @@ def label_steps(question: str, response: str, steps: Sequence[tuple[int, int]]) 
     return [step.label for step in describe_steps(question, response, steps)]
 
 
+def equations(text: str) -> list[Equation]:
+    """Return every equation of a text, in order."""
+    return [
+        Equation(len(_TERM.findall(found[1])), found.span(2), _total(found[1]) == int(found[2]))
+        for found in _WORKED_OUT.finditer(text)
+    ]
+
+
 def wrong_results(text: str) -> list[tuple[int, int]]:
     """Half-open character spans of the results of equations that do not hold."""
-    return [found.span(2) for found in _WORKED_OUT.finditer(text) if _total(found[1]) != int(found[2])]
+    return [equation.result for equation in equations(text) if not equation.holds]
 
 
 def _total(terms: str) -> int:
