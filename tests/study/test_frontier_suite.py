@@ -33,7 +33,16 @@ BENCHMARKS, RESULTS = ROOT / "benchmarks", ROOT / "docs" / "results"
 HYPOTHESES = load_suite(BENCHMARKS / "hypotheses" / "suite.yaml", suite="frontier")
 FURTHER = {
     name: load_suite(BENCHMARKS / f"{name}_suite.yaml", suite="frontier")
-    for name in ("pressure", "pressure_greedy", "pressure_dense", "pressure_split", "merged", "merged_price", "greedy", "sas")
+    for name in (
+        "pressure",
+        "pressure_greedy",
+        "pressure_dense",
+        "pressure_split",
+        "merged",
+        "merged_price",
+        "greedy",
+        "sas",
+    )
 }
 SMALL = """
 defaults: {seeds: [5, 6], num_eval: 30}
@@ -132,6 +141,7 @@ def test_runs_are_not_held_against_a_single_strength(small):
         ("frontier/cells", SUITE),
         ("hypotheses/cells", HYPOTHESES),
         ("pressure_greedy/split", FURTHER["pressure_split"]),
+        ("merged/price", FURTHER["merged_price"]),
         *((f"{name}/cells", FURTHER[name]) for name in ("greedy", "merged", "pressure", "pressure_greedy")),
     ],
 )

@@ -8,6 +8,8 @@ HYPOTHESES = [
     f"{ROOM}.split:SplitOracle",
     f"{ROOM}.pressure:RedundantPressure",
     f"{ROOM}.pressure:RedundantPressureOracle",
+    f"{ROOM}.step_price:StepPrice",
+    f"{ROOM}.step_price:StepPriceOracle",
     f"{ROOM}.kept_sum:KeptSum",
     f"{ROOM}.kept_sum:KeptSumOracle",
     f"{ROOM}.before_error:BeforeError",
@@ -16,5 +18,5 @@ HYPOTHESES = [
 ]
 SETTINGS = {f"{ROOM}.before_error:BeforeError": {"error_finder": "attnpo.tinyworld.oracle:first_error"}}
 """What has to be given."""
-JUDGES = [name for name in HYPOTHESES if "pressure:" in name]
+JUDGES = [name for name in HYPOTHESES if "pressure:" in name or "step_price:" in name]
 """Those whose rewards read the steps of whole groups."""
